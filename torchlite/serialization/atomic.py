@@ -1,8 +1,8 @@
 """Writing files so that a crash, a full disk or a kill leaves the old content or the new, never half of it.
 
 The order is always: write under a temporary name in the same folder, fsync the file, rename it over the
-old one, fsync the folder. Temporary names end in ``.tmp-<pid>-<n>``, so that what a killed process left
-behind can be told from what a living one is writing.
+old one, fsync the folder. Temporary names end in ``.tmp-<pid>-<n>`` (or ``.replaced-…``), so that what a
+killed process left behind can be told from what a living one is writing.
 """
 
 import errno
@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 Chunks: TypeAlias = Iterable[Any]
 """Buffers (bytes, memoryviews, contiguous arrays) to be written one after another."""
 
-_TEMPORARY = re.compile(r".+\.tmp-(\d+)-\d+")
+_LEFTOVER = re.compile(r"(.+)\.(tmp|replaced)-(\d+)-\d+")
 _BIGGEST_WRITE = 1 << 26
 _sequence = itertools.count()
 _in_progress: set[str] = set()
@@ -58,7 +58,10 @@ class FolderWriter:
 
 @contextmanager
 def write_folder(path: str | os.PathLike[str]) -> Iterator[FolderWriter]:
-    """Create the folder ``path`` with all of its files or, when anything fails, not at all.
+    """Create or replace the folder ``path`` with all of its files or, when anything fails, not at all.
+
+    A folder cannot be renamed over another: the old one steps aside first, and `recover` puts it back if the
+    process dies at that moment.
 
     Raises:
         OSError: the write failed; its ``errno`` and ``filename`` say why and where.
@@ -68,8 +71,17 @@ def write_folder(path: str | os.PathLike[str]) -> Iterator[FolderWriter]:
         os.mkdir(temporary)
         yield FolderWriter(temporary)
         fsync_folder(temporary)
-        os.rename(temporary, target)
+        replaced = target.with_name(temporary.name.replace(".tmp-", ".replaced-"))
+        if target.exists():
+            os.rename(target, replaced)
+        try:
+            os.rename(temporary, target)
+        except BaseException:
+            if replaced.exists():
+                os.rename(replaced, target)
+            raise
         fsync_folder(target.parent)
+        _remove(replaced)
 
 
 def remove_folder(path: str | os.PathLike[str]) -> None:
@@ -78,12 +90,20 @@ def remove_folder(path: str | os.PathLike[str]) -> None:
         os.rename(path, temporary)
 
 
-def remove_orphans(folder: str | os.PathLike[str]) -> list[Path]:
-    """Remove the temporary files and folders in ``folder`` of processes that are gone; return their paths."""
+def recover(folder: str | os.PathLike[str]) -> list[Path]:
+    """Tidy up after processes that died while writing in ``folder``; returns the names that were removed.
+
+    Temporary files and folders go; a folder that had stepped aside for one that never came is put back.
+    """
     removed = []
-    for path in sorted(Path(folder).iterdir()):
-        match = _TEMPORARY.fullmatch(path.name)
-        if match and str(path) not in _in_progress and not _is_another_living_process(int(match[1])):
+    for path in sorted(Path(os.path.realpath(folder)).iterdir()):
+        match = _LEFTOVER.fullmatch(path.name)
+        if not match or str(path) in _in_progress or _is_another_living_process(int(match[3])):
+            continue
+        original = path.with_name(match[1])
+        if match[2] == "replaced" and not original.exists():
+            os.rename(path, original)
+        else:
             _remove(path)
             removed.append(path)
     return removed

@@ -216,13 +216,13 @@ class _Resolver:
         """The array that ``record`` describes; never one that reaches outside its storage."""
         storage = self.storage(record.storage)
         dtype = DTYPES[record.dtype]
-        elements = math.prod(record.size)
         if len(record.size) > _MOST_DIMENSIONS:
             raise self.archive.source.damaged(
                 f"a tensor has {len(record.size)} dimensions, NumPy has {_MOST_DIMENSIONS}"
             )
         if math.prod(length for length in record.size if length) * dtype.itemsize >= 1 << 62:
             raise self.archive.source.damaged(f"a tensor of size {record.size} cannot exist")
+        elements = math.prod(record.size)
         if elements == 0:
             return np.empty(record.size, dtype)
         last = record.offset + sum(
@@ -247,6 +247,10 @@ class _Resolver:
             raise self.archive.source.damaged(
                 f"storage {record.storage.key} is of bools but has other bytes than 0 and 1"
             )
+        if (record.conjugate and dtype.kind != "c") or (record.negative and dtype.kind not in "fc"):
+            raise self.archive.source.damaged(
+                f"a {record.dtype} tensor cannot be conjugated or negated lazily"
+            )
         if record.conjugate:
             array = np.conjugate(array)
         return np.negative(array) if record.negative else array
@@ -269,6 +273,8 @@ class _Resolver:
             content: Array = self.archive.read_array(member)
         else:
             content = self.file[member.offset : member.offset + member.size]
+            if content.ctypes.data % itemsize:
+                content = content.copy()
         self.storages[record.key] = (record, content)
         return content
 

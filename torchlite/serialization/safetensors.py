@@ -45,7 +45,7 @@ def read_safetensors(
             content = opened.read_array(begin, opened.size - begin)
         arrays = {}
         for name, (dtype, shape, offset, size) in entries.items():
-            if offset % dtype.itemsize:
+            if content[offset:].ctypes.data % dtype.itemsize:
                 array = content[offset : offset + size].copy().view(dtype).reshape(shape)
             else:
                 array = content[offset : offset + size].view(dtype).reshape(shape)
