@@ -138,6 +138,8 @@ class CheckpointStore:
             self._point("last", manifest)
             if best:
                 self._point("best", best[0])
+            else:
+                (self.folder / "best.json").unlink(missing_ok=True)
             self._delete_old(known, best)
         except (OSError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -338,9 +340,7 @@ def _manifest_json(manifest: _Manifest) -> bytes:
             "metric": manifest.metric,
             "mode": manifest.mode,
             "files": manifest.files,
-            "tensors": {
-                file: [[name, crc] for name, crc in crcs.items()] for file, crcs in manifest.tensors.items()
-            },
+            "tensors": manifest.tensors,
         }
     )
 
@@ -357,15 +357,19 @@ def _read_manifest(folder: Path) -> _Manifest:
         raise CheckpointError(f"{path} is damaged: {error}") from error
     match content:
         case {
-            "format": int(version),
+            "format": 1,
             "step": int(step),
             "sequence": int(sequence),
-            "metric": None | float() | int() as metric,
+            "metric": None | float() as metric,
             "mode": "min" | "max" as mode,
-            "files": {"model.safetensors": _, "optim.safetensors": _, "state.json": _} as files,
-            "tensors": {"model.safetensors": list(model), "optim.safetensors": list(optim)},
-        } if version == _FORMAT and folder.name == f"step-{step:06d}":
-            return _Manifest(step, sequence, metric, mode, files, {MODEL: dict(model), OPTIM: dict(optim)})
+            "files": {
+                "model.safetensors": dict(),
+                "optim.safetensors": dict(),
+                "state.json": dict(),
+            } as files,
+            "tensors": {"model.safetensors": dict(), "optim.safetensors": dict()} as tensors,
+        } if folder.name == f"step-{step:06d}":
+            return _Manifest(step, sequence, metric, mode, files, tensors)
     raise CheckpointError(
         f"{path} is not the manifest of {folder.name} in format {_FORMAT}; "
         "it belongs to another step or was written by another version of torchlite"
@@ -374,17 +378,15 @@ def _read_manifest(folder: Path) -> _Manifest:
 
 def _read_verified(path: Path, manifest: _Manifest) -> ByteArray:
     """The bytes of a file, which are exactly those that were written."""
-    expected = manifest.files[path.name]
+    size, sha256 = (manifest.files[path.name].get(key) for key in ("size", "sha256"))
     try:
         with open_source(path) as source:
-            if source.size != expected["size"]:
-                raise CheckpointError(
-                    f"{path} is damaged: it has {source.size} bytes, {expected['size']} were written"
-                )
+            if source.size != size:
+                raise CheckpointError(f"{path} is damaged: it has {source.size} bytes, {size} were written")
             content = source.read_array(0, source.size)
     except (OSError, FormatError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
-    if hashlib.sha256(content.data).hexdigest() != expected["sha256"]:
+    if hashlib.sha256(content.data).hexdigest() != sha256:
         raise CheckpointError(
             f"{path} is damaged: {_describe_damage(content, manifest.tensors.get(path.name, {}))}"
         )
