@@ -9,7 +9,7 @@ MIB = 1 << 20
 class Limits:
     """How much a file may ask for; raise a field only for files that you trust.
 
-    The defaults pass checkpoints of a hundred thousand tensors and of any size in bytes.
+    The defaults pass checkpoints of more than a hundred thousand tensors and of any size in bytes.
     """
 
     archive_members: int = 1_000_000
@@ -24,8 +24,10 @@ class Limits:
     """The ``data.pkl`` of a .pt file."""
     pickle_operations: int = 4_000_000
     """Opcodes that are executed."""
-    pickle_containers: int = 1_000_000
-    """Tuples, lists, dicts, sets and marks that are made."""
+    pickle_memory_floor_bytes: int = 24 * MIB
+    """What the objects that a pickle makes may weigh (by estimate), whatever its size."""
+    pickle_memory_ratio: int = 32
+    """Beyond the floor: what its objects may weigh, as a multiple of its size."""
     pickle_tuple_keys: int = 4096
     """Dict keys that are tuples: their hash is not randomised, so many could be made to collide."""
     nesting_depth: int = 64

@@ -25,6 +25,7 @@ from torchlite.serialization.pickle_records import (
 )
 
 _LONGEST_GLOBAL = 256
+_MARK_BYTES, _CONTAINER_BYTES, _ENTRY_BYTES, _RECORD_BYTES = 40, 80, 100, 250
 
 
 def read_pickle(data: bytes, limits: Limits = DEFAULT_LIMITS) -> Any:
@@ -50,7 +51,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self.containers = 0
+        self.memory_left = limits.pickle_memory_floor_bytes + limits.pickle_memory_ratio * len(data)
         self.tuple_keys = 0
 
     def run(self) -> Any:
@@ -104,14 +105,15 @@ class _Machine:
         del self.stack[mark:]
         return items
 
-    def push_container(self, value: Any) -> None:
-        self.count_container()
+    def push_new(self, value: Any, weight_bytes: int) -> None:
+        self.spend(weight_bytes)
         self.stack.append(value)
 
-    def count_container(self) -> None:
-        self.containers += 1
-        if self.containers > self.limits.pickle_containers:
-            raise self.error(f"more than the limit of {self.limits.pickle_containers} containers")
+    def spend(self, weight_bytes: int) -> None:
+        """Account for memory that a short program could otherwise ask for too often."""
+        self.memory_left -= weight_bytes
+        if self.memory_left < 0:
+            raise self.error("its objects need far more memory than a pickle of its size should")
 
     def result(self) -> Any:
         root = self.pop()
@@ -123,7 +125,7 @@ class _Machine:
 
     def push_tuple(self, size: int) -> None:
         items = [self.pop() for _ in range(size)]
-        self.push_container(tuple(reversed(items)))
+        self.push_new(tuple(reversed(items)), _CONTAINER_BYTES)
 
     def push_integer(self, layout: struct.Struct) -> None:
         self.stack.append(layout.unpack(self.take(layout.size))[0])
@@ -140,10 +142,11 @@ class _Machine:
             raise self.error("a string is not UTF-8") from None
 
     def mark(self) -> None:
-        self.count_container()
+        self.spend(_MARK_BYTES)
         self.marks.append(len(self.stack))
 
     def memo_put(self, layout: struct.Struct) -> None:
+        self.spend(_ENTRY_BYTES)
         self.memo[layout.unpack(self.take(layout.size))[0]] = self.top()
 
     def memo_get(self, layout: struct.Struct) -> None:
@@ -166,6 +169,7 @@ class _Machine:
             raise self.error("a key of a dict has no value")
         for key, value in zip(items[::2], items[1::2], strict=True):
             self.check_key(key)
+            self.spend(_ENTRY_BYTES)
             target[key] = value
 
     def set_item(self) -> None:
@@ -209,7 +213,7 @@ class _Machine:
         arguments, callee = self.pop(), self.pop()
         if not isinstance(callee, Callee) or type(arguments) is not tuple:
             raise self.error(f"{_named(callee)} cannot be called")
-        self.push_container(self.call(callee, arguments))
+        self.push_new(self.call(callee, arguments), _RECORD_BYTES)
 
     def call(self, callee: Callee, arguments: tuple[Any, ...]) -> Any:
         match callee, arguments:
@@ -356,10 +360,10 @@ _OPERATIONS: dict[int, Callable[[_Machine], None]] = {
     ord("G"): lambda machine: machine.push_integer(_FLOAT64),
     0x8A: _Machine.push_long,
     ord("X"): _Machine.push_text,
-    ord("]"): lambda machine: machine.push_container([]),
-    ord("}"): lambda machine: machine.push_container({}),
+    ord("]"): lambda machine: machine.push_new([], _CONTAINER_BYTES),
+    ord("}"): lambda machine: machine.push_new({}, _CONTAINER_BYTES),
     ord(")"): lambda machine: machine.stack.append(()),
-    ord("t"): lambda machine: machine.push_container(tuple(machine.pop_to_mark())),
+    ord("t"): lambda machine: machine.push_new(tuple(machine.pop_to_mark()), _CONTAINER_BYTES),
     0x85: lambda machine: machine.push_tuple(1),
     0x86: lambda machine: machine.push_tuple(2),
     0x87: lambda machine: machine.push_tuple(3),

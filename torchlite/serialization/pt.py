@@ -18,7 +18,13 @@ from torchlite.serialization.atomic import write_file
 from torchlite.serialization.dtypes import DTYPES, TORCH_STORAGES, Array, has_invalid_bools, little_endian
 from torchlite.serialization.limits import DEFAULT_LIMITS, Limits
 from torchlite.serialization.pickle_reader import read_pickle
-from torchlite.serialization.pickle_records import ParameterRecord, StorageKind, StorageRecord, TensorRecord
+from torchlite.serialization.pickle_records import (
+    Callee,
+    ParameterRecord,
+    StorageKind,
+    StorageRecord,
+    TensorRecord,
+)
 from torchlite.serialization.pickle_writer import write_pickle
 from torchlite.serialization.source import ByteSource, Source, open_source
 from torchlite.serialization.zip_archive import Member, ZipArchive, zip_chunks
@@ -208,8 +214,8 @@ class _Resolver:
             case StorageRecord(kind, _, _, numel):
                 dtype = kind.dtype or "uint8"
                 return self.from_array(StoredArray(self.view(TensorRecord(value, dtype, 0, (numel,), (1,)))))
-            case StorageKind():
-                raise self.archive.source.damaged("it holds a storage class in place of a storage")
+            case StorageKind() | Callee():
+                raise self.archive.source.damaged("it holds a class or function in place of an object")
         return value
 
     def view(self, record: TensorRecord) -> Array:
