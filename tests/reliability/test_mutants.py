@@ -1,5 +1,6 @@
 """Mutants of good files: readers raise `FormatError` or return plain arrays, soon and in bounded memory."""
 
+import pickletools
 import random
 import resource
 import time
@@ -20,6 +21,10 @@ from torchlite.serialization.safetensors import read_safetensors, write_safetens
 from torchlite.serialization.zip_archive import zip_chunks
 
 INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x28, 0x2E, 0x52, 0x62, 0x63, 0x71, 0x74, 0x7D, 0x85, 0x8A, 0x95)
+NUMBERS = (
+    *(b"K\0", b"K\1", b"K\2", b"K\xff", b"M\xff\xff", b"J\xff\xff\xff\xff", b"J\xff\xff\xff\x7f"),
+    *(b"\x8a\x08" + b"\xff" * 7 + b"\x7f", b"\x8a\x09" + b"\0" * 8 + b"\1", b"\x88", b"N", b"G" + b"\0" * 8),
+)
 
 
 def good_pt() -> bytes:
@@ -75,19 +80,41 @@ def mutant(good: bytes, rng: random.Random) -> bytes:
     return bytes(content)
 
 
-def pickle_mutant(good: bytes, rng: random.Random) -> bytes:
+def around(good: bytes, change: Callable[[bytes], bytes]) -> bytes:
     """A sound archive around a mutated pickle, so that the mutant reaches the machine behind the CRC."""
-    begin, end = good.index(b"\x80\x02"), good.index(b"PK\x03\x04", 10)
-    while not good[begin:end].endswith(b"."):
-        end -= 1
-    storages = [(f"a/data/{key}", content) for key, content in enumerate(_storages(good))]
-    members = [("a/data.pkl", mutant(good[begin:end], rng)), ("a/version", b"3\n"), *storages]
-    return b"".join(bytes(chunk) for chunk in zip_chunks(members))
-
-
-def _storages(good: bytes) -> list[bytes]:
     with zipfile.ZipFile(BytesIO(good)) as file:
-        return [file.read(name) for name in file.namelist() if "/data/" in name]
+        members = [(name, file.read(name)) for name in file.namelist()]
+    changed = [(name, change(content) if name.endswith("data.pkl") else content) for name, content in members]
+    return b"".join(bytes(chunk) for chunk in zip_chunks(changed))
+
+
+def pickle_mutant(good: bytes, rng: random.Random) -> bytes:
+    return around(good, lambda pickle: mutant(pickle, rng))
+
+
+def opcode_mutant(good: bytes, rng: random.Random) -> bytes:
+    """One to three whole opcodes removed, doubled, exchanged or replaced by others or by odd numbers."""
+
+    def change(pickle: bytes) -> bytes:
+        starts = [position for _, _, position in pickletools.genops(pickle)]
+        opcodes = [pickle[begin:end] for begin, end in zip(starts, [*starts[1:], len(pickle)], strict=True)]
+        for _ in range(rng.randint(1, 3)):
+            first, second = (rng.randrange(1, len(opcodes) - 1) for _ in range(2))
+            match rng.randrange(5):
+                case 0:
+                    del opcodes[first]
+                case 1:
+                    opcodes.insert(first, opcodes[second])
+                case 2:
+                    opcodes[first], opcodes[second] = opcodes[second], opcodes[first]
+                case 3:
+                    opcodes[first] = opcodes[second]
+                case _:
+                    integers = [index for index, opcode in enumerate(opcodes) if opcode[:1] in b"KMJ\x8a"]
+                    opcodes[rng.choice(integers or [first])] = rng.choice(NUMBERS)
+        return b"".join(opcodes)
+
+    return around(good, change)
 
 
 def plain_size(value: Any) -> int:
@@ -111,6 +138,7 @@ def plain_size(value: Any) -> int:
     [
         ("pt", good_pt, mutant, read_pt),
         ("pt pickle", good_pt, pickle_mutant, read_pt),
+        ("pt opcodes", good_pt, opcode_mutant, read_pt),
         ("safetensors", good_safetensors, mutant, lambda data: read_safetensors(data)[0]),
         ("npz", good_npz, mutant, read_npz),
         ("npz compressed", compressed_npz, mutant, read_npz),
