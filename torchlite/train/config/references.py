@@ -293,7 +293,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": int,
-    "round": round,
+    "round": lambda value: round(value),
     "min": lambda *values: min(values),
     "max": lambda *values: max(values),
 }
