@@ -36,14 +36,6 @@ from torchlite.train.registry import (
 
 KeyPath = tuple[str | int, ...]
 
-_KIND_WORDS: dict[Kind, str] = {
-    "layer": "layer",
-    "loss": "loss",
-    "optimizer": "optimizer",
-    "transform": "transform",
-    "metric": "metric",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Component:
@@ -107,9 +99,8 @@ class ComponentReader:
             return None
         return Component(kind, name, reading.values, path, tuple(reading.layers), file)
 
-    def name_of(self, node: Node, kind: Kind) -> tuple[str, Location, Node | None] | None:
-        """The name as written, its place, and what holds the arguments."""
-        word = _KIND_WORDS[kind]
+    def name_of(self, node: Node, word: str) -> tuple[str, Location, Node | None] | None:
+        """The name as written, its place, and what holds the arguments; `word` is what it names."""
         forms = "write `name`, `{name: args}` or `{type: name, ...}`"
         if isinstance(node, Poison):
             return None
@@ -160,8 +151,7 @@ class ComponentReader:
             other_words = {value: key for key, value in (*LOSSES.items(), *OPTIMIZERS.items())}
             plain = other_words.get(plain, plain)
             best, hint = (plain, f"did you mean '{plain}'?") if plain in names else suggestion(name, names)
-            word = _KIND_WORDS[kind]
-            self.findings.report("TL303", at, f"there is no {word} '{name}'", hint=hint, replacement=best)
+            self.findings.report("TL303", at, f"there is no {kind} '{name}'", hint=hint, replacement=best)
             if best is None:
                 return None
             name, component = best, registry.find(kind, best)

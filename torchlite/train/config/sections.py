@@ -197,7 +197,7 @@ class SectionReader:
 
     def schedule(self, node: Node, path: KeyPath, name_at: Location) -> Schedule | None:
         """The schedule of the type that is named, in any of the three forms of a component."""
-        named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "optimizer")
+        named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule")
         if named is None:
             self.bad.add(path)
             return None
