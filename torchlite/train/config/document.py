@@ -285,8 +285,6 @@ class _Composer:
             raise self.stop("TL107", at, f"the document holds more than {MAX_NODES:,} values")
         if depth > MAX_DEPTH:
             raise self.stop("TL107", at, f"values are nested more than {MAX_DEPTH} deep")
-        if event.tag is not None and event.tag != "!":
-            self.report("TL108", at, f"the tag {event.tag!r} is not used in configurations", "remove it")
         node: Node
         if isinstance(event, yaml.ScalarEvent):
             node, size = self.scalar(event, at), 1
@@ -294,9 +292,19 @@ class _Composer:
             node, size = self.sequence(event, events, depth)
         else:
             node, size = self.mapping(event, events, depth)
+        if event.tag is not None and event.tag != "!":
+            node = self.tagged(event, at)
         if event.anchor is not None:
             self.anchors[event.anchor] = (node, size)
         return node, size
+
+    def tagged(self, event: Any, at: Location) -> Poison:
+        """Reports a tag at the tag itself, which stands before the value with its anchor, if any."""
+        written = re.compile(r"(?:&\S+\s+)?(!\S*)").match(at.source_line, at.col - 1)
+        if written:
+            at = Location(at.source, at.line, written.start(1) + 1, written.end(1) + 1)
+        self.report("TL108", at, f"the tag '{event.tag}' is not used in configurations", "remove it")
+        return Poison(at)
 
     def alias(self, anchor: str, at: Location) -> tuple[Node, int]:
         if anchor not in self.anchors:

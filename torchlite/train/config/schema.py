@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from torchlite.train.config.components import Component
@@ -188,7 +188,7 @@ class Train(Section):
 
     epochs: int | None = Field(None, ge=1, description="Passes over the training data.")
     steps: int | None = Field(None, ge=1, description="Optimizer steps.")
-    device: Annotated[str, Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")] = "cpu"
+    device: Annotated[str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")] = "cpu"
     clip: Clip | None = Field(None, description="Gradient clipping.")
     accumulate: int = Field(1, ge=1, description="Batches whose gradients are averaged into one step.")
 
@@ -306,12 +306,20 @@ def locate(tree: Mapping, path: tuple[str | int, ...], *, exact: bool = False) -
     """
     here: Node = tree
     at: Location | None = None
-    for part in path:
+    for depth, part in enumerate(path):
         step = _step(here, part)
+        if step is None and _holds_components(path[:depth]):
+            step = _step_into_component(here, part)
         if step is None:
             return None if exact else (at or tree.at)
         here, at = step
     return at or tree.at
+
+
+def _holds_components(path: tuple[str | int, ...]) -> bool:
+    return path[:1] in {("model",), ("loss",), ("optim",), ("schedule",), ("metrics",)} or (
+        path[:2] == ("data", "transforms")
+    )
 
 
 def _step(node: Node, part: str | int) -> tuple[Node, Location] | None:
@@ -321,20 +329,24 @@ def _step(node: Node, part: str | int) -> tuple[Node, Location] | None:
         if isinstance(part, int) and -len(node.items) <= part < len(node.items):
             item = node.items[part]
             return item, head(item)
+    entry = node.entries.get(str(part)) if isinstance(node, Mapping) else None
+    if entry is None:
         return None
+    return entry.value, entry.key_at if isinstance(entry.value, Mapping) else entry.value.at
+
+
+def _step_into_component(node: Node, part: str | int) -> tuple[Node, Location] | None:
+    """The name or an argument of a component that is not written as ``{type: name, ...args}``."""
+    if isinstance(node, Sequence):
+        return (node, node.at) if part in Transforms.from_list else None
     if not isinstance(node, Mapping):
         return (node, node.at) if part == "type" else None
-    entry = node.entries.get(str(part))
-    if entry is not None:
-        return entry.value, entry.key_at if isinstance(entry.value, Mapping) else entry.value.at
-    if len(node.entries) == 1 and "type" not in node.entries:
-        (only,) = node.entries.values()
-        if part == "type":
-            return only.value, only.key_at
-        if isinstance(only.value, Mapping):
-            return _step(only.value, part)
-        return only.value, only.value.at
-    return None
+    if len(node.entries) != 1 or "type" in node.entries or "layers" in node.entries:
+        return None
+    (only,) = node.entries.values()
+    if part == "type":
+        return only.value, only.key_at
+    return _step(only.value, part) if isinstance(only.value, Mapping) else (only.value, only.value.at)
 
 
 def head(node: Node) -> Location:

@@ -30,6 +30,7 @@ from torchlite.train.config.schema import (
     SYNONYMS,
     Clip,
     Config,
+    Duration,
     Model,
     Of,
     Schedule,
@@ -269,6 +270,9 @@ class SectionReader:
                     self.invalid(detail, given[name], path)
                 self.bad.add(field_path)
                 values.pop(name, None)
+        for name, value in values.items():
+            if _without_none(model.model_fields[name].annotation) is Duration and value is not None:
+                values[name] = Duration.parse(value)
         return model.model_construct(**values)
 
     def missing(self, at: Location, section: str, what: str) -> None:
@@ -286,8 +290,8 @@ class SectionReader:
         context = detail.get("ctx", {})
         hint = context.get("hint") or None
         replacement = None
-        if code == "TL206" and isinstance(node, Scalar):
-            words = [word.strip("'") for word in str(context.get("expected", "")).replace(" or ", ", ").split(", ")]
+        if "expected" in context and isinstance(node, Scalar):
+            words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
             replacement, hint = suggestion(str(node.value), words, what="one of")
         if name == "version":
             code, hint = "TL212", "this release reads version 1"

@@ -156,6 +156,8 @@ def _early_stop_can_happen(view: View) -> None:
     if view.get("early_stop") is None:
         return
     patience, every = view.get("early_stop.patience"), view.get("eval.every")
+    if view.longer_than_training(every):
+        return
     if view.longer_than_training(Duration(patience * every.value, every.unit)):
         message = f"{patience} evaluations without improvement last longer than the training"
         view.report("TL409", ("early_stop", "patience"), message)
@@ -179,7 +181,7 @@ def _happens_at_all(view: View) -> None:
 
 def _accumulation_fits(view: View) -> None:
     accumulate, batches = view.get("train.accumulate"), view.batches_per_epoch()
-    if accumulate > max(batches, 1):
+    if 0 < batches < accumulate:
         message = f"{accumulate} batches are accumulated, but an epoch has {batches}"
         view.report("TL406", ("train", "accumulate"), message)
 
