@@ -275,7 +275,9 @@ class _Composer:
             self.last = self.span(event.start_mark, event.end_mark)
             yield event
 
-    def node(self, event: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:
+    def node(
+        self, event: Any, events: Iterator[Any], depth: int, *, is_key: bool = False
+    ) -> tuple[Node, int]:
         """The node that `event` begins and how many nodes it holds once aliases are expanded."""
         at = self.span(event.start_mark, event.end_mark)
         if isinstance(event, yaml.AliasEvent):
@@ -287,7 +289,7 @@ class _Composer:
             raise self.stop("TL107", at, f"values are nested more than {MAX_DEPTH} deep")
         node: Node
         if isinstance(event, yaml.ScalarEvent):
-            node, size = self.scalar(event, at), 1
+            node, size = self.scalar(event, at, is_key), 1
         elif isinstance(event, yaml.SequenceStartEvent):
             node, size = self.sequence(event, events, depth)
         else:
@@ -318,25 +320,30 @@ class _Composer:
             raise self.stop("TL107", at, f"aliases expand to more than {limit}")
         return node, size
 
-    def scalar(self, event: Any, at: Location) -> Node:
+    def scalar(self, event: Any, at: Location, is_key: bool) -> Node:
         text: str = event.value
-        if event.style is not None or not event.implicit[0]:
+        if event.style is not None or not event.implicit[0] or event.tag == "!":
             return Scalar(text, at, text, plain=False)
         if len(text) > MAX_DIGITS and (_INTEGER.match(text) or _BASED.match(text)):
             self.report("TL107", at, f"a number has more than {MAX_DIGITS} digits")
             return Poison(at)
-        older = _YAML_1_1.match(text)
-        if older and not (older["octal"] and int(text) < 8):
-            kind = older.lastgroup
-            reading = "a boolean" if older["boolean"] else "a number in base 8 or 60"
-            hint = f'quote it ("{text}")'
-            if older["boolean"]:
-                hint += f" or write {'true' if text.lower() in ('yes', 'on') else 'false'}"
-            elif kind == "octal":
-                hint = "leave out the leading zero"
-            meaning = "a number in base 10" if older["octal"] else "text"
-            self.report("TL110", at, f"{text} is {meaning} here, but {reading} to YAML 1.1 readers", hint)
+        if not is_key:
+            self.warn_of_other_reading(text, at)
         return Scalar(core_scalar(text), at, text)
+
+    def warn_of_other_reading(self, text: str, at: Location) -> None:
+        older = _YAML_1_1.match(text)
+        if older is None or (older["octal"] and abs(int(text)) < 8):
+            return
+        if older["boolean"]:
+            meant = "true" if text.lower() in ("yes", "on") else "false"
+            message, hint = f"{text} is text, but a boolean to YAML 1.1", f'quote it ("{text}") or write {meant}'
+        elif older["octal"]:
+            message = f"{text} is {int(text)}, but {int(text, 8)} to YAML 1.1"
+            hint = "leave out the leading zero"
+        else:
+            message, hint = f"{text} is text, but a number to YAML 1.1", f'quote it ("{text}")'
+        self.report("TL110", at, message, hint)
 
     def sequence(self, start: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:
         items: list[Node] = []
@@ -355,7 +362,7 @@ class _Composer:
         event = next(events)
         while not isinstance(event, yaml.MappingEndEvent):
             key_at = self.span(event.start_mark, event.end_mark)
-            key, _ = self.node(event, events, depth + 1)
+            key, _ = self.node(event, events, depth + 1, is_key=True)
             value, size = self.node(next(events), events, depth + 1)
             total += size + 1
             self.enter(entries, key, key_at, value)

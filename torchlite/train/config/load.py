@@ -146,17 +146,17 @@ def _check_dataset(root: Mapping, config: Config, reader: SectionReader, finding
 @cache
 def dataset_names() -> tuple[str, ...]:
     """The names of the catalogue."""
-    from torchlite import datasets
+    from torchlite.datasets import names
 
-    return tuple(datasets.names())
+    return tuple(names())
 
 
 @cache
 def dataset_card(name: str) -> Any:
     """The card of a dataset of the catalogue."""
-    from torchlite import datasets
+    from torchlite.datasets import card
 
-    return datasets.card(name)
+    return card(name)
 
 
 def dataset_facts(card: Any) -> dict[str, Any]:

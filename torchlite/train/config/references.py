@@ -61,6 +61,7 @@ class _Resolver:
     done: dict[int, Node] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     active: dict[int, str] = field(default_factory=dict)
+    expanded: int = 0
 
     def resolve(self, node: Node) -> Node:
         """The node with all references in it replaced."""
@@ -81,12 +82,8 @@ class _Resolver:
             parts = []
         else:
             resolved, parts = node, []
-        size = 1 + sum(self.sizes.get(id(part), 1) for part in parts)
-        if size > MAX_NODES * MAX_ALIAS_GROWTH:
-            self.findings.report("TL107", node.at, "references expand to too many values")
-            resolved, size = Poison(node.at), 1
-        self.sizes.setdefault(id(resolved), size)
-        self.done[id(node)] = resolved
+        self.sizes.setdefault(id(resolved), 1 + sum(self.sizes.get(id(part), 1) for part in parts))
+        self.done[id(node)] = self.done[id(resolved)] = resolved
         return resolved
 
     def scalar(self, node: Scalar, text: str) -> Node:
@@ -98,18 +95,25 @@ class _Resolver:
         try:
             whole = _WHOLE.match(text)
             if whole:
-                return _placed(self.look_up(whole[1], node.at, text), node.at)
+                return self.expand(self.look_up(whole[1], node.at, text), node.at)
             return self.template(node, text)
         except _Unresolved:
             return Poison(node.at)
         finally:
             del self.active[id(node)]
 
+    def expand(self, node: Node, at: Location) -> Node:
+        """The node that takes the place of a reference: a scalar is placed at `at`, the rest is shared."""
+        self.expanded += self.sizes.get(id(node), 1)
+        if self.expanded > MAX_NODES * MAX_ALIAS_GROWTH:
+            self.fail("TL107", at, "references expand to too many values")
+        return Scalar(node.value, at, node.text, node.plain) if isinstance(node, Scalar) else node
+
     def template(self, node: Scalar, text: str) -> Node:
         """A text with ``${...}`` replaced; where it is nothing but one ``${...}`` its value keeps its type."""
         whole = _TEMPLATE.fullmatch(text)
         if whole and whole[1] is not None:
-            return _placed(self.evaluate(whole[1], node), node.at)
+            return self.expand(self.evaluate(whole[1], node), node.at)
         pieces = []
         end = 0
         for match in _TEMPLATE.finditer(text):
@@ -242,7 +246,7 @@ class _Resolver:
         """The number that an expression stands for; only the forms below are known."""
         if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
             return tree.value
-        if isinstance(tree, (ast.Name, ast.Attribute)):
+        if isinstance(tree, (ast.Name, ast.Attribute)) and _NAME.match(ast.unparse(tree)):
             return self.number(ast.unparse(tree), node)
         if isinstance(tree, ast.UnaryOp) and type(tree.op) in _UNARY:
             return _UNARY[type(tree.op)](self.compute(tree.operand, node))
@@ -306,7 +310,3 @@ def _child(node: Node, part: str) -> Node | None:
         return node.items[int(part)]
     return None
 
-
-def _placed(node: Node, at: Location) -> Node:
-    """A scalar at the place of the reference, so that what is wrong with it is reported there."""
-    return Scalar(node.value, at, node.text, node.plain) if isinstance(node, Scalar) else node

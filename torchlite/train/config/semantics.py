@@ -52,6 +52,10 @@ class View:
         assert self.config._tree is not None
         return locate(self.config._tree, path)  # type: ignore[return-value]
 
+    def is_written(self, *path: str | int) -> bool:
+        """Whether a value stands in the configuration rather than being a default."""
+        return self.config._tree is not None and locate(self.config._tree, path, exact=True) is not None
+
     def report(self, code: str, path: KeyPath, message: str, hint: str | None = None, fix: str | None = None) -> None:
         """Adds a finding at the value of `path`."""
         key = ".".join(map(str, path))
@@ -174,7 +178,7 @@ def _happens_at_all(view: View) -> None:
     stretches = {"eval": "evaluation", "checkpoint": "a checkpoint", "schedule": "a decay of the learning rate"}
     for section, what in stretches.items():
         every = view.get(f"{section}.every") if hasattr(view.get(section), "every") else None
-        if every is not None and view.longer_than_training(every):
+        if every is not None and view.is_written(section, "every") and view.longer_than_training(every):
             message = f"{what} every {every} comes no sooner than the end of {view.get('train.length')}"
             view.report("TL411", (section, "every"), message)
 
