@@ -5,9 +5,9 @@ import traceback
 from typing import Annotated
 
 import typer
+from torchlite.cli import validate
 
 from torchlite import __version__
-from torchlite.cli import validate
 from torchlite.errors import TorchliteError
 
 app = typer.Typer(

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torchlite.cli.main import app
 from typer.testing import CliRunner, Result
 
 import torchlite.train
-from torchlite.cli.main import app
 from torchlite.errors import UsageError
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.registry import registry
@@ -71,9 +71,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
 
 
 @pytest.fixture
-def validate(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: types.SimpleNamespace
-) -> Any:
+def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: types.SimpleNamespace) -> Any:
     from torchlite.train.config import load
 
     monkeypatch.chdir(tmp_path)
@@ -206,8 +204,7 @@ def test_standard_input(validate: Validate) -> None:
 def test_github(validate: Validate, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     annotation = (
-        "::error file=bad.yaml,line=4,col=20,endColumn=23,title=TL203::"
-        "sgd() has no argument 'lrr'%0Adid you mean 'lr'?"
+        "::error file=bad.yaml,line=4,col=20,endColumn=23,title=TL203::sgd() has no argument 'lrr'%0Adid you mean 'lr'?"
     )
     assert validate("bad.yaml", "--format", "github").stdout == annotation + "\n"
     summary = (tmp_path / "summary.md").read_text()
@@ -231,7 +228,9 @@ def test_user_code_is_not_imported_unless_asked(
     validate: Validate, checks: types.SimpleNamespace, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text("raise SystemExit\nclass Net:\n    def __init__(self): pass\n")
-    (tmp_path / "user.yaml").write_text(GOOD.replace("layers: [Flatten, {Linear: 10}]", 'type: "mine:Net"') + "code: [mine.py]\n")
+    (tmp_path / "user.yaml").write_text(
+        GOOD.replace("layers: [Flatten, {Linear: 10}]", 'type: "mine:Net"') + "code: [mine.py]\n"
+    )
     result = validate("user.yaml")
     assert result.exit_code == 0 and "not checked: user code (pass --import-code)" in result.stdout
     assert checks.calls == []
@@ -244,8 +243,9 @@ def test_a_finding_in_a_shared_base_counts_once(validate: Validate, tmp_path: Pa
     for name in ("one", "two"):
         (tmp_path / f"{name}.yaml").write_text(f"extends: base.yaml\nname: {name}\n")
     document = json.loads(validate("one.yaml", "two.yaml", "--format", "json").stdout)
-    assert [one["file"] for one in document["diagnostics"]] == ["base.yaml", "base.yaml"]
-    assert [one["origin"]["chain"][0]["file"] for one in document["diagnostics"]] == ["one.yaml", "two.yaml"]
+    assert [one["file"] for one in document["diagnostics"]] == ["base.yaml"]
+    assert [one["file"] for one in document["diagnostics"][0]["origin"]["chain"]] == ["one.yaml"]
+    assert [one["ok"] for one in document["files"]] == [False, False]
 
 
 def run(*arguments: str, code: str = "from torchlite.cli.main import main; main()") -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,9 @@ here costs the command line its start.
 
 import importlib
 import inspect
+import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -24,8 +25,21 @@ METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy"
 
 _NO_LAYERS = frozenset({"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
 
-_SUPPLIED: dict[Kind, frozenset[str]] = {"optimizer": frozenset({"params"})}
+_SUPPLIED: dict[Kind, frozenset[str]] = {
+    "layer": frozenset({"device", "dtype"}),
+    "optimizer": frozenset({"params"}),
+}
 """Arguments that the training itself passes, not the configuration."""
+
+_PAIR = int | tuple[int, int]
+_SIZES: dict[str, Any] = {
+    "kernel_size": _PAIR,
+    "stride": _PAIR | None,
+    "padding": _PAIR | str,
+    "dilation": _PAIR,
+    "output_size": int | tuple[int | None, int | None] | None,
+}
+"""Types of the arguments that layers leave open, because PyTorch lets one number stand for two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +57,7 @@ class Range:
     def __str__(self) -> str:
         if self.high == float("inf"):
             return f"{'greater than' if self.open_low else 'at least'} {self.low:g}"
-        return f"{'above' if self.open_low else 'from'} {self.low:g} {'up ' if self.open_low else ''}to {self.high:g}"
+        return f"from {self.low:g} to {self.high:g}"
 
 
 _COUNT, _NOT_NEGATIVE, _POSITIVE, _FRACTION = Range(1), Range(0), Range(0, open_low=True), Range(0, 1)
@@ -54,7 +68,7 @@ RANGES: dict[Kind, dict[str, Range]] = {
         **dict.fromkeys(("kernel_size", "stride", "dilation", "num_features", "normalized_shape"), _COUNT),
         **dict.fromkeys(("num_embeddings", "embedding_dim"), _COUNT),
         "p": _FRACTION,
-        "eps": _NOT_NEGATIVE,
+        "eps": _FRACTION,
     },
     "loss": {"label_smoothing": _FRACTION},
     "optimizer": {
@@ -77,7 +91,6 @@ class Parameter:
     name: str
     required: bool
     annotation: Any = Any
-    default: Any = None
     positional: bool = True
 
 
@@ -183,22 +196,37 @@ def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
     except (NameError, TypeError, AttributeError):
         annotations = {}
     parameters = []
-    takes_layers = takes_any_keyword = False
+    takes_many = takes_any_keyword = False
     for parameter in inspect.signature(component).parameters.values():
+        required = parameter.default is inspect.Parameter.empty
+        annotation = annotations.get(parameter.name, Any)
+        if annotation is Any and kind == "layer":
+            annotation = _SIZES.get(parameter.name, Any)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            takes_layers = kind == "layer"
+            takes_many = True
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             takes_any_keyword = True
-        elif parameter.name not in _SUPPLIED.get(kind, ()):
-            required = parameter.default is inspect.Parameter.empty
+        elif parameter.name not in _SUPPLIED.get(kind, ()) and (required or _is_plain(annotation)):
             parameters.append(
-                Parameter(
-                    parameter.name,
-                    required,
-                    annotations.get(parameter.name, Any),
-                    None if required else parameter.default,
-                    parameter.kind is not inspect.Parameter.KEYWORD_ONLY,
-                )
+                Parameter(parameter.name, required, annotation, parameter.kind is not inspect.Parameter.KEYWORD_ONLY)
             )
-    inferred = frozenset(getattr(component, "inferred", ()))
-    return Signature(tuple(parameters), inferred, takes_layers, takes_any_keyword)
+    return Signature(
+        tuple(parameters),
+        frozenset(getattr(component, "inferred", ())),
+        takes_layers=kind == "layer" and takes_many and not takes_any_keyword,
+        takes_any_keyword=takes_any_keyword,
+    )
+
+
+_PLAIN = frozenset({Any, None, type(None), bool, int, float, str, list, tuple, dict, Sequence, ...})
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether values of a type can be written in a configuration; a tensor, say, cannot."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return True
+    if origin is None:
+        return annotation in _PLAIN
+    known = origin in (typing.Union, types.UnionType) or origin in _PLAIN
+    return known and all(_is_plain(inner) for inner in typing.get_args(annotation))

@@ -107,7 +107,7 @@ class Plain:
 
 
 class ToFloat:
-    def __init__(self) -> None: ...
+    def __init__(self, scale: float = 255.0) -> None: ...
 
 
 class Normalize:
@@ -144,6 +144,7 @@ def _card(name: str, shape: tuple[int, ...], train: int) -> SimpleNamespace:
         name=name,
         input=SimpleNamespace(shape=shape, dtype="uint8"),
         num_classes=10,
+        scale=255,
         classes=tuple("0123456789"),
         splits={"train": train, "test": 1000},
         mean=(0.5,) * shape[0],

@@ -43,7 +43,10 @@ def test_text_shows_the_line_the_caret_and_the_chain() -> None:
     source = Source.of("configs/base.yaml", "\n" * 19 + "optim: {type: adamw, weight_decy: 0.01}", included_from=outer)
     findings = Findings("configs/main.yaml")
     findings.report(
-        "TL203", Location(source, 20, 22, 33), "adamw() has no argument 'weight_decy'", hint="did you mean 'weight_decay'?"
+        "TL203",
+        Location(source, 20, 22, 33),
+        "adamw() has no argument 'weight_decy'",
+        hint="did you mean 'weight_decay'?",
     )
     assert as_text(findings.in_order()) == (
         "error[TL203]: adamw() has no argument 'weight_decy'\n"
@@ -105,7 +108,10 @@ def test_json_has_every_key(inspect: Callable[..., Loaded]) -> None:
         ]  # fmt: skip
         assert list(record["origin"]) == ["kind", "chain", "argument", "col", "end_col"]
     by_kind = {record["origin"]["kind"]: record for record in document["diagnostics"]}
-    assert by_kind["file"]["fix"] == {"line": 3, "col": 9, "end_col": 15, "text": "epochs"} or by_kind["file"]["fix"] is None
+    assert (
+        by_kind["file"]["fix"] == {"line": 3, "col": 9, "end_col": 15, "text": "epochs"}
+        or by_kind["file"]["fix"] is None
+    )
     assert by_kind["include"]["file"] == "b.yaml"
     assert by_kind["include"]["origin"]["chain"] == [{"file": "main.yaml", "line": 2}]
     override = by_kind["override"]
@@ -127,7 +133,9 @@ def test_github_escapes_and_puts_the_worst_first() -> None:
 
 
 def test_github_shows_ten_of_a_kind_and_counts_the_rest() -> None:
-    many = [found("TL402", "warning", line) for line in range(15)] + [found("TL201", "error", line) for line in range(36)]
+    many = [found("TL402", "warning", line) for line in range(15)] + [
+        found("TL201", "error", line) for line in range(36)
+    ]
     lines = as_github(many).splitlines()
     assert [line.split()[0] for line in lines] == ["::error"] * 10 + ["::warning"] * 10 + ["::notice::31"]
     assert lines[-1] == "::notice::31 more"

@@ -152,3 +152,22 @@ def test_a_list_of_transforms_stands_for_both(inspect: Callable[..., Loaded]) ->
     for transforms in (config.data.transforms.train, config.data.transforms.eval):
         assert [one.name for one in transforms] == ["to_float", "random_crop"]
         assert transforms[1].arguments == {"size": 8, "padding": 1}
+
+
+def test_a_misspelled_section_is_one_finding(inspect: Callable[..., Loaded]) -> None:
+    text = TEXT.replace("data:", "dta:").replace("Linear: 32", "Linear: $data.num_classes")
+    loaded = inspect(text)
+    assert [one.code for one in loaded.diagnostics] == ["TL201"]
+    assert loaded.config is not None and loaded.config.data.type == "digits"
+
+
+def test_a_misspelled_key_does_not_hide_what_it_holds(inspect: Callable[..., Loaded]) -> None:
+    loaded = inspect(TEXT.replace("type: digits", "tpye: digit"))
+    assert [one.code for one in loaded.diagnostics] == ["TL303", "TL201"]
+    assert loaded.config is not None and loaded.config.data.type == "digits"
+
+
+def test_own_keys_can_be_referred_to(inspect: Callable[..., Loaded]) -> None:
+    loaded = inspect(TEXT.replace("Linear: 32", "Linear: $x-size.small") + "x-size: {small: 5}\n")
+    assert loaded.ok and loaded.config is not None and loaded.config.model.layers is not None
+    assert loaded.config.model.layers[1].arguments == {"out_features": 5}

@@ -83,10 +83,21 @@ CASES = [
     Planted("type of a component", "TL201", "optim: {type:", "optim: {«tpye»:", "did you mean 'type'?"),
     # missing
     Planted("no version", "TL204", "version: 1\n", "«»"),
-    Planted("no batch size", "TL204", "data:\n  type: mnist\n  split: {val: 0.1}\n  batch_size: 128",
-            "«data»:\n  type: mnist\n  split: {val: 0.1}"),
-    Planted("no length", "TL204", "train: {epochs: 5, ", "«train»: {", ),
-    Planted("no patience", "TL204", "early_stop: {monitor: val/loss, patience: 2}", "«early_stop»: {monitor: val/loss}"),
+    Planted(
+        "no batch size",
+        "TL204",
+        "data:\n  type: mnist\n  split: {val: 0.1}\n  batch_size: 128",
+        "«data»:\n  type: mnist\n  split: {val: 0.1}",
+    ),
+    Planted(
+        "no length",
+        "TL204",
+        "train: {epochs: 5, ",
+        "«train»: {",
+    ),
+    Planted(
+        "no patience", "TL204", "early_stop: {monitor: val/loss, patience: 2}", "«early_stop»: {monitor: val/loss}"
+    ),
     Planted("no layers", "TL204", VALID[VALID.index("model:") : VALID.index("loss:")], "«model»: {}\n"),
     Planted("no monitor", "TL204", "early_stop: {monitor: val/loss, ", "«early_stop»: {"),
     # types and ranges
@@ -105,7 +116,9 @@ CASES = [
     Planted("one checkpoint", "TL205", "last: 2", "last: «1»"),
     Planted("name with a slash", "TL205", "name: planted", "name: «a/b»"),
     Planted("infinite", "TL202", "norm: 1.0", "norm: «.inf»"),
-    Planted("no layers at all", "TL205", VALID[VALID.index("model:") : VALID.index("loss:")], "model: {layers: «[]»}\n"),
+    Planted(
+        "no layers at all", "TL205", VALID[VALID.index("model:") : VALID.index("loss:")], "model: {layers: «[]»}\n"
+    ),
     Planted("mode", "TL206", "mode: max", "mode: «maxi»", "did you mean 'max'?"),
     Planted("device", "TL206", "accumulate: 2", "device: «gpu»", "did you mean 'cuda'?"),
     Planted("version", "TL212", "version: 1", "version: «2»", "version 1"),
@@ -130,8 +143,16 @@ CASES = [
     Planted("argument of a layer", "TL203", "{out_features:", "{«out_feature»:", "did you mean 'out_features'?"),
     Planted("argument of the loss", "TL203", "label_smoothing", "«label_smoothin»", "did you mean 'label_smoothing'?"),
     Planted("argument of a transform", "TL203", "std: 0.25", "«stdev»: 0.25, std: 1", "normalize takes"),
-    Planted("argument of another optimizer", "TL405", "{type: adamw, lr: 1e-3,", "{type: adamw, «momentum»: 0.9,", "sgd"),
-    Planted("weight decay without effect", "TL405", "adamw, lr: 1e-3, weight_decay", "plain, lr: 1e-3, «weight_decay»", "adamw"),
+    Planted(
+        "argument of another optimizer", "TL405", "{type: adamw, lr: 1e-3,", "{type: adamw, «momentum»: 0.9,", "sgd"
+    ),
+    Planted(
+        "weight decay without effect",
+        "TL405",
+        "adamw, lr: 1e-3, weight_decay",
+        "plain, lr: 1e-3, «weight_decay»",
+        "adamw",
+    ),
     Planted("missing argument", "TL207", "Conv2d: [8, 3]", "«Conv2d»: [8]"),
     Planted("missing all arguments", "TL207", "Linear: $vars.width", "«Linear»"),
     Planted("too many arguments", "TL208", "Dropout: 0.2", "Dropout: [0.2, true, «1»]", "p, inplace"),
@@ -160,10 +181,20 @@ CASES = [
     # semantics
     Planted("monitor", "TL401", "monitor: val/loss", "monitor: «val/los»", "did you mean 'val/loss'?"),
     Planted("monitor without val", "TL401", "monitor: val/accuracy", "monitor: «accuracy»", "'val/accuracy'?"),
-    Planted("monitor without metric", "TL401", "metrics: [accuracy]\ncheckpoint: {every: 1 epoch, keep: {last: 2, best: 1}, monitor: val/accuracy",
-            "checkpoint: {every: 1 epoch, keep: {last: 2, best: 1}, monitor: «val/accuracy»", "metrics: [accuracy]"),
+    Planted(
+        "monitor without metric",
+        "TL401",
+        "metrics: [accuracy]\ncheckpoint: {every: 1 epoch, keep: {last: 2, best: 1}, monitor: val/accuracy",
+        "checkpoint: {every: 1 epoch, keep: {last: 2, best: 1}, monitor: «val/accuracy»",
+        "metrics: [accuracy]",
+    ),
     Planted("ignored argument", "TL402", "warmup: 1 epoch", "warmup: 1 epoch, «gamma»: 0.1"),
-    Planted("seed of no split", "TL402", "split: {val: 0.1}\n  batch_size: 128\n  workers: 0", "split: {seed: «1»}\n  batch_size: 128"),
+    Planted(
+        "seed of no split",
+        "TL402",
+        "split: {val: 0.1}\n  batch_size: 128\n  workers: 0",
+        "split: {seed: «1»}\n  batch_size: 128",
+    ),
     Planted("warm-up", "TL404", "warmup: 1 epoch", "warmup: «6 epochs»"),
     Planted("warm-up in steps", "TL404", "warmup: 1 epoch", "warmup: «5000 steps»"),
     Planted("accumulation", "TL406", "accumulate: 2", "accumulate: «500»"),

@@ -18,7 +18,7 @@ def resolve(text: str) -> tuple[Any, list[str]]:
     findings = Findings("x.yaml")
     root = parse(Source.of("x.yaml", text), text, findings)
     assert isinstance(root, Mapping)
-    resolved = resolve_references(root, findings, lambda: FACTS)
+    resolved = resolve_references(root, findings, lambda name: FACTS if name == "pets" else None)
     return to_plain(resolved), [one.code for one in findings.in_order()]
 
 
@@ -64,7 +64,7 @@ def test_values(written: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.delenv("TL_TEST_UNSET", raising=False)
     text = (
         "vars: {n: 4, text: abc, list: [1, 2], map: {k: $vars.n}, yes: true, with-dash: 5, far: $vars.map}\n"
-        f"data: {{own: 3}}\nx: {written}\n"
+        f"data: {{type: pets, own: 3}}\nx: {written}\n"
     )
     plain, found = resolve(text)
     assert found == []
@@ -90,7 +90,9 @@ def test_values(written: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> No
         ('a: "${1e308 * 1e308}"\n', ["TL304"]),
         ('a: "${round(1, -1000000000)}"\n', ["TL304"]),
         ("a: [1]\nb: x${a}\n", ["TL304"]),
-        ("a: $data.nope\n", ["TL301"]),
+        ("data: {type: pets}\na: $data.nope\n", ["TL301"]),
+        ("data: {type: $data.name}\n", ["TL302"]),
+        ("data: {type: unheard_of}\na: $data.num_classes\n", []),
         ('a: "${env:TL_TEST_UNSET}"\n', ["TL308"]),
     ],
 )
@@ -125,6 +127,16 @@ def test_facts_come_from_the_card_of_the_dataset(inspect: Callable[..., Loaded])
     assert loaded.config.vars == {"shape": [3, 32, 32], "train": 50_000, "mean": [0.5, 0.5, 0.5]}
     assert loaded.config.model.layers is not None
     assert loaded.config.model.layers[0].arguments == {"out_features": 10}
+
+
+def test_the_dataset_may_itself_be_a_reference(inspect: Callable[..., Loaded]) -> None:
+    text = (
+        "version: 1\nvars: {set: digits}\ndata: {type: $vars.set, batch_size: 4}\noptim: {type: sgd}\n"
+        "train: {steps: 9}\nmodel: {layers: [{Linear: $data.input.shape.1}]}\n"
+    )
+    config = inspect(text).config
+    assert config is not None and config.model.layers is not None
+    assert config.model.layers[0].arguments == {"out_features": 8}
 
 
 def test_an_unknown_dataset_is_reported_once(inspect: Callable[..., Loaded]) -> None:

@@ -203,9 +203,7 @@ class _Arguments:
             self.layers.append(component)
 
     def positional(self, items: list[Node]) -> set[str]:
-        slots = [
-            one for one in self.taken.parameters if one.positional and one.name not in self.taken.inferred
-        ]
+        slots = [one for one in self.taken.parameters if one.positional and one.name not in self.taken.inferred]
         if len(items) > len(slots) and not self.taken.takes_any_keyword:
             takes = f"takes {len(slots)}" if slots else "takes none"
             hint = "in order: " + ", ".join(slot.name for slot in slots) if slots else None
@@ -237,8 +235,7 @@ class _Arguments:
             others = [
                 other
                 for other in registry.names(self.kind)
-                if (component := registry.find(self.kind, other))
-                and signature(self.kind, component).find(entry.key)
+                if (component := registry.find(self.kind, other)) and signature(self.kind, component).find(entry.key)
             ]
             if others and self.kind != "layer":
                 self.report("TL405", entry.key_at, message, f"{', '.join(others)} has it")
@@ -350,7 +347,8 @@ def describe(annotation: Any) -> str:
     words = {bool: "true or false", int: "an integer", float: "a number", str: "a text", dict: "a mapping"}
     base = origin or annotation
     if base in (list, tuple, AbstractSequence):
-        plural = {int: "integers", float: "numbers", str: "texts"}.get(inner[0] if inner else None, "values")
+        plurals: dict[Any, str] = {int: "integers", float: "numbers", str: "texts"}
+        plural = plurals.get(inner[0] if inner else None, "values")
         fixed = base is tuple and inner and inner[-1] is not ...
         return f"a list of {len(inner)} {plural}" if fixed else f"a list of {plural}"
     return words.get(base, getattr(base, "__name__", str(base)))

@@ -183,9 +183,7 @@ class Findings:
     def in_order(self) -> list[Diagnostic]:
         """The findings by file and place; a warning under an error at the same place is left out."""
         errors = {_place(found) for found in self.diagnostics if found.severity == "error"}
-        kept = [
-            found for found in self.diagnostics if found.severity == "error" or _place(found) not in errors
-        ]
+        kept = [found for found in self.diagnostics if found.severity == "error" or _place(found) not in errors]
         return sorted(kept, key=lambda found: (found.file, found.origin.kind == "override", *_place(found)[1:]))
 
 

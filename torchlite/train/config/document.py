@@ -135,9 +135,7 @@ def to_plain(node: Node) -> Any:
     """The dicts, lists and scalars of a tree; poisoned values are left out."""
     if isinstance(node, Mapping):
         return {
-            key: to_plain(entry.value)
-            for key, entry in node.entries.items()
-            if not isinstance(entry.value, Poison)
+            key: to_plain(entry.value) for key, entry in node.entries.items() if not isinstance(entry.value, Poison)
         }
     if isinstance(node, Sequence):
         return [to_plain(item) for item in node.items if not isinstance(item, Poison)]
@@ -245,7 +243,7 @@ class _Composer:
         shift = self.col_offset + 1 if line == 0 else 1
         return Location(self.source, line + 1, col + shift, max(end_col, col) + shift)
 
-    def span(self, start: yaml.Mark, end: yaml.Mark) -> Location:
+    def span(self, start: Any, end: Any) -> Location:
         """The place between two marks, cut at the end of the first line."""
         if start.line == end.line:
             return self.place(start.line, start.column, end.column)
@@ -269,19 +267,17 @@ class _Composer:
         return root
 
     def events(self, text: str) -> Iterator[Any]:
-        loader = yaml.SafeLoader(text)
+        loader: Any = yaml.SafeLoader(text)
         while loader.check_event():
             event = loader.get_event()
             self.last = self.span(event.start_mark, event.end_mark)
             yield event
 
-    def node(
-        self, event: Any, events: Iterator[Any], depth: int, *, is_key: bool = False
-    ) -> tuple[Node, int]:
+    def node(self, event: Any, events: Iterator[Any], depth: int, *, is_key: bool = False) -> tuple[Node, int]:
         """The node that `event` begins and how many nodes it holds once aliases are expanded."""
         at = self.span(event.start_mark, event.end_mark)
         if isinstance(event, yaml.AliasEvent):
-            return self.alias(event.anchor, at)
+            return self.alias(str(event.anchor), at)
         self.nodes += 1
         if self.nodes > MAX_NODES:
             raise self.stop("TL107", at, f"the document holds more than {MAX_NODES:,} values")

@@ -93,20 +93,15 @@ def inspect_config(
 
 
 def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Config | None:
-    card = _card(tree.root)
-
-    def facts() -> AbstractMapping[str, Any] | None:
-        return dataset_facts(card) if card is not None else None
-
-    root = resolve_references(tree.root, findings, facts, complete=tree.complete and not abstract)
-    reader = SectionReader(findings, path.parent, partial=abstract or not tree.complete)
+    complete = tree.complete and not abstract
+    reader = SectionReader(findings, path.parent, partial=not complete)
+    named = reader.known_sections(tree.root)
+    root = resolve_references(named, findings, _facts, complete=complete)
     config = reader.read(root)
     config._path = path
-    if card is None:
-        card = _card(root)
-    _check_dataset(root, config, reader, findings)
+    config, card = _known_dataset(config, reader, findings)
     check_semantics(config, reader.bad, card, findings)
-    return config if not reader.bad and not abstract and tree.complete else None
+    return config if complete and not reader.bad else None
 
 
 def _is_abstract(root: Mapping) -> bool:
@@ -114,33 +109,27 @@ def _is_abstract(root: Mapping) -> bool:
     return isinstance(mark, Scalar) and mark.value is True
 
 
-def _dataset_name(root: Mapping) -> Scalar | None:
-    data = root.get("data")
-    named = data.get("type") if isinstance(data, Mapping) else None
-    return named if isinstance(named, Scalar) and isinstance(named.value, str) else None
-
-
-def _card(root: Mapping) -> Any:
-    """The card of the dataset that is named, or nearly named; None where there is none."""
-    named = _dataset_name(root)
-    if named is None:
-        return None
-    names = dataset_names()
-    name = str(named.value) if named.value in names else closest(str(named.value), names)
-    return dataset_card(name) if name is not None else None
-
-
-def _check_dataset(root: Mapping, config: Config, reader: SectionReader, findings: Findings) -> None:
-    named = _dataset_name(root)
-    if named is None or named.value in dataset_names():
-        return
-    best, hint = suggestion(str(named.value), dataset_names())
-    message = f"there is no dataset '{named.value}'"
-    findings.report("TL303", named.at, message, key="data.type", hint=hint, replacement=best)
+def _known_dataset(config: Config, reader: SectionReader, findings: Findings) -> tuple[Config, Any]:
+    """The card of the dataset; an unknown name is reported, and replaced by the one it comes close to."""
+    name = getattr(getattr(config, "data", None), "type", None)
+    if name is None:
+        return config, None
+    if name in dataset_names():
+        return config, dataset_card(name)
+    best, hint = suggestion(name, dataset_names())
+    at = config.at(("data", "type"))
+    assert at is not None
+    findings.report("TL303", at, f"there is no dataset '{name}'", key="data.type", hint=hint, replacement=best)
     if best is None:
         reader.bad.add(("data", "type"))
-    else:
-        object.__setattr__(config, "data", config.data.model_copy(update={"type": best}))
+        return config, None
+    data = config.data.model_copy(update={"type": best})
+    return config.model_copy(update={"data": data}), dataset_card(best)
+
+
+def _facts(name: str) -> AbstractMapping[str, Any] | None:
+    known = name if name in dataset_names() else closest(name, dataset_names())
+    return dataset_facts(dataset_card(known)) if known is not None else None
 
 
 @cache
@@ -162,7 +151,7 @@ def dataset_card(name: str) -> Any:
 def dataset_facts(card: Any) -> dict[str, Any]:
     """What ``$data.*`` knows of a dataset: its fields that are numbers, texts, lists or mappings of these."""
     facts: dict[str, Any] = {}
-    for name in ("name", "num_classes", "classes", "mean", "std", "splits"):
+    for name in ("name", "num_classes", "classes", "scale", "mean", "std", "splits"):
         value = _fact(getattr(card, name, None))
         if value is not None:
             facts[name] = value

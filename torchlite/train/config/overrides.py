@@ -61,7 +61,7 @@ def parse_override(argument: str, findings: Findings) -> Override | None:
             findings.report("TL310", at(0, len(argument)), f"'{argument}' is not an override", hint=hint)
             return None
         start, operator, path = 0, match["operator"], match["path"]
-        value = _parse_value(match, source, at, findings)
+        value = _parse_value(match, source, findings)
         if value is None:
             return None
     parts = []
@@ -76,7 +76,7 @@ def parse_override(argument: str, findings: Findings) -> Override | None:
     return Override(source, tuple(parts), operator, value)
 
 
-def _parse_value(match: re.Match[str], source: Source, at: object, findings: Findings) -> Node | None:
+def _parse_value(match: re.Match[str], source: Source, findings: Findings) -> Node | None:
     text, start = match["value"], match.start("value")
     place = Location(source, 1, start + 1, start + 2)
     if not text.strip():
@@ -160,9 +160,7 @@ def _descend(
     return entry.value
 
 
-def _change_entry(
-    target: Mapping, part: str, place: Location, override: Override, findings: Findings
-) -> None:
+def _change_entry(target: Mapping, part: str, place: Location, override: Override, findings: Findings) -> None:
     entry = target.entries.get(part)
     if override.operator == "unset":
         if entry is None:
@@ -196,9 +194,7 @@ def _append(target: Mapping, part: str, place: Location, value: Node, findings: 
         findings.report("TL311", place, message, hint=f"'{part}=' replaces it")
 
 
-def _change_item(
-    target: Sequence, part: str, place: Location, override: Override, findings: Findings
-) -> None:
+def _change_item(target: Sequence, part: str, place: Location, override: Override, findings: Findings) -> None:
     index = _item_index(target, part)
     if index is None:
         _report_no_item(target, part, place, findings)

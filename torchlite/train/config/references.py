@@ -5,9 +5,10 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Mapping as AbstractMapping
+from collections.abc import Callable
+from collections.abc import Mapping as AbstractMapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.document import (
@@ -34,8 +35,8 @@ _ENVIRONMENT = re.compile(r"env:\s*(?P<name>[A-Za-z_]\w*)\s*(?P<default>,.*)?\Z"
 MAX_EXPRESSION = 200
 MAX_EXPONENT = 64
 
-Facts = Callable[[], AbstractMapping[str, Any] | None]
-"""Gives what is known of the dataset, for ``$data.*``; None where the dataset itself is not known."""
+Facts = Callable[[str], AbstractMapping[str, Any] | None]
+"""Gives what is known of a dataset by its name, for ``$data.*``; None where there is no such dataset."""
 
 
 def resolve_references(root: Mapping, findings: Findings, facts: Facts, *, complete: bool = True) -> Mapping:
@@ -69,9 +70,7 @@ class _Resolver:
             return self.done[id(node)]
         resolved: Node
         if isinstance(node, Mapping):
-            entries = {
-                key: Entry(key, entry.key_at, self.resolve(entry.value)) for key, entry in node.entries.items()
-            }
+            entries = {key: Entry(key, entry.key_at, self.resolve(entry.value)) for key, entry in node.entries.items()}
             resolved = Mapping(entries, node.at)
             parts = [entry.value for entry in entries.values()]
         elif isinstance(node, Sequence):
@@ -95,7 +94,9 @@ class _Resolver:
         try:
             whole = _WHOLE.match(text)
             if whole:
-                return self.expand(self.look_up(whole[1], node.at, text), node.at)
+                named = self.look_up(whole[1], node.at, text)
+                assert named is not None
+                return self.expand(named, node.at)
             return self.template(node, text)
         except _Unresolved:
             return Poison(node.at)
@@ -144,9 +145,9 @@ class _Resolver:
         if environment:
             return self.environment(environment["name"], environment["default"], node)
         if _NAME.match(expression):
-            value = self.look_up(expression, node.at, f"${{{expression}}}", hyphens_subtract="-" in expression)
-            if value is not None:
-                return value
+            named = self.look_up(expression, node.at, f"${{{expression}}}", hyphens_subtract="-" in expression)
+            if named is not None:
+                return named
         return self.arithmetic(expression, node)
 
     def environment(self, name: str, default: str | None, node: Scalar) -> Node:
@@ -160,7 +161,7 @@ class _Resolver:
             return Scalar(value, node.at, value, plain=False)
         return Scalar(core_scalar(value), node.at, value)
 
-    def look_up(self, path: str, at: Location, shown: str, *, hyphens_subtract: bool = False) -> Any:
+    def look_up(self, path: str, at: Location, shown: str, *, hyphens_subtract: bool = False) -> Node | None:
         """The resolved node at `path`; reports and raises where there is none.
 
         With `hyphens_subtract` the answer is None instead, for then ``a-b`` may be a difference.
@@ -198,9 +199,7 @@ class _Resolver:
         """What the dataset's card says, for a path that begins with ``data``."""
         if parts[0] != "data" or len(parts) < 2:
             return None
-        here: Any = self.facts()
-        if here is None:
-            raise _Unresolved
+        here: Any = self.facts_of_dataset()
         for part in parts[1:]:
             if isinstance(here, AbstractMapping) and part in here:
                 here = here[part]
@@ -210,12 +209,22 @@ class _Resolver:
                 return None
         return here
 
-    def report_missing(self, here: Node, parts: list[str], depth: int, at: Location, shown: str) -> None:
+    def facts_of_dataset(self) -> AbstractMapping[str, Any]:
+        """What is known of the dataset that ``data.type`` names; raises where it names none."""
+        data = self.root.get("data")
+        named = _child(data, "type") if data is not None else None
+        name = self.resolve(named) if named is not None else None
+        facts = self.facts(name.value) if isinstance(name, Scalar) and isinstance(name.value, str) else None
+        if facts is None:
+            raise _Unresolved
+        return facts
+
+    def report_missing(self, here: Node, parts: list[str], depth: int, at: Location, shown: str) -> NoReturn:
         if not self.complete:
             raise _Unresolved
         names = list(here.entries) if isinstance(here, Mapping) else []
         if parts[0] == "data" and depth == 1:
-            names += list(self.facts() or ())
+            names += list(self.facts_of_dataset())
         outer = ".".join(parts[:depth])
         best, hint = suggestion(parts[depth], names, what=f"'{outer}' has" if outer else "there is")
         message = f"'{shown}' names nothing: there is no '{parts[depth]}'" + (f" in '{outer}'" if outer else "")
@@ -262,13 +271,14 @@ class _Resolver:
         )
 
     def number(self, path: str, node: Scalar) -> int | float:
-        value = self.look_up(path, node.at, f"${{{path}}}")
-        if not isinstance(value, Scalar) or type(value.value) not in (int, float):
-            self.fail("TL304", node.at, f"'{path}' is {kind_name(value)}, not a number")
-        number: int | float = value.value
-        return number
+        named = self.look_up(path, node.at, f"${{{path}}}")
+        value = named.value if isinstance(named, Scalar) else None
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            assert named is not None
+            self.fail("TL304", node.at, f"'{path}' is {kind_name(named)}, not a number")
+        return value
 
-    def fail(self, code: str, at: Location, message: str, hint: str | None = None) -> Any:
+    def fail(self, code: str, at: Location, message: str, hint: str | None = None) -> NoReturn:
         self.findings.report(code, at, message, hint=hint)
         raise _Unresolved
 
@@ -309,4 +319,3 @@ def _child(node: Node, part: str) -> Node | None:
     if isinstance(node, Sequence) and part.isdecimal() and int(part) < len(node.items):
         return node.items[int(part)]
     return None
-

@@ -56,13 +56,7 @@ class Duration:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(
-            cls.parse, serialization=core_schema.to_string_ser_schema()
-        )
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
-        return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(steps?|epochs?)$"}
+        return core_schema.no_info_plain_validator_function(cls.parse)
 
 
 _DEVICE = re.compile(r"(cpu|auto|cuda(:[0-9]+)?)\Z")
@@ -97,9 +91,9 @@ class Split(Section):
     """How the training data is divided."""
 
     val: float | None = Field(
-        None, gt=0, lt=1, description="Fraction of the training split held out for validation."
+        default=None, gt=0, lt=1, description="Fraction of the training split held out for validation."
     )
-    seed: int | None = Field(None, ge=0, description="Seed of the division; the run's seed where unset.")
+    seed: int | None = Field(default=None, ge=0, description="Seed of the division; the run's seed where unset.")
 
 
 class Transforms(Section):
@@ -108,10 +102,10 @@ class Transforms(Section):
     from_list: ClassVar[tuple[str, ...]] = ("train", "eval")
 
     train: list[Annotated[Component, Of("transform")]] = Field(
-        [], description="Transforms of training samples, in order."
+        default=[], description="Transforms of training samples, in order."
     )
     eval: list[Annotated[Component, Of("transform")]] = Field(
-        [], description="Transforms of validation and test samples, in order."
+        default=[], description="Transforms of validation and test samples, in order."
     )
 
 
@@ -120,24 +114,28 @@ class Data(Section):
 
     type: str = Field(description="Name of a dataset in the catalogue, e.g. digits or fashion_mnist.")
     root: str | None = Field(
-        None, min_length=1, description="Folder that holds the dataset's files; the catalogue's places where unset."
+        default=None,
+        min_length=1,
+        description="Folder that holds the dataset's files; the catalogue's places where unset.",
     )
-    split: Split = Field(Split(), description="Division of the training data.")
+    split: Split = Field(default=Split(), description="Division of the training data.")
     batch_size: int = Field(ge=1, description="Samples in a training batch.")
-    workers: int = Field(0, ge=0, le=1024, description="Worker processes that load batches; 0 loads in the main one.")
-    transforms: Transforms = Field(Transforms(), description="What is done to the samples.")
-    download: bool = Field(True, description="Whether missing files may be downloaded.")
-    drop_last: bool = Field(False, description="Whether a last, smaller training batch is left out.")
+    workers: int = Field(
+        default=0, ge=0, le=1024, description="Worker processes that load batches; 0 loads in the main one."
+    )
+    transforms: Transforms = Field(default=Transforms(), description="What is done to the samples.")
+    download: bool = Field(default=True, description="Whether missing files may be downloaded.")
+    drop_last: bool = Field(default=False, description="Whether a last, smaller training batch is left out.")
 
 
 class Model(Section):
     """The network: a list of layers, or one class with its arguments."""
 
     layers: list[Annotated[Component, Of("layer")]] | None = Field(
-        None, description="Layers applied in order; input sizes are inferred."
+        default=None, description="Layers applied in order; input sizes are inferred."
     )
     component: Annotated[Component, Of("layer")] | None = Field(
-        None, description="The class named by `type`, with its arguments."
+        default=None, description="The class named by `type`, with its arguments."
     )
 
 
@@ -145,28 +143,30 @@ class Schedule(Section):
     """How the learning rate goes over the training; after a linear warm-up from zero, if any."""
 
     type: str
-    warmup: Duration | None = Field(None, description="Linear warm-up before the schedule begins, e.g. 2 epochs.")
+    warmup: Duration | None = Field(
+        default=None, description="Linear warm-up before the schedule begins, e.g. 2 epochs."
+    )
 
 
 class ConstantSchedule(Schedule):
     """The learning rate stays."""
 
-    type: Literal["constant"] = Field("constant", description="Name of the schedule.")
+    type: Literal["constant"] = Field(default="constant", description="Name of the schedule.")
 
 
 class StepSchedule(Schedule):
     """The learning rate is multiplied by `gamma` after every stretch of `every`."""
 
-    type: Literal["step"] = Field("step", description="Name of the schedule.")
+    type: Literal["step"] = Field(default="step", description="Name of the schedule.")
     every: Duration = Field(description="Stretch between two decays, e.g. 10 epochs.")
-    gamma: float = Field(0.1, gt=0, le=1, description="Factor of each decay.")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of each decay.")
 
 
 class CosineSchedule(Schedule):
     """The learning rate falls along half a cosine to `min_lr` at the end of training."""
 
-    type: Literal["cosine"] = Field("cosine", description="Name of the schedule.")
-    min_lr: float = Field(0.0, ge=0, description="Learning rate at the end.")
+    type: Literal["cosine"] = Field(default="cosine", description="Name of the schedule.")
+    min_lr: float = Field(default=0.0, ge=0, description="Learning rate at the end.")
 
 
 SCHEDULES: dict[str, type[Schedule]] = {
@@ -179,18 +179,20 @@ SCHEDULES: dict[str, type[Schedule]] = {
 class Clip(Section):
     """Bounds on the gradient; one of the two."""
 
-    norm: float | None = Field(None, gt=0, description="Largest norm of all gradients together.")
-    value: float | None = Field(None, gt=0, description="Largest absolute value of an element.")
+    norm: float | None = Field(default=None, gt=0, description="Largest norm of all gradients together.")
+    value: float | None = Field(default=None, gt=0, description="Largest absolute value of an element.")
 
 
 class Train(Section):
     """How long and how training runs; one of epochs and steps."""
 
-    epochs: int | None = Field(None, ge=1, description="Passes over the training data.")
-    steps: int | None = Field(None, ge=1, description="Optimizer steps.")
-    device: Annotated[str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")] = "cpu"
-    clip: Clip | None = Field(None, description="Gradient clipping.")
-    accumulate: int = Field(1, ge=1, description="Batches whose gradients are averaged into one step.")
+    epochs: int | None = Field(default=None, ge=1, description="Passes over the training data.")
+    steps: int | None = Field(default=None, ge=1, description="Optimizer steps.")
+    device: Annotated[
+        str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")
+    ] = "cpu"
+    clip: Clip | None = Field(default=None, description="Gradient clipping.")
+    accumulate: int = Field(default=1, ge=1, description="Batches whose gradients are averaged into one step.")
 
     @property
     def length(self) -> Duration:
@@ -203,35 +205,38 @@ class Train(Section):
 class Eval(Section):
     """When and how the validation split is evaluated."""
 
-    every: Duration = Field(Duration(1, "epochs"), description="Stretch between two evaluations.")
-    batch_size: int | None = Field(None, ge=1, description="Samples in an evaluation batch; the training's where unset.")
+    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two evaluations.")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Samples in an evaluation batch; the training's where unset."
+    )
 
 
 class Keep(Section):
     """How many checkpoints stay on disk."""
 
-    last: int = Field(2, ge=2, description="Newest checkpoints to keep; two, so that one is always whole.")
-    best: int = Field(1, ge=0, description="Best checkpoints to keep, by the monitored value.")
+    last: int = Field(default=2, ge=2, description="Newest checkpoints to keep; two, so that one is always whole.")
+    best: int = Field(default=1, ge=0, description="Best checkpoints to keep, by the monitored value.")
 
 
 class Checkpoint(Section):
     """When checkpoints are written and which are kept."""
 
-    every: Duration = Field(Duration(1, "epochs"), description="Stretch between two checkpoints.")
-    keep: Keep = Field(Keep(), description="How many stay on disk.")
+    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two checkpoints.")
+    keep: Keep = Field(default=Keep(), description="How many stay on disk.")
     monitor: str | None = Field(
-        None, description="Value that decides which is best; val/loss, or train/loss without validation, where unset."
+        default=None,
+        description="Value that decides which is best; val/loss, or train/loss without validation, where unset.",
     )
-    mode: Mode | None = Field(None, description="Whether the smallest (min) or largest (max) value is best.")
+    mode: Mode | None = Field(default=None, description="Whether the smallest (min) or largest (max) value is best.")
 
 
 class EarlyStop(Section):
     """Training ends when the monitored value stops improving."""
 
     monitor: str = Field(description="Value that is watched, e.g. val/loss.")
-    mode: Mode | None = Field(None, description="Whether it improves by falling (min) or rising (max).")
+    mode: Mode | None = Field(default=None, description="Whether it improves by falling (min) or rising (max).")
     patience: int = Field(ge=1, description="Evaluations without improvement before training ends.")
-    min_delta: float = Field(0.0, ge=0, description="Smallest change that counts as an improvement.")
+    min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
 
 
 class Config(Section):
@@ -239,25 +244,25 @@ class Config(Section):
 
     version: Literal[1] = Field(description="Version of the configuration format.")
     name: str = Field(
-        "run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="Name of the run's folder."
+        default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="Name of the run's folder."
     )
-    seed: int = Field(0, ge=0, lt=2**64, description="Seed of everything random.")
-    vars: dict[str, Any] = Field({}, description="Values of your own, for references: $vars.name.")
-    code: list[str] = Field([], description="Python files whose classes may be named as module:Class.")
-    extends: str | list[str] | None = Field(None, description="Configurations that this one is merged over.")
-    abstract: bool = Field(False, description="Whether this is only a base that others extend.")
+    seed: int = Field(default=0, ge=0, lt=2**64, description="Seed of everything random.")
+    vars: dict[str, Any] = Field(default={}, description="Values of your own, for references: $vars.name.")
+    code: list[str] = Field(default=[], description="Python files whose classes may be named as module:Class.")
+    extends: str | list[str] | None = Field(default=None, description="Configurations that this one is merged over.")
+    abstract: bool = Field(default=False, description="Whether this is only a base that others extend.")
     data: Data = Field(description="The dataset and its batches.")
     model: Model = Field(description="The network.")
     loss: Annotated[Component, Of("loss")] = Field(
-        Component("loss", "cross_entropy", {}, ("loss",)), description="The loss; cross_entropy where unset."
+        default=Component("loss", "cross_entropy", {}, ("loss",)), description="The loss; cross_entropy where unset."
     )
     optim: Annotated[Component, Of("optimizer")] = Field(description="The optimizer.")
-    schedule: Schedule = Field(ConstantSchedule(), description="The course of the learning rate.")
+    schedule: Schedule = Field(default=ConstantSchedule(), description="The course of the learning rate.")
     train: Train = Field(description="Length and manner of the training.")
-    eval: Eval = Field(Eval(), description="Validation during training.")
-    metrics: list[Annotated[Component, Of("metric")]] = Field([], description="Metrics besides the loss.")
-    checkpoint: Checkpoint = Field(Checkpoint(), description="Checkpoints.")
-    early_stop: EarlyStop | None = Field(None, description="Early stopping; off where unset.")
+    eval: Eval = Field(default=Eval(), description="Validation during training.")
+    metrics: list[Annotated[Component, Of("metric")]] = Field(default=[], description="Metrics besides the loss.")
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints.")
+    early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
 
     _path: Path = PrivateAttr(default_factory=Path)
     _tree: Mapping | None = PrivateAttr(None)
@@ -273,7 +278,8 @@ class Config(Section):
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain values, defaults filled in and references replaced; loads to an equal one."""
-        return _plain(self)
+        plain: dict[str, Any] = _plain(self)
+        return plain
 
     @property
     def origins(self) -> dict[str, str]:

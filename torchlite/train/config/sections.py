@@ -60,6 +60,11 @@ class SectionReader:
         config._tree = root
         return config
 
+    def known_sections(self, root: Mapping) -> Mapping:
+        """The tree with its sections under their right names; an unknown one is reported and left out."""
+        own = {name: entry for name, entry in root.entries.items() if name.startswith("x-")}
+        return Mapping({**self.known_keys(Config, root, ()), **own}, root.at)
+
     def section(self, model: type[Section], node: Node, path: KeyPath, name_at: Location) -> Any:
         """A section from its node; `name_at` is where something missing is reported."""
         if isinstance(node, Sequence) and model.from_list:
@@ -79,6 +84,7 @@ class SectionReader:
         return self.construct(model, values, given, path, name_at)
 
     def read_code(self, root: Mapping) -> None:
+        """Reads the files listed under `code`, for the classes that components name."""
         listed = root.get("code")
         for item in listed.items if isinstance(listed, Sequence) else []:
             if isinstance(item, Scalar) and isinstance(item.value, str):
@@ -97,12 +103,12 @@ class SectionReader:
         return given
 
     def unknown_key(self, name: str, entry: Entry, fields: list[str], path: KeyPath) -> str | None:
+        """Reports an unknown key; the field that is meant, where that is clear."""
         where = f"'{_dotted(path)}'" if path else "a configuration"
         synonym = SYNONYMS.get(name.casefold())
+        best, hint = suggestion(name, fields, what="keys are")
         if synonym in fields:
             best, hint = synonym, f"did you mean '{synonym}'?"
-        else:
-            best, hint = suggestion(name, fields, what="keys are")
         self.findings.report(
             "TL201",
             entry.key_at,
@@ -131,7 +137,7 @@ class SectionReader:
         if annotation is Model:
             return self.model(node, path, entry.key_at)
         if annotation is Schedule:
-            return self.schedule(node, path, entry.key_at)
+            return self.schedule(node, path)
         if isinstance(annotation, type) and issubclass(annotation, Section):
             section = self.section(annotation, node, path, entry.key_at)
             self.exclusive(section, node, path, entry.key_at)
@@ -144,12 +150,14 @@ class SectionReader:
         return to_plain(node)
 
     def component(self, node: Node, mark: Of, path: KeyPath) -> Component | None:
+        """A component, or None with `path` marked bad."""
         component = ComponentReader(self.findings, self.code).read(node, mark.kind, path)
         if component is None:
             self.bad.add(path)
         return component
 
     def components(self, node: Node, mark: Of, path: KeyPath) -> list[Component]:
+        """A list of components; `path` is marked bad where one is."""
         if isinstance(node, Scalar):
             node = split_list(node) or node
         if not isinstance(node, Sequence):
@@ -196,7 +204,7 @@ class SectionReader:
             self.missing(name_at, "model", "`layers` or `type`")
         return None
 
-    def schedule(self, node: Node, path: KeyPath, name_at: Location) -> Schedule | None:
+    def schedule(self, node: Node, path: KeyPath) -> Schedule | None:
         """The schedule of the type that is named, in any of the three forms of a component."""
         named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule")
         if named is None:
@@ -276,6 +284,7 @@ class SectionReader:
         return model.model_construct(**values)
 
     def missing(self, at: Location, section: str, what: str) -> None:
+        """Reports at `at` that a section lacks something it needs."""
         where = f"'{section}'" if section else "the configuration"
         self.findings.report("TL204", at, f"{where} needs {what}", key=section or None)
 
@@ -302,6 +311,7 @@ class SectionReader:
         self.findings.report(code, at, message, key=name, hint=hint, replacement=replacement)
 
     def wrong_type(self, path: KeyPath, node: Node, expected: str) -> None:
+        """Reports a node of the wrong type, unless it is poisoned, and marks its path bad."""
         self.bad.add(path)
         if not isinstance(node, Poison):
             message = f"'{_dotted(path)}' must be {expected}, not {kind_name(node)}"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from torchlite.train.config.components import Component, KeyPath
+from torchlite.train.config.components import KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.location import Location
 from torchlite.train.config.schema import Config, Duration, locate
@@ -73,12 +73,13 @@ class View:
     def batches_per_epoch(self) -> int:
         """Training batches in an epoch."""
         training, _ = self.samples()
-        batch_size = self.get("data.batch_size")
+        batch_size: int = self.get("data.batch_size")
         return training // batch_size if self.get("data.drop_last") else math.ceil(training / batch_size)
 
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
-        return max(1, math.ceil(self.batches_per_epoch() / self.get("train.accumulate")))
+        accumulate: int = self.get("train.accumulate")
+        return max(1, math.ceil(self.batches_per_epoch() / accumulate))
 
     def longer_than_training(self, duration: Duration) -> bool:
         """Whether a duration exceeds the training."""
@@ -91,9 +92,7 @@ class View:
         return duration.steps(per_epoch) > length.steps(per_epoch)
 
 
-def check_semantics(
-    config: Config, bad: set[KeyPath], card: Card | None, findings: Findings
-) -> None:
+def check_semantics(config: Config, bad: set[KeyPath], card: Card | None, findings: Findings) -> None:
     """Runs every check whose values are in order; `card` is that of the dataset, where it is known."""
     view = View(config, bad, card, findings)
     for check in CHECKS:
@@ -123,11 +122,9 @@ def direction(monitor: str) -> Literal["min", "max"] | None:
 def _monitor(view: View, section: str) -> None:
     if view.get(section) is None or (monitor := view.get(f"{section}.monitor")) is None:
         return
-    metrics: list[Component] = view.get("metrics")
-    known = ["train/loss"]
+    view.get("metrics")
     has_validation = view.get("data.split.val") is not None
-    if has_validation:
-        known += ["val/loss", *(f"val/{metric.name}" for metric in metrics)]
+    known = monitored_values(view.config)
     path = (section, "monitor")
     if monitor not in known:
         best, hint = suggestion(monitor, known, what="there are")

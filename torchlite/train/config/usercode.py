@@ -104,7 +104,7 @@ def _signature(name: str, classes: dict[str, ast.ClassDef]) -> Signature:
 
 def _inferred(definition: ast.ClassDef) -> frozenset[str]:
     for statement in definition.body:
-        target = statement.target if isinstance(statement, ast.AnnAssign) else None
+        target: ast.expr | None = statement.target if isinstance(statement, ast.AnnAssign) else None
         if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
             target = statement.targets[0]
         value = getattr(statement, "value", None)
@@ -118,8 +118,7 @@ def _of_function(arguments: ast.arguments, inferred: frozenset[str]) -> Signatur
     positional = [*arguments.posonlyargs, *arguments.args][1:]
     optional_from = len(positional) - len(arguments.defaults)
     parameters = [
-        Parameter(one.arg, index < optional_from, _annotation(one.annotation))
-        for index, one in enumerate(positional)
+        Parameter(one.arg, index < optional_from, _annotation(one.annotation)) for index, one in enumerate(positional)
     ]
     parameters += [
         Parameter(one.arg, default is None, _annotation(one.annotation), positional=False)

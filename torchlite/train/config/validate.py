@@ -61,7 +61,12 @@ class Report:
     @property
     def diagnostics(self) -> list[Diagnostic]:
         """The findings of all files, in the order of the files."""
-        return list(dict.fromkeys(found for file in self.files for found in file.diagnostics))
+        seen: dict[tuple[object, ...], Diagnostic] = {}
+        for file in self.files:
+            for found in file.diagnostics:
+                place = (found.code, found.file, found.line, found.col, found.message, found.origin.argument)
+                seen.setdefault(place, found)
+        return list(seen.values())
 
     @property
     def errors(self) -> int:
@@ -124,15 +129,11 @@ def validate(
     with ThreadPoolExecutor() as pool:
         loaded = list(
             pool.map(
-                lambda path: inspect_config(
-                    path, overrides, level=level, content=content if path == STDIN else None
-                ),
+                lambda path: inspect_config(path, overrides, level=level, content=content if path == STDIN else None),
                 files,
             )
         )
-    return Report(
-        [_beyond_schema(path, one, level, import_code) for path, one in zip(files, loaded, strict=True)]
-    )
+    return Report([_beyond_schema(path, one, level, import_code) for path, one in zip(files, loaded, strict=True)])
 
 
 def _beyond_schema(path: Path, loaded: Loaded, level: Level, import_code: bool) -> FileReport:
