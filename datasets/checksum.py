@@ -43,7 +43,7 @@ def unpacked_mismatch(path: Path, unpacked: Unpacked) -> str | None:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         return f"has damaged gzip data ({error})"
     if unpacked.size_bytes is not None and size != unpacked.size_bytes:
-        return f"holds {'more than' if size > unpacked.size_bytes else 'only'} {min(size, unpacked.size_bytes)} bytes"
+        return f"holds {'more' if size > unpacked.size_bytes else 'less'} than {unpacked.size_bytes} bytes"
     if found != unpacked.sha256:
         return f"holds content of sha256 {found}, expected {unpacked.sha256}"
     return None

@@ -1,4 +1,6 @@
-"""The binary version of CIFAR-10: records of one label byte and 3,072 pixels (red, green, blue planes of 32x32).
+"""The binary version of CIFAR-10: records of one label byte and 3,072 pixels.
+
+The pixels are the red, the green and the blue plane of 32x32, row by row.
 
 Source: the homepage of CIFAR-10, "Binary version".
 """
@@ -9,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-
 from torchlite.datasets.arrays import Arrays
 from torchlite.datasets.tar import regular_members
+
 from torchlite.errors import FormatError
 
 FOLDER = "cifar-10-batches-bin"
@@ -75,7 +77,8 @@ def _join(members: Iterator[tuple[str, bytes]], wanted: tuple[str, ...]) -> Arra
         raise FormatError(f"no {', '.join(missing)} in {FOLDER}/")
     ordered = [batches[name] for name in wanted]
     return Arrays(
-        np.concatenate([batch.inputs for batch in ordered]), np.concatenate([batch.targets for batch in ordered])
+        np.concatenate([batch.inputs for batch in ordered]),
+        np.concatenate([batch.targets for batch in ordered]),
     )
 
 

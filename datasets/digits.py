@@ -8,8 +8,8 @@ import numpy as np
 def split_digits(labels: np.ndarray[Any, Any], split: str) -> np.ndarray[Any, Any]:
     """The positions, ascending, of the samples in `split` ("train" or "test").
 
-    The samples are sorted by class, stably; every fifth of the sorted list, from its first on, goes into "test".
-    So a class's share of the test split is a fifth of it, rounded up or down.
+    The samples are sorted by class, stably; every fifth of the sorted list, from its first on, goes into
+    "test". So of every class a fifth, rounded up or down, is in the test split.
 
     >>> split_digits(np.array([1, 1, 0, 0, 0, 0, 1]), "test")
     array([1, 2])

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from torchlite.datasets.catalogue import File
 from torchlite.datasets.checksum import mismatch
+
 from torchlite.errors import DataError
 
 Progress = Callable[[str, int, int], None]
@@ -34,15 +35,16 @@ def download(
 ) -> Path:
     """Fetch `file` into `folder` and return its path; a copy that is there and right is not fetched again.
 
-    Each of the file's URLs is tried in turn. What an interrupted download left (`<name>.part`) is continued. The
-    file takes its name by an atomic rename after size and checksum were verified, so it is never seen half-written;
-    processes that want the same file at once wait for each other.
+    Each of the file's URLs is tried in turn. What an interrupted download left (`<name>.part`) is continued.
+    The file takes its name by an atomic rename after size and checksum were verified, so it is never seen
+    half-written; processes that want the same file at once wait for each other.
 
     Raises:
         DataError: a URL is not https, or no URL gave the file; the message says for each why not.
     """
     for url in file.urls:
-        _require_https(url)
+        if not _is_https(url):
+            raise DataError(f"datasets are downloaded over https only, got {url}")
     opener = opener or urllib.request.build_opener(_HttpsRedirects)
     folder.mkdir(parents=True, exist_ok=True)
     target, partial = folder / file.name, folder / f"{file.name}.part"
@@ -50,6 +52,8 @@ def download(
     with _locked(folder / f"{file.name}.lock"):
         if target.exists() and mismatch(target, file) is None:
             return target
+        if partial.exists() and partial.stat().st_size >= file.size_bytes and mismatch(partial, file):
+            partial.unlink()
         for url in file.urls:
             try:
                 _fetch(url, partial, file, progress, opener)
@@ -75,13 +79,13 @@ class _HttpsRedirects(urllib.request.HTTPRedirectHandler):
     def redirect_request(
         self, req: urllib.request.Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        _require_https(newurl)
+        if not _is_https(newurl):
+            raise _Refused(f"datasets are downloaded over https only, it redirects to {newurl}")
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _require_https(url: str) -> None:
-    if urlsplit(url).scheme != "https":
-        raise DataError(f"datasets are downloaded over https only, got {url}")
+def _is_https(url: str) -> bool:
+    return urlsplit(url).scheme == "https"
 
 
 def _fetch(url: str, partial: Path, file: File, progress: Progress | None, opener: Opener) -> None:
@@ -89,9 +93,6 @@ def _fetch(url: str, partial: Path, file: File, progress: Progress | None, opene
     have = partial.stat().st_size if partial.exists() else 0
     if have == file.size_bytes:
         return
-    if have > file.size_bytes:
-        partial.unlink()
-        have = 0
     headers = {"User-Agent": "torchlite", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"

@@ -1,7 +1,7 @@
 """The IDX format of MNIST and its successors.
 
-A file is: two zero bytes, a dtype code, the number of dimensions, each dimension as a big-endian uint32, then the
-values, big-endian, last dimension fastest. Source: the description on MNIST's homepage.
+A file is: two zero bytes, a dtype code, the number of dimensions, each dimension as a big-endian uint32, then
+the values, big-endian, last dimension fastest. Source: the description on MNIST's homepage.
 """
 
 import gzip

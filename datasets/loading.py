@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-
 from torchlite.datasets.arrays import Arrays
 from torchlite.datasets.catalogue import Card, File, card
 from torchlite.datasets.checksum import mismatch, unpacked_mismatch
@@ -14,6 +13,7 @@ from torchlite.datasets.digits import split_digits
 from torchlite.datasets.download import Opener, Progress
 from torchlite.datasets.download import download as download_file
 from torchlite.datasets.idx import read_idx
+
 from torchlite.errors import DataError, FormatError
 
 
@@ -29,17 +29,19 @@ def load(
     """One split of a dataset of the catalogue, every file verified against the card's checksums.
 
     A file is looked for, packed or unpacked, in `root`, in ``$TORCHLITE_DATA``, in the user's cache
-    (``$XDG_CACHE_HOME`` or ``~/.cache``, then ``torchlite/datasets/<name>``) and in the places of the system that the
-    card names; in `root` and ``$TORCHLITE_DATA`` first in a folder called as the dataset, then directly. A file whose
-    checksum is wrong is passed over. What is found nowhere is downloaded into the user's cache, unless `download` is
-    False. `progress` is called during a download; `opener` replaces the one that opens URLs.
+    (``$XDG_CACHE_HOME`` or ``~/.cache``, then ``torchlite/datasets/<name>``) and in the places of the system
+    that the card names; in `root` and ``$TORCHLITE_DATA`` first in a folder called as the dataset, then
+    directly. A file whose checksum is wrong is passed over. What is found nowhere is downloaded into the
+    user's cache, unless `download` is False. `progress` is called during a download; `opener` replaces the
+    one that opens URLs.
 
     Shape:
         inputs (N, *card.input.shape) of the card's dtype, targets (N,) of int64.
 
     Raises:
-        DataError: the dataset or split is unknown, or a file is missing and could not be downloaded (the message
-            says which files, where to get them and where to put them), or the data contradicts the card.
+        DataError: the dataset or split is unknown, or a file is missing and could not be downloaded (the
+            message says which files, where to get them and where to put them), or the data contradicts the
+            card.
 
     >>> images, labels = load("digits", "train")
     >>> images.shape, images.dtype, labels.shape, labels.dtype

@@ -1,8 +1,8 @@
 """The regular members of a tar archive, read in memory from a stream.
 
-The standard library's `tarfile` serves every dialect and every file type, and has had loops and escapes on hostile
-archives for it. A dataset needs neither: members that are not regular files (links, devices, folders, extended
-headers) are passed over, nothing is ever written to disk, and what may be read is capped.
+The standard library's `tarfile` serves every dialect and every file type, and has had loops and escapes on
+hostile archives for it. A dataset needs neither: members that are not regular files (links, devices, folders,
+extended headers) are passed over, nothing is ever written to disk, and what may be read is capped.
 """
 
 from collections.abc import Iterator

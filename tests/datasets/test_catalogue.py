@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-
 from torchlite.datasets.catalogue import ArraySpec, card, names, parse_card
+
 from torchlite.errors import DataError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -112,8 +112,5 @@ def test_a_missing_or_unknown_field_is_refused(change):
 
 
 def test_reading_a_card_does_not_import_numpy():
-    code = (
-        "import sys, torchlite.datasets as d; d.card('mnist'); d.names(); "
-        "sys.exit('numpy' in sys.modules)"
-    )
+    code = "import sys, torchlite.datasets as d; d.card('mnist'); d.names(); sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

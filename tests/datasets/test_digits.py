@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from torchlite.datasets import card, load
 from torchlite.datasets.digits import split_digits
 
@@ -23,8 +22,7 @@ def test_both_splits_are_what_the_card_says():
     assert (round(scaled.mean(), 4), round(scaled.std(), 4)) == (spec.mean[0], spec.std[0])
 
 
-def test_the_first_samples_are_those_of_the_source():
-    # The source begins with a 0, a 1 and a 2; of these the split puts the first 0 and the first 3 into test.
+def test_the_first_test_sample_is_the_first_zero_of_the_source():
     inputs, targets = load("digits", "test")
     assert targets[0] == 0
     assert inputs[0, 0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
