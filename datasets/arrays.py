@@ -23,7 +23,8 @@ def fingerprint(arrays: Arrays) -> str:
 
     Memory layout and byte order do not matter.
 
-    >>> fingerprint(Arrays(np.zeros((1, 2)), np.zeros(1))) == fingerprint(Arrays(np.zeros((2, 1)), np.zeros(1)))
+    >>> row, column = Arrays(np.zeros((1, 2)), np.zeros(1)), Arrays(np.zeros((2, 1)), np.zeros(1))
+    >>> fingerprint(row) == fingerprint(column)
     False
     """
     digest = sha256()
@@ -32,5 +33,5 @@ def fingerprint(arrays: Arrays) -> str:
         little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
         header = f"{name} {little_endian.dtype.str} {array.shape}\n"
         digest.update(header.encode())
-        digest.update(memoryview(little_endian.reshape(-1).view(np.uint8)))
+        digest.update(little_endian.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
