@@ -143,6 +143,11 @@ def test_text(validate: Validate) -> None:
     )
 
 
+def test_findings_in_overrides_come_after_those_in_the_file(validate: Validate) -> None:
+    document = json.loads(validate("bad.yaml", "train.epochs=x", "--format", "json").stdout)
+    assert [one["origin"]["kind"] for one in document["diagnostics"]] == ["file", "override"]
+
+
 def test_levels(validate: Validate, checks: types.SimpleNamespace) -> None:
     for level, calls in {
         "syntax": [],

@@ -184,7 +184,12 @@ class Findings:
         """The findings by file and place; a warning under an error at the same place is left out."""
         errors = {_place(found) for found in self.diagnostics if found.severity == "error"}
         kept = [found for found in self.diagnostics if found.severity == "error" or _place(found) not in errors]
-        return sorted(kept, key=lambda found: (found.file, found.origin.kind == "override", *_place(found)[1:]))
+        return sorted(kept, key=reading_order)
+
+
+def reading_order(found: Diagnostic) -> tuple[object, ...]:
+    """Sorts findings by file, those of overrides after those of the text, then by place."""
+    return (found.file, found.origin.kind == "override", found.line, found.col, found.origin.argument or "")
 
 
 def _place(found: Diagnostic) -> tuple[str, int, int, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from torchlite.errors import UsageError
-from torchlite.train.config.diagnostics import Diagnostic, Findings
+from torchlite.train.config.diagnostics import Diagnostic, Findings, reading_order
 from torchlite.train.config.load import Level, Loaded, inspect_config
 from torchlite.train.config.schema import Config, head
 
@@ -146,7 +146,7 @@ def _beyond_schema(path: Path, loaded: Loaded, level: Level, import_code: bool) 
     report.checks["schema"] = "ok" if report.ok else "failed"
     for deeper in LEVELS[2 : LEVELS.index(level) + 1]:
         report.checks[deeper] = _run(deeper, loaded, report, import_code)
-    report.diagnostics.sort(key=lambda found: (found.file, found.line, found.col))
+    report.diagnostics.sort(key=reading_order)
     return report
 
 
