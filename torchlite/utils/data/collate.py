@@ -16,7 +16,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """Put samples of one structure together, leaf by leaf, along a new first dimension.
 
     Tensors and arrays are stacked; NumPy scalars become a tensor of their dtype, Python floats of float64,
-    ints of int64, bools of bool; strings and bytes stay a list. Mappings, named tuples, tuples (which become
+    ints of int64, bools of bool; strings and bytes stay as they are. Mappings, named tuples, tuples (which become
     lists) and other sequences are followed into.
 
     Shape:

@@ -17,8 +17,9 @@ T_co = TypeVar("T_co", covariant=True)
 class Dataset(Generic[T_co]):
     """A dataset by index: subclasses define ``__getitem__`` and mostly ``__len__``.
 
-    Two optional methods load a whole batch at once: ``__getitems__(indices)`` returns the list of samples, and
-    ``get_batch(indices)`` the batch itself, which the DataLoader takes as it is where no ``collate_fn`` is given.
+    Two optional methods load a whole batch at once: ``__getitems__(indices)`` returns the list of samples,
+    and ``get_batch(indices)`` the batch itself, which the DataLoader takes as it is where no ``collate_fn``
+    is given.
     """
 
     def __getitem__(self, index: Any) -> T_co:
@@ -31,8 +32,8 @@ class Dataset(Generic[T_co]):
 class IterableDataset(Dataset[T_co], Iterable[T_co]):
     """A dataset as a stream: subclasses define ``__iter__``.
 
-    With several workers each iterates over a copy of its own; let ``__iter__`` look at `get_worker_info` to give
-    each worker its share, or every sample comes once from every worker.
+    With several workers each iterates over a copy of its own; let ``__iter__`` look at `get_worker_info` to
+    give each worker its share, or every sample comes once from every worker.
     """
 
     def __iter__(self) -> Iterator[T_co]:
@@ -43,7 +44,7 @@ class IterableDataset(Dataset[T_co], Iterable[T_co]):
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
-    """The rows of tensors (or arrays) of equal length: sample i is ``tuple(tensor[i] for tensor in tensors)``.
+    """Rows of tensors (or arrays) of equal length: sample i is ``tuple(tensor[i] for tensor in tensors)``.
 
     Raises:
         ValueError: the lengths differ.
@@ -190,7 +191,8 @@ def random_split(
         lengths = _lengths_of_fractions(lengths, total)
     if sum(lengths) != total:
         raise ValueError(
-            f"Sum of input lengths does not equal the length of the input dataset! {list(lengths)} for {total}"
+            "Sum of input lengths does not equal the length of the input dataset! "
+            f"{list(lengths)} for {total}"
         )
     indices = randperm(total, generator=generator, device="cpu").tolist()
     ends = itertools.accumulate(int(length) for length in lengths)

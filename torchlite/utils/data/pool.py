@@ -1,12 +1,13 @@
 """The DataLoader's worker processes, as the main process sees them.
 
-Why not `concurrent.futures`: its workers cannot be told apart (a stream must go on where it was), a hung one cannot
-be ended, and they live on when the main process is killed. Here each worker has a process and a pipe of its own.
+Why not `concurrent.futures`: its workers cannot be told apart (a stream must go on where it was), a hung one
+cannot be ended, and they live on when the main process is killed. Here each worker has a process and a pipe
+of its own.
 
-Workers start by "forkserver" where the system has it and by "spawn" elsewhere. "fork" copies a process whose other
-threads (BLAS, the compiled kernels, CUDA) just vanish, in whatever state their locks were. The price is that the
-dataset must be picklable and that a script must guard its entry with ``if __name__ == "__main__":``. Who needs
-neither threads nor the guard may pass ``multiprocessing_context="fork"``.
+Workers start by "forkserver" where the system has it and by "spawn" elsewhere. "fork" copies a process whose
+other threads (BLAS, the compiled kernels, CUDA) just vanish, in whatever state their locks were. The price is
+that the dataset must be picklable and that a script must guard its entry with ``if __name__ == "__main__":``.
+Who needs neither threads nor the guard may pass ``multiprocessing_context="fork"``.
 """
 
 import multiprocessing

@@ -37,8 +37,9 @@ class SequentialSampler(Sampler[int]):
 class RandomSampler(Sampler[int]):
     """Indices of `data_source` in random order, or drawn with replacement.
 
-    `num_samples` (the length of `data_source` unless given) indices are yielded; without replacement, more than
-    there are means several permutations in a row. Without a `generator`, each pass is seeded from the global one.
+    `num_samples` (the length of `data_source` unless given) indices are yielded; without replacement, more
+    than there are means several permutations in a row. Without a `generator`, each pass is seeded from the
+    global one.
 
     Raises:
         TypeError: `replacement` is not a bool.
@@ -98,14 +99,14 @@ class SubsetRandomSampler(Sampler[int]):
 class WeightedRandomSampler(Sampler[int]):
     """`num_samples` indices 0 … len(weights) - 1, index i with probability proportional to ``weights[i]``.
 
-    With replacement, by inverting the cumulative distribution; without, in the order of the exponential variables
-    E_i / w_i, which is the distribution of drawing one after the other.
-    Source: P. Efraimidis and P. Spirakis, "Weighted random sampling with a reservoir", 2006.
+    With replacement, by inverting the cumulative distribution; without, in the order of the exponential
+    variables E_i / w_i, which is the distribution of drawing one after the other. Source: P. Efraimidis and
+    P. Spirakis, "Weighted random sampling with a reservoir", 2006.
 
     Raises:
         ValueError: `num_samples` is not a positive integer, `replacement` is not a bool, `weights` is not a
-            non-empty vector of finite non-negative numbers with a positive sum, or too few of them are positive
-            to draw `num_samples` without replacement.
+            non-empty vector of finite non-negative numbers with a positive sum, or too few of them are
+            positive to draw `num_samples` without replacement.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Messages between processes, with the memory of arrays sent beside the pickle instead of in it.
 
-Protocol 5 hands out the large buffers, which then go through the pipe as they are; the receiver's arrays lie on
-fresh writable memory.
+Protocol 5 hands out the large buffers, which then go through the pipe as they are; the receiver's arrays lie
+on fresh writable memory.
 """
 
 import pickle

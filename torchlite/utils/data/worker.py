@@ -81,7 +81,8 @@ def run(
 ) -> None:
     """Answer tasks until the main process closes the connection.
 
-    `inherited` are the main process's ends of pipes that a fork copied: held open here, they would hide its end.
+    `inherited` are the main process's ends of pipes that a fork copied: held open here, they would hide its
+    end.
     """
     global _worker_info
     for other in inherited:
@@ -109,7 +110,8 @@ def _receive(connection: "Connection[Any, Any]", tasks: "queue.SimpleQueue[Task 
         while True:
             tasks.put(connection.recv())
     except (EOFError, OSError):
-        # Let go, or the main process died. Drop what was not begun; if what was begun hangs, do not outlive it.
+        # Let go, or the main process died. Drop what was not begun; if what was begun hangs, do not outlive
+        # it.
         while not tasks.empty():
             tasks.get()
         tasks.put(None)
@@ -148,7 +150,8 @@ class _Reader:
         return self._read(self._fetch, task.number, task)
 
     def _read(self, fetch: Fetch, number: int, task: Task) -> Any:
-        # Seeded by batch, random numbers in a dataset do not depend on which worker reads it, nor on how often.
+        # Seeded by batch, random numbers in a dataset do not depend on which worker reads it, nor on how
+        # often.
         _seed_everything(task.seed + number)
         self._position += 1
         return fetch(task.indices)
