@@ -11,6 +11,8 @@ The names below are loaded on first use (PEP 562), so that ``import torchlite`` 
 ``--help`` do not pay for NumPy. What is public is written down in `torchlite.namespace`.
 """
 
+import importlib
+import importlib.util
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -18,11 +20,16 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from torchlite.namespace import *
 
+_loaded = False
+
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__") or "_loaded" in globals():
+    if name.startswith("__"):
         raise AttributeError(f"module 'torchlite' has no attribute {name!r}")
-    _load_namespace()
+    if importlib.util.find_spec(f"torchlite.{name}") is not None:
+        return importlib.import_module(f"torchlite.{name}")
+    if not _loaded:
+        _load_namespace()
     try:
         return globals()[name]
     except KeyError:
@@ -35,7 +42,5 @@ def __dir__() -> list[str]:
 
 
 def _load_namespace() -> None:
-    from torchlite import namespace
-
-    globals().update({name: getattr(namespace, name) for name in namespace.__all__})
-    globals()["_loaded"] = True
+    namespace = importlib.import_module("torchlite.namespace")
+    globals().update({name: getattr(namespace, name) for name in namespace.__all__}, _loaded=True)

@@ -1,0 +1,151 @@
+"""Arrays on a device: the only place that knows how NumPy and CuPy differ.
+
+Operators receive the array module as ``xp`` and call what both have; where the two differ, the function is here.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+from typing import Any
+
+import numpy as np
+
+from torchlite.devices import CPU, Device
+from torchlite.errors import DeviceError
+from torchlite.ir import Aval
+
+
+@functools.cache
+def cupy() -> Any:
+    """The CuPy module.
+
+    Raises:
+        DeviceError: naming the extra to install, or what the CUDA driver said.
+    """
+    try:
+        module = importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            f"device 'cuda' needs CuPy, which can't be imported ({error}); "
+            'pip install "torchlite[cuda13]" (or [cuda12] for a CUDA 12 driver), or stay on device "cpu"'
+        ) from None
+    return module
+
+
+def cuda_device_count() -> int:
+    """Number of CUDA devices that CuPy can use; 0 without CuPy, driver or GPU."""
+    try:
+        return int(cupy().cuda.runtime.getDeviceCount())
+    except Exception:  # the CUDA runtime raises its own error types, and only where it can be imported
+        return 0
+
+
+def resolve(device: Device) -> Device:
+    """``device`` with its index filled in (``cuda`` becomes ``cuda:0``), once it is known to be usable.
+
+    Raises:
+        DeviceError: when CuPy, the driver or that GPU is missing.
+    """
+    if device.type != "cuda":
+        return Device(device.type)
+    module = cupy()
+    count = cuda_device_count()
+    if count == 0:
+        raise DeviceError('CuPy is installed but finds no CUDA device; check nvidia-smi, or use device "cpu"')
+    index = module.cuda.Device().id if device.index is None else device.index
+    if index >= count:
+        raise DeviceError(
+            f"no device 'cuda:{index}': this machine has {count} CUDA device(s), cuda:0 to cuda:{count - 1}"
+        )
+    return Device("cuda", index)
+
+
+def device_of(array: Any) -> Device:
+    """The device that holds ``array`` (a NumPy or CuPy array, or an `Aval`)."""
+    if isinstance(array, np.ndarray):
+        return CPU
+    if isinstance(array, Aval):
+        return array.device
+    return Device("cuda", array.device.id)
+
+
+def array_module(array: Any) -> Any:
+    """The module (``numpy`` or ``cupy``) that computes with ``array``."""
+    return np if isinstance(array, np.ndarray) else cupy()
+
+
+def module_for(device: Device) -> Any:
+    """The module that makes arrays on ``device``."""
+    return np if device.type == "cpu" else cupy()
+
+
+def to_device(array: Any, device: Device) -> Any:
+    """``array`` on ``device``; the same array when it is there already.
+
+    Raises:
+        RuntimeError: from ``meta``, which has no numbers to copy.
+    """
+    if device_of(array) == device:
+        return array
+    if device.type == "meta":
+        return Aval(tuple(array.shape), array.dtype, device)
+    if isinstance(array, Aval):
+        raise RuntimeError("can't copy out of a tensor on device 'meta': it has a shape and a dtype but no data")
+    if device.type == "cpu":
+        return cupy().asnumpy(array)
+    with cupy().cuda.Device(device.index):
+        return cupy().asarray(array)
+
+
+def to_numpy(array: Any) -> np.ndarray[Any, Any]:
+    """``array`` in host memory."""
+    host: np.ndarray[Any, Any] = to_device(array, CPU)
+    return host
+
+
+def synchronize() -> None:
+    """Wait until the current CUDA device has finished; nothing to do without one."""
+    module = sys.modules.get("cupy")
+    if module is not None and cuda_device_count():
+        module.cuda.get_current_stream().synchronize()
+
+
+def reshape_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    """``array`` seen with another shape, sharing its memory; None where strides make that impossible."""
+    if xp is np:
+        try:
+            return array.reshape(shape, copy=False)
+        except ValueError:
+            return None
+    reshaped = array.reshape(shape)
+    return reshaped if array.size == 0 or reshaped.data.ptr == array.data.ptr else None
+
+
+def scatter_add(xp: Any, target: Any, index: Any, values: Any) -> None:
+    """``target[index] += values`` in place, adding repeatedly where an element is named repeatedly."""
+    if xp is np:
+        np.add.at(target, index, values)
+    else:
+        importlib.import_module("cupyx").scatter_add(target, index, values)
+
+
+def sum_of_products(xp: Any, x: Any, y: Any) -> Any:
+    """Σₙ xₙ yₙᵀ of two batches (N, groups, rows, k) and (N, groups, columns, k)."""
+    if xp is not np:
+        return xp.einsum("ngik,ngjk->gij", x, y)
+    # A product and an addition per sample keep the memory at one result; einsum would copy both operands.
+    total = x[0] @ y[0].swapaxes(1, 2) if len(x) else np.zeros((x.shape[1], x.shape[2], y.shape[2]), x.dtype)
+    for i in range(1, len(x)):
+        total += x[i] @ y[i].swapaxes(1, 2)
+    return total
+
+
+def erf(xp: Any, x: Any) -> Any:
+    """The error function; NumPy has none."""
+    if xp is np:
+        from torchlite.backends.error_function import erf as numpy_erf
+
+        return numpy_erf(x)
+    return importlib.import_module("cupyx.scipy.special").erf(x)

@@ -1,0 +1,412 @@
+"""The Tensor: an array, what shares its memory, and its place in the graph.
+
+Here is only what every tensor is. Operators (``x.exp()``, ``x + y``, ``x[0]``) are attached by the modules that
+define them with `method`, so that this file imports nothing above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from torchlite import backends, dtypes
+from torchlite.autograd.graph import Leaf, Storage
+from torchlite.devices import CPU, Device
+from torchlite.ir import Aval
+
+F = TypeVar("F", bound=Callable[..., Any])
+_new = object.__new__
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple that prints as PyTorch's does and counts elements."""
+
+    def numel(self) -> int:
+        """Product of the lengths."""
+        n = 1
+        for length in self:
+            n *= length
+        return n
+
+    def __repr__(self) -> str:
+        return f"torch.Size({list(self)})"
+
+
+class Tensor:
+    """A multi-dimensional array with a dtype, a device and, where wanted, a history for gradients.
+
+    ``Tensor(2, 3)`` makes an uninitialised float tensor of that shape and ``Tensor([1, 2])`` a float tensor of those
+    numbers, as PyTorch's legacy constructor does; prefer ``torchlite.tensor``.
+    """
+
+    _data: Any
+    _storage: Storage
+    _node: Any = None
+    # For a view: the tensor it was taken from, and the view operators (with parameters) that lead from there to here.
+    _base: Tensor | None = None
+    _recipe: tuple[tuple[Any, dict[str, Any]], ...] = ()
+    _grad: Tensor | None = None
+
+    def __new__(cls, *args: Any, **_kwargs: Any) -> Any:
+        if len(args) == 1 and not isinstance(args[0], (int, np.integer)):
+            source = args[0]._data if isinstance(args[0], Tensor) else args[0]
+            array = source if isinstance(args[0], Tensor) else np.array(source, dtypes.get_default_dtype().numpy)
+        else:
+            array = np.empty(tuple(int(a) for a in args), dtypes.get_default_dtype().numpy)
+        return wrap(array, cls=cls)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+
+    @property
+    def shape(self) -> Size:
+        """Lengths of the dimensions."""
+        return Size(self._data.shape)
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self._data.shape)
+
+    def dim(self) -> int:
+        """Number of dimensions."""
+        return len(self._data.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the length of dimension ``dim``."""
+        return self.shape if dim is None else self._data.shape[self._checked_dim(dim)]
+
+    def _checked_dim(self, dim: int) -> int:
+        ndim = self.ndim
+        if not -ndim <= dim < ndim:
+            raise IndexError(
+                f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim}) "
+                f"for a tensor of shape {list(self.shape)}"
+            )
+        return dim % ndim
+
+    def numel(self) -> int:
+        """Number of elements."""
+        return int(self._data.size)
+
+    nelement = numel
+
+    @property
+    def dtype(self) -> dtypes.dtype:
+        """The type of the elements."""
+        return dtypes.of(self._data.dtype)
+
+    @property
+    def device(self) -> Device:
+        """Where the elements are."""
+        return backends.device_of(self._data)
+
+    @property
+    def is_cuda(self) -> bool:
+        """Whether the elements are on a GPU."""
+        return self.device.type == "cuda"
+
+    @property
+    def is_meta(self) -> bool:
+        """Whether this is a shape and dtype without elements."""
+        return isinstance(self._data, Aval)
+
+    @property
+    def itemsize(self) -> int:
+        """Size of one element in bytes."""
+        return int(self._data.dtype.itemsize)
+
+    element_size = itemsize.fget
+
+    @property
+    def nbytes(self) -> int:
+        """Size of all elements in bytes."""
+        return self.numel() * self.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Whether the dtype is a real floating-point type."""
+        return self.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        """Whether the dtype is complex."""
+        return self.dtype.is_complex
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Distance in elements between neighbours along each dimension, or along ``dim``."""
+        if isinstance(self._data, Aval):
+            strides, n = [], 1
+            for length in reversed(self.shape):
+                strides.append(n)
+                n *= max(length, 1)
+            result = tuple(reversed(strides))
+        else:
+            result = tuple(s // self._data.itemsize for s in self._data.strides)
+        return result if dim is None else result[self._checked_dim(dim)]
+
+    def is_contiguous(self) -> bool:
+        """Whether the elements lie in memory in row-major order without gaps."""
+        return isinstance(self._data, Aval) or bool(self._data.flags.c_contiguous)
+
+    def data_ptr(self) -> int:
+        """Address of the first element."""
+        array = self._data
+        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded; may be set on tensors that are not results."""
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, wanted: bool) -> None:
+        if not self.is_leaf:
+            if not wanted:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+        elif not wanted:
+            self._node = None
+        elif self._node is None:
+            if self._data.dtype.kind in "biu":
+                raise RuntimeError(
+                    f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
+                )
+            self._node = Leaf(self)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether this is not the recorded result of an operation."""
+        return self._node is None or type(self._node) is Leaf
+
+    @property
+    def grad_fn(self) -> Any:
+        """The recorded operation that made this tensor; None for leaves."""
+        return None if self.is_leaf else self._node
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` has gathered here, None before."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
+            if value._data.shape != self._data.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: got {list(value.shape)} "
+                    f"for a tensor of shape {list(self.shape)}"
+                )
+        self._grad = value
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history; writes through it are not tracked."""
+        return wrap(self._data)
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._data = value._data
+        if type(self._node) is Leaf:
+            self._node = Leaf(self)
+
+    @property
+    def _version(self) -> int:
+        return self._storage.writes
+
+    def detach(self) -> Tensor:
+        """The same memory without history."""
+        result = wrap(self._data)
+        result._storage = self._storage
+        return result
+
+    def detach_(self) -> Tensor:
+        """Forget the history of this tensor."""
+        self._node = None
+        return self
+
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """The elements as a NumPy array that shares memory.
+
+        Args:
+            force: copy from a GPU and detach where needed instead of raising.
+
+        Raises:
+            RuntimeError: when the tensor requires a gradient.
+            TypeError: when it is on a GPU.
+        """
+        if not force:
+            if self._node is not None:
+                raise RuntimeError(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
+            if self.device != CPU:
+                raise TypeError(
+                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
+                    "to host memory first."
+                )
+        return backends.to_numpy(self._data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        array = self.numpy()
+        if dtype is not None and np.dtype(dtype) != array.dtype:
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    # NumPy leaves `ndarray + tensor` to the tensor.
+    __array_priority__ = 1000
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        if self._node is not None:
+            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+        return self._data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self._data.__dlpack_device__()
+        return device
+
+    def item(self) -> Any:
+        """The only element, as a Python number.
+
+        Raises:
+            RuntimeError: when there is not exactly one element.
+        """
+        if self._data.size != 1:
+            raise RuntimeError(
+                f"a Tensor with {self._data.size} elements cannot be converted to Scalar: its shape is {list(self.shape)}"
+            )
+        return _number(backends.to_numpy(self._data).reshape(()))
+
+    def tolist(self) -> Any:
+        """The elements as nested lists of Python numbers."""
+        array = backends.to_numpy(self._data)
+        return array.astype(np.float32).tolist() if array.dtype == dtypes.bfloat16.numpy else array.tolist()
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise RuntimeError(
+                f"Boolean value of Tensor with {'no values' if self._data.size == 0 else 'more than one value'} "
+                f"is ambiguous: its shape is {list(self.shape)}; use .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "biu":
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self.ndim == 0 and spec else format(str(self), spec)
+
+    def __len__(self) -> int:
+        if self.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return int(self._data.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("iteration over a 0-d tensor")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, element: Any) -> bool:
+        return bool((self == element).any())  # type: ignore[attr-defined]
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; "
+                "use .detach().clone()"
+            )
+        if id(self) in memo:
+            copied: Tensor = memo[id(self)]
+            return copied
+        data = self._data if isinstance(self._data, Aval) else self._data.copy()
+        result = wrap(data, cls=type(self))
+        memo[id(self)] = result
+        result.requires_grad = self.requires_grad
+        if self._grad is not None:
+            result._grad = self._grad.__deepcopy__(memo)
+        return result
+
+    def __reduce__(self) -> Any:
+        if not self.is_leaf:
+            raise RuntimeError("a tensor with a history can't be pickled; use .detach()")
+        if isinstance(self._data, Aval):
+            raise RuntimeError("a tensor on device 'meta' can't be pickled: it has no data")
+        return _rebuild, (type(self), backends.to_numpy(self._data), str(self.device), self.requires_grad)
+
+
+def wrap(array: Any, node: Any = None, *, cls: type[Any] = Tensor) -> Any:
+    """A tensor around ``array``, not copied, with a storage of its own."""
+    result = _new(cls)
+    result._data = array
+    result._storage = Storage()
+    if node is not None:
+        result._node = node
+    return result
+
+
+def method(*names: str) -> Callable[[F], F]:
+    """Attach a function as the methods ``names`` of Tensor (its own name when none is given)."""
+
+    def attach(function: F) -> F:
+        for name in names or (function.__name__,):
+            setattr(Tensor, name, function)
+        return function
+
+    return attach
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def _number(array: np.ndarray[Any, Any]) -> Any:
+    return float(array) if array.dtype == dtypes.bfloat16.numpy else array.item()
+
+
+def _rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], device: str, requires_grad: bool) -> Tensor:
+    result: Tensor = wrap(backends.to_device(array, backends.resolve(Device(device))), cls=cls)
+    return result.requires_grad_(requires_grad)

@@ -1,0 +1,145 @@
+"""Composites: tensor functions written with the primitive operators, which inherit everything from them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torchlite import backends
+from torchlite._tensor import Tensor, method
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import dims_of
+from torchlite.ops.mutation import inplace
+from torchlite.ops.reduction import mean
+
+
+@method()
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """Input + value · tensor1 · tensor2."""
+    return input + tensor1 * tensor2 * value
+
+
+@method()
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
+    """Input + value · tensor1 / tensor2."""
+    return input + tensor1 / tensor2 * value
+
+
+@method()
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """Input + weight · (end - input)."""
+    return input + (end - input) * weight
+
+
+method("addcmul_")(inplace(addcmul))
+method("addcdiv_")(inplace(addcdiv))
+method("lerp_")(inplace(lerp))
+
+
+@method()
+def var(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float = 1,
+) -> Tensor:
+    """Σ (x - μ)² / (n - correction) over ``dim``; NaN where n - correction is 0."""
+    correction = correction if unbiased is None else int(unbiased)
+    dims = dims_of("var", dim, input.ndim)
+    n = math.prod(input.shape[d] for d in dims)
+    squares: Tensor = (input - mean(input, dims, True)).square().sum(dims, keepdim)
+    return squares / max(n - correction, 0)
+
+
+@method()
+def std(
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float = 1,
+) -> Tensor:
+    """The square root of `var`."""
+    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()  # type: ignore[no-any-return]
+
+
+@method()
+def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """(Σ |x|ᵖ)^(1/p) over ``dim``; the largest |x| for p = inf.
+
+    Raises:
+        ValueError: for a ``p`` that is not a number, "fro" or infinity.
+    """
+    if p in ("fro", 2):
+        return (input * input).sum(dim, keepdim).sqrt()  # type: ignore[no-any-return]
+    if not isinstance(p, (int, float)):
+        raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
+    if math.isinf(p):
+        magnitudes = input.abs()
+        return magnitudes.amax(dim or (), keepdim) if p > 0 else magnitudes.amin(dim or (), keepdim)  # type: ignore[no-any-return]
+    if p == 0:
+        return (input != 0).sum(dim, keepdim).to(input.dtype)  # type: ignore[no-any-return]
+    if p == 1:
+        return input.abs().sum(dim, keepdim)  # type: ignore[no-any-return]
+    return (input.abs() ** p).sum(dim, keepdim) ** (1 / p)  # type: ignore[no-any-return]
+
+
+@method()
+def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
+    """|input - other| ≤ atol + rtol · |other|, elementwise; infinities are close to themselves only."""
+    near = ((input - other).abs() <= (other.abs() * rtol + atol)) & other.isfinite()
+    close: Tensor = near | (input == other)
+    return close | (input.isnan() & other.isnan()) if equal_nan else close
+
+
+@method()
+def allclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether every element `isclose` to its counterpart."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).all())
+
+
+@method()
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Whether shapes and all elements are equal."""
+    return input.shape == other.shape and bool((input == other).all())
+
+
+@method()
+def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
+    """The positions of the elements that are not 0, one a row; or one vector of positions for each dimension."""
+    from torchlite._tensor import wrap
+
+    xp = backends.array_module(input._data)
+    positions = (
+        [wrap(p) for p in xp.nonzero(input._data)] if input.ndim else [wrap(xp.nonzero(input._data.reshape(1))[0])]
+    )
+    if as_tuple:
+        return tuple(positions)
+    if not input.ndim:
+        return positions[0].reshape(-1, 1)[:, :0]
+    from torchlite.ops.joining import stack
+
+    return stack(positions, 1)
+
+
+@method()
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The lower triangle of matrices, 0 above the diagonal."""
+    return where(_below(input, diagonal), input, 0)
+
+
+@method()
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The upper triangle of matrices, 0 below the diagonal."""
+    return where(_below(input, diagonal - 1).logical_not(), input, 0)
+
+
+def _below(input: Tensor, diagonal: int) -> Tensor:
+    from torchlite.ops.creation import arange
+
+    rows = arange(input.shape[-2], device=input.device).unsqueeze(1)
+    below: Tensor = arange(input.shape[-1], device=input.device) <= rows + diagonal
+    return below

@@ -1,0 +1,5 @@
+"""What training loops do to parameters and their gradients."""
+
+from torchlite.nn.utils.clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm
+
+__all__ = ["clip_grad_norm_", "clip_grad_value_", "get_total_norm"]

@@ -1,0 +1,306 @@
+"""Arithmetic of two tensors, and the operators behind ``+ - * / ** // %``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ops.construct import binary, common_dtype, converted, no_slope, unary
+from torchlite.ops.mutation import inplace
+
+# Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
+_add = binary(
+    "add",
+    (lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: g),
+    ufunc="add",
+    quiet=False,
+    scalar="x + y",
+    onnx="Add",
+    doc="x + y, elementwise with broadcasting.",
+)
+_sub = binary(
+    "sub",
+    (lambda g, _out, _x, _y: g, lambda g, _out, _x, _y: -g),
+    ufunc="subtract",
+    quiet=False,
+    scalar="x - y",
+    onnx="Sub",
+    doc="x - y, elementwise with broadcasting.",
+)
+mul = binary(
+    "mul",
+    (lambda g, _out, _x, y: g * y, lambda g, _out, x, _y: g * x),
+    ufunc="multiply",
+    quiet=False,
+    scalar="x * y",
+    onnx="Mul",
+    doc="x · y, elementwise with broadcasting.",
+)
+_true_div = binary(
+    "div",
+    (lambda g, _out, _x, y: g / y, lambda g, out, _x, y: -g * out / y),
+    ufunc="true_divide",
+    to_float=True,
+    scalar="x / y",
+    onnx="Div",
+    domain=(0.5, 2.0),
+    doc="x / y, elementwise with broadcasting; integers are divided as floats.",
+)
+floor_divide = binary(
+    "floor_divide",
+    (no_slope_pair := (lambda g, _out, _x, _y: g.new_zeros(g.shape)), no_slope_pair),
+    ufunc="floor_divide",
+    domain=(0.6, 0.9),
+    doc="⌊x / y⌋, elementwise with broadcasting.",
+)
+remainder = binary(
+    "remainder",
+    (lambda g, _out, _x, _y: g, lambda g, _out, x, y: -g * floor_divide(x, y)),
+    ufunc="remainder",
+    domain=(0.6, 0.9),
+    doc="x - y⌊x / y⌋: the remainder with the sign of the divisor.",
+)
+_power = binary(
+    "pow",
+    (
+        lambda g, _out, x, y: where(y == 0, 0.0, g * y * x ** where(y == 0, 1.0, y - 1)),
+        lambda g, out, x, _y: where((x == 0) & (out == 0), 0.0, g * out * where(x > 0, x, 1.0).log()),
+    ),
+    ufunc="power",
+    scalar="pow(x, y)",
+    onnx="Pow",
+    domain=(0.5, 2.0),
+    doc="x to the power y, elementwise with broadcasting.",
+)
+maximum = binary(
+    "maximum",
+    (
+        lambda g, _out, x, y: where(x > y, g, where(x == y, g * 0.5, 0.0)),
+        lambda g, _out, x, y: where(y > x, g, where(x == y, g * 0.5, 0.0)),
+    ),
+    ufunc="maximum",
+    scalar="x > y || x != x ? x : y",
+    onnx="Max",
+    doc="The larger of x and y; NaN where either is. Equal values share the gradient.",
+)
+minimum = binary(
+    "minimum",
+    (
+        lambda g, _out, x, y: where(x < y, g, where(x == y, g * 0.5, 0.0)),
+        lambda g, _out, x, y: where(y < x, g, where(x == y, g * 0.5, 0.0)),
+    ),
+    ufunc="minimum",
+    scalar="x < y || x != x ? x : y",
+    onnx="Min",
+    doc="The smaller of x and y; NaN where either is. Equal values share the gradient.",
+)
+neg = unary("neg", lambda g, _out, _x: -g, ufunc="negative", scalar="-x", onnx="Neg", doc="-x.")
+reciprocal = unary(
+    "reciprocal",
+    lambda g, out, _x: -g * out * out,
+    ufunc="reciprocal",
+    to_float=True,
+    scalar="1 / x",
+    onnx="Reciprocal",
+    domain=(0.5, 2.0),
+    doc="1 / x.",
+)
+square = unary("square", lambda g, _out, x: g * (x * 2), ufunc="square", scalar="x * x", doc="x².")
+sqrt = unary(
+    "sqrt",
+    lambda g, out, _x: g / (out * 2),
+    ufunc="sqrt",
+    to_float=True,
+    scalar="sqrt(x)",
+    onnx="Sqrt",
+    domain=(0.5, 2.0),
+    doc="√x; NaN for negative x.",
+)
+rsqrt = unary(
+    "rsqrt",
+    lambda g, out, _x: g * (out * out * out) * -0.5,
+    run=lambda xp, x: xp.reciprocal(xp.sqrt(x)),
+    to_float=True,
+    scalar="1 / sqrt(x)",
+    domain=(0.5, 2.0),
+    doc="1 / √x.",
+)
+sign = unary("sign", no_slope, ufunc="sign", onnx="Sign", domain=(0.2, 2.0), doc="-1, 0 or 1 by the sign of x.")
+abs = unary(
+    "abs",
+    lambda g, _out, x: g * x.sign(),
+    ufunc="abs",
+    scalar="fabs(x)",
+    onnx="Abs",
+    domain=(0.2, 2.0),
+    doc="|x|; the gradient at 0 is 0.",
+)
+
+_where = register(
+    Op(
+        "where",
+        "elementwise",
+        run=lambda xp, condition, x, y: xp.where(condition, x, y),
+        infer=lambda c, x, y: Aval(broadcast_shapes("where", c.shape, x.shape, y.shape), x.dtype, x.device),
+        vjp=(
+            None,
+            lambda g, _out, condition, _x, _y: where(condition, g, 0.0),
+            lambda g, _out, condition, _x, _y: where(condition, 0.0, g),
+        ),
+        scalar="c ? x : y",
+        onnx="Where",
+        samples=lambda rng: [
+            Sample((rng.random((3, 4)) > 0.5, rng.normal(size=(3, 4)), rng.normal(size=(4,))), {}),
+            Sample((rng.random(()) > 0.5, rng.normal(size=(2, 1)), rng.normal(size=())), {}),
+        ],
+        doc="x where the condition holds, y elsewhere, elementwise with broadcasting.",
+    )
+)
+_clamp = register(
+    Op(
+        "clamp",
+        "elementwise",
+        run=lambda xp, x, *, min, max: xp.clip(x, min, max),
+        infer=lambda x, *, min, max: x,  # noqa: ARG005
+        vjp=(lambda g, _out, x, min, max: where(_inside(x, min, max), g, 0.0),),
+        onnx="Clip",
+        samples=lambda rng: [
+            Sample((rng.uniform(-2, 2, (3, 5)),), {"min": -1.0, "max": 0.9}),
+            Sample((rng.uniform(-2, 2, 5),), {"min": None, "max": 0.5}),
+        ],
+        doc="x limited to the interval [min, max]; no gradient outside.",
+    )
+)
+
+
+def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
+    if min is None:
+        return x <= max
+    return x >= min if max is None else (x >= min) & (x <= max)
+
+
+def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+    """``input`` where ``condition`` holds and ``other`` elsewhere, elementwise with broadcasting.
+
+    Args:
+        condition: a bool tensor.
+        input, other: tensors or numbers.
+    """
+    if condition._data.dtype.kind != "b":
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
+    dtype = common_dtype((input, other))
+    device = condition.device
+    out: Tensor = apply(_where, (condition, converted(input, dtype, device), converted(other, dtype, device)))
+    return out
+
+
+@method("clamp", "clip")
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """``input`` limited to [min, max]; either bound may be missing, a number or a tensor."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        out = input if min is None else maximum(input, min)
+        return out if max is None else minimum(out, max)
+    bounds = [b for b in (min, max) if b is not None]
+    dtype = common_dtype((input, *bounds))
+    limited: Tensor = apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
+    return limited
+
+
+method("clamp_", "clip_")(inplace(clamp))
+
+
+def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """``input + alpha · other``."""
+    return _add(input, other if alpha == 1 else mul(other, alpha))
+
+
+def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+    """``input - alpha · other``."""
+    return _sub(input, other if alpha == 1 else mul(other, alpha))
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """``input / other``; ``rounding_mode`` "floor" or "trunc" rounds the quotient and keeps integers integers."""
+    if rounding_mode is None:
+        return _true_div(input, other)
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    if rounding_mode != "trunc":
+        raise RuntimeError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    quotient = _true_div(input, other).trunc()
+    dtype = common_dtype((input, other))
+    truncated: Tensor = quotient.to(dtype)
+    return truncated
+
+
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input`` to the power ``exponent``."""
+    if isinstance(input, Tensor) and type(exponent) in (int, float):
+        if exponent == 2:
+            return square(input)
+        if exponent == 0.5 and input.is_floating_point():
+            return sqrt(input)
+        if exponent < 0 and type(exponent) is int and not input.is_floating_point() and not input.is_complex():
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return _power(input, exponent)
+
+
+_add_ = Tensor.add_
+_sub_ = Tensor.sub_
+
+
+@method()
+def add_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    """In-place ``self + alpha · other``."""
+    result: Tensor = _add_(self, other if alpha == 1 else mul(other, alpha))
+    return result
+
+
+@method()
+def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    """In-place ``self - alpha · other``."""
+    result: Tensor = _sub_(self, other if alpha == 1 else mul(other, alpha))
+    return result
+
+
+for _name, _function in {"add": add, "sub": sub, "div": div, "true_divide": _true_div, "pow": pow}.items():
+    method(_name)(_function)
+
+
+method("where")(lambda self, condition, other: where(condition, self, other))
+
+
+def _reflected(function: Any) -> Any:
+    return lambda self, other: function(other, self)
+
+
+for _symbol, _function in {
+    "add": _add,
+    "sub": _sub,
+    "mul": mul,
+    "truediv": _true_div,
+    "floordiv": floor_divide,
+    "mod": remainder,
+    "pow": pow,
+}.items():
+    method(f"__{_symbol}__")(_function)
+    method(f"__r{_symbol}__")(_reflected(_function))
+method("__iadd__")(_add_)
+method("__isub__")(_sub_)
+method("__imul__")(Tensor.mul_)
+method("__itruediv__")(Tensor.div_)
+method("__neg__")(neg)
+method("__pos__")(lambda self: self)
+method("__abs__")(abs)
+multiply, divide, subtract, true_divide = mul, div, sub, _true_div
+method("multiply")(mul)
+method("divide")(div)
+method("subtract")(sub)

@@ -1,0 +1,261 @@
+"""Constructors for the common kinds of operator: they supply broadcasting, promotion, inference and samples.
+
+An elementwise operator is one call of `unary` or `binary`, which returns the public function and attaches it to
+Tensor under its name and, in place, under ``name_``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends, dtypes
+from torchlite._tensor import Tensor, method, wrap
+from torchlite.devices import Device
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ops.mutation import apply_inplace
+
+Domain = tuple[float, float]
+_SHAPES = ((3, 4), (), (0, 2), (2, 1, 3))
+_SHAPE_PAIRS = (((3, 4), (3, 4)), ((2, 1, 3), (4, 1)), ((), (2,)), ((0, 3), (1, 3)), ((), ()))
+
+
+def unary(
+    name: str,
+    vjp: Callable[..., Any] | None = None,
+    *,
+    doc: str,
+    ufunc: str | None = None,
+    run: Callable[..., Any] | None = None,
+    to_float: bool = False,
+    result: Any = None,
+    scalar: str | None = None,
+    onnx: str | None = None,
+    domain: Domain = (-2.0, 2.0),
+) -> Callable[[Tensor], Tensor]:
+    """An elementwise operator of one tensor.
+
+    Args:
+        name: its name, also as a method and (with an underscore) in place.
+        vjp: ``(g, out, x)``.
+        doc: what it computes, as a formula.
+        ufunc: the NumPy function it is, or else
+        run: ``(xp, x)``.
+        to_float: whether integers are converted to the default float dtype first.
+        result: the NumPy dtype of the result where it is not the input's.
+        scalar, onnx: as in `Op`.
+        domain: an interval in which it is differentiable, for the tests.
+    """
+    run, write = _from_ufunc(ufunc) if ufunc else (_quiet(run), None)
+    op = register(
+        Op(
+            name,
+            "elementwise",
+            run=run,
+            infer=lambda x: Aval(x.shape, x.dtype if result is None else np.dtype(result), x.device),
+            vjp=None if vjp is None else (vjp,),
+            inplace=write if result is None else None,
+            scalar=scalar,
+            onnx=onnx,
+            samples=lambda rng: [Sample((_draw(rng, shape, domain),), {}) for shape in _SHAPES],
+            doc=doc,
+        )
+    )
+
+    def function(input: Tensor) -> Tensor:
+        if to_float and input._data.dtype.kind in "biu":
+            input = input.to(dtypes.get_default_dtype())
+        out: Tensor = apply(op, (input,))
+        return out
+
+    def in_place(self: Tensor) -> Tensor:
+        if to_float and self._data.dtype.kind in "biu":
+            raise RuntimeError(f"{name}_: result type float can't be cast to the desired output type {self.dtype.name}")
+        return apply_inplace(op, self, ())
+
+    _publish(function, name, doc, in_place)
+    return function
+
+
+def binary(
+    name: str,
+    vjp: tuple[Callable[..., Any] | None, ...] | None = None,
+    *,
+    doc: str,
+    ufunc: str | None = None,
+    run: Callable[..., Any] | None = None,
+    quiet: bool = True,
+    to_float: bool = False,
+    result: Any = None,
+    scalar: str | None = None,
+    onnx: str | None = None,
+    domain: Domain = (-2.0, 2.0),
+) -> Callable[[Any, Any], Tensor]:
+    """An elementwise operator of two tensors (or a tensor and a number), broadcast and promoted as PyTorch does.
+
+    Args:
+        name: its name, also as a method and (with an underscore) in place.
+        vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
+        doc, ufunc, run, to_float, result, scalar, onnx, domain: as in `unary`.
+        quiet: whether NumPy's floating-point warnings are silenced for this operator.
+    """
+    run, write = _from_ufunc(ufunc, quiet) if ufunc else (_quiet(run), None)
+
+    def infer(x: Aval, y: Aval) -> Aval:
+        return Aval(
+            broadcast_shapes(name, x.shape, y.shape),
+            x.dtype if result is None else np.dtype(result),
+            x.device,
+        )
+
+    op = register(
+        Op(
+            name,
+            "elementwise",
+            run=run,
+            infer=infer,
+            vjp=vjp,
+            inplace=write if result is None else None,
+            scalar=scalar,
+            onnx=onnx,
+            samples=lambda rng: [
+                Sample((_draw(rng, left, domain), _draw(rng, right, domain)), {}) for left, right in _SHAPE_PAIRS
+            ],
+            doc=doc,
+        )
+    )
+
+    def function(input: Any, other: Any) -> Tensor:
+        if not (
+            isinstance(other, Tensor)
+            and isinstance(input, Tensor)
+            and input._data.dtype is other._data.dtype
+            and not to_float
+            and type(input._data) is type(other._data)
+        ):
+            input, other = operands(name, input, other, to_float=to_float)
+        out: Tensor = apply(op, (input, other))
+        return out
+
+    def in_place(self: Tensor, other: Any) -> Tensor:
+        left, right = operands(name, self, other, to_float=to_float)
+        if left is self:
+            return apply_inplace(op, self, (right,))
+        from torchlite.ops.mutation import inplace
+
+        return inplace(function)(self, other)
+
+    _publish(function, name, doc, in_place if result is None else None)
+    return function
+
+
+def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
+    """Two operands as tensors of one dtype, on one device.
+
+    Raises:
+        TypeError: for an operand that is neither tensor, array nor number.
+    """
+    x, y = (_as_operand(name, v) for v in (x, y))
+    dtype = common_dtype((x, y))
+    if to_float and dtypes.category(dtype) < 2:
+        dtype = dtypes.get_default_dtype()
+    on = [v.device for v in (x, y) if isinstance(v, Tensor) and v.ndim > 0] or [
+        v.device for v in (x, y) if isinstance(v, Tensor)
+    ]
+    return converted(x, dtype, on[0]), converted(y, dtype, on[0])
+
+
+def common_dtype(values: Sequence[Any]) -> dtypes.dtype:
+    """PyTorch's result dtype of tensors and numbers."""
+    tensors = [(v.dtype, v.ndim) for v in values if isinstance(v, Tensor)]
+    return dtypes.result_type(tensors, [v for v in values if not isinstance(v, Tensor)])
+
+
+def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
+    """A number or tensor as a tensor of ``dtype``; 0-d tensors and numbers also move to ``device``."""
+    if isinstance(value, Tensor):
+        if value._data.dtype != dtype.numpy:
+            value = value.to(dtype)
+        if value.ndim == 0 and value.device != device and value.device.type == "cpu":
+            value = value.to(device)
+        return value
+    if device.type == "meta":
+        constant: Tensor = wrap(Aval((), dtype.numpy, device))
+        return constant
+    try:
+        array = np.array(value, dtype.numpy)
+    except OverflowError:
+        array = np.array(value).astype(dtype.numpy)
+    constant = wrap(array if device.type == "cpu" else backends.to_device(array, device))
+    return constant
+
+
+def _as_operand(name: str, value: Any) -> Any:
+    if isinstance(value, (Tensor, Number)):
+        return value
+    if isinstance(value, (np.ndarray, np.generic)):
+        return wrap(np.asarray(value))
+    raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
+
+
+def _from_ufunc(ufunc: str | None, quiet: bool = True) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    of_numpy = getattr(np, str(ufunc))
+
+    def run(xp: Any, *arrays: Any) -> Any:
+        return of_numpy(*arrays) if xp is np else getattr(xp, str(ufunc))(*arrays)
+
+    def write(xp: Any, out: Any, *arrays: Any) -> None:
+        getattr(xp, str(ufunc))(*arrays, out=out)
+
+    return (_quiet(run), _quiet(write)) if quiet else (run, write)
+
+
+def _quiet(run: Any) -> Any:
+    """Infinities and NaN are results, not warnings, as in PyTorch."""
+    return np.errstate(all="ignore")(run)
+
+
+def _draw(rng: np.random.Generator, shape: tuple[int, ...], domain: Domain) -> Any:
+    return rng.uniform(*domain, size=shape)
+
+
+def _publish(function: Any, name: str, doc: str, in_place: Any) -> None:
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = doc
+    method(name)(function)
+    if in_place is not None:
+        in_place.__name__ = in_place.__qualname__ = f"{name}_"
+        in_place.__doc__ = f"In-place form of ``{name}``."
+        method(f"{name}_")(in_place)
+
+
+def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """``dim`` (an int, several, or None for all) as non-negative positions.
+
+    Raises:
+        IndexError: for a dimension that does not exist.
+        RuntimeError: for one that is named twice.
+    """
+    if dim is None or dim == () or dim == []:
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
+    limit = max(ndim, 1)
+    for d in dims:
+        if not -limit <= d < limit:
+            raise IndexError(
+                f"{name}: Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})"
+            )
+    positive = tuple(d % limit for d in dims) if ndim else ()
+    if len(set(positive)) < len(positive):
+        raise RuntimeError(f"{name}: dim {dim} names a dimension twice")
+    return positive
+
+
+def no_slope(g: Tensor, _out: Any, _x: Any) -> Tensor:
+    """The gradient rule of step functions: zero."""
+    zeros: Tensor = g.new_zeros(g.shape)
+    return zeros

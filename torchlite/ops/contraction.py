@@ -1,0 +1,200 @@
+"""Products of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ops.construct import common_dtype
+
+_HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+
+
+def product(xp: Any, x: Any, y: Any) -> Any:
+    """``x @ y``; on the CPU the half types are multiplied in float32 (NumPy has no fast product of theirs)."""
+    if xp is np and x.dtype in _HALVES:
+        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+    return xp.matmul(x, y)
+
+
+def _infer_matmul(x: Aval, y: Aval) -> Aval:
+    if x.dtype != y.dtype:
+        raise RuntimeError(
+            f"matmul: expected both to have the same dtype, but got {dtypes.of(x.dtype)} and {dtypes.of(y.dtype)}"
+        )
+    if x.shape[-1] != y.shape[-2]:
+        raise RuntimeError(
+            f"matmul: shapes {list(x.shape)} and {list(y.shape)} cannot be multiplied: {x.shape[-1]} columns against "
+            f"{y.shape[-2]} rows"
+        )
+    batch = broadcast_shapes("matmul", x.shape[:-2], y.shape[:-2])
+    return Aval((*batch, x.shape[-2], y.shape[-1]), x.dtype, x.device)
+
+
+_matmul = register(
+    Op(
+        "matmul",
+        "contract",
+        run=product,
+        infer=_infer_matmul,
+        vjp=(
+            lambda g, _out, _x, y: matmul(g, y.mT),
+            lambda g, _out, x, _y: matmul(x.mT, g),
+        ),
+        onnx="MatMul",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(4, 2))), {}),
+            Sample((rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 5))), {}),
+            Sample((rng.normal(size=(5, 1, 2, 3)), rng.normal(size=(2, 3, 1))), {}),
+            Sample((rng.normal(size=(2, 0)), rng.normal(size=(0, 3))), {}),
+        ],
+        doc="Matrix product over the last two dimensions, the others broadcast.",
+    )
+)
+
+
+@method("matmul", "__matmul__")
+def matmul(input: Tensor, other: Tensor) -> Tensor:
+    """Matrix product with PyTorch's rules: vectors are rows or columns, leading dimensions broadcast.
+
+    Raises:
+        RuntimeError: naming the shapes where inner lengths or dtypes differ.
+    """
+    if input.ndim == 0 or other.ndim == 0:
+        raise RuntimeError(
+            f"matmul: both arguments need to be at least 1D, but they are {input.ndim}D and {other.ndim}D"
+        )
+    row, column = input.ndim == 1, other.ndim == 1
+    x = input.unsqueeze(0) if row else input
+    y = other.unsqueeze(1) if column else other
+    if y.ndim == 2 and x.ndim > 2:  # one tall product instead of many small ones
+        lead = x.shape[:-1]
+        if x.shape[-1] == y.shape[0]:
+            flat: Tensor = apply(_matmul, (x.reshape(-1, x.shape[-1]) if x.numel() else x, y))
+            out = flat.reshape((*lead, y.shape[-1]))
+        else:
+            out = apply(_matmul, (x, y))
+    else:
+        out = apply(_matmul, (x, y))
+    if row:
+        out = out.squeeze(-2)
+    return out.squeeze(-1) if column else out
+
+
+method("__rmatmul__")(lambda self, other: matmul(other, self))
+
+
+def _expect_dims(name: str, x: Tensor, ndim: int) -> Tensor:
+    if x.ndim != ndim:
+        raise RuntimeError(f"{name}: expected a {ndim}-D tensor, got shape {list(x.shape)}")
+    return x
+
+
+@method()
+def mm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Product of two matrices."""
+    return matmul(_expect_dims("mm", input, 2), _expect_dims("mm", mat2, 2))
+
+
+@method()
+def bmm(input: Tensor, mat2: Tensor) -> Tensor:
+    """Products of two batches of matrices."""
+    return matmul(_expect_dims("bmm", input, 3), _expect_dims("bmm", mat2, 3))
+
+
+@method()
+def dot(input: Tensor, tensor: Tensor) -> Tensor:
+    """Σ xᵢ yᵢ of two vectors."""
+    return matmul(_expect_dims("dot", input, 1), _expect_dims("dot", tensor, 1))
+
+
+@method()
+def mv(input: Tensor, vec: Tensor) -> Tensor:
+    """Product of a matrix and a vector."""
+    return matmul(_expect_dims("mv", input, 2), _expect_dims("mv", vec, 1))
+
+
+def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
+    out = product(xp, x, weight.T)
+    for b in bias:
+        out += b
+    return out
+
+
+def _infer_linear(x: Aval, weight: Aval, *bias: Aval) -> Aval:
+    if x.shape[-1] != weight.shape[1]:
+        raise RuntimeError(
+            f"linear: input of shape {list(x.shape)} has {x.shape[-1]} features, but the weight {list(weight.shape)} "
+            f"expects {weight.shape[1]}"
+        )
+    for b in bias:
+        if b.shape != weight.shape[:1]:
+            raise RuntimeError(f"linear: bias of shape {list(b.shape)} does not fit the weight {list(weight.shape)}")
+    if len({a.dtype for a in (x, weight, *bias)}) > 1:
+        listed = ", ".join(dtypes.of(a.dtype).name for a in (x, weight, *bias))
+        raise RuntimeError(f"linear: input, weight and bias must have the same dtype, but got {listed}")
+    return Aval((x.shape[0], weight.shape[0]), x.dtype, x.device)
+
+
+# Not a composite: the gradient of the weight comes out in the weight's own layout, without a transposed copy.
+_linear = register(
+    Op(
+        "linear",
+        "contract",
+        run=_run_linear,
+        infer=_infer_linear,
+        vjp=(
+            lambda g, _out, _x, weight, *_bias: matmul(g, weight),
+            lambda g, _out, x, _weight, *_bias: matmul(g.t(), x),
+            lambda g, _out, _x, _weight, *_bias: g.sum(0),
+        ),
+        onnx="Gemm",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(2, 4)), rng.normal(size=2)), {}),
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(2, 4))), {}),
+        ],
+        doc="x Wᵀ + b of a batch of rows.",
+    )
+)
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x Wᵀ + b.
+
+    Shape:
+        - input: (*, in_features), weight: (out_features, in_features), bias: (out_features,)
+        - result: (*, out_features)
+
+    Raises:
+        RuntimeError: when the number of features differs, naming both.
+    """
+    if weight.ndim == 1:
+        out = matmul(input, weight)
+        return out if bias is None else out + bias
+    parameters = (weight,) if bias is None else (weight, bias)
+    if input.ndim == 2:
+        return apply(_linear, (input, *parameters))  # type: ignore[no-any-return]
+    if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
+        _infer_linear(
+            Aval(tuple(input.shape) or (1,), input._data.dtype), Aval(tuple(weight.shape), weight._data.dtype)
+        )
+    rows: Tensor = apply(_linear, (input.reshape(-1, input.shape[-1]), *parameters))
+    return rows.reshape((*input.shape[:-1], weight.shape[0]))
+
+
+@method()
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · (mat1 @ mat2)."""
+    return input * beta + matmul(mat1, mat2) * alpha
+
+
+@method()
+def outer(input: Tensor, vec2: Tensor) -> Tensor:
+    """xᵢ yⱼ of two vectors."""
+    dtype = common_dtype((input, vec2))
+    return input.to(dtype).unsqueeze(1) * vec2.to(dtype)

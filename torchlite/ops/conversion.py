@@ -1,0 +1,199 @@
+"""The same numbers as another dtype, on another device, or in memory of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends, dtypes
+from torchlite._tensor import Tensor, method, wrap
+from torchlite.autograd.grad_mode import grad_mode
+from torchlite.devices import Device
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+
+
+def _run_cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
+    with np.errstate(invalid="ignore", over="ignore"):
+        return x.astype(dtype)
+
+
+_cast = register(
+    Op(
+        "cast",
+        "elementwise",
+        run=_run_cast,
+        infer=lambda x, *, dtype: Aval(x.shape, np.dtype(dtype), x.device),
+        vjp=(lambda g, _out, _x, dtype: g,),  # noqa: ARG005 - backward converts to the dtype of the input everywhere
+        onnx="Cast",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 2)),), {"dtype": np.dtype(np.float64)}),
+            Sample((rng.normal(size=(3, 2)) * 4,), {"dtype": np.dtype(np.int64)}),
+            Sample((rng.normal(size=()),), {"dtype": np.dtype(bool)}),
+        ],
+        doc="x converted to another dtype; fractions are cut off towards zero.",
+    )
+)
+_clone = register(
+    Op(
+        "clone",
+        "copy",
+        run=lambda xp, x: xp.ascontiguousarray(x) if not x.flags.c_contiguous else x.copy(),
+        infer=lambda x: x,
+        vjp=(lambda g, _out, _x: g,),
+        onnx="Identity",
+        samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {}), Sample((rng.normal(size=()),), {})],
+        doc="The same elements in memory of their own.",
+    )
+)
+
+
+@method()
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
+    """A copy in memory of its own, through which gradients flow."""
+    out: Tensor = apply(_clone, (input,))
+    return out
+
+
+@method()
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
+    """The tensor itself where its elements lie in row-major order, a copy that does otherwise."""
+    return self if self.is_contiguous() else clone(self)
+
+
+@method()
+def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """The tensor as another dtype and on another device: ``to(dtype)``, ``to(device)``, ``to(device, dtype)``, ``to(other)``.
+
+    The tensor itself is returned where nothing changes, unless ``copy=True``.
+
+    Raises:
+        DeviceError: when the device is not available here.
+        TypeError: for anything else than a dtype, a device or a tensor.
+    """
+    dtype, device, copy = _target(args, dict(kwargs))
+    out = self
+    if device is not None:
+        resolved = backends.resolve(device)
+        if resolved != self.device:
+            out = _moved(out, resolved)
+    if dtype is not None and dtype.numpy != out._data.dtype:
+        if dtypes.category(dtype) < 2:
+            mode, grad_mode.enabled = grad_mode.enabled, False
+            try:
+                out = apply(_cast, (out,), {"dtype": dtype.numpy})
+            finally:
+                grad_mode.enabled = mode
+        else:
+            out = apply(_cast, (out,), {"dtype": dtype.numpy})
+    return clone(out) if copy and out is self else out
+
+
+def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dtypes.dtype | None, Device | None, bool]:
+    dtype, device, copy = (
+        kwargs.pop("dtype", None),
+        kwargs.pop("device", None),
+        bool(kwargs.pop("copy", False)),
+    )
+    kwargs.pop("non_blocking", None)
+    kwargs.pop("memory_format", None)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    for arg in args:
+        if isinstance(arg, dtypes.dtype):
+            dtype = arg
+        elif isinstance(arg, (str, Device)):
+            device = Device(arg)
+        elif isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, int) and not isinstance(arg, bool) and device is None:
+            device = Device("cuda", arg)
+        elif not isinstance(arg, bool) and arg is not None:
+            raise TypeError(f"to() expects a dtype, a device or a tensor, got {type(arg).__name__} {arg!r}")
+    if dtype is not None and not isinstance(dtype, dtypes.dtype):
+        raise TypeError(f"to(): dtype must be a torchlite dtype such as torchlite.float32, got {dtype!r}")
+    return dtype, None if device is None else Device(device), copy
+
+
+_move = register(
+    Op(
+        "to_device",
+        "copy",
+        run=lambda xp, x, *, device: backends.to_device(x, device),  # noqa: ARG005
+        infer=lambda x, *, device: x._replace(device=device),
+        vjp=(lambda g, _out, _x, device: g.to(device),),
+        doc="x copied to another device.",
+    )
+)
+
+
+def _moved(x: Tensor, device: Device) -> Tensor:
+    if x.is_meta or device.type == "meta":
+        moved: Tensor = wrap(backends.to_device(x._data, device))
+        return moved
+    source = x.device
+    op_params = {"device": device}
+    out: Tensor = apply(_move, (x,), op_params)
+    if out._node is not None:
+        out._node.params = {"device": source}
+    return out
+
+
+@method()
+def cpu(self: Tensor) -> Tensor:
+    """The tensor in host memory."""
+    return to(self, "cpu")
+
+
+@method()
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:  # noqa: ARG001 - PyTorch's signature
+    """The tensor on a GPU (the current one when ``device`` is not given)."""
+    return to(self, "cuda" if device is None else device)
+
+
+@method()
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor as the dtype of ``other``."""
+    return to(self, other.dtype)
+
+
+@method("type")
+def tensor_type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:  # noqa: ARG001
+    """The name of the tensor's type, or the tensor converted to ``dtype``."""
+    names = {
+        "float32": "Float",
+        "float64": "Double",
+        "float16": "Half",
+        "bfloat16": "BFloat16",
+        "uint8": "Byte",
+    }
+    names |= {"int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
+    if dtype is None:
+        where = "torch.cuda." if self.is_cuda else "torch."
+        return f"{where}{names.get(self.dtype.name, self.dtype.name)}Tensor"
+    return to(self, dtype)
+
+
+def _shorthand(name: str, dtype: dtypes.dtype) -> None:
+    def convert(self: Tensor) -> Tensor:
+        return to(self, dtype)
+
+    convert.__name__ = name
+    convert.__doc__ = f"The tensor as {dtype.name}."
+    method(name)(convert)
+
+
+for _name, _dtype in {
+    "float": dtypes.float32,
+    "double": dtypes.float64,
+    "half": dtypes.float16,
+    "bfloat16": dtypes.bfloat16,
+    "int": dtypes.int32,
+    "long": dtypes.int64,
+    "short": dtypes.int16,
+    "char": dtypes.int8,
+    "byte": dtypes.uint8,
+    "bool": dtypes.bool_,
+}.items():
+    _shorthand(_name, _dtype)

@@ -1,0 +1,303 @@
+"""New tensors from Python data, arrays, shapes and ranges."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends, dtypes
+from torchlite._tensor import Tensor, method, wrap
+from torchlite.devices import Device, get_default_device
+from torchlite.ir import Aval
+
+
+def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new tensor with a copy of ``data`` (numbers, nested sequences, arrays or tensors).
+
+    Python floats become the default dtype, integers int64, as in PyTorch; arrays keep their dtype.
+
+    Raises:
+        ValueError: for sequences of unequal length.
+        TypeError: for data that is not numeric.
+    """
+    array = _array(data, dtype)
+    if array is data or isinstance(data, (np.ndarray, Tensor)):
+        array = array.copy()
+    return _placed(array, device if device is not None else _device_of(data), requires_grad)
+
+
+def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, sharing memory with an array and returning a tensor as it is where nothing changes."""
+    if isinstance(data, Tensor):
+        converted: Tensor = data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
+        return converted
+    return _placed(_array(data, dtype), device, False)
+
+
+asarray = as_tensor
+
+
+def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor that shares the memory of a NumPy array.
+
+    Raises:
+        TypeError: for anything else than an ndarray, and for dtypes that tensors do not have.
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    dtypes.of(ndarray.dtype)
+    shared: Tensor = wrap(ndarray)
+    return shared
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor that shares the memory of any object with ``__dlpack__`` (NumPy, CuPy, PyTorch, JAX)."""
+    kind = ext_tensor.__dlpack_device__()[0]
+    array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backends.cupy().from_dlpack(ext_tensor)
+    shared: Tensor = wrap(array)
+    return shared
+
+
+def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
+    wanted = None if dtype is None else dtype.numpy
+    if isinstance(data, Tensor):
+        return data._data if wanted is None else data._data.astype(wanted)
+    if type(data).__module__.partition(".")[0] == "cupy":
+        return data if wanted is None else data.astype(wanted, copy=False)
+    if isinstance(data, (list, tuple)) and _holds_tensors(data):
+        data = _numbers(data)
+    if not isinstance(data, np.ndarray):
+        try:
+            data, from_python = np.asarray(data), not isinstance(data, np.generic)
+        except ValueError as error:
+            raise ValueError(f"expected sequences of equal length at every level: {error}") from None
+        if from_python and wanted is None:
+            wanted = _dtype_of_python(data)
+    if wanted is not None:
+        with np.errstate(all="ignore"):
+            data = data.astype(wanted, copy=False)
+    dtypes.of(data.dtype)
+    return data
+
+
+def _dtype_of_python(array: np.ndarray[Any, Any]) -> Any:
+    if array.size == 0 or array.dtype.kind == "f":
+        return dtypes.get_default_dtype().numpy
+    if array.dtype.kind == "c":
+        return dtypes.of_scalar(1j).numpy
+    if array.dtype.kind in "iu":
+        return dtypes.int64.numpy
+    return None
+
+
+def _holds_tensors(data: Any) -> bool:
+    while isinstance(data, (list, tuple)) and data:
+        data = data[0]
+    return isinstance(data, Tensor)
+
+
+def _numbers(data: Any) -> Any:
+    if isinstance(data, (list, tuple)):
+        parts = [_numbers(x) for x in data]
+        return np.stack([np.asarray(p) for p in parts]) if parts else parts
+    return backends.to_numpy(data.detach()._data) if isinstance(data, Tensor) else data
+
+
+def _device_of(data: Any) -> Device | None:
+    if isinstance(data, Tensor):
+        return data.device
+    return Device("cuda", data.device.id) if type(data).__module__.partition(".")[0] == "cupy" else None
+
+
+def _placed(array: Any, device: Any, requires_grad: bool) -> Tensor:
+    target = get_default_device() if device is None else Device(device)
+    result: Tensor = wrap(backends.to_device(array, backends.resolve(target)))
+    return result.requires_grad_() if requires_grad else result
+
+
+def _lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
+    if len(size) == 1 and not isinstance(size[0], (int, np.integer, Tensor)):
+        size = tuple(size[0])
+    lengths = tuple(int(n) for n in size)
+    if any(n < 0 for n in lengths):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: {list(lengths)}")
+    return lengths
+
+
+def _filled(size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool) -> Tensor:
+    target = backends.resolve(get_default_device() if device is None else Device(device))
+    shape, kind = _lengths(size), (dtype or dtypes.get_default_dtype()).numpy
+    if target.type == "meta":
+        result: Tensor = wrap(Aval(shape, kind, target))
+    else:
+        xp = backends.module_for(target)
+        with _on(target):
+            result = wrap(xp.empty(shape, kind) if value is None else xp.full(shape, value, kind))
+    return result.requires_grad_() if requires_grad else result
+
+
+def _on(device: Device) -> Any:
+    import contextlib
+
+    return backends.cupy().cuda.Device(device.index) if device.type == "cuda" else contextlib.nullcontext()
+
+
+def zeros(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of shape ``size`` filled with 0."""
+    return _filled(size, 0, dtype, device, requires_grad)
+
+
+def ones(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of shape ``size`` filled with 1."""
+    return _filled(size, 1, dtype, device, requires_grad)
+
+
+def empty(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of shape ``size`` with whatever is in memory."""
+    return _filled(size, None, dtype, device, requires_grad)
+
+
+def full(
+    size: Sequence[int],
+    fill_value: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of shape ``size`` filled with ``fill_value``, whose type decides the dtype where none is given."""
+    value = fill_value.item() if isinstance(fill_value, Tensor) else fill_value
+    return _filled((size,), value, dtype or dtypes.of_scalar(value), device, requires_grad)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros of the shape, dtype and device of ``input``."""
+    return _filled(input.shape, 0, dtype or input.dtype, device or input.device, requires_grad)
+
+
+def ones_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones of the shape, dtype and device of ``input``."""
+    return _filled(input.shape, 1, dtype or input.dtype, device or input.device, requires_grad)
+
+
+def empty_like(
+    input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """An uninitialised tensor of the shape, dtype and device of ``input``."""
+    return _filled(input.shape, None, dtype or input.dtype, device or input.device, requires_grad)
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``fill_value`` in the shape, dtype and device of ``input``."""
+    return _filled(input.shape, fill_value, dtype or input.dtype, device or input.device, requires_grad)
+
+
+def _range_dtype(values: Sequence[Any]) -> dtypes.dtype:
+    return dtypes.get_default_dtype() if any(isinstance(v, float) for v in values) else dtypes.int64
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """start, start + step, … below ``end``; ``arange(n)`` counts from 0.
+
+    Raises:
+        RuntimeError: when the step is 0 or leads away from ``end``.
+    """
+    if end is None:
+        start, end = 0, start
+    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+    kind = (dtype or _range_dtype((start, end, step))).numpy
+    n = math.ceil((end - start) / step)
+    array = np.arange(n) * step + start
+    return _placed(array.astype(kind), device, requires_grad)
+
+
+def linspace(
+    start: float,
+    end: float,
+    steps: int,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
+    array = np.linspace(start, end, steps).astype((dtype or dtypes.get_default_dtype()).numpy)
+    return _placed(array, device, requires_grad)
+
+
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """An n×m matrix (n×n by default) with ones on the diagonal."""
+    return _placed(np.eye(n, m, dtype=(dtype or dtypes.get_default_dtype()).numpy), device, requires_grad)
+
+
+@method()
+def new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A copy of ``data`` in the dtype and on the device of this tensor."""
+    return tensor(data, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad)
+
+
+@method()
+def new_zeros(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Zeros of shape ``size`` in the dtype and on the device of this tensor."""
+    return _filled(size, 0, dtype or self.dtype, device or self.device, requires_grad)
+
+
+@method()
+def new_ones(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Ones of shape ``size`` in the dtype and on the device of this tensor."""
+    return _filled(size, 1, dtype or self.dtype, device or self.device, requires_grad)
+
+
+@method()
+def new_empty(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """An uninitialised tensor of shape ``size`` in the dtype and on the device of this tensor."""
+    return _filled(size, None, dtype or self.dtype, device or self.device, requires_grad)
+
+
+@method()
+def new_full(
+    self: Tensor,
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``fill_value`` in shape ``size``, in the dtype and on the device of this tensor."""
+    return _filled((size,), fill_value, dtype or self.dtype, device or self.device, requires_grad)

@@ -1,0 +1,152 @@
+"""Several tensors as one, and one repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.construct import common_dtype, dims_of
+from torchlite.ops.views import narrow
+
+
+def _infer_cat(*xs: Aval, dim: int, lengths: tuple[int, ...]) -> Aval:
+    first = xs[0]
+    for i, x in enumerate(xs):
+        same = len(x.shape) == len(first.shape) and all(
+            a == b for d, (a, b) in enumerate(zip(x.shape, first.shape, strict=True)) if d != dim
+        )
+        if not same:
+            raise RuntimeError(
+                f"cat: sizes of tensors must match except in dimension {dim}: tensor 0 has shape {list(first.shape)}, "
+                f"tensor {i} has shape {list(x.shape)}"
+            )
+    return Aval((*first.shape[:dim], sum(lengths), *first.shape[dim + 1 :]), first.dtype, first.device)
+
+
+def _cat_vjp(g: Tensor, _out: Any, *_xs: Any, dim: int, lengths: tuple[int, ...]) -> list[Tensor]:
+    starts = [int(n) for n in np.cumsum([0, *lengths])]
+    return [narrow(g, dim, start, n) for start, n in zip(starts, lengths, strict=False)]
+
+
+_cat = register(
+    Op(
+        "cat",
+        "copy",
+        run=lambda xp, *xs, dim, lengths: xp.concatenate(xs, axis=dim),  # noqa: ARG005
+        infer=_infer_cat,
+        vjp=_cat_vjp,
+        onnx="Concat",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(2, 3)), rng.normal(size=(1, 3))), {"dim": 0, "lengths": (2, 1)}),
+            Sample((rng.normal(size=(2, 3)), rng.normal(size=(2, 0))), {"dim": 1, "lengths": (3, 0)}),
+        ],
+        doc="The tensors one after the other along an existing dimension.",
+    )
+)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors one after the other along ``dim``; the other lengths must be equal.
+
+    Raises:
+        RuntimeError: for no tensors, and naming the shapes where they do not fit.
+    """
+    if not tensors:
+        raise RuntimeError("cat: expected a non-empty list of Tensors")
+    dtype = common_dtype(tensors)
+    parts = [x.to(dtype) for x in tensors if x._data.shape != (0,)] or [tensors[0].to(dtype)]
+    if parts[0].ndim == 0:
+        raise RuntimeError("cat: zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
+    (position,) = dims_of("cat", dim, parts[0].ndim)
+    lengths = tuple(x._data.shape[position] if position < x.ndim else 0 for x in parts)
+    out: Tensor = apply(_cat, parts, {"dim": position, "lengths": lengths})
+    return out
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """The tensors, all of one shape, along a new dimension ``dim``."""
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    shape = tensors[0].shape
+    for i, x in enumerate(tensors):
+        if x.shape != shape:
+            raise RuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and {list(x.shape)} at entry {i}"
+            )
+    (position,) = dims_of("stack", dim, len(shape) + 1)
+    return cat([x.unsqueeze(position) for x in tensors], position)
+
+
+@method()
+def repeat(self: Tensor, *sizes: Any) -> Tensor:
+    """The tensor repeated ``sizes[i]`` times along dimension i; leading dimensions may be added."""
+    counts = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    lead = len(counts) - self.ndim
+    if lead < 0:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    shape = (1,) * lead + tuple(self.shape)
+    spread = [n for pair in zip(counts, shape, strict=True) for n in pair]
+    paired = [n for length in shape for n in (1, length)]
+    out: Tensor = self.reshape(paired).expand(spread)
+    return out.reshape([c * n for c, n in zip(counts, shape, strict=True)])
+
+
+def _infer_flip(x: Aval, *, dims: tuple[int, ...]) -> Aval:  # noqa: ARG001
+    return x
+
+
+_flip = register(
+    Op(
+        "flip",
+        "copy",
+        run=lambda xp, x, *, dims: xp.flip(x, dims).copy(),
+        infer=_infer_flip,
+        vjp=(lambda g, _out, _x, dims: flip(g, dims),),
+        samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"dims": (0,)})],
+        doc="The elements in reverse order along dimensions.",
+    )
+)
+
+
+@method()
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """A copy with the order along ``dims`` reversed."""
+    wanted = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    out: Tensor = apply(_flip, (input,), {"dims": dims_of("flip", tuple(wanted), input.ndim)})
+    return out
+
+
+def _infer_pad(x: Aval, *, widths: tuple[tuple[int, int], ...], value: float) -> Aval:  # noqa: ARG001
+    return Aval(tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)), x.dtype, x.device)
+
+
+_pad = register(
+    Op(
+        "constant_pad",
+        "copy",
+        run=lambda xp, x, *, widths, value: xp.pad(x, widths, constant_values=value),
+        infer=_infer_pad,
+        vjp=(
+            lambda g, _out, _x, widths, value: g[  # noqa: ARG005
+                tuple(slice(a, a + n) for n, (a, _) in zip(_x.shape, widths, strict=True))
+            ],
+        ),
+        onnx="Pad",
+        samples=lambda rng: [Sample((rng.normal(size=(2, 3)),), {"widths": ((0, 1), (2, 0)), "value": 0.5})],
+        doc="x with constant borders of the given widths.",
+    )
+)
+
+
+def constant_pad(input: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
+    """``input`` with ``value`` around it: ``widths`` gives (before, after) for each dimension."""
+    out: Tensor = apply(_pad, (input,), {"widths": tuple(widths), "value": value})
+    return out

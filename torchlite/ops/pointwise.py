@@ -1,0 +1,141 @@
+"""Functions of one tensor, element by element."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torchlite import backends
+from torchlite._tensor import Tensor
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import no_slope, unary
+
+exp = unary("exp", lambda g, out, _x: g * out, ufunc="exp", to_float=True, scalar="exp(x)", onnx="Exp", doc="eˣ.")
+expm1 = unary("expm1", lambda g, out, _x: g * (out + 1), ufunc="expm1", to_float=True, scalar="expm1(x)", doc="eˣ - 1.")
+log = unary(
+    "log",
+    lambda g, _out, x: g / x,
+    ufunc="log",
+    to_float=True,
+    scalar="log(x)",
+    onnx="Log",
+    domain=(0.3, 3.0),
+    doc="Natural logarithm; -inf at 0, NaN below.",
+)
+log1p = unary(
+    "log1p",
+    lambda g, _out, x: g / (x + 1),
+    ufunc="log1p",
+    to_float=True,
+    scalar="log1p(x)",
+    domain=(-0.5, 2.0),
+    doc="ln(1 + x).",
+)
+log2 = unary(
+    "log2",
+    lambda g, _out, x: g / (x * math.log(2)),
+    ufunc="log2",
+    to_float=True,
+    scalar="log2(x)",
+    domain=(0.3, 3.0),
+    doc="Logarithm to base 2.",
+)
+log10 = unary(
+    "log10",
+    lambda g, _out, x: g / (x * math.log(10)),
+    ufunc="log10",
+    to_float=True,
+    scalar="log10(x)",
+    domain=(0.3, 3.0),
+    doc="Logarithm to base 10.",
+)
+sin = unary(
+    "sin",
+    lambda g, _out, x: g * x.cos(),
+    ufunc="sin",
+    to_float=True,
+    scalar="sin(x)",
+    onnx="Sin",
+    doc="Sine of x in radians.",
+)
+cos = unary(
+    "cos",
+    lambda g, _out, x: -g * x.sin(),
+    ufunc="cos",
+    to_float=True,
+    scalar="cos(x)",
+    onnx="Cos",
+    doc="Cosine of x in radians.",
+)
+tan = unary(
+    "tan",
+    lambda g, out, _x: g * (out * out + 1),
+    ufunc="tan",
+    to_float=True,
+    scalar="tan(x)",
+    onnx="Tan",
+    domain=(-1.2, 1.2),
+    doc="Tangent of x in radians.",
+)
+tanh = unary(
+    "tanh",
+    lambda g, out, _x: g * (1 - out * out),
+    ufunc="tanh",
+    to_float=True,
+    scalar="tanh(x)",
+    onnx="Tanh",
+    doc="Hyperbolic tangent.",
+)
+sigmoid = unary(
+    "sigmoid",
+    lambda g, out, _x: g * (out * (1 - out)),
+    run=lambda xp, x: _sigmoid(xp, x),
+    to_float=True,
+    scalar="1 / (1 + exp(-x))",
+    onnx="Sigmoid",
+    doc="1 / (1 + e⁻ˣ).",
+)
+relu = unary(
+    "relu",
+    lambda g, out, _x: where(out > 0, g, 0.0),
+    run=lambda xp, x: xp.maximum(x, x.dtype.type(0)),
+    scalar="x > 0 ? x : 0",
+    onnx="Relu",
+    domain=(0.1, 2.0),
+    doc="max(x, 0); the gradient at 0 is 0.",
+)
+erf = unary(
+    "erf",
+    lambda g, _out, x: g * (2 / math.sqrt(math.pi)) * (-x * x).exp(),
+    run=lambda xp, x: backends.erf(xp, x),
+    to_float=True,
+    scalar="erf(x)",
+    onnx="Erf",
+    doc="2/√π ∫₀ˣ exp(-t²) dt.",
+)
+floor = unary("floor", no_slope, ufunc="floor", scalar="floor(x)", onnx="Floor", domain=(0.2, 0.8), doc="⌊x⌋.")
+ceil = unary("ceil", no_slope, ufunc="ceil", scalar="ceil(x)", onnx="Ceil", domain=(0.2, 0.8), doc="⌈x⌉.")
+trunc = unary("trunc", no_slope, ufunc="trunc", scalar="trunc(x)", domain=(0.2, 0.8), doc="x without its fraction.")
+round = unary(
+    "round",
+    no_slope,
+    ufunc="rint",
+    scalar="rint(x)",
+    onnx="Round",
+    domain=(0.6, 0.9),
+    doc="The nearest integer; halves go to the even one.",
+)
+isnan = unary("isnan", ufunc="isnan", result=bool, onnx="IsNaN", doc="Whether x is NaN.")
+isinf = unary("isinf", ufunc="isinf", result=bool, onnx="IsInf", doc="Whether x is infinite.")
+isfinite = unary("isfinite", ufunc="isfinite", result=bool, doc="Whether x is neither infinite nor NaN.")
+
+
+def _sigmoid(xp: Any, x: Any) -> Any:
+    # e⁻ˣ overflows to infinity for very negative x, and 1/(1 + inf) = 0 is right.
+    one = x.dtype.type(1)
+    return one / (one + xp.exp(-x))
+
+
+def softplus(x: Tensor) -> Tensor:
+    """ln(1 + eˣ), without overflow."""
+    return relu(x) + log1p(exp(-x.abs()))

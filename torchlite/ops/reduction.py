@@ -1,0 +1,242 @@
+"""Reductions over some or all dimensions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, Shape, register
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import dims_of
+
+_HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+
+
+def _reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
+    if keepdim:
+        return tuple(1 if i in dims else n for i, n in enumerate(shape))
+    return tuple(n for i, n in enumerate(shape) if i not in dims)
+
+
+def _restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    """A reduced cotangent with the dimensions of its input again, broadcast along ``dims``."""
+    kept: Tensor = g if keepdim else g.reshape(_reduced(tuple(x.shape), dims, True))
+    return kept.expand(tuple(x.shape))
+
+
+def reduction(
+    name: str,
+    run: Callable[..., Any],
+    vjp: Callable[..., Any] | None,
+    *,
+    doc: str,
+    result: Callable[[Any], Any] = lambda dtype: dtype,
+    empty: bool = True,
+    onnx: str | None = None,
+) -> Op:
+    """The record of a reduction with parameters ``dims`` (positions) and ``keepdim``.
+
+    Args:
+        name, vjp, doc, onnx: as in `Op`.
+        run: ``(xp, x, axis, keepdims)``.
+        result: the result's NumPy dtype from the input's.
+        empty: whether no elements at all have a result.
+    """
+
+    def infer(x: Aval, *, dims: tuple[int, ...], keepdim: bool) -> Aval:
+        if not empty and 0 in [x.shape[d] for d in dims]:
+            raise RuntimeError(
+                f"{name}: can't reduce dimensions {list(dims)} of shape {list(x.shape)}: nothing to choose from"
+            )
+        return Aval(_reduced(x.shape, dims, keepdim), np.dtype(result(x.dtype)), x.device)
+
+    def samples(rng: np.random.Generator) -> Sequence[Sample]:
+        return [
+            Sample((rng.normal(size=(3, 4)),), {"dims": (0, 1), "keepdim": False}),
+            Sample((rng.normal(size=(2, 3, 4)),), {"dims": (1,), "keepdim": True}),
+            Sample((rng.normal(size=(2, 3, 4)),), {"dims": (0, 2), "keepdim": False}),
+            Sample((rng.normal(size=()),), {"dims": (), "keepdim": False}),
+            Sample((rng.normal(size=(0, 3)),), {"dims": (1,), "keepdim": False}),
+        ]
+
+    return register(
+        Op(
+            name,
+            "reduce",
+            run=lambda xp, x, *, dims, keepdim: run(xp, x, dims, keepdim),
+            infer=infer,
+            vjp=None if vjp is None else (vjp,),
+            onnx=onnx,
+            samples=samples,
+            doc=doc,
+        )
+    )
+
+
+def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+    if x.dtype in _HALVES:  # accumulate wider than the type itself
+        return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
+    return xp.sum(x, axis=dims, keepdims=keepdim)
+
+
+_sum = reduction(
+    "sum",
+    _run_sum,
+    lambda g, _out, _x, dims, keepdim: _restored(g, _x, dims, keepdim),
+    result=lambda dtype: np.int64 if dtype.kind in "biu" else dtype,
+    onnx="ReduceSum",
+    doc="Σ x over the dimensions; integers add up in int64, float16 and bfloat16 in float32.",
+)
+
+
+def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+    chosen = x == _restored(out, x, dims, keepdim)
+    count = apply(_sum, (chosen,), {"dims": dims, "keepdim": True}).to(x.dtype)
+    kept = g if keepdim else g.reshape(count.shape)
+    return where(chosen, (kept / count).expand(x.shape), 0.0)
+
+
+_amax = reduction(
+    "amax",
+    lambda xp, x, dims, keepdim: xp.max(x, axis=dims, keepdims=keepdim),
+    _extreme_vjp,
+    empty=False,
+    onnx="ReduceMax",
+    doc="The largest element; NaN if there is one. Equal elements share the gradient.",
+)
+_amin = reduction(
+    "amin",
+    lambda xp, x, dims, keepdim: xp.min(x, axis=dims, keepdims=keepdim),
+    _extreme_vjp,
+    empty=False,
+    onnx="ReduceMin",
+    doc="The smallest element; NaN if there is one. Equal elements share the gradient.",
+)
+_any = reduction(
+    "any",
+    lambda xp, x, dims, keepdim: xp.any(x, axis=dims, keepdims=keepdim),
+    None,
+    result=lambda _: bool,
+    doc="Whether some element is not 0.",
+)
+_all = reduction(
+    "all",
+    lambda xp, x, dims, keepdim: xp.all(x, axis=dims, keepdims=keepdim),
+    None,
+    result=lambda _: bool,
+    doc="Whether no element is 0.",
+)
+
+
+def _arg_samples(rng: np.random.Generator) -> Sequence[Sample]:
+    return [
+        Sample((rng.normal(size=(3, 4)),), {"dim": 1, "keepdim": False}),
+        Sample((rng.normal(size=(3, 4)),), {"dim": 0, "keepdim": True}),
+    ]
+
+
+def _arg(name: str, function: str, doc: str) -> Op:
+    return register(
+        Op(
+            name,
+            "reduce",
+            run=lambda xp, x, *, dim, keepdim: getattr(xp, function)(x, axis=dim, keepdims=keepdim),
+            infer=lambda x, *, dim, keepdim: Aval(_reduced(x.shape, (dim,), keepdim), np.dtype(np.int64), x.device),
+            samples=_arg_samples,
+            onnx="ArgMax" if name == "argmax" else "ArgMin",
+            doc=doc,
+        )
+    )
+
+
+_argmax = _arg("argmax", "argmax", "Index of the first largest element along a dimension.")
+_argmin = _arg("argmin", "argmin", "Index of the first smallest element along a dimension.")
+
+
+def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
+    out: Tensor = apply(op, (x,), {"dims": dims_of(op.name, dim, x.ndim), "keepdim": keepdim})
+    return out
+
+
+@method()
+def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """Σ of the elements over ``dim`` (an int, several, or all of them); integers add up in int64."""
+    return _apply(_sum, input if dtype is None else input.to(dtype), dim, keepdim)
+
+
+@method()
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """The mean over ``dim`` (an int, several, or all of them); NaN of nothing.
+
+    Raises:
+        RuntimeError: for an integer or bool tensor, whose mean has no dtype of its own.
+    """
+    input = input if dtype is None else input.to(dtype)
+    if input._data.dtype.kind in "biu":
+        raise RuntimeError(
+            f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {input.dtype}"
+        )
+    dims = dims_of("mean", dim, input.ndim)
+    n = 1
+    for d in dims:
+        n *= input._data.shape[d]
+    total: Tensor = apply(_sum, (input,), {"dims": dims, "keepdim": keepdim})
+    return total / n
+
+
+@method()
+def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The largest element over ``dim``; equal elements share the gradient."""
+    return _apply(_amax, input, dim, keepdim)
+
+
+@method()
+def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
+    """The smallest element over ``dim``; equal elements share the gradient."""
+    return _apply(_amin, input, dim, keepdim)
+
+
+@method()
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether some element over ``dim`` is not 0."""
+    return _apply(_any, input, dim, keepdim)
+
+
+@method()
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether no element over ``dim`` is 0."""
+    return _apply(_all, input, dim, keepdim)
+
+
+def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    if input.numel() == 0 and dim is None:
+        raise IndexError(f"{op.name}(): Expected reduction dim to be specified for input.numel() == 0")
+    if dim is None:
+        flat: Tensor = apply(op, (input.reshape(-1),), {"dim": 0, "keepdim": False})
+        return flat.reshape((1,) * input.ndim) if keepdim else flat
+    if input.ndim == 0:
+        dims_of(op.name, dim, 0)
+        out: Tensor = input.new_zeros((), dtype=dtypes.int64)
+        return out
+    (position,) = dims_of(op.name, dim, input.ndim)
+    if input.shape[position] == 0:
+        raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")
+    out = apply(op, (input,), {"dim": position, "keepdim": keepdim})
+    return out
+
+
+@method()
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the (first) largest element along ``dim``, or in the flattened tensor."""
+    return _arg_reduce(_argmax, input, dim, keepdim)
+
+
+@method()
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Index of the (first) smallest element along ``dim``, or in the flattened tensor."""
+    return _arg_reduce(_argmin, input, dim, keepdim)

@@ -1,0 +1,137 @@
+"""Order along a dimension: sorting and running totals."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.construct import dims_of
+from torchlite.ops.indexing import gather_op
+from torchlite.ops.reduction import argmax, argmin
+
+
+class ValuesAndIndices(NamedTuple):
+    """Elements and where along the dimension they were found."""
+
+    values: Tensor
+    indices: Tensor
+
+
+def _run_argsort(xp: Any, x: Any, *, dim: int, descending: bool) -> Any:
+    if not descending:
+        return xp.argsort(x, axis=dim, kind="stable")
+    # Stable from the largest down: sort the reversed order and turn it round.
+    n = x.shape[dim]
+    return (n - 1) - xp.flip(xp.argsort(xp.flip(x, dim), axis=dim, kind="stable"), dim)
+
+
+_argsort = register(
+    Op(
+        "argsort",
+        "index",
+        run=_run_argsort,
+        infer=lambda x, *, dim, descending: Aval(x.shape, np.dtype(np.int64), x.device),  # noqa: ARG005
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)),), {"dim": 1, "descending": False}),
+            Sample((rng.normal(size=(3, 4)),), {"dim": 0, "descending": True}),
+        ],
+        doc="The positions that sort a dimension; equal elements keep their order.",
+    )
+)
+
+
+def _infer_cumsum(x: Aval, *, dim: int) -> Aval:  # noqa: ARG001
+    return Aval(x.shape, np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype, x.device)
+
+
+_cumsum = register(
+    Op(
+        "cumsum",
+        "reduce",
+        run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim),
+        infer=_infer_cumsum,
+        vjp=(lambda g, _out, _x, dim: cumsum(g.flip(dim), dim).flip(dim),),
+        onnx="CumSum",
+        samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"dim": 1})],
+        doc="Running totals along a dimension.",
+    )
+)
+
+
+@method()
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:  # noqa: ARG001
+    """The positions that sort ``input`` along ``dim``; equal elements always keep their order."""
+    if input.ndim == 0:
+        zero: Tensor = input.new_zeros((), dtype=dtypes.int64)
+        return zero
+    (position,) = dims_of("argsort", dim, input.ndim)
+    out: Tensor = apply(_argsort, (input,), {"dim": position, "descending": descending})
+    return out
+
+
+@method()
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
+    """The elements in order along ``dim``, and where they were."""
+    indices = argsort(input, dim, descending, stable)
+    return ValuesAndIndices(_take(input, dim, indices), indices)
+
+
+@method()
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:  # noqa: ARG001
+    """The ``k`` largest (or smallest) elements along ``dim`` in order, and where they were."""
+    n = 1 if input.ndim == 0 else input.shape[input._checked_dim(dim)]
+    if not 0 <= k <= n:
+        raise RuntimeError(f"selected index k out of range: k is {k}, dimension {dim} has {n} elements")
+    indices = argsort(input, dim, descending=largest)
+    if input.ndim:
+        indices = indices.narrow(dim, 0, k)
+    return ValuesAndIndices(_take(input, dim, indices), indices)
+
+
+@method()
+def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """Running totals along ``dim``; integers add up in int64."""
+    x = input if dtype is None else input.to(dtype)
+    (position,) = dims_of("cumsum", dim, x.ndim)
+    return x.sum() if x.ndim == 0 else apply(_cumsum, (x,), {"dim": position})  # type: ignore[no-any-return]
+
+
+def _take(x: Tensor, dim: int, indices: Tensor) -> Tensor:
+    return x.clone() if x.ndim == 0 else apply(gather_op, (x, indices), {"dim": x._checked_dim(dim)})  # type: ignore[no-any-return]
+
+
+def _extreme(name: str, input: Tensor, dim: Any, keepdim: bool) -> Any:
+    largest = name == "max"
+    if isinstance(dim, Tensor):
+        from torchlite.ops.arithmetic import maximum, minimum
+
+        return maximum(input, dim) if largest else minimum(input, dim)
+    if dim is None:
+        if input.numel() == 0:
+            raise RuntimeError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            )
+        return input.amax() if largest else input.amin()
+    indices = (argmax if largest else argmin)(input, dim, True)
+    values = _take(input, dim, indices)
+    if not keepdim and input.ndim:
+        values, indices = values.squeeze(dim), indices.squeeze(dim)
+    return ValuesAndIndices(values, indices)
+
+
+@method()
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element; with ``dim`` (values, indices) along it; with a tensor the elementwise maximum."""
+    return _extreme("max", input, dim, keepdim)
+
+
+@method()
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element; with ``dim`` (values, indices) along it; with a tensor the elementwise minimum."""
+    return _extreme("min", input, dim, keepdim)

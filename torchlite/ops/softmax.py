@@ -1,0 +1,99 @@
+"""Softmax and its logarithm along a dimension, computed without overflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Op, Sample, register
+from torchlite.ops.construct import dims_of
+
+
+def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
+    with np.errstate(all="ignore"):
+        e = xp.exp(x - _peak(xp, x, dim))
+        e /= e.sum(axis=dim, keepdims=True)
+    return e
+
+
+def _run_log_softmax(xp: Any, x: Any, *, dim: int) -> Any:
+    with np.errstate(all="ignore"):
+        shifted = x - _peak(xp, x, dim)
+        shifted -= xp.log(xp.exp(shifted).sum(axis=dim, keepdims=True))
+    return shifted
+
+
+def _peak(xp: Any, x: Any, dim: int) -> Any:
+    return xp.max(x, axis=dim, keepdims=True) if x.size else x.sum(axis=dim, keepdims=True)
+
+
+def _samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample((rng.normal(size=(3, 4)),), {"dim": 1}),
+        Sample((rng.normal(size=(2, 3, 2)),), {"dim": 1}),
+        Sample((rng.normal(size=(0, 3)),), {"dim": 0}),
+    ]
+
+
+_softmax = register(
+    Op(
+        "softmax",
+        "reduce",
+        run=_run_softmax,
+        infer=lambda x, *, dim: x,  # noqa: ARG005
+        vjp=(lambda g, out, _x, dim: out * (g - (g * out).sum(dim, keepdim=True)),),
+        onnx="Softmax",
+        samples=_samples,
+        doc="exp(xᵢ) / Σⱼ exp(xⱼ) along a dimension.",
+    )
+)
+_log_softmax = register(
+    Op(
+        "log_softmax",
+        "reduce",
+        run=_run_log_softmax,
+        infer=lambda x, *, dim: x,  # noqa: ARG005
+        vjp=(lambda g, out, _x, dim: g - out.exp() * g.sum(dim, keepdim=True),),
+        onnx="LogSoftmax",
+        samples=_samples,
+        doc="xᵢ - ln Σⱼ exp(xⱼ) along a dimension.",
+    )
+)
+
+
+def _apply(op: Op, x: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
+    x = x if dtype is None else x.to(dtype)
+    if x._data.dtype.kind in "biu":
+        raise RuntimeError(f"{op.name}: expected a floating-point tensor, got {x.dtype}")
+    (position,) = dims_of(op.name, dim, x.ndim)
+    if x.ndim == 0:
+        return _apply(op, x.reshape(1), 0, None).reshape(())  # type: ignore[no-any-return]
+    out: Tensor = apply(op, (x,), {"dim": position})
+    return out
+
+
+@method()
+def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
+    """exp(xᵢ) / Σⱼ exp(xⱼ) along ``dim``."""
+    return _apply(_softmax, input, dim, dtype)
+
+
+@method()
+def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
+    """xᵢ - ln Σⱼ exp(xⱼ) along ``dim``."""
+    return _apply(_log_softmax, input, dim, dtype)
+
+
+@method()
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """ln Σ exp(xᵢ) over ``dim``, without overflow."""
+    from torchlite.ops.arithmetic import where
+
+    peak = input.detach().amax(dim, keepdim=True)
+    peak = where(peak.isfinite(), peak, 0.0)
+    total = (input - peak).exp().sum(dim, keepdim=True).log() + peak
+    return total if keepdim else total.reshape(input.sum(dim).shape)
