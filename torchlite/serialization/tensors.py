@@ -126,7 +126,7 @@ def _placed(tensor: Tensor, location: str, map_location: MapLocation) -> Tensor:
             return placed
         map_location = None
     if isinstance(map_location, dict):
-        map_location = map_location.get(location, location)
+        map_location = map_location.get(location)
     try:
         device = backends.resolve(Device(location if map_location is None else map_location))
     except RuntimeError as error:
