@@ -6,6 +6,7 @@ dtype; `of` turns it into ours.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -157,10 +158,9 @@ def result_type(tensors: list[tuple[dtype, int]], scalars: list[bool | int | flo
     )
     result: dtype | None = None
     for group in groups:
-        for i, d in enumerate(group):
-            combined = d if i == 0 else promote_types(combined, d)
         if not group:
             continue
+        combined = functools.reduce(promote_types, group)
         if result is None:
             result = combined
         elif category(combined) > category(result):

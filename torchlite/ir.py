@@ -88,6 +88,7 @@ class Op:
         return f"Op({self.name})"
 
 
+_MAX_DIMS = 64
 REGISTRY: dict[str, Op] = {}
 
 
@@ -95,25 +96,35 @@ def register(op: Op) -> Op:
     """Complete the record (what backward keeps) and enter it into the registry under its name."""
     if op.name in REGISTRY:
         raise ValueError(f"operator {op.name!r} is registered twice")
-    keeps, keeps_out = _kept_by(op.vjp)
+    keeps, keeps_out = _kept_by(op.vjp, op.run)
     object.__setattr__(op, "keeps", keeps)
     object.__setattr__(op, "keeps_out", keeps_out)
     REGISTRY[op.name] = op
     return op
 
 
-def _kept_by(vjp: Any) -> tuple[tuple[bool, ...], bool]:
+def _kept_by(vjp: Any, run: Any) -> tuple[tuple[bool, ...], bool]:
     """Which inputs, and whether the output, the gradient rules read: those without a leading underscore."""
     rules = [rule for rule in (vjp if isinstance(vjp, tuple) else (vjp,)) if rule is not None]
-    keeps: list[bool] = []
+    keeps = [False] * (len(_positional(run)) - 1)
     keeps_out = False
     for rule in rules:
-        names = [p.name for p in signature(rule).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        keeps_out |= not names[1].startswith("_")
-        for i, name in enumerate(names[2:]):
-            keeps += [False] * (i + 1 - len(keeps))
+        _, out, *inputs = _positional(rule)
+        keeps_out |= not out.startswith("_")
+        for i, name in enumerate(inputs[: len(keeps)]):
             keeps[i] |= not name.startswith("_")
     return tuple(keeps), keeps_out
+
+
+def _positional(function: Any) -> list[str]:
+    """Names of the positional parameters; ``*xs`` stands for as many as an operator can have index tensors."""
+    names: list[str] = []
+    for parameter in signature(function).parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            names += [parameter.name] * _MAX_DIMS
+        elif parameter.kind is not parameter.KEYWORD_ONLY:
+            names.append(parameter.name)
+    return names
 
 
 def broadcast_shapes(op: str, *shapes: Shape) -> Shape:

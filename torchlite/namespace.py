@@ -1,3 +1,163 @@
 """Every name that ``import torchlite as torch`` offers, from the module that defines it."""
 
+# ruff: noqa: F401
+
+from torchlite import autograd, cuda, nn, optim, utils
+from torchlite._tensor import Size, Tensor, is_tensor
+from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from torchlite.devices import Device as device
+from torchlite.devices import get_default_device, set_default_device
+from torchlite.dtypes import (
+    bfloat16,
+    bool_,
+    can_cast,
+    cdouble,
+    cfloat,
+    complex64,
+    complex128,
+    double,
+    dtype,
+    float16,
+    float32,
+    float64,
+    float_,
+    get_default_dtype,
+    half,
+    int8,
+    int16,
+    int32,
+    int64,
+    int_,
+    long,
+    promote_types,
+    set_default_dtype,
+    short,
+    uint8,
+)
+from torchlite.dtypes import bool_ as bool
+from torchlite.dtypes import float_ as float
+from torchlite.dtypes import int_ as int
+from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
+from torchlite.ops.arithmetic import (
+    abs,
+    add,
+    clamp,
+    div,
+    divide,
+    floor_divide,
+    maximum,
+    minimum,
+    mul,
+    multiply,
+    neg,
+    pow,
+    reciprocal,
+    remainder,
+    rsqrt,
+    sign,
+    sqrt,
+    square,
+    sub,
+    subtract,
+    true_divide,
+    where,
+)
+from torchlite.ops.comparison import (
+    bitwise_and,
+    bitwise_not,
+    bitwise_or,
+    bitwise_xor,
+    eq,
+    ge,
+    gt,
+    le,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    ne,
+)
+from torchlite.ops.contraction import addmm, bmm, dot, matmul, mm, mv, outer
+from torchlite.ops.conversion import clone
+from torchlite.ops.creation import (
+    arange,
+    as_tensor,
+    asarray,
+    empty,
+    empty_like,
+    eye,
+    from_dlpack,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
+from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
+from torchlite.ops.joining import cat, concat, concatenate, flip, stack
+from torchlite.ops.pointwise import (
+    ceil,
+    cos,
+    erf,
+    exp,
+    expm1,
+    floor,
+    isfinite,
+    isinf,
+    isnan,
+    log,
+    log1p,
+    log2,
+    log10,
+    relu,
+    round,
+    sigmoid,
+    sin,
+    tan,
+    tanh,
+    trunc,
+)
+from torchlite.ops.random import (
+    Generator,
+    bernoulli,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    seed,
+    set_rng_state,
+)
+from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
+from torchlite.ops.scan import argsort, cumsum, max, min, sort, topk
+from torchlite.ops.softmax import log_softmax, logsumexp, softmax
+from torchlite.ops.views import (
+    broadcast_to,
+    chunk,
+    flatten,
+    movedim,
+    narrow,
+    permute,
+    reshape,
+    select,
+    split,
+    squeeze,
+    t,
+    transpose,
+    unbind,
+    unflatten,
+    unsqueeze,
+)
+from torchlite.printing import set_printoptions
+
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -40,6 +40,7 @@ class set_grad_enabled:
         grad_mode.enabled = self.previous
 
     def __call__(self, function: F) -> F:
+        """Use as a decorator: the mode holds inside the function only."""
         grad_mode.enabled = self.previous
         return _decorated(function, self.mode)
 
@@ -65,6 +66,7 @@ class no_grad(_Scoped):
     mode = False
 
     def __new__(cls, function: F | None = None) -> Any:
+        """A context, or the decorated function when used as ``@no_grad``."""
         self = super().__new__(cls)
         return self if function is None else _decorated(function, cls.mode)
 

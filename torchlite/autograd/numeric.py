@@ -47,18 +47,21 @@ def gradcheck(
             "gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True."
         )
     rng = np.random.default_rng(0)
-    outs = _differentiable(func(*arguments))
-    if not outs:
-        raise GradcheckError("the function returned nothing that depends on its inputs")
+    outs = _floating(func(*arguments))
     cotangents = [wrap(np.asarray(rng.uniform(0.5, 1.5, o.shape))) for o in outs]
-    gradients = grad(outs, [arguments[i] for i in checked], cotangents, allow_unused=True)
+    recorded = [(o, g) for o, g in zip(outs, cotangents, strict=True) if o.requires_grad]
+    gradients: tuple[Any, ...] = (None,) * len(checked)  # what does not depend on the inputs has gradient 0
+    if recorded:
+        gradients = grad(
+            [o for o, _ in recorded], [arguments[i] for i in checked], [g for _, g in recorded], allow_unused=True
+        )
 
     def inner(x: Any, place: int, direction: Any, step: float) -> float:
         moved = list(arguments)
-        moved[place] = wrap(x + step * direction).requires_grad_()
+        moved[place] = wrap(np.asarray(x + step * direction)).requires_grad_()
         return sum(
             float(np.sum(o.detach().numpy() * g.numpy()))
-            for o, g in zip(_differentiable(func(*moved)), cotangents, strict=True)
+            for o, g in zip(_floating(func(*moved)), cotangents, strict=True)
         )
 
     for place, gradient in zip(checked, gradients, strict=True):
@@ -90,7 +93,7 @@ def gradgradcheck(
     """Whether backward through the backward of ``func`` agrees with finite differences; see `gradcheck`."""
     arguments = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     checked = [i for i, x in enumerate(arguments) if isinstance(x, Tensor) and x.requires_grad]
-    outs = _differentiable(func(*arguments))
+    outs = _recorded(func(*arguments))
     rng = np.random.default_rng(1)
     if grad_outputs is None:
         cotangents = [wrap(np.asarray(rng.uniform(0.5, 1.5, o.shape))).requires_grad_() for o in outs]
@@ -99,14 +102,17 @@ def gradgradcheck(
 
     def first_order(*values: Any) -> tuple[Any, ...]:
         xs, gs = values[: len(arguments)], values[len(arguments) :]
-        results = grad(_differentiable(func(*xs)), [xs[i] for i in checked], gs, create_graph=True, allow_unused=True)
-        return tuple(r for r in results if r is not None)
+        results = grad(_recorded(func(*xs)), [xs[i] for i in checked], gs, create_graph=True, allow_unused=True)
+        return tuple(xs[i] * 0 if r is None else r for i, r in zip(checked, results, strict=True))
 
     return gradcheck(
         first_order, [*arguments, *cotangents], eps=eps, atol=atol, rtol=rtol, raise_exception=raise_exception
     )
 
 
-def _differentiable(result: Any) -> list[Tensor]:
-    outs = [result] if isinstance(result, Tensor) else list(result)
-    return [o for o in outs if o.requires_grad]
+def _floating(result: Any) -> list[Tensor]:
+    return [o for o in ([result] if isinstance(result, Tensor) else result) if o.is_floating_point()]
+
+
+def _recorded(result: Any) -> list[Tensor]:
+    return [o for o in _floating(result) if o.requires_grad]

@@ -145,7 +145,7 @@ def sum_of_products(xp: Any, x: Any, y: Any) -> Any:
 def erf(xp: Any, x: Any) -> Any:
     """The error function; NumPy has none."""
     if xp is np:
-        from torchlite.backends.erf import erf as numpy_erf
+        from torchlite.backends.error_function import erf as numpy_erf
 
         return numpy_erf(x)
     return importlib.import_module("cupyx.scipy.special").erf(x)

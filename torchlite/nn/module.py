@@ -88,7 +88,7 @@ class Module:
         forward: Callable[..., Any]
     else:
 
-        def forward(self, *args, **kwargs):
+        def forward(self, *_args, **_kwargs):
             """Compute the result; every module overrides this."""
             raise TypeError(
                 f'Module [{type(self).__name__}] is missing the required "forward" function: define '
@@ -96,6 +96,7 @@ class Module:
             )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run `forward`, with the hooks around it."""
         if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):  # type: ignore[has-type]
             return self.forward(*args, **kwargs)
         return self._call_with_hooks(args, kwargs)

@@ -17,6 +17,7 @@ class Parameter(Tensor):
     """
 
     def __new__(cls, data: Any = None, requires_grad: bool = True) -> Parameter:
+        """Take the memory of ``data``, without its history."""
         source = Tensor() if data is None else data
         if not isinstance(source, Tensor):
             raise TypeError(
@@ -41,6 +42,7 @@ class Buffer(Tensor):
     persistent: bool
 
     def __new__(cls, data: Tensor, *, persistent: bool = True) -> Buffer:
+        """Take the memory of ``data``, without its history."""
         buffer: Buffer = wrap(data._data, cls=cls)
         buffer.persistent = persistent
         return buffer

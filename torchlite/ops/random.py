@@ -183,7 +183,7 @@ _rand = _sampler("rand", _uniform, _uniform_words, "Uniform in [0, 1).")
 _randn = _sampler("randn", _normal, _normal_words, "Standard normal, by Box and Muller's transform.")
 _random_integers = _sampler(
     "random_integers",
-    lambda xp, words, n, dtype: words.view(xp.uint64),
+    lambda xp, words, _n, _dtype: words.view(xp.uint64),
     _integer_words,
     "Uniform 64-bit integers.",
 )

@@ -49,7 +49,7 @@ def reduction(
     """
 
     def infer(x: Aval, *, dims: tuple[int, ...], keepdim: bool) -> Aval:
-        if not empty and any(x.shape[d] == 0 for d in dims):
+        if not empty and 0 in [x.shape[d] for d in dims]:
             raise RuntimeError(
                 f"{name}: can't reduce dimensions {list(dims)} of shape {list(x.shape)}: nothing to choose from"
             )

@@ -43,12 +43,18 @@ _argsort = register(
         doc="The positions that sort a dimension; equal elements keep their order.",
     )
 )
+
+
+def _infer_cumsum(x: Aval, *, dim: int) -> Aval:  # noqa: ARG001
+    return Aval(x.shape, np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype, x.device)
+
+
 _cumsum = register(
     Op(
         "cumsum",
         "reduce",
         run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim),
-        infer=lambda x, *, dim: Aval(x.shape, np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype, x.device),
+        infer=_infer_cumsum,
         vjp=(lambda g, _out, _x, dim: cumsum(g.flip(dim), dim).flip(dim),),
         onnx="CumSum",
         samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"dim": 1})],
@@ -108,7 +114,8 @@ def _extreme(name: str, input: Tensor, dim: Any, keepdim: bool) -> Any:
     if dim is None:
         if input.numel() == 0:
             raise RuntimeError(
-                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument."
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
             )
         return input.amax() if largest else input.amin()
     indices = (argmax if largest else argmin)(input, dim, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import enable_grad, no_grad
@@ -77,9 +77,10 @@ class Optimizer:
                     limit = "" if high == float("inf") else f" and below {high:g}"
                     raise ValueError(f"{type(self).__name__}: {name} must be at least {low:g}{limit}, got {value}")
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """Change one parameter in place; every optimizer defines it."""
-        raise TypeError(f"{type(self).__name__} does not define update(param, grad, state, group)")
+    if TYPE_CHECKING:
+
+        def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+            """Change one parameter in place; every optimizer defines it."""
 
     @no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -1,0 +1,1 @@
+"""Images: transforms of batches for training pipelines."""

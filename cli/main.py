@@ -1,0 +1,55 @@
+"""The `torchlite` command: its subcommands, and the boundary where errors become exit codes."""
+
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+from torchlite.cli import validate
+
+from torchlite import __version__
+from torchlite.errors import TorchliteError
+
+app = typer.Typer(
+    name="torchlite",
+    help="Train, evaluate and export neural networks from one YAML file.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+app.command("validate")(validate.command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"torchlite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Train, evaluate and export neural networks from one YAML file."""
+
+
+def main() -> None:
+    """Runs the command line and exits with the code that tells what happened."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        app()
+    except TorchliteError as error:
+        typer.echo(f"error: {error}" if "\n" not in str(error) else str(error), err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        traceback.print_exc()
+        typer.echo("This is a bug in torchlite: please report it with the lines above.", err=True)
+        sys.exit(1)

@@ -1,0 +1,137 @@
+"""`torchlite validate`: find every mistake in configurations before anything runs."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from torchlite.train.config.validate import FileReport, Report
+
+
+class Level(StrEnum):
+    """How deep the check goes; each level holds those before it."""
+
+    syntax = "syntax"
+    schema = "schema"
+    shapes = "shapes"
+    smoke = "smoke"
+
+
+class Format(StrEnum):
+    """How the findings are written."""
+
+    text = "text"
+    json = "json"
+    github = "github"
+
+
+def command(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="[PATHS|GLOBS|-]... [KEY=VALUE]...",
+            help="Files, folders (every *.yaml in them), globs, or - for standard input; and overrides: "
+            "key=value, key+=value, unset:key.",
+            show_default=False,
+        ),
+    ],
+    level: Annotated[Level, typer.Option(help="How deep the check goes.")] = Level.shapes,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail (exit 4) on warnings, too.")] = False,
+    output_format: Annotated[
+        Format | None,
+        typer.Option("--format", help="text (the default), json, or github annotations.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the report to this file.", dir_okay=False, show_default=False)
+    ] = None,
+    max_errors: Annotated[int | None, typer.Option(min=1, help="Show at most so many findings.")] = None,
+    import_code: Annotated[
+        bool, typer.Option("--import-code", help="Import the files listed under `code`, to check their shapes.")
+    ] = False,
+) -> None:
+    """Check configurations and show every mistake at its place.
+
+    Exit codes: 0 valid, 3 errors, 4 warnings under --strict, 2 wrong usage or no file matched.
+    """
+    from torchlite.errors import UsageError
+    from torchlite.train.config.overrides import is_override
+    from torchlite.train.config.render import as_github, as_json, as_markdown
+    from torchlite.train.config.validate import validate
+
+    overrides = [one for one in arguments if is_override(one) and not Path(one).exists()]
+    paths = [one for one in arguments if one not in overrides]
+    if not paths:
+        raise UsageError("name at least one configuration to validate")
+    report = validate(paths, overrides, level.value, import_code=import_code)
+    on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+
+    if output_format is Format.json:
+        text = as_json(report.record(), report.diagnostics)
+    elif output_format is Format.github:
+        text = as_github(report.diagnostics)
+    else:
+        text = _as_text(report, max_errors)
+        if on_github and output_format is None and report.diagnostics:
+            text += "\n" + as_github(report.diagnostics)
+    if output is None:
+        if text:
+            typer.echo(text)
+    else:
+        try:
+            output.write_text(text + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write '{output}': {error.strerror}") from error
+        typer.echo(_totals(report), err=True)
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and (output_format is Format.github or (on_github and output_format is None)):
+        with open(summary, "a", encoding="utf-8") as file:
+            file.write(as_markdown([one.record() for one in report.files], report.diagnostics))
+    raise typer.Exit(report.exit_code(strict=strict))
+
+
+def _as_text(report: "Report", limit: int | None) -> str:
+    from torchlite.train.config.render import as_text
+
+    blocks = [as_text(report.diagnostics, limit=limit)] if report.diagnostics else []
+    width = max(len(file.path) for file in report.files)
+    blocks.append("\n".join(_file_line(file, width) for file in report.files) + "\n" + _totals(report))
+    return "\n\n".join(blocks)
+
+
+def _file_line(file: "FileReport", width: int) -> str:
+    parts = [f"  {file.path:<{width}}"]
+    if file.ok:
+        parts.append("ok")
+    else:
+        parts.append(f"failed, {_count(file.errors, 'error')}")
+    if file.warnings:
+        parts.append(_count(file.warnings, "warning"))
+    params, spec = file.summary.get("params"), file.summary.get("spec")
+    if params is not None:
+        parts.append(f"{params:,} params")
+    if spec is not None:
+        parts.append(str(spec))
+    skipped = [name for name, state in file.checks.items() if state == "skipped:user-code"]
+    if skipped:
+        parts.append(f"{' and '.join(skipped)} not checked: user code (pass --import-code)")
+    elif "skipped:abstract" in file.checks.values():
+        parts.append("abstract")
+    return "   ".join(parts)
+
+
+def _totals(report: "Report") -> str:
+    files, failed = len(report.files), sum(not file.ok for file in report.files)
+    verdict = f"{files - failed} ok" + (f", {failed} failed" if failed else "")
+    found = [_count(number, word) for number, word in _found(report) if number]
+    return f"{_count(files, 'file')}: {verdict}" + (f" — {', '.join(found)}" if found else "")
+
+
+def _found(report: "Report") -> list[tuple[int, str]]:
+    return [(report.errors, "error"), (report.warnings, "warning")]
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}" + ("" if number == 1 else "s")

@@ -1,0 +1,171 @@
+"""From a file and overrides to a checked `Config`, or to every mistake with its place."""
+
+from collections.abc import Mapping as AbstractMapping
+from collections.abc import Sequence as AbstractSequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from torchlite.errors import ConfigError
+from torchlite.train.config.diagnostics import Diagnostic, Findings, closest, suggestion
+from torchlite.train.config.document import Mapping, Scalar, decode
+from torchlite.train.config.extends import Tree, load_tree
+from torchlite.train.config.overrides import apply_overrides
+from torchlite.train.config.references import resolve_references
+from torchlite.train.config.schema import Config
+from torchlite.train.config.sections import SectionReader
+from torchlite.train.config.semantics import check_semantics
+
+Level = Literal["syntax", "schema", "shapes", "smoke"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What became of a file.
+
+    `config` is there when no value had to be left out, and that may be so in spite of errors: a name that is
+    nearly right was then taken for the one it comes close to. Check `ok` before training with it.
+    """
+
+    config: Config | None
+    diagnostics: list[Diagnostic]
+    abstract: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a configuration without an error."""
+        return self.config is not None and not any(one.severity == "error" for one in self.diagnostics)
+
+
+def load_config(
+    path: str | Path, overrides: AbstractSequence[str] = (), *, level: Level = "schema"
+) -> tuple[Config | None, list[Diagnostic]]:
+    """The configuration in the file `path`, changed by `overrides`, and every finding about it.
+
+    The configuration is None if there is an error among the findings, if the file is ``abstract``, or at the
+    level ``syntax``; a bad configuration never raises.
+    """
+    loaded = inspect_config(path, overrides, level=level)
+    return (loaded.config if loaded.ok else None), loaded.diagnostics
+
+
+def require_config(path: str | Path, overrides: AbstractSequence[str] = ()) -> Config:
+    """The configuration in the file `path`.
+
+    Raises: ConfigError that shows every mistake, where there is one.
+    """
+    from torchlite.train.config.render import as_text
+
+    loaded = inspect_config(path, overrides)
+    if loaded.ok:
+        assert loaded.config is not None
+        return loaded.config
+    if loaded.abstract and not loaded.diagnostics:
+        raise ConfigError(f"{path} is abstract: a base for others to extend, not a configuration to run")
+    raise ConfigError(as_text(loaded.diagnostics))
+
+
+def inspect_config(
+    path: str | Path,
+    overrides: AbstractSequence[str] = (),
+    *,
+    level: Level = "schema",
+    content: bytes | None = None,
+) -> Loaded:
+    """Everything that can be said about a file; `content` stands for what it holds (standard input)."""
+    path = Path(path)
+    findings = Findings(str(path))
+    text = None
+    if content is not None:
+        text = decode(content, str(path), findings, None)
+        if text is None:
+            return Loaded(None, findings.in_order())
+    tree = load_tree(path, findings, text=text)
+    if tree is None:
+        return Loaded(None, findings.in_order())
+    apply_overrides(tree.root, tuple(overrides), findings)
+    abstract = _is_abstract(tree.root)
+    if level == "syntax":
+        return Loaded(None, findings.in_order(), abstract)
+    config = _checked(tree, path, findings, abstract)
+    return Loaded(config, findings.in_order(), abstract)
+
+
+def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Config | None:
+    complete = tree.complete and not abstract
+    reader = SectionReader(findings, path.parent, partial=not complete)
+    named = reader.known_sections(tree.root)
+    root = resolve_references(named, findings, _facts, complete=complete)
+    config = reader.read(root)
+    config._path = path
+    config, card = _known_dataset(config, reader, findings)
+    check_semantics(config, reader.bad, card, findings)
+    return config if complete and not reader.bad else None
+
+
+def _is_abstract(root: Mapping) -> bool:
+    mark = root.get("abstract")
+    return isinstance(mark, Scalar) and mark.value is True
+
+
+def _known_dataset(config: Config, reader: SectionReader, findings: Findings) -> tuple[Config, Any]:
+    """The card of the dataset; an unknown name is reported, and replaced by the one it comes close to."""
+    name = getattr(getattr(config, "data", None), "type", None)
+    if name is None:
+        return config, None
+    if name in dataset_names():
+        return config, dataset_card(name)
+    best, hint = suggestion(name, dataset_names())
+    at = config.at(("data", "type"))
+    assert at is not None
+    findings.report("TL303", at, f"there is no dataset '{name}'", key="data.type", hint=hint, replacement=best)
+    if best is None:
+        reader.bad.add(("data", "type"))
+        return config, None
+    data = config.data.model_copy(update={"type": best})
+    return config.model_copy(update={"data": data}), dataset_card(best)
+
+
+def _facts(name: str) -> AbstractMapping[str, Any] | None:
+    known = name if name in dataset_names() else closest(name, dataset_names())
+    return dataset_facts(dataset_card(known)) if known is not None else None
+
+
+@cache
+def dataset_names() -> tuple[str, ...]:
+    """The names of the catalogue."""
+    from torchlite.datasets import names
+
+    return tuple(names())
+
+
+@cache
+def dataset_card(name: str) -> Any:
+    """The card of a dataset of the catalogue."""
+    from torchlite.datasets import card
+
+    return card(name)
+
+
+def dataset_facts(card: Any) -> dict[str, Any]:
+    """What ``$data.*`` knows of a dataset: its fields that are numbers, texts, lists or mappings of these."""
+    facts: dict[str, Any] = {}
+    for name in ("name", "num_classes", "classes", "scale", "mean", "std", "splits"):
+        value = _fact(getattr(card, name, None))
+        if value is not None:
+            facts[name] = value
+    spec = getattr(card, "input", None)
+    if spec is not None:
+        facts["input"] = {"shape": list(spec.shape), "dtype": str(spec.dtype)}
+    return facts
+
+
+def _fact(value: Any) -> Any:
+    if isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, (list, tuple)):
+        return [_fact(item) for item in value]
+    if isinstance(value, AbstractMapping):
+        return {str(key): fact for key, item in value.items() if (fact := _fact(item)) is not None}
+    return None

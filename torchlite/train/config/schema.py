@@ -1,0 +1,423 @@
+"""The sections of a configuration, their keys, types, ranges and defaults; pydantic models, one a section."""
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from torchlite.train.config.components import Component
+from torchlite.train.config.document import Mapping, Node, Sequence
+from torchlite.train.config.location import Location
+from torchlite.train.registry import Kind
+
+Mode = Literal["min", "max"]
+
+_DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>steps?|epochs?)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A stretch of training, written ``500 steps`` or ``2 epochs``; a step is one optimizer update."""
+
+    value: float
+    unit: Literal["steps", "epochs"]
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """The duration that `text` says; a pydantic error says what is wrong with it."""
+        if isinstance(text, cls):
+            return text
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            hint = f"write '{text} steps' or '{text} epochs'"
+            raise PydanticCustomError("duration", "needs a unit", {"hint": hint})
+        match = _DURATION.match(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            hint = "write e.g. '500 steps' or '2 epochs'"
+            raise PydanticCustomError("duration", "must be a duration", {"hint": hint})
+        value, unit = float(match["value"]), match["unit"].rstrip("s") + "s"
+        if value <= 0 or (unit == "steps" and not value.is_integer()):
+            hint = "steps are whole numbers from 1; epochs are above 0"
+            raise PydanticCustomError("duration", "must be a duration above zero", {"hint": hint})
+        return cls(value, "steps" if unit == "steps" else "epochs")
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """The duration in optimizer steps, at least 1."""
+        if self.unit == "steps":
+            return int(self.value)
+        return max(1, math.ceil(self.value * steps_per_epoch))
+
+    def __str__(self) -> str:
+        unit = self.unit if self.value != 1 else self.unit[:-1]
+        return f"{self.value:.15g} {unit}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+_DEVICE = re.compile(r"(cpu|auto|cuda(:[0-9]+)?)\Z")
+
+
+def _device(text: str) -> str:
+    if _DEVICE.match(text):
+        return text
+    hint = "did you mean 'cuda'?" if text.casefold() in ("gpu", "nvidia", "cude") else None
+    raise PydanticCustomError("device", "must be cpu, cuda, cuda:N or auto", {"hint": hint or ""})
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Marks a field that holds a component of a kind."""
+
+    kind: Kind
+
+
+class Section(BaseModel):
+    """A mapping of the configuration with a fixed set of keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    from_list: ClassVar[tuple[str, ...]] = ()
+    """The keys that a plain list in place of the mapping stands for."""
+
+
+class Split(Section):
+    """How the training data is divided."""
+
+    val: float | None = Field(
+        default=None, gt=0, lt=1, description="Fraction of the training split held out for validation."
+    )
+    seed: int | None = Field(default=None, ge=0, description="Seed of the division; the run's seed where unset.")
+
+
+class Transforms(Section):
+    """What is done to a sample; a plain list stands for both training and evaluation."""
+
+    from_list: ClassVar[tuple[str, ...]] = ("train", "eval")
+
+    train: list[Annotated[Component, Of("transform")]] = Field(
+        default=[], description="Transforms of training samples, in order."
+    )
+    eval: list[Annotated[Component, Of("transform")]] = Field(
+        default=[], description="Transforms of validation and test samples, in order."
+    )
+
+
+class Data(Section):
+    """The dataset and how batches are made of it."""
+
+    type: str = Field(description="Name of a dataset in the catalogue, e.g. digits or fashion_mnist.")
+    root: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder that holds the dataset's files; the catalogue's places where unset.",
+    )
+    split: Split = Field(default=Split(), description="Division of the training data.")
+    batch_size: int = Field(ge=1, description="Samples in a training batch.")
+    workers: int = Field(
+        default=0, ge=0, le=1024, description="Worker processes that load batches; 0 loads in the main one."
+    )
+    transforms: Transforms = Field(default=Transforms(), description="What is done to the samples.")
+    download: bool = Field(default=True, description="Whether missing files may be downloaded.")
+    drop_last: bool = Field(default=False, description="Whether a last, smaller training batch is left out.")
+
+
+class Model(Section):
+    """The network: a list of layers, or one class with its arguments."""
+
+    layers: list[Annotated[Component, Of("layer")]] | None = Field(
+        default=None, description="Layers applied in order; input sizes are inferred."
+    )
+    component: Annotated[Component, Of("layer")] | None = Field(
+        default=None, description="The class named by `type`, with its arguments."
+    )
+
+
+class Schedule(Section):
+    """How the learning rate goes over the training; after a linear warm-up from zero, if any."""
+
+    type: str
+    warmup: Duration | None = Field(
+        default=None, description="Linear warm-up before the schedule begins, e.g. 2 epochs."
+    )
+
+
+class ConstantSchedule(Schedule):
+    """The learning rate stays."""
+
+    type: Literal["constant"] = Field(default="constant", description="Name of the schedule.")
+
+
+class StepSchedule(Schedule):
+    """The learning rate is multiplied by `gamma` after every stretch of `every`."""
+
+    type: Literal["step"] = Field(default="step", description="Name of the schedule.")
+    every: Duration = Field(description="Stretch between two decays, e.g. 10 epochs.")
+    gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of each decay.")
+
+
+class CosineSchedule(Schedule):
+    """The learning rate falls along half a cosine to `min_lr` at the end of training."""
+
+    type: Literal["cosine"] = Field(default="cosine", description="Name of the schedule.")
+    min_lr: float = Field(default=0.0, ge=0, description="Learning rate at the end.")
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": ConstantSchedule,
+    "step": StepSchedule,
+    "cosine": CosineSchedule,
+}
+
+
+class Clip(Section):
+    """Bounds on the gradient; one of the two."""
+
+    norm: float | None = Field(default=None, gt=0, description="Largest norm of all gradients together.")
+    value: float | None = Field(default=None, gt=0, description="Largest absolute value of an element.")
+
+
+class Train(Section):
+    """How long and how training runs; one of epochs and steps."""
+
+    epochs: int | None = Field(default=None, ge=1, description="Passes over the training data.")
+    steps: int | None = Field(default=None, ge=1, description="Optimizer steps.")
+    device: Annotated[
+        str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")
+    ] = "cpu"
+    clip: Clip | None = Field(default=None, description="Gradient clipping.")
+    accumulate: int = Field(default=1, ge=1, description="Batches whose gradients are averaged into one step.")
+
+    @property
+    def length(self) -> Duration:
+        """The length of the training as a duration."""
+        if self.steps is not None:
+            return Duration(self.steps, "steps")
+        return Duration(self.epochs or 0, "epochs")
+
+
+class Eval(Section):
+    """When and how the validation split is evaluated."""
+
+    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two evaluations.")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="Samples in an evaluation batch; the training's where unset."
+    )
+
+
+class Keep(Section):
+    """How many checkpoints stay on disk."""
+
+    last: int = Field(default=2, ge=2, description="Newest checkpoints to keep; two, so that one is always whole.")
+    best: int = Field(default=1, ge=0, description="Best checkpoints to keep, by the monitored value.")
+
+
+class Checkpoint(Section):
+    """When checkpoints are written and which are kept."""
+
+    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two checkpoints.")
+    keep: Keep = Field(default=Keep(), description="How many stay on disk.")
+    monitor: str | None = Field(
+        default=None,
+        description="Value that decides which is best; val/loss, or train/loss without validation, where unset.",
+    )
+    mode: Mode | None = Field(default=None, description="Whether the smallest (min) or largest (max) value is best.")
+
+
+class EarlyStop(Section):
+    """Training ends when the monitored value stops improving."""
+
+    monitor: str = Field(description="Value that is watched, e.g. val/loss.")
+    mode: Mode | None = Field(default=None, description="Whether it improves by falling (min) or rising (max).")
+    patience: int = Field(ge=1, description="Evaluations without improvement before training ends.")
+    min_delta: float = Field(default=0.0, ge=0, description="Smallest change that counts as an improvement.")
+
+
+class Config(Section):
+    """A whole configuration, checked; see `load_config`."""
+
+    version: Literal[1] = Field(description="Version of the configuration format.")
+    name: str = Field(
+        default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100, description="Name of the run's folder."
+    )
+    seed: int = Field(default=0, ge=0, lt=2**64, description="Seed of everything random.")
+    vars: dict[str, Any] = Field(default={}, description="Values of your own, for references: $vars.name.")
+    code: list[str] = Field(default=[], description="Python files whose classes may be named as module:Class.")
+    extends: str | list[str] | None = Field(default=None, description="Configurations that this one is merged over.")
+    abstract: bool = Field(default=False, description="Whether this is only a base that others extend.")
+    data: Data = Field(description="The dataset and its batches.")
+    model: Model = Field(description="The network.")
+    loss: Annotated[Component, Of("loss")] = Field(
+        default=Component("loss", "cross_entropy", {}, ("loss",)), description="The loss; cross_entropy where unset."
+    )
+    optim: Annotated[Component, Of("optimizer")] = Field(description="The optimizer.")
+    schedule: Schedule = Field(default=ConstantSchedule(), description="The course of the learning rate.")
+    train: Train = Field(description="Length and manner of the training.")
+    eval: Eval = Field(default=Eval(), description="Validation during training.")
+    metrics: list[Annotated[Component, Of("metric")]] = Field(default=[], description="Metrics besides the loss.")
+    checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints.")
+    early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
+
+    _path: Path = PrivateAttr(default_factory=Path)
+    _tree: Mapping | None = PrivateAttr(None)
+
+    @property
+    def path(self) -> Path:
+        """The file that the configuration was read from."""
+        return self._path
+
+    def at(self, path: tuple[str | int, ...]) -> Location | None:
+        """The place of the value at a key path, e.g. ``("model", "layers", 3)``, or of what is nearest to it."""
+        return locate(self._tree, path) if self._tree is not None else None
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration as plain values, defaults filled in and references replaced; loads to an equal one."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """Where each value of `resolved` was written, by dotted path: ``file:line``, an override, or ``default``."""
+        found: dict[str, str] = {}
+
+        def walk(value: Any, path: tuple[str | int, ...]) -> None:
+            if isinstance(value, (dict, list)) and value:
+                for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                    walk(item, (*path, key))
+                return
+            at = locate(self._tree, path, exact=True) if self._tree is not None else None
+            if at is None:
+                origin = "default"
+            elif at.source.kind == "override":
+                origin = f"command line: {at.source.lines[0]}"
+            else:
+                origin = f"{at.file}:{at.line}"
+            found[".".join(map(str, path))] = origin
+
+        walk(self.resolved(), ())
+        return found
+
+
+def locate(tree: Mapping, path: tuple[str | int, ...], *, exact: bool = False) -> Location | None:
+    """The place of the node at `path`: of the value where it is short, of the key where it is a block.
+
+    An argument of a component is found in each of the component's three forms. What is not written gives the
+    nearest part that is, or None if `exact`.
+    """
+    here: Node = tree
+    at: Location | None = None
+    for depth, part in enumerate(path):
+        step = _step(here, part)
+        if step is None and _holds_components(path[:depth]):
+            step = _step_into_component(here, part)
+        if step is None:
+            return None if exact else (at or tree.at)
+        here, at = step
+    return at or tree.at
+
+
+def _holds_components(path: tuple[str | int, ...]) -> bool:
+    return path[:1] in {("model",), ("loss",), ("optim",), ("schedule",), ("metrics",)} or (
+        path[:2] == ("data", "transforms")
+    )
+
+
+def _step(node: Node, part: str | int) -> tuple[Node, Location] | None:
+    if isinstance(node, Sequence):
+        if isinstance(part, str) and part.isdecimal():
+            part = int(part)
+        if isinstance(part, int) and -len(node.items) <= part < len(node.items):
+            item = node.items[part]
+            return item, head(item)
+    entry = node.entries.get(str(part)) if isinstance(node, Mapping) else None
+    if entry is None:
+        return None
+    return entry.value, entry.key_at if isinstance(entry.value, Mapping) else entry.value.at
+
+
+def _step_into_component(node: Node, part: str | int) -> tuple[Node, Location] | None:
+    """The name or an argument of a component that is not written as ``{type: name, ...args}``."""
+    if isinstance(node, Sequence):
+        return (node, node.at) if part in Transforms.from_list else None
+    if not isinstance(node, Mapping):
+        return (node, node.at) if part == "type" else None
+    if len(node.entries) != 1 or "type" in node.entries or "layers" in node.entries:
+        return None
+    (only,) = node.entries.values()
+    if part == "type":
+        return only.value, only.key_at
+    return _step(only.value, part) if isinstance(only.value, Mapping) else (only.value, only.value.at)
+
+
+def head(node: Node) -> Location:
+    """The place that stands for a node: the first key of a mapping, else the node itself."""
+    if isinstance(node, Mapping) and node.entries:
+        return next(iter(node.entries.values())).key_at
+    return node.at
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Model):
+        if value.component is not None:
+            return _plain(value.component)
+        return {"layers": _plain(value.layers)}
+    if isinstance(value, Section):
+        fields = type(value).model_fields
+        plain = {name: _plain(getattr(value, name)) for name in fields if name not in ("extends", "abstract")}
+        return {name: item for name, item in plain.items() if item is not None}
+    if isinstance(value, Component):
+        if value.layers:
+            return {value.name: [_plain(layer) for layer in value.layers]}
+        return {"type": value.name, **{name: _plain(item) for name, item in value.arguments.items()}}
+    if isinstance(value, Duration):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+SYNONYMS = {
+    "dataset": "data",
+    "datasets": "data",
+    "criterion": "loss",
+    "optimizer": "optim",
+    "scheduler": "schedule",
+    "lr_scheduler": "schedule",
+    "lr_schedule": "schedule",
+    "trainer": "train",
+    "training": "train",
+    "validation": "eval",
+    "network": "model",
+    "checkpoints": "checkpoint",
+    "checkpointing": "checkpoint",
+    "early_stopping": "early_stop",
+    "variables": "vars",
+    "base": "extends",
+    "random_seed": "seed",
+    "batch": "batch_size",
+    "bs": "batch_size",
+    "num_workers": "workers",
+    "augment": "transforms",
+    "augmentation": "transforms",
+    "max_epochs": "epochs",
+    "num_epochs": "epochs",
+    "max_steps": "steps",
+    "num_steps": "steps",
+    "gradient_accumulation": "accumulate",
+    "accumulation": "accumulate",
+    "grad_accum": "accumulate",
+    "gradient_clip": "clip",
+    "grad_clip": "clip",
+    "warmup_steps": "warmup",
+    "learning_rate": "lr",
+    "frequency": "every",
+    "path": "root",
+    "data_dir": "root",
+}
+"""Words of other tools for the keys here, for suggestions."""

@@ -1,0 +1,407 @@
+"""From a tree to the sections of a `Config`: every key known, every value of its type, all mistakes at once."""
+
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from torchlite.train.config.components import Component, ComponentReader, KeyPath
+from torchlite.train.config.diagnostics import Findings, closest, suggestion
+from torchlite.train.config.document import (
+    Entry,
+    Mapping,
+    Node,
+    Poison,
+    Scalar,
+    Sequence,
+    is_poisoned,
+    kind_name,
+    to_plain,
+)
+from torchlite.train.config.location import Location
+from torchlite.train.config.overrides import split_list
+from torchlite.train.config.schema import (
+    SCHEDULES,
+    SYNONYMS,
+    Clip,
+    Config,
+    Duration,
+    Model,
+    Of,
+    Schedule,
+    Section,
+    Train,
+)
+from torchlite.train.config.usercode import UserCode
+
+
+@dataclass
+class SectionReader:
+    """Builds sections and remembers the key paths, in `bad`, whose value is not what was meant.
+
+    With `partial` (a base that others extend, or a tree with unreadable parts) nothing is missing.
+    """
+
+    findings: Findings
+    folder: Path
+    partial: bool = False
+    bad: set[KeyPath] = field(default_factory=set)
+    code: UserCode = field(default_factory=UserCode)
+
+    def read(self, root: Mapping) -> Config:
+        """The configuration; where paths are bad or missing it holds defaults or lacks attributes."""
+        config = self.section(Config, root, (), root.at)
+        assert isinstance(config, Config)
+        config._tree = root
+        return config
+
+    def known_sections(self, root: Mapping) -> Mapping:
+        """The tree with its sections under their right names; an unknown one is reported and left out."""
+        own = {name: entry for name, entry in root.entries.items() if name.startswith("x-")}
+        return Mapping({**self.known_keys(Config, root, ()), **own}, root.at)
+
+    def section(self, model: type[Section], node: Node, path: KeyPath, name_at: Location) -> Any:
+        """A section from its node; `name_at` is where something missing is reported."""
+        if isinstance(node, Sequence) and model.from_list:
+            keys = model.from_list
+            node = Mapping({key: Entry(key, node.at, node) for key in keys}, node.at)
+        if not isinstance(node, Mapping):
+            self.wrong_type(path, node, "a mapping")
+            return None
+        if model is Config:
+            self.read_code(node)
+        given = self.known_keys(model, node, path)
+        values: dict[str, Any] = {}
+        for name, entry in given.items():
+            value = self.value(model.model_fields[name], entry, (*path, name))
+            if (*path, name) not in self.bad:
+                values[name] = value
+        return self.construct(model, values, given, path, name_at)
+
+    def read_code(self, root: Mapping) -> None:
+        """Reads the files listed under `code`, for the classes that components name."""
+        listed = root.get("code")
+        for item in listed.items if isinstance(listed, Sequence) else []:
+            if isinstance(item, Scalar) and isinstance(item.value, str):
+                self.code.add(self.folder / item.value, item.at, self.findings)
+
+    def known_keys(self, model: type[Section], node: Mapping, path: KeyPath) -> dict[str, Entry]:
+        """The entries by field; an unknown key is reported, and taken for the field it comes close to."""
+        fields = model.model_fields
+        given = {name: entry for name, entry in node.entries.items() if name in fields}
+        for name, entry in node.entries.items():
+            if name in fields or name.startswith("x-"):
+                continue
+            best = self.unknown_key(name, entry, list(fields), path)
+            if best is not None and best not in given:
+                given[best] = entry
+        return given
+
+    def unknown_key(self, name: str, entry: Entry, fields: list[str], path: KeyPath) -> str | None:
+        """Reports an unknown key; the field that is meant, where that is clear."""
+        where = f"'{_dotted(path)}'" if path else "a configuration"
+        synonym = SYNONYMS.get(name.casefold())
+        best, hint = suggestion(name, fields, what="keys are")
+        if synonym in fields:
+            best, hint = synonym, f"did you mean '{synonym}'?"
+        self.findings.report(
+            "TL201",
+            entry.key_at,
+            f"{where} has no key '{name}'",
+            key=_dotted((*path, name)),
+            hint=hint,
+            replacement=best,
+        )
+        return best
+
+    def value(self, info: FieldInfo, entry: Entry, path: KeyPath) -> Any:
+        """The value of a field as pydantic takes it: sections and components built, the rest plain."""
+        node = entry.value
+        if isinstance(node, Poison) or (is_poisoned(node) and isinstance(node, Scalar)):
+            self.bad.add(path)
+            return None
+        annotation = _without_none(info.annotation)
+        if _allows_none(info.annotation) and isinstance(node, Scalar) and node.value is None:
+            return None
+        marks = [mark for mark in info.metadata if isinstance(mark, Of)]
+        if marks:
+            return self.component(node, marks[0], path)
+        item_mark = _item_mark(annotation)
+        if item_mark is not None:
+            return self.components(node, item_mark, path)
+        if annotation is Model:
+            return self.model(node, path, entry.key_at)
+        if annotation is Schedule:
+            return self.schedule(node, path)
+        if isinstance(annotation, type) and issubclass(annotation, Section):
+            section = self.section(annotation, node, path, entry.key_at)
+            self.exclusive(section, node, path, entry.key_at)
+            return section
+        if is_poisoned(node):
+            self.bad.add(path)
+            return None
+        if typing.get_origin(annotation) is list and isinstance(node, Scalar):
+            node = split_list(node) or node
+        return to_plain(node)
+
+    def component(self, node: Node, mark: Of, path: KeyPath) -> Component | None:
+        """A component, or None with `path` marked bad."""
+        component = ComponentReader(self.findings, self.code).read(node, mark.kind, path)
+        if component is None:
+            self.bad.add(path)
+        return component
+
+    def components(self, node: Node, mark: Of, path: KeyPath) -> list[Component]:
+        """A list of components; `path` is marked bad where one is."""
+        if isinstance(node, Scalar):
+            node = split_list(node) or node
+        if not isinstance(node, Sequence):
+            self.wrong_type(path, node, "a list")
+            return []
+        components = [self.component(item, mark, (*path, index)) for index, item in enumerate(node.items)]
+        if None in components:
+            self.bad.add(path)
+        return [component for component in components if component is not None]
+
+    def model(self, node: Node, path: KeyPath, name_at: Location) -> Model | None:
+        """The network, from `layers` or from `type` and its arguments."""
+        if isinstance(node, Scalar) and isinstance(node.value, str):
+            return Model(component=self.component(node, Of("layer"), path))
+        if not isinstance(node, Mapping):
+            self.wrong_type(path, node, "a mapping with `layers` or `type`")
+            return None
+        has_type, has_layers = "type" in node.entries, "layers" in node.entries
+        if has_type and has_layers:
+            at = node.entries["layers"].key_at
+            message = "'model' has both `type` and `layers`"
+            self.findings.report("TL211", at, message, key="model", hint="keep one of the two")
+            self.bad.add(path)
+            return None
+        if has_type:
+            return Model(component=self.component(node, Of("layer"), path))
+        known: dict[str, Entry] = {}
+        for name, entry in node.entries.items():
+            if name == "layers":
+                known["layers"] = entry
+            elif not name.startswith("x-"):
+                best = self.unknown_key(name, entry, ["layers", "type"], path)
+                if best is not None:
+                    known.setdefault(best, entry)
+        if "layers" in known:
+            layers = known["layers"].value
+            if isinstance(layers, Sequence) and not layers.items:
+                message = "'model.layers' is empty"
+                self.findings.report("TL205", layers.at, message, key="model.layers", hint="list at least one layer")
+                self.bad.add(path)
+            return Model(layers=self.components(layers, Of("layer"), (*path, "layers")))
+        self.bad.add(path)
+        if not known and not self.partial and set(node.entries) <= {"layers", "type"}:
+            self.missing(name_at, "model", "`layers` or `type`")
+        return None
+
+    def schedule(self, node: Node, path: KeyPath) -> Schedule | None:
+        """The schedule of the type that is named, in any of the three forms of a component."""
+        named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule")
+        if named is None:
+            self.bad.add(path)
+            return None
+        name, at, arguments = named
+        if name not in SCHEDULES:
+            best, hint = suggestion(name, SCHEDULES)
+            message = f"there is no schedule '{name}'"
+            self.findings.report("TL303", at, message, key=_dotted(path), hint=hint, replacement=best)
+            if best is None:
+                self.bad.add(path)
+                return None
+            name = best
+        model = SCHEDULES[name]
+        body = arguments if isinstance(arguments, Mapping) else Mapping({}, node.at)
+        elsewhere = {
+            field_name
+            for other in SCHEDULES.values()
+            for field_name in other.model_fields
+            if field_name not in model.model_fields
+        }
+        kept = {}
+        for key, entry in body.entries.items():
+            if key in elsewhere and closest(key, model.model_fields) is None:
+                message = f"'{_dotted((*path, key))}' has no effect: {name} ignores it"
+                self.findings.report("TL402", entry.key_at, message, key=_dotted((*path, key)))
+            else:
+                kept[key] = entry
+        section: Schedule | None = self.section(model, Mapping(kept, body.at), path, at)
+        return section
+
+    def exclusive(self, section: Any, node: Node, path: KeyPath, name_at: Location) -> None:
+        """Reports that both or neither of two keys are there, of which a section needs one."""
+        pairs: dict[type[Section], tuple[str, str]] = {Train: ("epochs", "steps"), Clip: ("norm", "value")}
+        pair = pairs.get(type(section))
+        if pair is None or not isinstance(node, Mapping):
+            return
+        if any((*path, name) in self.bad for name in pair):
+            return
+        given = [name for name in pair if getattr(section, name) is not None]
+        if len(given) == 2:
+            second = max((node.entries[name] for name in pair if name in node.entries), key=_order)
+            message = f"'{_dotted(path)}' has both {pair[0]} and {pair[1]}"
+            self.findings.report("TL211", second.key_at, message, key=_dotted(path), hint="keep one of the two")
+            self.bad.add(path)
+        elif not given:
+            self.bad.add(path)
+            if not self.partial:
+                self.missing(name_at, _dotted(path), f"{pair[0]} or {pair[1]}")
+
+    def construct(
+        self,
+        model: type[Section],
+        values: dict[str, Any],
+        given: dict[str, Entry],
+        path: KeyPath,
+        name_at: Location,
+    ) -> Section:
+        """The pydantic model of `values`; wrong ones are reported, marked bad and left out."""
+        try:
+            return model.model_validate(values)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                name = str(detail["loc"][0]) if detail["loc"] else ""
+                field_path = (*path, name)
+                if detail["type"] == "missing":
+                    if field_path not in self.bad and not self.partial:
+                        self.missing(name_at, _dotted(path), f"'{name}'")
+                elif name in given:
+                    self.invalid(detail, given[name], path)
+                self.bad.add(field_path)
+                values.pop(name, None)
+        for name, value in values.items():
+            if _without_none(model.model_fields[name].annotation) is Duration and value is not None:
+                values[name] = Duration.parse(value)
+        return model.model_construct(**values)
+
+    def missing(self, at: Location, section: str, what: str) -> None:
+        """Reports at `at` that a section lacks something it needs."""
+        where = f"'{section}'" if section else "the configuration"
+        self.findings.report("TL204", at, f"{where} needs {what}", key=section or None)
+
+    def invalid(self, detail: ErrorDetails, entry: Entry, path: KeyPath) -> None:
+        """Reports one error of pydantic in this program's words, at the innermost value it is about."""
+        node, inner = entry.value, [part for part in detail["loc"][1:] if isinstance(part, int)]
+        for part in inner:
+            if isinstance(node, Sequence) and part < len(node.items):
+                node = node.items[part]
+        name = _dotted((*path, entry.key, *inner))
+        code, expected = _explain(detail)
+        context = detail.get("ctx", {})
+        hint = context.get("hint") or None
+        replacement = None
+        if "expected" in context and isinstance(node, Scalar):
+            words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
+            replacement, hint = suggestion(str(node.value), words, what="one of")
+        if name == "version":
+            code, hint = "TL212", "this release reads version 1"
+        if code == "TL202":
+            replacement, hint = _boolean_fix(node, expected, hint)
+        message = f"'{name}' {expected}, not {kind_name(node)}"
+        at = node.at
+        self.findings.report(code, at, message, key=name, hint=hint, replacement=replacement)
+
+    def wrong_type(self, path: KeyPath, node: Node, expected: str) -> None:
+        """Reports a node of the wrong type, unless it is poisoned, and marks its path bad."""
+        self.bad.add(path)
+        if not isinstance(node, Poison):
+            message = f"'{_dotted(path)}' must be {expected}, not {kind_name(node)}"
+            self.findings.report("TL202", node.at, message, key=_dotted(path))
+
+
+_EXPECTED = {
+    "int_type": "must be an integer",
+    "int_from_float": "must be an integer",
+    "float_type": "must be a number",
+    "finite_number": "must be a finite number",
+    "string_type": "must be a text",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+}
+
+
+def _explain(detail: ErrorDetails) -> tuple[str, str]:
+    """The code and the sentence ``must be ...`` for an error of pydantic."""
+    kind, context = detail["type"], detail.get("ctx", {})
+    bounds = {
+        "greater_than": ("gt", "above"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than": ("lt", "below"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind in bounds:
+        name, words = bounds[kind]
+        return "TL205", f"must be {words} {context[name]:g}"
+    if kind == "literal_error":
+        return "TL206", f"must be {context['expected']}"
+    if kind == "duration":
+        return "TL209", detail["msg"]
+    if kind == "device":
+        return "TL206", detail["msg"]
+    if kind in ("string_too_short", "string_too_long", "string_pattern_mismatch"):
+        words = "must begin with a letter or digit and hold only letters, digits, '.', '_', '-'"
+        short = {"string_too_short": "must not be empty", "string_too_long": "is too long"}
+        return "TL205", short.get(kind, words)
+    return "TL202", _EXPECTED.get(kind, detail["msg"])
+
+
+def _boolean_fix(node: Node, expected: str, hint: str | None) -> tuple[str | None, str | None]:
+    text = node.text.casefold() if isinstance(node, Scalar) and isinstance(node.value, str) else ""
+    meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text)
+    if meant is not None and "true or false" in expected:
+        return meant, f"write {meant}"
+    if isinstance(node, Scalar) and not node.plain and text.replace(".", "").isdecimal():
+        return node.text, "leave out the quotes"
+    return None, hint
+
+
+def _dotted(path: KeyPath) -> str:
+    return ".".join(map(str, path))
+
+
+def _order(entry: Entry) -> tuple[int, int]:
+    return entry.key_at.line, entry.key_at.col
+
+
+def _spread_schedule(node: Node) -> Node:
+    """``{cosine: {...}}`` as ``{type: cosine, ...}``; other forms as they are."""
+    if isinstance(node, Mapping) and "type" not in node.entries and len(node.entries) == 1:
+        ((name, entry),) = node.entries.items()
+        if isinstance(entry.value, Mapping) or name in SCHEDULES:
+            inner = entry.value.entries if isinstance(entry.value, Mapping) else {}
+            named = Entry("type", entry.key_at, Scalar(name, entry.key_at, name))
+            return Mapping({"type": named, **inner}, node.at)
+    return node
+
+
+def _allows_none(annotation: Any) -> bool:
+    return type(None) in typing.get_args(annotation)
+
+
+def _without_none(annotation: Any) -> Any:
+    """``X`` of ``X | None``; metadata of `Annotated` aside."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        inner = [one for one in typing.get_args(annotation) if one is not type(None)]
+        annotation = inner[0] if len(inner) == 1 else annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        return typing.get_args(annotation)[0]
+    return annotation
+
+
+def _item_mark(annotation: Any) -> Of | None:
+    """The mark on the items of ``list[Annotated[Component, Of(kind)]]``."""
+    if typing.get_origin(annotation) is not list:
+        return None
+    (item,) = typing.get_args(annotation)
+    return next((mark for mark in getattr(item, "__metadata__", ()) if isinstance(mark, Of)), None)

@@ -1,0 +1,240 @@
+"""Checks across sections: values that are each in order but do not go together."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from torchlite.train.config.components import KeyPath
+from torchlite.train.config.diagnostics import Findings, suggestion
+from torchlite.train.config.location import Location
+from torchlite.train.config.schema import Config, Duration, locate
+from torchlite.train.registry import METRIC_DIRECTIONS
+
+
+class Card(Protocol):
+    """What the checks need to know of a dataset."""
+
+    splits: dict[str, Any]
+
+
+class _Unknown(Exception):
+    """A check needs a value that is wrong or missing; that has been reported already."""
+
+
+@dataclass
+class View:
+    """The values of a configuration, as far as they are in order."""
+
+    config: Config
+    bad: set[KeyPath]
+    card: Card | None
+    findings: Findings
+
+    def get(self, dotted: str) -> Any:
+        """The value at a dotted path; None where a section on the way is unset."""
+        here: Any = self.config
+        path: KeyPath = ()
+        for part in dotted.split("."):
+            path = (*path, part)
+            if path in self.bad:
+                raise _Unknown
+            if here is None:
+                return None
+            try:
+                here = getattr(here, part)
+            except AttributeError:
+                raise _Unknown from None
+        return here
+
+    def at(self, *path: str | int) -> Location:
+        """The place of a value."""
+        assert self.config._tree is not None
+        return locate(self.config._tree, path)  # type: ignore[return-value]
+
+    def is_written(self, *path: str | int) -> bool:
+        """Whether a value stands in the configuration rather than being a default."""
+        return self.config._tree is not None and locate(self.config._tree, path, exact=True) is not None
+
+    def report(self, code: str, path: KeyPath, message: str, hint: str | None = None, fix: str | None = None) -> None:
+        """Adds a finding at the value of `path`."""
+        key = ".".join(map(str, path))
+        self.findings.report(code, self.at(*path), message, key=key, hint=hint, replacement=fix)
+
+    def samples(self) -> tuple[int, int]:
+        """Samples for training and for validation, from the card's size of the training split."""
+        size = self.card.splits.get("train") if self.card is not None else None
+        size = getattr(size, "samples", size)
+        if not isinstance(size, int):
+            raise _Unknown
+        held_out = int(size * (self.get("data.split.val") or 0))
+        return size - held_out, held_out
+
+    def batches_per_epoch(self) -> int:
+        """Training batches in an epoch."""
+        training, _ = self.samples()
+        batch_size: int = self.get("data.batch_size")
+        return training // batch_size if self.get("data.drop_last") else math.ceil(training / batch_size)
+
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        accumulate: int = self.get("train.accumulate")
+        return max(1, math.ceil(self.batches_per_epoch() / accumulate))
+
+    def longer_than_training(self, duration: Duration) -> bool:
+        """Whether a duration exceeds the training."""
+        self.get("train.epochs")
+        self.get("train.steps")
+        length: Duration = self.get("train.length")
+        if duration.unit == length.unit:
+            return duration.value > length.value
+        per_epoch = self.steps_per_epoch()
+        return duration.steps(per_epoch) > length.steps(per_epoch)
+
+
+def check_semantics(config: Config, bad: set[KeyPath], card: Card | None, findings: Findings) -> None:
+    """Runs every check whose values are in order; `card` is that of the dataset, where it is known."""
+    view = View(config, bad, card, findings)
+    for check in CHECKS:
+        try:
+            check(view)
+        except _Unknown:
+            continue
+
+
+def monitored_values(config: Config) -> list[str]:
+    """The names under which a run of `config` reports values that can be monitored."""
+    names = ["train/loss"]
+    if config.data.split.val is not None:
+        names += ["val/loss", *(f"val/{metric.name}" for metric in config.metrics)]
+    return names
+
+
+def direction(monitor: str) -> Literal["min", "max"] | None:
+    """Which way a monitored value improves, where that is known.
+
+    >>> direction("val/accuracy"), direction("val/loss"), direction("val/surprise")
+    ('max', 'min', None)
+    """
+    return METRIC_DIRECTIONS.get(monitor.rpartition("/")[2])
+
+
+def _monitor(view: View, section: str) -> None:
+    if view.get(section) is None or (monitor := view.get(f"{section}.monitor")) is None:
+        return
+    view.get("metrics")
+    has_validation = view.get("data.split.val") is not None
+    known = monitored_values(view.config)
+    path = (section, "monitor")
+    if monitor not in known:
+        best, hint = suggestion(monitor, known, what="there are")
+        if f"val/{monitor}" in known:
+            best, hint = f"val/{monitor}", f"did you mean 'val/{monitor}'?"
+        elif monitor.startswith("val/") and not has_validation:
+            best, hint = None, "there is no validation split: set data.split.val"
+        elif monitor.removeprefix("val/") in METRIC_DIRECTIONS:
+            best, hint = None, f"add it: metrics: [{monitor.removeprefix('val/')}]"
+        view.report("TL401", path, f"'{monitor}' is not among the metrics of this run", hint, best)
+        return
+    mode, improves = view.get(f"{section}.mode"), direction(monitor)
+    if mode is None and improves is None:
+        hint = "set mode: min or mode: max"
+        view.report("TL403", path, f"whether '{monitor}' should fall or rise is not known", hint)
+    elif mode is not None and improves is not None and mode != improves:
+        message = f"'{monitor}' improves towards its {improves}, but mode is {mode}"
+        view.report("TL408", (section, "mode"), message, f"write {improves}, or leave mode out", improves)
+
+
+def _checkpoint_monitor(view: View) -> None:
+    _monitor(view, "checkpoint")
+
+
+def _early_stop_monitor(view: View) -> None:
+    _monitor(view, "early_stop")
+
+
+def _early_stop_can_happen(view: View) -> None:
+    if view.get("early_stop") is None:
+        return
+    patience, every = view.get("early_stop.patience"), view.get("eval.every")
+    if view.longer_than_training(every):
+        return
+    if view.longer_than_training(Duration(patience * every.value, every.unit)):
+        message = f"{patience} evaluations without improvement last longer than the training"
+        view.report("TL409", ("early_stop", "patience"), message)
+
+
+def _warmup_fits(view: View) -> None:
+    warmup = view.get("schedule.warmup")
+    if warmup is not None and view.longer_than_training(warmup):
+        message = f"the warm-up of {warmup} is longer than the training of {view.get('train.length')}"
+        view.report("TL404", ("schedule", "warmup"), message)
+
+
+def _happens_at_all(view: View) -> None:
+    stretches = {"eval": "evaluation", "checkpoint": "a checkpoint", "schedule": "a decay of the learning rate"}
+    for section, what in stretches.items():
+        every = view.get(f"{section}.every") if hasattr(view.get(section), "every") else None
+        if every is not None and view.is_written(section, "every") and view.longer_than_training(every):
+            message = f"{what} every {every} comes no sooner than the end of {view.get('train.length')}"
+            view.report("TL411", (section, "every"), message)
+
+
+def _accumulation_fits(view: View) -> None:
+    accumulate, batches = view.get("train.accumulate"), view.batches_per_epoch()
+    if 0 < batches < accumulate:
+        message = f"{accumulate} batches are accumulated, but an epoch has {batches}"
+        view.report("TL406", ("train", "accumulate"), message)
+
+
+def _split_leaves_samples(view: View) -> None:
+    fraction = view.get("data.split.val")
+    if fraction is None:
+        return
+    training, held_out = view.samples()
+    if held_out == 0 or training == 0:
+        name = "validation" if held_out == 0 else "training"
+        message = f"a fraction of {fraction:g} of {training + held_out:,} samples leaves none for {name}"
+        view.report("TL407", ("data", "split", "val"), message)
+
+
+def _one_full_batch(view: View) -> None:
+    if view.get("data.drop_last") and view.batches_per_epoch() == 0:
+        training, _ = view.samples()
+        message = f"{training:,} training samples do not fill one batch, and drop_last leaves it out"
+        view.report("TL410", ("data", "batch_size"), message)
+
+
+def _split_seed_is_used(view: View) -> None:
+    if view.get("data.split.seed") is not None and view.get("data.split.val") is None:
+        view.report("TL402", ("data", "split", "seed"), "'data.split.seed' has no effect without 'data.split.val'")
+
+
+def _modes_are_used(view: View) -> None:
+    if view.get("checkpoint.mode") is not None and view.get("checkpoint.monitor") is None:
+        message = "'checkpoint.mode' has no effect without 'checkpoint.monitor'"
+        view.report("TL402", ("checkpoint", "mode"), message)
+
+
+def _metrics_are_used(view: View) -> None:
+    metrics = view.get("metrics")
+    names = [metric.name for metric in metrics]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            view.report("TL214", ("metrics", index), f"the metric '{name}' is listed twice")
+
+
+CHECKS: tuple[Callable[[View], None], ...] = (
+    _checkpoint_monitor,
+    _early_stop_monitor,
+    _early_stop_can_happen,
+    _warmup_fits,
+    _happens_at_all,
+    _accumulation_fits,
+    _split_leaves_samples,
+    _one_full_batch,
+    _split_seed_is_used,
+    _modes_are_used,
+    _metrics_are_used,
+)
+"""The checks, in the order in which they run."""

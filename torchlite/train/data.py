@@ -1,0 +1,117 @@
+"""The data of a run: splits, transforms, and batches in an order that depends on the seed and the epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchlite import datasets
+from torchlite._tensor import Tensor
+from torchlite.backends.philox import random_words
+from torchlite.devices import Device
+from torchlite.ops.creation import from_numpy
+from torchlite.train.check import pipeline
+from torchlite.train.config.schema import Config
+from torchlite.utils.data import DataLoader, Dataset
+from torchlite.vision.transforms import Compose, sample_keys
+
+SPLIT_STREAM, SHUFFLE_STREAM = 1, 2
+Array = np.ndarray[Any, Any]
+
+
+class Samples(Dataset[Any]):
+    """Arrays with the transforms of a stage; what random transforms do to a sample depends on (seed, epoch, index)."""
+
+    def __init__(self, inputs: Array, targets: Array, transforms: Compose, seed: int) -> None:
+        self.inputs = inputs
+        self.targets = targets
+        self.transforms = transforms
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        inputs, targets = self.get_batch([index])
+        return inputs[0], targets[0]
+
+    def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """The samples at ``indices`` as one batch."""
+        chosen = np.asarray(indices)
+        batch = self.transforms(self.inputs[chosen], sample_keys(self.seed, self.epoch, chosen))
+        return from_numpy(np.ascontiguousarray(batch)), from_numpy(self.targets[chosen])
+
+
+@dataclass
+class Splits:
+    """The data of a run in memory.
+
+    Attributes:
+        train: training samples.
+        val: validation samples; None without a validation split.
+        fingerprint: SHA-256 of the training split as it was read.
+    """
+
+    train: Samples
+    val: Samples | None
+    fingerprint: str
+
+
+def load_splits(config: Config) -> Splits:
+    """Read the training split and divide it.
+
+    Raises:
+        DataError: when files are missing; it says which and where to put them.
+    """
+    data = config.data
+    arrays = datasets.load(data.type, "train", root=data.root, download=data.download)
+    n = len(arrays.targets)
+    held_out = int(n * (data.split.val or 0))
+    order = _permutation(n, config.seed if data.split.seed is None else data.split.seed, SPLIT_STREAM, 0)
+    parts = {"val": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
+
+    def samples(part: str, stage: str) -> Samples:
+        chosen = parts[part]
+        return Samples(arrays.inputs[chosen], arrays.targets[chosen], pipeline(config, stage), config.seed)
+
+    val = samples("val", "eval") if held_out else None
+    return Splits(samples("train", "train"), val, datasets.fingerprint(arrays))
+
+
+def load_split(config: Config, split: str) -> Samples:
+    """The samples of a split ("train", "val" or another that the dataset has), with the transforms of evaluation."""
+    if split == "val":
+        splits = load_splits(config)
+        if splits.val is not None:
+            return splits.val
+    arrays = datasets.load(config.data.type, split, root=config.data.root, download=config.data.download)
+    return Samples(arrays.inputs, arrays.targets, pipeline(config, "eval"), config.seed)
+
+
+def _permutation(n: int, seed: int, stream: int, epoch: int) -> Array:
+    keys = random_words(np, 2 * n, seed=seed, stream=stream, epoch=epoch).view(np.uint64)
+    return keys.argsort(kind="stable")
+
+
+def batch_indices(n: int, batch_size: int, drop_last: bool, seed: int, epoch: int) -> list[Array]:
+    """The batches of an epoch as indices: a permutation that (seed, epoch) decide, cut into pieces."""
+    order = _permutation(n, seed, SHUFFLE_STREAM, epoch)
+    count = n // batch_size if drop_last else -(-n // batch_size)
+    return [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
+
+
+def batches(samples: Samples, indices: Sequence[Array], workers: int, device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches that ``indices`` name, in that order, on ``device``."""
+    loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers)
+    for inputs, targets in loader:
+        yield inputs.to(device), targets.to(device)
+
+
+def in_order(samples: Samples, batch_size: int) -> list[Array]:
+    """All samples in their own order, as indices of batches."""
+    n = len(samples)
+    return [np.arange(start, min(start + batch_size, n)) for start in range(0, n, batch_size)]

@@ -1,0 +1,79 @@
+"""How large a model is, from a trace on shapes: parameters, floating-point operations and peak memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from torchlite import nn
+from torchlite._tensor import Tensor
+from torchlite.autograd.graph import Node, Selected
+
+OPTIMIZER_COPIES = {"sgd": 1, "adam": 2, "adamw": 2}
+"""Tensors of the size of the parameters that an optimizer keeps, at most."""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Sizes of one training step.
+
+    Attributes:
+        params: trained numbers.
+        flops: floating-point operations of the forward pass for one sample (a multiply-add counts 2).
+        peak_bytes: parameters, gradients, optimizer state and what backward keeps of one batch.
+    """
+
+    params: int
+    flops: int
+    peak_bytes: int
+
+
+def footprint(modules: Iterable[nn.Module], loss: Tensor, batch: int, optimizer: str) -> Footprint:
+    """The footprint of a step whose ``loss`` was computed on shapes with a batch of ``batch`` samples."""
+    parameters = {id(p): p for module in modules for p in module.parameters()}
+    params = sum(p.numel() for p in parameters.values())
+    weights = sum(p.nbytes for p in parameters.values())
+    flops = 0
+    kept: dict[int, int] = {}
+    for node in _graph(loss):
+        flops += _operations(node)
+        for x in node.saved:
+            if isinstance(x, Tensor) and id(x) not in parameters:
+                kept[id(x._storage)] = x.nbytes
+        if node.out is not None:
+            outs = node.out if isinstance(node.shape, list) else (node.out,)
+            kept.update((id(storage), math.prod(aval.shape) * aval.dtype.itemsize) for aval, storage in outs)
+    copies = 2 + OPTIMIZER_COPIES.get(optimizer, 2)
+    return Footprint(params, flops // max(batch, 1), weights * copies + sum(kept.values()))
+
+
+def _graph(root: Tensor) -> Iterable[Node]:
+    seen: set[int] = set()
+    stack = [root._node]
+    while stack:
+        node = stack.pop()
+        if node is None or id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, Selected):
+            stack.append(node.parent)
+        elif isinstance(node, Node):
+            stack.extend(node.edges)
+            yield node
+
+
+def _operations(node: Node) -> int:
+    """Multiply-adds count 2; other operators one for each element of their result."""
+    name, shape = node.op.name, node.shape
+    out: int = sum(math.prod(s) for s in shape) if isinstance(shape, list) else math.prod(shape)
+    if name in ("linear", "matmul"):
+        return 2 * out * int(_shape_of(node, 1)[-1 if name == "linear" else -2])
+    if name == "conv2d":
+        return 2 * out * math.prod(_shape_of(node, 1)[1:])
+    return 0 if node.op.kind in ("view", "copy") else out
+
+
+def _shape_of(node: Node, i: int) -> Any:
+    return node.saved[i].shape if node.saved[i] is not None else node.edges[i].shape

@@ -1,0 +1,232 @@
+"""The components that a configuration can name: kind, name, class; found lazily.
+
+A table says where each kind lives; the module is imported when a name is first looked up, so that nothing
+here costs the command line its start.
+"""
+
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+Kind = Literal["layer", "loss", "optimizer", "transform", "metric"]
+
+LOSSES = {"cross_entropy": "CrossEntropyLoss", "mse": "MSELoss", "bce_with_logits": "BCEWithLogitsLoss"}
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+METRICS = {"accuracy": "Accuracy"}
+
+METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy": "max"}
+"""Which way a monitored value improves."""
+
+_NO_LAYERS = frozenset({"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
+
+_SUPPLIED: dict[Kind, frozenset[str]] = {
+    "layer": frozenset({"device", "dtype"}),
+    "optimizer": frozenset({"params"}),
+}
+"""Arguments that the training itself passes, not the configuration."""
+
+_PAIR = int | tuple[int, int]
+_SIZES: dict[str, Any] = {
+    "kernel_size": _PAIR,
+    "stride": _PAIR | None,
+    "padding": _PAIR | str,
+    "dilation": _PAIR,
+    "output_size": int | tuple[int | None, int | None] | None,
+}
+"""Types of the arguments that layers leave open, because PyTorch lets one number stand for two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers from `low` to `high`; without `low` itself where `open_low`."""
+
+    low: float
+    high: float = float("inf")
+    open_low: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether `value` lies in the range; NaN does not."""
+        return (self.low < value if self.open_low else self.low <= value) and value <= self.high
+
+    def __str__(self) -> str:
+        if self.high == float("inf"):
+            return f"{'greater than' if self.open_low else 'at least'} {self.low:g}"
+        return f"from {self.low:g} to {self.high:g}"
+
+
+_COUNT, _NOT_NEGATIVE, _POSITIVE, _FRACTION = Range(1), Range(0), Range(0, open_low=True), Range(0, 1)
+
+RANGES: dict[Kind, dict[str, Range]] = {
+    "layer": {
+        **dict.fromkeys(("in_features", "out_features", "in_channels", "out_channels", "groups"), _COUNT),
+        **dict.fromkeys(("kernel_size", "stride", "dilation", "num_features", "normalized_shape"), _COUNT),
+        **dict.fromkeys(("num_embeddings", "embedding_dim"), _COUNT),
+        "p": _FRACTION,
+        "eps": _FRACTION,
+    },
+    "loss": {"label_smoothing": _FRACTION},
+    "optimizer": {
+        "lr": _POSITIVE,
+        "betas": Range(0, 1),
+        "eps": _NOT_NEGATIVE,
+        "momentum": _NOT_NEGATIVE,
+        "weight_decay": _NOT_NEGATIVE,
+    },
+    "transform": {"p": _FRACTION, "padding": _NOT_NEGATIVE},
+    "metric": {},
+}
+"""The values that arguments may take, by kind and name; a list is checked item by item."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument of a component; `annotation` is `Any` where nothing is known of its type."""
+
+    name: str
+    required: bool
+    annotation: Any = Any
+    positional: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a component takes.
+
+    `inferred` are the arguments that come from the component's input: they may be left out, and positional
+    arguments skip them. `takes_layers` says that its positional arguments are layers (Sequential).
+    """
+
+    parameters: tuple[Parameter, ...]
+    inferred: frozenset[str] = frozenset()
+    takes_layers: bool = False
+    takes_any_keyword: bool = False
+
+    def find(self, name: str) -> Parameter | None:
+        """The parameter called `name`, or None."""
+        return next((one for one in self.parameters if one.name == name), None)
+
+
+def _layers() -> dict[str, Callable[..., Any]]:
+    nn = importlib.import_module("torchlite.nn")
+    module = getattr(nn, "Module", None)
+    if module is None:
+        return {}
+    return {
+        name: value
+        for name, value in vars(nn).items()
+        if isinstance(value, type)
+        and issubclass(value, module)
+        and name not in _NO_LAYERS
+        and not name.startswith("_")
+        and not name.endswith("Loss")
+    }
+
+
+def _named(module_name: str, table: dict[str, str]) -> dict[str, Callable[..., Any]]:
+    module = importlib.import_module(module_name)
+    return {name: found for name, attribute in table.items() if (found := getattr(module, attribute, None))}
+
+
+def _transforms() -> dict[str, Callable[..., Any]]:
+    module = importlib.import_module("torchlite.vision.transforms")
+    return dict(module.TRANSFORMS)
+
+
+_LOADERS: dict[Kind, Callable[[], dict[str, Callable[..., Any]]]] = {
+    "layer": _layers,
+    "loss": lambda: _named("torchlite.nn", LOSSES),
+    "optimizer": lambda: _named("torchlite.optim", OPTIMIZERS),
+    "transform": _transforms,
+    "metric": lambda: _named("torchlite.train.metrics", METRICS),
+}
+
+
+@dataclass
+class Registry:
+    """Looks components up; `tables` holds the kinds found so far."""
+
+    tables: dict[Kind, Mapping[str, Callable[..., Any]]] = field(default_factory=dict)
+
+    def table(self, kind: Kind) -> Mapping[str, Callable[..., Any]]:
+        """Every component of a kind, by name."""
+        if kind not in self.tables:
+            self.tables[kind] = _LOADERS[kind]()
+        return self.tables[kind]
+
+    def find(self, kind: Kind, name: str) -> Callable[..., Any] | None:
+        """The class called `name`, or None."""
+        return self.table(kind).get(name)
+
+    def names(self, kind: Kind) -> list[str]:
+        """The names of a kind, sorted."""
+        return sorted(self.table(kind))
+
+    @contextmanager
+    def replaced(self, tables: Mapping[Kind, Mapping[str, Callable[..., Any]]]) -> Iterator[None]:
+        """Within the context the kinds in `tables` hold these components instead of their own."""
+        before = dict(self.tables)
+        self.tables.update(tables)
+        try:
+            yield
+        finally:
+            self.tables.clear()
+            self.tables.update(before)
+
+
+registry = Registry()
+"""The registry of this process."""
+
+
+def signature(kind: Kind, component: Callable[..., Any]) -> Signature:
+    """What `component` takes from a configuration: its own arguments less those that training supplies."""
+    return _signature(kind, component)
+
+
+@cache
+def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
+    called = component.__init__ if isinstance(component, type) else component  # type: ignore[misc]
+    try:
+        annotations = typing.get_type_hints(called)
+    except (NameError, TypeError, AttributeError):
+        annotations = {}
+    parameters = []
+    takes_many = takes_any_keyword = False
+    for parameter in inspect.signature(component).parameters.values():
+        required = parameter.default is inspect.Parameter.empty
+        annotation = annotations.get(parameter.name, Any)
+        if annotation is Any and kind == "layer":
+            annotation = _SIZES.get(parameter.name, Any)
+        if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+            takes_many = True
+        elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            takes_any_keyword = True
+        elif parameter.name not in _SUPPLIED.get(kind, ()) and (required or _is_plain(annotation)):
+            parameters.append(
+                Parameter(parameter.name, required, annotation, parameter.kind is not inspect.Parameter.KEYWORD_ONLY)
+            )
+    return Signature(
+        tuple(parameters),
+        frozenset(getattr(component, "inferred", ())),
+        takes_layers=kind == "layer" and takes_many and not takes_any_keyword,
+        takes_any_keyword=takes_any_keyword,
+    )
+
+
+_PLAIN = frozenset({Any, None, type(None), bool, int, float, str, list, tuple, dict, Sequence, ...})
+
+
+def _is_plain(annotation: Any) -> bool:
+    """Whether values of a type can be written in a configuration; a tensor, say, cannot."""
+    origin = typing.get_origin(annotation)
+    if origin is Literal:
+        return True
+    if origin is None:
+        return annotation in _PLAIN
+    known = origin in (typing.Union, types.UnionType) or origin in _PLAIN
+    return known and all(_is_plain(inner) for inner in typing.get_args(annotation))
