@@ -8,8 +8,10 @@ from typing import Any
 from torchlite import nn
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import Device
-from torchlite.train.data import Samples, batches, in_order
-from torchlite.train.metrics import Mean
+from torchlite.train.config.load import dataset_card
+from torchlite.train.data import Samples, batches, in_order, load_split
+from torchlite.train.metrics import Accuracy, ConfusionMatrix, Mean
+from torchlite.train.trained import Trained
 
 
 def evaluate(
@@ -39,3 +41,30 @@ def evaluate(
     finally:
         model.train(training)
     return mean.compute()
+
+
+def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
+    """Loss, accuracy, the configured metrics and the accuracy of each class on a split, ready to be written as JSON."""
+    config = trained.config
+    classes = dataset_card(config.data.type).classes
+    confusion = ConfusionMatrix(len(classes))
+    metrics: dict[str, Any] = {"accuracy": Accuracy()}
+    metrics |= {component.name: component.build() for component in config.metrics}
+    samples = load_split(config, split)
+    loss = evaluate(
+        trained.model,
+        config.loss.build().to(trained.device),
+        samples,
+        {**metrics, "confusion": confusion},
+        batch_size=config.eval.batch_size or config.data.batch_size,
+        workers=config.data.workers,
+        device=trained.device,
+    )
+    return {
+        "split": split,
+        "step": trained.checkpoint.step,
+        "samples": len(samples),
+        "metrics": {"loss": loss, **{name: metric.compute() for name, metric in metrics.items()}},
+        "per_class": dict(zip(classes, confusion.recall(), strict=True)),
+        "confusion": confusion.compute().tolist(),
+    }

@@ -132,7 +132,9 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
         with stop_signals() as interrupt:
             ending = fit(plan, progress, store, log, observer, interrupt)
     except BaseException as error:
-        code = error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        code = (
+            error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        )
         run.write_status("failed", progress.step, exit_code=code, reason=f"{type(error).__name__}: {error}")
         raise
     finally:

@@ -151,7 +151,9 @@ def find_run(path: str | Path) -> RunDirectory:
         return RunDirectory(folder)
     runs = sorted(child for child in folder.iterdir() if (child / "resolved.yaml").is_file()) if folder.is_dir() else []
     if not runs:
-        raise UsageError(f"there is no run at {given}: expected a folder with resolved.yaml, such as runs/<name>/<time>-<id>")
+        raise UsageError(
+            f"there is no run at {given}: expected a folder with resolved.yaml, such as runs/<name>/<time>-<id>"
+        )
     return RunDirectory(runs[-1])
 
 

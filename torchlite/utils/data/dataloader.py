@@ -56,9 +56,7 @@ class DataLoader(Generic[T_co]):
     [[1, 2], [3, 4], [5]]
     """
 
-    _FIXED = frozenset(
-        {"batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"}
-    )
+    _FIXED = frozenset({"batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"})
     _initialized = False
     _pool: WorkerPool | None = None
 
@@ -147,9 +145,7 @@ class DataLoader(Generic[T_co]):
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def _fetcher(self) -> Fetcher:
-        return Fetcher(
-            self.dataset, self.collate_fn, self.batch_sampler is not None, self.batch_size, self.drop_last
-        )
+        return Fetcher(self.dataset, self.collate_fn, self.batch_sampler is not None, self.batch_size, self.drop_last)
 
     def _read_here(self, indices: Iterator[Any]) -> Iterator[Any]:
         fetch = self._fetcher().open()
@@ -194,9 +190,7 @@ class DataLoader(Generic[T_co]):
             timeout_s: float | None = 0
             while (next_up := self._next_up(open_tasks, outcomes)) is None or timeout_s == 0:
                 if pool.epoch != epoch:
-                    raise RuntimeError(
-                        "a newer iterator of this DataLoader has taken over its persistent workers"
-                    )
+                    raise RuntimeError("a newer iterator of this DataLoader has taken over its persistent workers")
                 answers = pool.receive(timeout_s)
                 if not answers and timeout_s:
                     self._give_up(pool, open_tasks)
@@ -250,9 +244,7 @@ def _check_worker_arguments(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
 ) -> None:
     if num_workers < 0:
-        raise ValueError(
-            f"num_workers option should be non-negative (0 reads in this process), got {num_workers}"
-        )
+        raise ValueError(f"num_workers option should be non-negative (0 reads in this process), got {num_workers}")
     if timeout < 0:
         raise ValueError(f"timeout option should be non-negative, got {timeout}")
     if prefetch_factor is not None and prefetch_factor < 1:
@@ -281,13 +273,9 @@ def _check_batch_arguments(
     if sampler is not None and shuffle:
         raise ValueError("sampler option is mutually exclusive with shuffle")
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-        raise ValueError(
-            "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
-        )
+        raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
     if batch_size is None and drop_last:
-        raise ValueError(
-            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
-        )
+        raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
 
 
 def _context(context: BaseContext | str | None, num_workers: int) -> BaseContext | None:
@@ -303,7 +291,5 @@ def _context(context: BaseContext | str | None, num_workers: int) -> BaseContext
             )
         return multiprocessing.get_context(context)
     if not isinstance(context, BaseContext):
-        raise TypeError(
-            f"multiprocessing_context option should be a start method or a context, got {context!r}"
-        )
+        raise TypeError(f"multiprocessing_context option should be a start method or a context, got {context!r}")
     return context

@@ -96,9 +96,7 @@ class WorkerPool:
             for source in (worker.connection, worker.process.sentinel)
         }
         answers = []
-        for worker in {
-            id(worker): worker for worker in map(by_source.get, wait(by_source, timeout_s))
-        }.values():
+        for worker in {id(worker): worker for worker in map(by_source.get, wait(by_source, timeout_s))}.values():
             answers += self._answers_of(worker)
         return answers
 
