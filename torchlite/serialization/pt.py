@@ -196,11 +196,13 @@ class _Resolver:
         self.storages: dict[str, tuple[StorageRecord, Array]] = {}
         self.done: dict[int, Any] = {}
         self.view_bytes = 0
-        stored = sum(member.size for member in archive.members.values())
+        stored = sum(member.stored_size for member in archive.members.values())
         self.view_limit = limits.view_floor_bytes + limits.view_ratio * stored
 
     def resolve(self, value: Any) -> Any:
         """``value`` with arrays for records; lists and dicts are filled in place, so they stay shared."""
+        if type(value) in _SCALARS:
+            return value
         if id(value) not in self.done:
             self.done[id(value)] = (value, self.resolve_once(value))
         return self.done[id(value)][1]
