@@ -137,13 +137,13 @@ class LiveTable(_Pace):
         from rich.live import Live
 
         self.console = Console(highlight=False)
+        self.progress = progress
         for line in plan_lines(plan):
             self.console.print(line)
         self.rows: list[dict[str, str]] = []
         self.losses: list[float] = []
         self.at_start = progress.step
         self.live: Live = Live(console=self.console, refresh_per_second=8, get_renderable=lambda: self._picture())
-        self.progress = progress
         self.live.start()
 
     def stepped(self, progress: Progress, step: Step) -> None:

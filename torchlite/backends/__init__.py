@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import warnings
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,10 @@ import numpy as np
 from torchlite.devices import CPU, Device
 from torchlite.errors import DeviceError
 from torchlite.ir import Aval
+
+# Infinities and NaN are results, not warnings, as in PyTorch. Only what NumPy warns of inside torchlite is silenced;
+# `numpy.errstate` around each operator would say the same at a quarter of the operator's cost.
+warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning, r"torchlite\.")
 
 
 @functools.cache
