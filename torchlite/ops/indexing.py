@@ -324,7 +324,10 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 @method()
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of ``input`` at the positions ``index`` along ``dim``."""
-    return input[(_ALL,) * input._checked_dim(dim) + (index,)]
+    position = input._checked_dim(dim)
+    if isinstance(index._data, np.ndarray) and index._data.size and index._data.min() < 0:
+        raise IndexError(f"index_select: index {index._data.min()} is out of range; positions count from 0")
+    return input[(_ALL,) * position + (index.reshape(-1),)]
 
 
 @method()
