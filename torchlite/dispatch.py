@@ -20,7 +20,9 @@ NO_PARAMS: dict[str, Any] = {}
 
 # NumPy's warnings about infinities and NaN, for arithmetic of this package only: `np.errstate` around every operator
 # would cost more than many of them.
-warnings.filterwarnings("ignore", "(invalid value|divide by zero|overflow|underflow) encountered", RuntimeWarning, r"torchlite\.")
+warnings.filterwarnings(
+    "ignore", "(invalid value|divide by zero|overflow|underflow) encountered", RuntimeWarning, r"torchlite\."
+)
 
 
 def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) -> Any:

@@ -55,7 +55,9 @@ def test_promotion_with_numbers(name: str) -> None:
                 pair = tensors(np.ones(shape), dtype=dtype)
                 compare(function, f"{name} {dtype}{shape} {number}", pair, (number, number))
                 if name != "and":
-                    compare(lambda T, x, y: function(T, y, x), f"{name} {number} {dtype}{shape}", pair, (number, number))
+                    compare(
+                        lambda T, x, y: function(T, y, x), f"{name} {number} {dtype}{shape}", pair, (number, number)
+                    )
 
 
 def compare(function: Any, what: str, *pairs: Any) -> None:
@@ -223,7 +225,9 @@ def test_reductions_over_dims(name: str, dim: Any) -> None:
             same(run, ROW[0])
 
 
-@pytest.mark.parametrize("name", ["sum", "mean", "amax", "amin", "any", "all", "argmax", "argmin", "cumsum", "max", "min"])
+@pytest.mark.parametrize(
+    "name", ["sum", "mean", "amax", "amin", "any", "all", "argmax", "argmin", "cumsum", "max", "min"]
+)
 def test_reductions_of_integers_bools_and_nothing(name: str) -> None:
     kinds = (INTS,) if name in ("argmax", "argmin") else (INTS, BOOLS)  # PyTorch orders no bools
     for array in (*kinds, np.abs(INTS).astype(np.uint8), INTS.astype(np.int32), EMPTY, np.zeros((3, 0))):
@@ -345,7 +349,18 @@ def test_joining() -> None:
 def test_products_of_matrices() -> None:
     a, b, v, batch = rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=4), rng.normal(size=(2, 3, 4))
     wide = rng.normal(size=(5, 1, 4, 2))
-    for x, y in ((a, b), (a, v), (v, b), (v, v), (batch, b), (batch, v), (v, wide), (batch, wide), (a, a), (v, ROW[:3])):
+    for x, y in (
+        (a, b),
+        (a, v),
+        (v, b),
+        (v, v),
+        (batch, b),
+        (batch, v),
+        (v, wide),
+        (batch, wide),
+        (a, a),
+        (v, ROW[:3]),
+    ):
         same(lambda T, x, y: x @ y, x, y)
         same(lambda T, x, y: T.matmul(x, y), x, y)
     same(lambda T, x, y: x @ y, ZERO_D, b)
@@ -437,8 +452,12 @@ def test_conversions() -> None:
         for target in DTYPES:
             array = np.array([0, 1, 2, 100, 3])
             ours, theirs = tensors(array, dtype=source)
-            assert_same(ours.to(getattr(torchlite, target)), theirs.to(getattr(torch, target)), what=f"{source} {target}")
-    same(lambda T, x: (x.float(), x.half(), x.int(), x.long(), x.bool(), x.short(), x.char(), x.byte(), x.bfloat16()), X)
+            assert_same(
+                ours.to(getattr(torchlite, target)), theirs.to(getattr(torch, target)), what=f"{source} {target}"
+            )
+    same(
+        lambda T, x: (x.float(), x.half(), x.int(), x.long(), x.bool(), x.short(), x.char(), x.byte(), x.bfloat16()), X
+    )
     same(lambda T, x: (x.to(T.float64) is x, x.double() is x, x.to(T.float64, copy=True) is x), X)
     same(lambda T, x: (x.type(), x.float().type(), x.type(T.int32), x.type_as(T.zeros(1))), X)
     same(lambda T, x: (x.to("cpu"), x.to(T.zeros(1)), x.to("cpu", T.float32), x.to(device="cpu", dtype=T.float16)), X)

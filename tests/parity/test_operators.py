@@ -194,9 +194,7 @@ def test_gradients(name: str) -> None:
     op, rng, compared = ir.REGISTRY[name], np.random.default_rng(4), 0
     for arrays, params in cases(name, "float64"):
         rules = op.vjp if isinstance(op.vjp, tuple) else (op.vjp,) * len(arrays)
-        wanted = [
-            a.dtype == np.float64 and i < len(rules) and rules[i] is not None for i, a in enumerate(arrays)
-        ]
+        wanted = [a.dtype == np.float64 and i < len(rules) and rules[i] is not None for i, a in enumerate(arrays)]
         pairs = [tensors(a, requires_grad=w) for a, w in zip(arrays, wanted, strict=True)]
         ours = values(name, apply(op, [a for a, _ in pairs], params))
         theirs = counterpart(name)(*(b for _, b in pairs), **params)

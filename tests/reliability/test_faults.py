@@ -79,9 +79,7 @@ def check(store: CheckpointStore, steps: set[int]) -> None:
 
 def assert_tidy(store: CheckpointStore) -> None:
     left = {path.name for path in store.folder.iterdir()}
-    assert all(name in ("last.json", "best.json") or name.removeprefix("step-").isdigit() for name in left), (
-        left
-    )
+    assert all(name in ("last.json", "best.json") or name.removeprefix("step-").isdigit() for name in left), left
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC], ids=["EIO", "ENOSPC"])
@@ -204,8 +202,6 @@ def test_sigkill_at_every_call_of_a_save() -> None:
     arguments = [sys.executable, "-W", "ignore", "-c", KILLED, json.dumps(sys.path), json.dumps(CALLS)]
     result = subprocess.run(arguments, capture_output=True, text=True, check=True, timeout=300)
     points, lost, unreadable, orphans = json.loads(result.stdout)
-    print(
-        f"\nSIGKILL at {points} points: {lost} lost, {unreadable} unreadable, {orphans} orphans after clean()"
-    )
+    print(f"\nSIGKILL at {points} points: {lost} lost, {unreadable} unreadable, {orphans} orphans after clean()")
     assert points > 80
     assert (lost, unreadable, orphans) == (0, 0, 0)

@@ -90,9 +90,7 @@ class _Writer:
                 arguments = (value.decode("latin-1"), "latin1") if value else ()
                 self.write_call(Callee.ENCODE if value else Callee.BYTES, arguments, where)
             case bytearray() if type(value) is bytearray:
-                self.write_call(
-                    Callee.BYTEARRAY, (value.decode("latin-1"), "latin-1") if value else (), where
-                )
+                self.write_call(Callee.BYTEARRAY, (value.decode("latin-1"), "latin-1") if value else (), where)
             case DeviceName(kind, index):
                 self.write_call(Callee.DEVICE, (kind,) if index is None else (kind, index), where)
             case StorageRecord():
@@ -210,9 +208,7 @@ class _Writer:
         else:
             raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
             if len(raw) > 255:
-                raise ValueError(
-                    f"{where} is an integer of {value.bit_length()} bits; at most 2039 can be stored"
-                )
+                raise ValueError(f"{where} is an integer of {value.bit_length()} bits; at most 2039 can be stored")
             self.emit(b"\x8a", struct.pack("<B", len(raw)), raw)
 
     def emit(self, *parts: bytes) -> None:

@@ -72,9 +72,7 @@ def read_pt(
         _check_version(archive, root)
         pickle = _member(archive, f"{root}/data.pkl")
         if pickle.size > limits.pickle_bytes:
-            raise opened.damaged(
-                f"{pickle.name} has {pickle.size} bytes, more than the limit {limits.pickle_bytes}"
-            )
+            raise opened.damaged(f"{pickle.name} has {pickle.size} bytes, more than the limit {limits.pickle_bytes}")
         try:
             tree = read_pickle(archive.read(pickle), limits)
         except FormatError as error:
@@ -231,9 +229,7 @@ class _Resolver:
         elements = math.prod(record.size)
         if elements == 0:
             return np.empty(record.size, dtype)
-        last = record.offset + sum(
-            (n - 1) * stride for n, stride in zip(record.size, record.stride, strict=True)
-        )
+        last = record.offset + sum((n - 1) * stride for n, stride in zip(record.size, record.stride, strict=True))
         if (last + 1) * dtype.itemsize > storage.nbytes:
             raise self.archive.source.damaged(
                 f"a tensor reaches to element {last} of storage {record.storage.key}, which has "
@@ -254,9 +250,7 @@ class _Resolver:
                 f"storage {record.storage.key} is of bools but has other bytes than 0 and 1"
             )
         if (record.conjugate and dtype.kind != "c") or (record.negative and dtype.kind not in "fc"):
-            raise self.archive.source.damaged(
-                f"a {record.dtype} tensor cannot be conjugated or negated lazily"
-            )
+            raise self.archive.source.damaged(f"a {record.dtype} tensor cannot be conjugated or negated lazily")
         if record.conjugate:
             array = np.conjugate(array)
         return np.negative(array) if record.negative else array
@@ -272,8 +266,7 @@ class _Resolver:
         itemsize = DTYPES[record.kind.dtype or "uint8"].itemsize
         if record.numel * itemsize != member.size:
             raise self.archive.source.damaged(
-                f"storage {record.key} should have {record.numel} × {itemsize} bytes, "
-                f"{member.name} has {member.size}"
+                f"storage {record.key} should have {record.numel} × {itemsize} bytes, {member.name} has {member.size}"
             )
         if self.file is None:
             content: Array = self.archive.read_array(member)
@@ -353,9 +346,7 @@ class _Storages:
 
 
 def _requiring_grad(tensor: TensorRecord) -> TensorRecord:
-    return TensorRecord(
-        tensor.storage, tensor.dtype, tensor.offset, tensor.size, tensor.stride, requires_grad=True
-    )
+    return TensorRecord(tensor.storage, tensor.dtype, tensor.offset, tensor.size, tensor.stride, requires_grad=True)
 
 
 def _leaves(obj: Any) -> list[Any]:
@@ -386,9 +377,7 @@ def _overlapping(arrays: list[Array]) -> list[list[int]]:
     for index in sorted(range(len(arrays)), key=lambda index: _bounds(arrays[index])):
         array = arrays[index]
         if array.dtype.name not in DTYPES:
-            raise TypeError(
-                f"an array of dtype {array.dtype} cannot be stored; expected one of {', '.join(DTYPES)}"
-            )
+            raise TypeError(f"an array of dtype {array.dtype} cannot be stored; expected one of {', '.join(DTYPES)}")
         begin, end = _bounds(array)
         itemsize = array.dtype.itemsize
         family: Any = (array.dtype.name, begin % itemsize)
