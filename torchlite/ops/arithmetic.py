@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from torchlite import backends
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
@@ -142,7 +143,7 @@ _where = register(
     Op(
         "where",
         "elementwise",
-        run=lambda xp, condition, x, y: xp.where(condition, x, y),
+        run=backends.where,
         infer=lambda c, x, y: Aval(broadcast_shapes("where", c.shape, x.shape, y.shape), x.dtype, x.device),
         vjp=(
             None,
