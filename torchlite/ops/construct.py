@@ -131,12 +131,12 @@ def binary(
     )
 
     def function(input: Any, other: Any) -> Tensor:
-        if not (
+        if not (  # `_alike`, spelled out: this is the hottest path there is
             isinstance(other, Tensor)
             and isinstance(input, Tensor)
             and input._data.dtype is other._data.dtype
-            and not to_float
             and type(input._data) is type(other._data)
+            and not (to_float and input._data.dtype.kind in "biu")
         ):
             input, other = operands(name, input, other, to_float=to_float)
         out: Tensor = apply(op, (input, other))
@@ -160,6 +160,8 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     Raises:
         TypeError: for an operand that is neither tensor, array nor number.
     """
+    if _alike(x, y) and not (to_float and x._data.dtype.kind in "biu"):
+        return x, y
     # A float array and a Python number are by far the most frequent pair that needs conversion, and the cheapest.
     if type(y) in _REAL and isinstance(x, Tensor) and type(x._data) is np.ndarray and x._data.dtype.kind == "f":
         return x, constant(y, x._data.dtype)
@@ -173,6 +175,16 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
         v.device for v in (x, y) if isinstance(v, Tensor)
     ]
     return converted(x, dtype, on[0]), converted(y, dtype, on[0])
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Whether two operands are tensors of one dtype and one kind of device."""
+    return (
+        isinstance(x, Tensor)
+        and isinstance(y, Tensor)
+        and x._data.dtype is y._data.dtype
+        and type(x._data) is type(y._data)
+    )
 
 
 def common_dtype(values: Sequence[Any]) -> dtypes.dtype:

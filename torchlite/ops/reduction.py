@@ -81,7 +81,7 @@ def reduction(
 def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     if x.dtype in _HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
-    return xp.sum(x, axis=dims, keepdims=keepdim)
+    return x.sum(axis=dims, keepdims=keepdim)  # the method skips a microsecond of NumPy's Python
 
 
 _sum = reduction(
@@ -103,7 +103,7 @@ def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepd
 
 _amax = reduction(
     "amax",
-    lambda xp, x, dims, keepdim: xp.max(x, axis=dims, keepdims=keepdim),
+    lambda _xp, x, dims, keepdim: x.max(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMax",
@@ -111,7 +111,7 @@ _amax = reduction(
 )
 _amin = reduction(
     "amin",
-    lambda xp, x, dims, keepdim: xp.min(x, axis=dims, keepdims=keepdim),
+    lambda _xp, x, dims, keepdim: x.min(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMin",

@@ -92,9 +92,11 @@ def _inside(padded: Any, window: Window, size: Pair) -> Any:
     return padded[..., ph : ph + h, pw : pw + w]
 
 
-def _blocks(xp: Any, n: int, sample_bytes: int) -> list[slice]:
-    """A batch of ``n`` in parts whose windows stay in the processor's cache from the copy to the product."""
-    size = max(1, _CACHE_BYTES // max(1, sample_bytes)) if xp is np else max(1, n)
+def _blocks(xp: Any, batch: Any, rows: int, out: Pair) -> list[slice]:
+    """Parts of a batch whose columns (``rows`` high) stay in the processor's cache from the copy to the product."""
+    n = len(batch)
+    sample_bytes = rows * out[0] * out[1] * batch.dtype.itemsize
+    size = max(1, _CACHE_BYTES // max(1, sample_bytes) if xp is np else n)
     return [slice(start, start + size) for start in range(0, n, size)]
 
 
@@ -110,18 +112,12 @@ def _columns(xp: Any, x: Any, window: Window, out: Pair, groups: int) -> Any:
     return columns.reshape(n, groups, -1, out[0] * out[1])
 
 
-def _columns_bytes(weight: Any, groups: int, out: Pair) -> int:
-    """Size of what `_columns` makes of one sample, for a weight (O, C/groups, kh, kw)."""
-    _, c, kh, kw = weight.shape
-    return int(groups * c * kh * kw * out[0] * out[1] * weight.dtype.itemsize)
-
-
 def _run_conv(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("conv2d", x.shape[-2:])
     n, rows = x.shape[0], weight.shape[0] // groups
     kernels = weight.reshape(groups, rows, -1)
     result = xp.empty((n, groups, rows, out[0] * out[1]), x.dtype)
-    for block in _blocks(xp, n, _columns_bytes(weight, groups, out)):
+    for block in _blocks(xp, x, groups * kernels.shape[2], out):
         part = product(xp, kernels, _columns(xp, x[block], window, out, groups), result[block])
         for b in bias:
             part += b.reshape(groups, rows, 1)
@@ -134,7 +130,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     g = g.reshape(n, groups, weight.shape[0] // groups, -1)
     channels = weight.shape[1] * groups
     padded = xp.zeros((n, channels, *window.padded_size(size, out)), g.dtype)
-    for block in _blocks(xp, n, _columns_bytes(weight, groups, out)):
+    for block in _blocks(xp, g, groups * kernels.shape[1], out):
         columns = product(xp, kernels, g[block]).reshape(-1, channels, math.prod(window.kernel), *out)
         for k, offset in enumerate(window.offsets()):
             padded[block][window.slices(offset, out)] += columns[:, :, k]
@@ -146,7 +142,7 @@ def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) ->
     shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
     rows = g.reshape(n, groups, g.shape[1] // groups, -1)
     kernels = xp.zeros((groups, rows.shape[2], math.prod(shape[1:])), x.dtype)
-    for block in _blocks(xp, n, _columns_bytes(xp.empty(shape, x.dtype), groups, out)):
+    for block in _blocks(xp, x, groups * kernels.shape[2], out):
         kernels += backends.sum_of_products(xp, rows[block], _columns(xp, x[block], window, out, groups))
     return kernels.reshape(shape)
 
