@@ -81,6 +81,7 @@ class _Pace(Silent):
     def started(self, plan: Plan, progress: Progress) -> None:  # noqa: ARG002 - an observer's signature
         self.plan = plan
         self.begun = time.perf_counter()
+        self.loss = self.lr = float("nan")
         self._reset()
 
     def stepped(self, progress: Progress, step: Step) -> None:  # noqa: ARG002 - an observer's signature
@@ -91,7 +92,6 @@ class _Pace(Silent):
 
     def _reset(self) -> None:
         self.samples, self.seconds, self.waited = 0, 0.0, 0.0
-        self.loss = self.lr = float("nan")
 
     def row(self, progress: Progress, row: dict[str, float], best: bool) -> dict[str, str]:
         """One line of the table, by column."""
@@ -166,10 +166,11 @@ class LiveTable(_Pace):
         whole = Table.grid(padding=(0, 0))
         if self.rows:
             table = Table(box=None, pad_edge=False, header_style="bold")
-            for name in self.rows[0]:
+            shown = self._columns()
+            for name in shown:
                 table.add_column("" if name == "best" else name, justify="right", no_wrap=True)
             for cells in self.rows[-self.console.height + 8 :]:
-                table.add_row(*cells.values(), style="green" if cells["best"] else None)
+                table.add_row(*(cells[name] for name in shown), style="green" if cells["best"] else None)
             whole.add_row(table)
         total, done = self.plan.total_steps, self.progress.step
         if done < total:
@@ -181,6 +182,16 @@ class LiveTable(_Pace):
             line.add_row(bar, f"{done}/{total}", f"loss {self.loss:.4f}", sparkline(self.losses, 20), left)
             whole.add_row(line)
         return whole
+
+    def _columns(self) -> list[str]:
+        """The columns that fit; what can best be done without goes first."""
+        shown = list(self.rows[-1])
+        widths = {name: max(len(name), *(len(row[name]) for row in self.rows)) for name in shown}
+        for spare in ("data wait", "samples/s", "step", "lr", "time"):
+            if sum(widths[name] + 1 for name in shown) <= self.console.width:
+                break
+            shown.remove(spare)
+        return shown
 
 
 def plan_lines(plan: Plan) -> list[str]:

@@ -119,8 +119,9 @@ def conv2d(
     else:
         border = pair("padding", padding)
     window = Window(kernel, step, border, spread)
-    out: Tensor = apply(conv2d_op, (input, weight), {"window": window, "groups": groups})
-    return out if bias is None else out + bias.view(-1, 1, 1)
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    out: Tensor = apply(conv2d_op, operands, {"window": window, "groups": groups})
+    return out
 
 
 def max_pool2d(
