@@ -1,0 +1,1 @@
+"""Utilities with the names and places that they have in PyTorch."""

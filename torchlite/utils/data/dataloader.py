@@ -56,9 +56,7 @@ class DataLoader(Generic[T_co]):
     [[1, 2], [3, 4], [5]]
     """
 
-    _FIXED = frozenset(
-        {"batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"}
-    )
+    _FIXED = frozenset({"batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"})
     _initialized = False
     _pool: WorkerPool | None = None
 
@@ -103,18 +101,12 @@ class DataLoader(Generic[T_co]):
         self.drop_last = drop_last
 
         if sampler is None:
-            if streams:
-                sampler = itertools.repeat(None)
-            elif shuffle:
-                sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
-            else:
-                sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
+            sampler = _default_sampler(dataset, bool(shuffle), generator)
         if batch_sampler is not None:
             batch_size = None
-        elif batch_size is not None and streams:
-            batch_sampler = sampler
         elif batch_size is not None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            # A stream's batches need no indices.
+            batch_sampler = itertools.repeat([]) if streams else BatchSampler(sampler, batch_size, drop_last)
         self.batch_size = batch_size
         self.sampler = sampler
         self.batch_sampler = batch_sampler
@@ -147,9 +139,7 @@ class DataLoader(Generic[T_co]):
         return self.sampler if self.batch_sampler is None else self.batch_sampler
 
     def _fetcher(self) -> Fetcher:
-        return Fetcher(
-            self.dataset, self.collate_fn, self.batch_sampler is not None, self.batch_size, self.drop_last
-        )
+        return Fetcher(self.dataset, self.collate_fn, self.batch_sampler is not None, self.batch_size, self.drop_last)
 
     def _read_here(self, indices: Iterator[Any]) -> Iterator[Any]:
         fetch = self._fetcher().open()
@@ -194,9 +184,7 @@ class DataLoader(Generic[T_co]):
             timeout_s: float | None = 0
             while (next_up := self._next_up(open_tasks, outcomes)) is None or timeout_s == 0:
                 if pool.epoch != epoch:
-                    raise RuntimeError(
-                        "a newer iterator of this DataLoader has taken over its persistent workers"
-                    )
+                    raise RuntimeError("a newer iterator of this DataLoader has taken over its persistent workers")
                 answers = pool.receive(timeout_s)
                 if not answers and timeout_s:
                     self._give_up(pool, open_tasks)
@@ -221,6 +209,12 @@ class DataLoader(Generic[T_co]):
         self._pool = None
         batch = describe(*next(iter(open_tasks.items())))
         raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds, waiting for {batch}")
+
+
+def _default_sampler(dataset: Any, shuffle: bool, generator: Generator | None) -> Iterable[Any]:
+    if isinstance(dataset, IterableDataset):
+        return itertools.repeat(None)
+    return RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
 
 
 def _error_of(failure: Failure, worker_id: int, batch: str) -> BaseException:
@@ -250,9 +244,7 @@ def _check_worker_arguments(
     num_workers: int, timeout: float, prefetch_factor: int | None, persistent_workers: bool
 ) -> None:
     if num_workers < 0:
-        raise ValueError(
-            f"num_workers option should be non-negative (0 reads in this process), got {num_workers}"
-        )
+        raise ValueError(f"num_workers option should be non-negative (0 reads in this process), got {num_workers}")
     if timeout < 0:
         raise ValueError(f"timeout option should be non-negative, got {timeout}")
     if prefetch_factor is not None and prefetch_factor < 1:
@@ -281,13 +273,9 @@ def _check_batch_arguments(
     if sampler is not None and shuffle:
         raise ValueError("sampler option is mutually exclusive with shuffle")
     if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
-        raise ValueError(
-            "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
-        )
+        raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last")
     if batch_size is None and drop_last:
-        raise ValueError(
-            "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
-        )
+        raise ValueError("batch_size=None option disables auto-batching and is mutually exclusive with drop_last")
 
 
 def _context(context: BaseContext | str | None, num_workers: int) -> BaseContext | None:
@@ -298,12 +286,8 @@ def _context(context: BaseContext | str | None, num_workers: int) -> BaseContext
     if isinstance(context, str):
         methods = multiprocessing.get_all_start_methods()
         if context not in methods:
-            raise ValueError(
-                f"multiprocessing_context option should be one of the start methods {methods}, got {context!r}"
-            )
+            raise ValueError(f"multiprocessing_context option should be a start method of {methods}, got {context!r}")
         return multiprocessing.get_context(context)
     if not isinstance(context, BaseContext):
-        raise TypeError(
-            f"multiprocessing_context option should be a start method or a context, got {context!r}"
-        )
+        raise TypeError(f"multiprocessing_context option should be a start method or a context, got {context!r}")
     return context

@@ -191,14 +191,11 @@ def random_split(
         lengths = _lengths_of_fractions(lengths, total)
     if sum(lengths) != total:
         raise ValueError(
-            "Sum of input lengths does not equal the length of the input dataset! "
-            f"{list(lengths)} for {total}"
+            f"Sum of input lengths does not equal the length of the input dataset! {list(lengths)} for {total}"
         )
     indices = randperm(total, generator=generator, device="cpu").tolist()
     ends = itertools.accumulate(int(length) for length in lengths)
-    return [
-        Subset(dataset, indices[end - int(length) : end]) for end, length in zip(ends, lengths, strict=True)
-    ]
+    return [Subset(dataset, indices[end - int(length) : end]) for end, length in zip(ends, lengths, strict=True)]
 
 
 def _lengths_of_fractions(fractions: Sequence[float], total: int) -> list[int]:

@@ -131,9 +131,7 @@ class WeightedRandomSampler(Sampler[int]):
             )
         drawable = np.count_nonzero(values)
         if not replacement and num_samples > drawable:
-            raise ValueError(
-                f"cannot draw {num_samples} samples without replacement from {drawable} with weight"
-            )
+            raise ValueError(f"cannot draw {num_samples} samples without replacement from {drawable} with weight")
 
     def __iter__(self) -> Iterator[int]:
         values = self._values()
