@@ -108,7 +108,11 @@ def test_batches_of_indices():
     [
         (lambda: RandomSampler(range(3), replacement=1), TypeError, "replacement should be a boolean"),
         (lambda: RandomSampler(range(3), num_samples=0), ValueError, "num_samples should be a positive integer"),
-        (lambda: RandomSampler([]), ValueError, "num_samples should be a positive integer value, but got num_samples=0"),
+        (
+            lambda: RandomSampler([]),
+            ValueError,
+            "num_samples should be a positive integer value, but got num_samples=0",
+        ),
         (lambda: WeightedRandomSampler([1.0], True), ValueError, "num_samples should be a positive"),
         (lambda: WeightedRandomSampler([1.0], 1, replacement=1), ValueError, "replacement should be"),
         (lambda: WeightedRandomSampler([[1.0]], 1), ValueError, r"weights should be a 1d sequence.*got \(1, 1\)"),

@@ -141,7 +141,7 @@ class WorkerPool:
                 theirs,
                 inherited if self._context.get_start_method() == "fork" else [],
                 self._fetcher,
-                (worker.id, len(self._workers), self._seed),
+                (worker.id, len(self._workers), self._seed + worker.id),
                 self._init_fn,
             ),
             name=f"DataLoader worker {worker.id}",

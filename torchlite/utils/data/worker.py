@@ -21,7 +21,7 @@ from torchlite.ops.random import manual_seed
 from torchlite.utils.data.fetch import Exhausted, Fetch, Fetcher
 from torchlite.utils.data.transfer import Packed
 
-GRACE_S = 2.0
+GRACE_S = 1.0
 """How long a worker may take to end once the main process has let go of it or is gone."""
 
 
