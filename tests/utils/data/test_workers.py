@@ -1,6 +1,7 @@
 """Worker processes: same batches, no hang, no orphan, whatever happens to them."""
 
 import gc
+import itertools
 import multiprocessing
 import os
 import random
@@ -263,10 +264,11 @@ def test_a_batch_that_kills_every_worker_is_given_up_and_named(tmp_path):
 
 
 def test_a_hanging_worker_is_given_up_after_the_timeout():
-    loader = DataLoader(Hangs(6), 2, num_workers=2, timeout=1.0)
+    loader = DataLoader(Hangs(6), 2, num_workers=2, timeout=DEADLINE_S)
     batches = iter(loader)
     assert next(batches).tolist() == [0, 1]
-    with pytest.raises(RuntimeError, match=r"timed out after 1.0 seconds, waiting for batch 1, indices \[2, 3\]"):
+    loader.timeout = 0.1
+    with pytest.raises(RuntimeError, match=r"timed out after 0.1 seconds, waiting for batch 1, indices \[2, 3\]"):
         next(batches)
 
 
@@ -289,7 +291,7 @@ def test_an_exception_names_type_worker_batch_and_the_line_that_raised_it(kind, 
         f"Caught {name} in DataLoader worker process 0, reading batch 2, indices [4, 5].\n"
         "Original Traceback (most recent call last):"
     )
-    assert "raise self.error" in text and "planted" in text or kind is RaisesAwkward
+    assert "raise self.error" in text and str(kind.error) in text
 
 
 def test_a_batch_that_cannot_be_sent_is_an_error():
@@ -380,7 +382,7 @@ def test_streams_take_turns_until_all_have_ended(num_workers):
     generator = torch.Generator().manual_seed(0)
     loader = DataLoader(Share(30), 3, num_workers=num_workers, generator=generator)
     batches = [[int(value) for value in batch] for batch in values(loader)]
-    assert sorted(sum(batches, [])) == list(range(30))
+    assert sorted(itertools.chain(*batches)) == list(range(30))
     owners = [max(0, batch[0] % (num_workers + 2) - 2) for batch in batches]
     if num_workers == 3:
         assert owners == [0, 1, 2, 0, 1, 2, 0, 0, 0, 0]
