@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from torchlite.datasets.catalogue import File
 from torchlite.datasets.checksum import mismatch
-
 from torchlite.errors import DataError
 
 Progress = Callable[[str, int, int], None]

@@ -184,14 +184,17 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
             value = value.to(device)
         return value
     if device.type == "meta":
-        constant: Tensor = wrap(Aval((), dtype.numpy, device))
-        return constant
+        return _constant(Aval((), dtype.numpy, device))
     try:
         array = np.array(value, dtype.numpy)
     except OverflowError:
         array = np.array(value).astype(dtype.numpy)
-    constant = wrap(array if device.type == "cpu" else backends.to_device(array, device))
-    return constant
+    return _constant(array if device.type == "cpu" else backends.to_device(array, device))
+
+
+def _constant(array: Any) -> Tensor:
+    tensor: Tensor = wrap(array)
+    return tensor
 
 
 def _as_operand(name: str, value: Any) -> Any:

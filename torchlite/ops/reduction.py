@@ -221,13 +221,11 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
         return flat.reshape((1,) * input.ndim) if keepdim else flat
     if input.ndim == 0:
         dims_of(op.name, dim, 0)
-        out: Tensor = input.new_zeros((), dtype=dtypes.int64)
-        return out
+        return input.new_zeros((), dtype=dtypes.int64)
     (position,) = dims_of(op.name, dim, input.ndim)
     if input.shape[position] == 0:
         raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")
-    out = apply(op, (input,), {"dim": position, "keepdim": keepdim})
-    return out
+    return apply(op, (input,), {"dim": position, "keepdim": keepdim})
 
 
 @method()

@@ -104,7 +104,9 @@ def batch_indices(n: int, batch_size: int, drop_last: bool, seed: int, epoch: in
     return [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
 
-def batches(samples: Samples, indices: Sequence[Array], workers: int, device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    samples: Samples, indices: Sequence[Array], workers: int, device: Device
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches that ``indices`` name, in that order, on ``device``."""
     loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers)
     for inputs, targets in loader:

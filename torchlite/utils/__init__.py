@@ -1,1 +1,1 @@
-"""Utilities with the names and places that they have in PyTorch."""
+"""What PyTorch keeps under `torch.utils`."""
