@@ -89,7 +89,8 @@ def train(config: Config, observer: Observer, *, root: Path = Path("runs"), over
     """
     plan = make_plan(config)
     run = run_directory.create(config, root, overrides, _describe_data(plan))
-    return _fit(plan, start(plan), run, observer)
+    with run.locked():
+        return _fit(plan, start(plan), run, observer)
 
 
 def resume(run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = ()) -> Outcome:
@@ -104,19 +105,18 @@ def resume(run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = 
         TorchliteError: what went wrong, by its kind.
     """
     config = require_config(run.config, overrides)
-    run.lock()
-    store = _store(run, config)
-    store.clean()
-    checkpoint = store.latest_good()
-    plan = make_plan(config)
-    if checkpoint is None:
-        progress, warnings = start(plan), ("there is no checkpoint yet: starting from the beginning",)
-    else:
-        progress, warnings = restore(plan, checkpoint), checkpoint.warnings
-    if overrides:
-        run.write_config(config)
-    outcome = _fit(plan, progress, run, observer)
-    return dataclasses.replace(outcome, warnings=warnings)
+    with run.locked():
+        store = _store(run, config)
+        store.clean()
+        checkpoint = store.latest_good()
+        plan = make_plan(config)
+        if checkpoint is None:
+            progress, warnings = start(plan), ("there is no checkpoint yet: starting from the beginning",)
+        else:
+            progress, warnings = restore(plan, checkpoint), checkpoint.warnings
+        if overrides:
+            run.write_config(config)
+        return dataclasses.replace(_fit(plan, progress, run, observer), warnings=warnings)
 
 
 def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) -> Outcome:

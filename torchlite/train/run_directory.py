@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import yaml
 
@@ -37,7 +38,6 @@ class RunDirectory:
     """
 
     path: Path
-    _lock: TextIO | None = None
 
     @property
     def metrics(self) -> Path:
@@ -53,17 +53,19 @@ class RunDirectory:
         """The checkpoints."""
         return CheckpointStore(self.path / "checkpoints", keep_last, keep_best)
 
-    def lock(self) -> None:
-        """Make sure that no other process trains in this folder.
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains in this folder.
 
         Raises:
-            UsageError: when one does.
+            UsageError: when one already does.
         """
-        self._lock = (self.path / ".lock").open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+        with (self.path / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+            yield
 
     def write_status(self, state: str, step: int, **more: Any) -> None:
         """Say in ``status.json`` how the run stands."""
@@ -99,7 +101,6 @@ def create(config: Config, root: Path, overrides: Sequence[str], data: dict[str,
     except OSError as error:
         raise UsageError(f"can't make the run folder {path}: {error.strerror}; choose another with --runs") from None
     run = RunDirectory(path)
-    run.lock()
     shutil.copyfile(config.path, path / "config.yaml")
     run.write_config(config)
     (path / "overrides.txt").write_text("".join(f"{o}\n" for o in overrides))
