@@ -388,6 +388,19 @@ def test_streams_take_turns_until_all_have_ended(num_workers):
         assert owners == [0, 1, 2, 0, 1, 2, 0, 0, 0, 0]
 
 
+class BrokenStream(Share):
+    def __iter__(self):
+        yield 0
+        raise OSError("the stream broke")
+
+
+def test_an_exception_of_a_stream_names_the_batch():
+    batches = iter(DataLoader(BrokenStream(1), 1, num_workers=1))
+    assert next(batches).tolist() == [0]
+    with pytest.raises(OSError, match=r"(?s)worker process 0, reading batch 1\.\n.*the stream broke"):
+        next(batches)
+
+
 def test_a_stream_whose_worker_died_goes_on_where_it_was(tmp_path):
     def stream(folder):
         generator = torch.Generator().manual_seed(0)

@@ -188,7 +188,7 @@ def _close_worker(worker: _Worker, grace_s: float) -> int | None:
 
 def describe(number: int, indices: Any) -> str:
     """Which batch this is, for messages: its number in the pass and its indices."""
-    if indices is None:
+    if indices is None or (isinstance(indices, list) and not indices):
         return f"batch {number}"
     shown = indices if not isinstance(indices, list) or len(indices) <= 64 else f"{indices[:64]} and so on"
     return f"batch {number}, indices {shown}"
