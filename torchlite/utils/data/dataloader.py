@@ -101,18 +101,12 @@ class DataLoader(Generic[T_co]):
         self.drop_last = drop_last
 
         if sampler is None:
-            if streams:
-                sampler = itertools.repeat(None)
-            elif shuffle:
-                sampler = RandomSampler(dataset, generator=generator)  # type: ignore[arg-type]
-            else:
-                sampler = SequentialSampler(dataset)  # type: ignore[arg-type]
+            sampler = _default_sampler(dataset, bool(shuffle), generator)
         if batch_sampler is not None:
             batch_size = None
-        elif batch_size is not None and streams:
-            batch_sampler = sampler
         elif batch_size is not None:
-            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+            # A stream's batches need no indices.
+            batch_sampler = itertools.repeat([]) if streams else BatchSampler(sampler, batch_size, drop_last)
         self.batch_size = batch_size
         self.sampler = sampler
         self.batch_sampler = batch_sampler
@@ -217,6 +211,12 @@ class DataLoader(Generic[T_co]):
         raise RuntimeError(f"DataLoader timed out after {self.timeout} seconds, waiting for {batch}")
 
 
+def _default_sampler(dataset: Any, shuffle: bool, generator: Generator | None) -> Iterable[Any]:
+    if isinstance(dataset, IterableDataset):
+        return itertools.repeat(None)
+    return RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+
+
 def _error_of(failure: Failure, worker_id: int, batch: str) -> BaseException:
     """An exception of the type that the worker raised, where one can be made from a message alone."""
     message = (
@@ -286,9 +286,7 @@ def _context(context: BaseContext | str | None, num_workers: int) -> BaseContext
     if isinstance(context, str):
         methods = multiprocessing.get_all_start_methods()
         if context not in methods:
-            raise ValueError(
-                f"multiprocessing_context option should be one of the start methods {methods}, got {context!r}"
-            )
+            raise ValueError(f"multiprocessing_context option should be a start method of {methods}, got {context!r}")
         return multiprocessing.get_context(context)
     if not isinstance(context, BaseContext):
         raise TypeError(f"multiprocessing_context option should be a start method or a context, got {context!r}")

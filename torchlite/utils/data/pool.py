@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -38,7 +38,7 @@ def default_context() -> BaseContext:
 class _Worker:
     id: int
     process: Any = None
-    connection: "Connection[Any, Any] | None" = None
+    connection: Any = None
     pending: deque[Task] = field(default_factory=deque)
     restarts: int = 0
     has_answered: bool = False
@@ -89,16 +89,14 @@ class WorkerPool:
         Raises:
             RuntimeError: a worker died over the same batch too often.
         """
-        by_source = {
+        by_source: dict[Any, _Worker] = {
             source: worker
             for worker in self._workers
             if worker.connection is not None
             for source in (worker.connection, worker.process.sentinel)
         }
-        answers = []
-        for worker in {id(worker): worker for worker in map(by_source.get, wait(by_source, timeout_s))}.values():
-            answers += self._answers_of(worker)
-        return answers
+        ready = {by_source[source].id for source in wait(by_source, timeout_s)}
+        return [answer for id in sorted(ready) for answer in self._answers_of(self._workers[id])]
 
     def close(self, grace_s: float = GRACE_S) -> None:
         """End all workers: those that have not ended after `grace_s` are killed."""
@@ -143,7 +141,7 @@ class WorkerPool:
                 theirs,
                 inherited if self._context.get_start_method() == "fork" else [],
                 self._fetcher,
-                (worker.id, len(self._workers), self._seed),
+                (worker.id, len(self._workers), self._seed + worker.id),
                 self._init_fn,
             ),
             name=f"DataLoader worker {worker.id}",
@@ -190,7 +188,7 @@ def _close_worker(worker: _Worker, grace_s: float) -> int | None:
 
 def describe(number: int, indices: Any) -> str:
     """Which batch this is, for messages: its number in the pass and its indices."""
-    if indices is None:
+    if indices is None or (isinstance(indices, list) and not indices):
         return f"batch {number}"
     shown = indices if not isinstance(indices, list) or len(indices) <= 64 else f"{indices[:64]} and so on"
     return f"batch {number}, indices {shown}"
@@ -213,6 +211,6 @@ def _death_message(worker: _Worker, exitcode: int | None) -> str:
 def _unpicklable_message(fetcher: Fetcher, context: BaseContext, error: Exception) -> str:
     return (
         f"the dataset ({type(fetcher.dataset).__name__}), collate_fn and worker_init_fn are sent to worker "
-        f"processes by pickle (start method {context.get_start_method()!r}), which failed: {error}. Define them "
-        'at the top level of a module, use num_workers=0, or pass multiprocessing_context="fork"'
+        f"processes by pickle (start method {context.get_start_method()!r}), which failed: {error}. "
+        'Define them at the top level of a module, use num_workers=0, or pass multiprocessing_context="fork"'
     )

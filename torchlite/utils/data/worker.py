@@ -9,7 +9,9 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
 
@@ -19,13 +21,13 @@ from torchlite.ops.random import manual_seed
 from torchlite.utils.data.fetch import Exhausted, Fetch, Fetcher
 from torchlite.utils.data.transfer import Packed
 
-GRACE_S = 2.0
+GRACE_S = 1.0
 """How long a worker may take to end once the main process has let go of it or is gone."""
 
 
 @dataclass(frozen=True)
 class WorkerInfo:
-    """What a worker knows of itself: its number, how many there are, its seed, and its copy of the dataset."""
+    """What a worker knows of itself: its number, how many there are, its seed, its copy of the dataset."""
 
     id: int
     num_workers: int
@@ -81,12 +83,13 @@ def run(
 ) -> None:
     """Answer tasks until the main process closes the connection.
 
-    `inherited` are the main process's ends of pipes that a fork copied: held open here, they would hide its
-    end.
+    `inherited` are the main process's ends of pipes that a fork copied: held open here, they would hide its end.
     """
     global _worker_info
     for other in inherited:
         other.close()
+    # A dataset may call any method of its tensors, and these are attached by the modules of the whole namespace.
+    import_module("torchlite.namespace")
     # Ctrl-C reaches the whole process group; the main process decides what becomes of it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     worker_id, num_workers, seed = info
@@ -110,13 +113,16 @@ def _receive(connection: "Connection[Any, Any]", tasks: "queue.SimpleQueue[Task 
         while True:
             tasks.put(connection.recv())
     except (EOFError, OSError):
-        # Let go, or the main process died. Drop what was not begun; if what was begun hangs, do not outlive
-        # it.
-        while not tasks.empty():
-            tasks.get()
+        # Let go, or the main process died: drop what was not begun, and do not outlive it by much.
+        with suppress(queue.Empty):
+            while True:
+                tasks.get_nowait()
         tasks.put(None)
         time.sleep(GRACE_S)
-        os._exit(1)
+    except Exception:
+        # A task that cannot be unpickled: end, rather than wait for it for ever.
+        traceback.print_exc()
+    os._exit(1)
 
 
 def _initialize(worker_id: int, seed: int, init_fn: Callable[[int], None] | None) -> Failure | None:
@@ -150,8 +156,7 @@ class _Reader:
         return self._read(self._fetch, task.number, task)
 
     def _read(self, fetch: Fetch, number: int, task: Task) -> Any:
-        # Seeded by batch, random numbers in a dataset do not depend on which worker reads it, nor on how
-        # often.
+        # Seeded by batch, random numbers in a dataset depend neither on the worker nor on how often it died.
         _seed_everything(task.seed + number)
         self._position += 1
         return fetch(task.indices)
