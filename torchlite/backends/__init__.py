@@ -149,6 +149,15 @@ def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     return result.view(x.dtype)
 
 
+def inner(xp: Any, x: Any, y: Any, axes: tuple[int, ...]) -> Any:
+    """Σ x·y over ``axes``, which stay as length 1, without an array of the products where NumPy can do without."""
+    if xp is not np or x.dtype.kind not in "fc" or x.dtype.itemsize < 4 or x.dtype != y.dtype:
+        return (x * y).sum(axis=axes, keepdims=True)
+    every = list(range(x.ndim))
+    total = np.einsum(x, every, y, every, [d for d in every if d not in axes])
+    return total.reshape([1 if d in axes else n for d, n in enumerate(x.shape)])
+
+
 def sum_of_products(xp: Any, x: Any, y: Any) -> Any:
     """Σₙ xₙ yₙᵀ of two batches (N, groups, rows, k) and (N, groups, columns, k)."""
     if xp is not np:

@@ -17,7 +17,7 @@ from torchlite.ops.creation import arange
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.pointwise import erf, exp, log1p, relu, sigmoid, softplus, tanh
 from torchlite.ops.softmax import log_softmax, softmax
-from torchlite.ops.standardize import standardize
+from torchlite.ops.standardize import affine, standardize
 from torchlite.ops.windows import Window, conv2d_op, flat_indices, max_pool2d_op
 
 __all__ = [
@@ -225,10 +225,19 @@ def batch_norm(
         if weight is not None:
             scale, weight = scale * weight, None
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
-        return input * scale.view(channels) + shift.view(channels)
+        return _scaled(input, scale.view(channels), shift.view(channels))
+    return _scaled(
+        out, None if weight is None else weight.view(channels), None if bias is None else bias.view(channels)
+    )
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """x · weight + bias, in one operator where all three are there and of one dtype."""
+    if weight is not None and bias is not None and x.dtype is weight.dtype is bias.dtype:
+        return affine(x, weight, bias)
     if weight is not None:
-        out = out * weight.view(channels)
-    return out if bias is None else out + bias.view(channels)
+        x = x * weight
+    return x if bias is None else x + bias
 
 
 def layer_norm(
@@ -250,9 +259,7 @@ def layer_norm(
             f"but got input of size {list(input.shape)}"
         )
     out, _, _ = standardize(input, tuple(range(input.ndim - len(shape), input.ndim)), eps)
-    if weight is not None:
-        out = out * weight
-    return out if bias is None else out + bias
+    return _scaled(out, weight, bias)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
