@@ -49,8 +49,8 @@ def index_add(values: Any, *indices: Any, spec: Any, shape: Any) -> Any:
     return flat.index_add(0, places.reshape(-1), values.reshape(-1)).reshape(shape)
 
 
-def conv2d(x: Any, weight: Any, window: Any, groups: Any) -> Any:
-    return F.conv2d(x, weight, None, window.stride, window.padding, window.dilation, groups)
+def conv2d(x: Any, weight: Any, *bias: Any, window: Any, groups: Any) -> Any:
+    return F.conv2d(x, weight, *(bias or (None,)), window.stride, window.padding, window.dilation, groups)
 
 
 def conv2d_input_grad(g: Any, weight: Any, window: Any, groups: Any, size: Any) -> Any:

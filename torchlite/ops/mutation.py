@@ -187,7 +187,7 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
             return target
     if recording:
         _refuse_leaf(target)
-    result = apply(op, (before_write(target, copy=recording and op.keeps[0]), *others), params)
+    result = apply(op, (before_write(target, copy=recording and True in op.keeps[:1]), *others), params)
     return write_result(op.name, target, result)
 
 
