@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,12 @@ _ndarray = np.ndarray
 _new = object.__new__
 NO_PARAMS: dict[str, Any] = {}
 _NOTHING: list[Tensor | None] = []
+
+# NumPy's warnings about infinities and NaN, for arithmetic of this package only: `np.errstate` around every operator
+# would cost more than many of them.
+warnings.filterwarnings(
+    "ignore", "(invalid value|divide by zero|overflow|underflow) encountered", RuntimeWarning, r"torchlite\."
+)
 
 
 def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) -> Any:
@@ -41,6 +48,9 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
             result = op.run(np, *arrays, **params)
         else:
             result = _run_elsewhere(op, arrays, params)
+    except RuntimeWarning:  # where warnings are errors: infinities and NaN are results here, as in PyTorch
+        with np.errstate(all="ignore"):
+            result = op.run(np, *arrays, **params)
     except Exception as error:
         raise _explained(error, op, arrays, params) from None
 

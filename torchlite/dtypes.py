@@ -164,8 +164,8 @@ def result_type(tensors: list[tuple[dtype, int]], scalars: list[bool | int | flo
         if result is None:
             result = combined
         elif category(combined) > category(result):
-            # A complex number beside float64 must not lose precision.
-            result = promote_types(result, combined) if combined.is_complex else combined
+            # Beside floats of a higher group, complex changes the kind of number but not its precision.
+            result = _COMPLEX_OF.get(result, combined) if combined.is_complex else combined
     assert result is not None
     return result
 

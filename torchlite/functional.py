@@ -63,7 +63,8 @@ def std(
     correction: float = 1,
 ) -> Tensor:
     """The square root of `var`."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()  # type: ignore[no-any-return]
+    variance = var(input, dim, unbiased, keepdim, correction=correction)
+    return _root(variance, 2)
 
 
 @method()
@@ -74,7 +75,7 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         ValueError: for a ``p`` that is not a number, "fro" or infinity.
     """
     if p in ("fro", 2):
-        return (input * input).sum(dim, keepdim).sqrt()  # type: ignore[no-any-return]
+        return _root((input * input).sum(dim, keepdim), 2)
     if not isinstance(p, (int, float)):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if math.isinf(p):
@@ -84,7 +85,14 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         return (input != 0).sum(dim, keepdim).to(input.dtype)  # type: ignore[no-any-return]
     if p == 1:
         return input.abs().sum(dim, keepdim)  # type: ignore[no-any-return]
-    return (input.abs() ** p).sum(dim, keepdim) ** (1 / p)  # type: ignore[no-any-return]
+    return _root((input.abs() ** p).sum(dim, keepdim), p)
+
+
+def _root(x: Tensor, p: float) -> Tensor:
+    """x^(1/p) whose gradient at 0 is 0, as PyTorch's norms have it, and not infinite."""
+    zero = x == 0
+    inner = where(zero, 1.0, x)
+    return where(zero, 0.0, inner.sqrt() if p == 2 else inner ** (1 / p))
 
 
 @method()
@@ -128,13 +136,13 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
 @method()
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of matrices, 0 above the diagonal."""
-    return where(_below(input, diagonal), input, 0)
+    return where(_below(input, diagonal), input, input.new_zeros(()))
 
 
 @method()
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of matrices, 0 below the diagonal."""
-    return where(_below(input, diagonal - 1).logical_not(), input, 0)
+    return where(_below(input, diagonal - 1), input.new_zeros(()), input)
 
 
 def _below(input: Tensor, diagonal: int) -> Tensor:

@@ -82,7 +82,7 @@ def _described(x: Tensor, prefix: str) -> str:
             suffixes.append(f"size={tuple(x.shape)}")
         if x.is_cuda:
             suffixes.append(f"device='{x.device}'")
-    obvious = (dtypes.get_default_dtype(), dtypes.int64, dtypes.bool_)
+    obvious = (dtypes.get_default_dtype(), dtypes.of_scalar(1j), dtypes.int64, dtypes.bool_)
     if x.dtype not in obvious or (x._data.size == 0 and x.dtype is not dtypes.get_default_dtype()):
         suffixes.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
@@ -90,7 +90,7 @@ def _described(x: Tensor, prefix: str) -> str:
     elif x.requires_grad:
         suffixes.append("requires_grad=True")
     text = prefix + body
-    length = len(text) - text.rfind("\n") - 1
+    length = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:
         if length + len(suffix) + 2 > _options.linewidth:
             text, length = f"{text},\n{' ' * len(prefix)}{suffix}", len(prefix) + len(suffix)
@@ -118,32 +118,31 @@ def _edges(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 class _Formatter:
-    """One width and notation for all elements."""
+    """One width and notation for all elements; zeros, infinities and NaN have no say in it."""
 
     def __init__(self, shown: np.ndarray[Any, Any]) -> None:
         self.is_float = shown.dtype.kind == "f"
-        self.is_complex = shown.dtype.kind == "c"
-        if self.is_complex:
-            self.real, self.imag = _Formatter(shown.real), _Formatter(np.abs(shown.imag))
-            self.width = 0
+        self.parts: tuple[_Formatter, _Formatter] | None = None
+        self.scientific, self.whole, self.width = False, True, 1
+        if shown.dtype.kind == "c":
+            self.parts = _Formatter(shown.real), _Formatter(shown.imag)
+            self.width = self.parts[0].width + self.parts[1].width + 1
             return
-        self.scientific, self.whole = False, True
+        values = shown.reshape(-1)
         if self.is_float:
-            finite = np.abs(shown[np.isfinite(shown) & (shown != 0)].astype(np.float64))
-            if finite.size:
-                low, high = float(finite.min()), float(finite.max())
-                self.whole = bool((finite == np.ceil(finite)).all())
-                wide = high > 1e8 or high / low > 1000
-                self.scientific = wide if self.whole else wide or low < 1e-4
-            if _options.sci_mode is not None:
-                self.scientific = _options.sci_mode
-        self.width = 1
-        self.width = max(len(self(v)) for v in shown.reshape(-1)) if shown.size else 1
+            values = values[np.isfinite(values) & (values != 0)].astype(np.float64)
+            if values.size:
+                low, high = np.abs(values).min(), np.abs(values).max()
+                self.whole = bool((values == np.ceil(values)).all())
+                self.scientific = bool(high / low > 1000 or high > 1e8 or low < 1e-4)
+                if _options.sci_mode is not None:
+                    self.scientific = _options.sci_mode
+        self.width = max((len(self(v)) for v in values), default=1)
 
     def __call__(self, value: Any) -> str:
-        if self.is_complex:
-            sign = "-" if value.imag < 0 or math.copysign(1, value.imag) < 0 else "+"
-            return f"{self.real(value.real)}{sign}{self.imag(abs(value.imag)).strip()}j"
+        if self.parts is not None:
+            imaginary = self.parts[1](value.imag).lstrip()
+            return self.parts[0](value.real) + ("" if imaginary[0] in "+-" else "+") + imaginary + "j"
         if not self.is_float:
             text = str(value)
         elif not math.isfinite(value):
@@ -157,15 +156,14 @@ class _Formatter:
 
 def _nested(array: np.ndarray[Any, Any], style: _Formatter, indent: int, summarize: bool) -> str:
     if array.ndim == 0:
-        return style(array[()]).strip() if not style.is_float else style(array[()])
+        return style(array[()])
     n, edge = len(array), _options.edgeitems
     cut = summarize and n > 2 * edge
     if array.ndim == 1:
         values = [style(v) for v in (np.concatenate([array[:edge], array[n - edge :]]) if cut else array)]
         if cut:
             values.insert(edge, " ...")
-        element = max(map(len, values), default=1) + 2
-        per_line = max(1, (_options.linewidth - indent) // element)
+        per_line = max(1, (_options.linewidth - indent) // (style.width + 2))
         lines = [", ".join(values[i : i + per_line]) for i in range(0, len(values), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"
     rows = [
@@ -174,4 +172,4 @@ def _nested(array: np.ndarray[Any, Any], style: _Formatter, indent: int, summari
     ]
     if cut:
         rows.insert(edge, "...")
-    return "[" + (",\n" * (array.ndim - 1) + " " * (indent + 1)).join(rows) + "]"
+    return "[" + ("," + "\n" * (array.ndim - 1) + " " * (indent + 1)).join(rows) + "]"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from torchlite.datasets import catalogue, load, loading
 from torchlite.datasets.catalogue import parse_card
-
 from torchlite.errors import DataError
 
 IMAGES = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)
@@ -218,9 +218,7 @@ def test_data_that_contradicts_the_card_is_refused(tiny, tmp_path):
     with pytest.raises(DataError, match="tiny train: a label lies outside 0 to 0"):
         load("tiny", "train", root=tmp_path / "root")
     tiny["tiny"] = make_card(splits={"train": 4})
-    with pytest.raises(
-        DataError, match=r"are \(\(3, 1, 2, 2\), 'uint8', \(3,\)\), the card says \(\(4, 1, 2, 2\)"
-    ):
+    with pytest.raises(DataError, match=r"are \(\(3, 1, 2, 2\), 'uint8', \(3,\)\), the card says \(\(4, 1, 2, 2\)"):
         load("tiny", "train", root=tmp_path / "root")
     tiny["tiny"] = make_card(splits={"train": 2})
     with pytest.raises(DataError, match="more than the 8 allowed"):

@@ -43,9 +43,7 @@ def damages(content: bytes, rng: random.Random, count: int) -> list[bytes]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_damage_is_detected_and_falls_back(
-    name: str, store: CheckpointStore, rounds: Callable[[int], int]
-) -> None:
+def test_damage_is_detected_and_falls_back(name: str, store: CheckpointStore, rounds: Callable[[int], int]) -> None:
     path = store.folder / "step-000020" / name
     content = path.read_bytes()
     candidates = damages(content, random.Random(name), rounds(200))
@@ -71,9 +69,7 @@ def test_missing_file_is_detected(name: str, store: CheckpointStore) -> None:
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_damaged_pointer_is_detected(
-    which: str, store: CheckpointStore, rounds: Callable[[int], int]
-) -> None:
+def test_damaged_pointer_is_detected(which: str, store: CheckpointStore, rounds: Callable[[int], int]) -> None:
     path = store.folder / f"{which}.json"
     content = path.read_bytes()
     candidates = damages(content, random.Random(which), rounds(200))
@@ -86,14 +82,14 @@ def test_damaged_pointer_is_detected(
     print(f"\n{which}.json: {len(candidates)} damages, {len(candidates)} detected")
 
 
-def test_every_bit_of_a_small_manifest_counts(tmp_path: Path) -> None:
+def test_every_byte_of_a_small_manifest_counts(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     folder = store.save(1, {}, {}, {})
     path = folder / "MANIFEST.json"
     content = path.read_bytes()
-    for bit in range(8 * len(content)):
+    for position in range(len(content)):
         flipped = bytearray(content)
-        flipped[bit // 8] ^= 1 << bit % 8
+        flipped[position] ^= 1 << position % 8
         path.write_bytes(flipped)
         with pytest.raises(CheckpointError):
             store.load(1)

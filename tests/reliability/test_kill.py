@@ -65,7 +65,4 @@ def test_kill_at_random_times(tmp_path: Path, rounds: Callable[[int], int]) -> N
         assert store.load("last").step in (found.step, found.step - 1)
         store.load("best")
         newest = found.step
-    print(
-        f"\n{kills} kills, {newest} saves: 0 unreadable, 0 committed steps lost, "
-        f"{orphans} orphans, 0 after clean()"
-    )
+    print(f"\n{kills} kills, {newest} saves: 0 unreadable, 0 committed steps lost, {orphans} orphans, 0 after clean()")

@@ -29,13 +29,9 @@ NUMBERS = (
 
 def good_pt() -> bytes:
     shared = np.arange(12, dtype=np.float32).reshape(3, 4)
-    state = OrderedDict(
-        weight=shared, transposed=shared.T, bias=np.ones(3, ml_dtypes.bfloat16), flag=np.array([True])
-    )
+    state = OrderedDict(weight=shared, transposed=shared.T, bias=np.ones(3, ml_dtypes.bfloat16), flag=np.array([True]))
     buffer = BytesIO()
-    write_pt(
-        buffer, {"model": state, "optim": [1, 2.5, ("a", b"b", None, {3})], "wide": np.ones(2, np.uint16)}
-    )
+    write_pt(buffer, {"model": state, "optim": [1, 2.5, ("a", b"b", None, {3})], "wide": np.ones(2, np.uint16)})
     return buffer.getvalue()
 
 
@@ -127,8 +123,7 @@ def plain_size(value: Any) -> int:
     if isinstance(value, (list, tuple, set)):
         return sum(map(plain_size, value))
     assert (
-        type(value) in (type(None), bool, int, float, complex, str, bytes, bytearray)
-        or "Name" in type(value).__name__
+        type(value) in (type(None), bool, int, float, complex, str, bytes, bytearray) or "Name" in type(value).__name__
     )
     return 1
 
@@ -184,9 +179,7 @@ def test_mutants(
         ("safetensors", good_safetensors, read_safetensors),
     ],
 )
-def test_truncations_and_extensions(
-    name: str, good: Callable[[], bytes], read: Callable[[bytes], Any]
-) -> None:
+def test_truncations_and_extensions(name: str, good: Callable[[], bytes], read: Callable[[bytes], Any]) -> None:
     content = good()
     lengths = range(0, len(content), max(1, len(content) // 400))
     for length in lengths:

@@ -79,9 +79,7 @@ def numbers(*values: int) -> bytes:
 HOOKS = call("collections", "OrderedDict")
 
 
-def storage(
-    kind: str = "FloatStorage", key: str = "0", numel: bytes = number(4), tag: str = "storage"
-) -> bytes:
+def storage(kind: str = "FloatStorage", key: str = "0", numel: bytes = number(4), tag: str = "storage") -> bytes:
     module = "torch.storage" if kind == "UntypedStorage" else "torch"
     return many(text(tag), glob(module, kind), text(key), text("cpu"), numel) + b"Q"
 
@@ -240,9 +238,7 @@ PICKLES: dict[str, Callable[[], bytes]] = {
     "memo index 2**32-1": lambda: pickled(b"j\xff\xff\xff\xff"),
     "memo bomb of tuples": lambda: pickled(b"N" + b"".join(b"q%c0h%ch%c\x86" % (i, i, i) for i in range(3))),
     "doubling tuples": lambda: pickled(b"Nq\0" + b"".join(b"h%c\x86q%c" % (i, i + 1) for i in range(62))),
-    "doubling lists": lambda: pickled(
-        b"(]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60)) + b"t"
-    ),
+    "doubling lists": lambda: pickled(b"(]q\0" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(60)) + b"t"),
     "list in itself": lambda: pickled(b"]q\0h\0a"),
     "dict in itself": lambda: pickled(b"}q\0Nh\0s"),
     "tuple in itself": lambda: pickled(b"]q\0(h\0tq\1a"),
@@ -258,9 +254,7 @@ PICKLES: dict[str, Callable[[], bytes]] = {
     "keys that collide": lambda: pickled(
         b"}(" + b"".join(number(i * ((1 << 61) - 1)) + b"N" for i in range(20_000)) + b"u"
     ),
-    "keys that are many tuples": lambda: pickled(
-        b"}(" + b"".join(numbers(i) + b"N" for i in range(5000)) + b"u"
-    ),
+    "keys that are many tuples": lambda: pickled(b"}(" + b"".join(numbers(i) + b"N" for i in range(5000)) + b"u"),
     "key without value": lambda: pickled(b"}(NNNu"),
     "append to a tuple": lambda: pickled(b")Na"),
     "append to a tensor": lambda: pickled(tensor() + b"Na"),
@@ -290,9 +284,7 @@ GEOMETRY: dict[str, Callable[[], bytes]] = {
     "storage larger than its member": lambda: pickled(storage(numel=number(5))),
     "storage smaller than its member": lambda: pickled(storage(numel=number(3))),
     "storage of two dtypes": lambda: pickled(many(tensor(), tensor(storage("IntStorage")))),
-    "storage as Parameter": lambda: pickled(
-        call("torch._utils", "_rebuild_parameter", storage(), b"\x88", HOOKS)
-    ),
+    "storage as Parameter": lambda: pickled(call("torch._utils", "_rebuild_parameter", storage(), b"\x88", HOOKS)),
     "bool storage of other bytes": lambda: archive(
         P + tensor(storage("BoolStorage", numel=number(16)), size=numbers(16)) + b".", data=b"\x07" * 16
     ),
@@ -305,21 +297,15 @@ GEOMETRY: dict[str, Callable[[], bytes]] = {
     "size that is a list": lambda: pickled(tensor(size=b"]")),
     "size of 2**62 with stride 0": lambda: pickled(tensor(size=numbers(1 << 62), stride=numbers(0))),
     "size of 2**40 with stride 0": lambda: pickled(tensor(size=numbers(1 << 40), stride=numbers(0))),
-    "expanded tensors that add up": lambda: pickled(
-        many(*[tensor(size=numbers(1 << 22), stride=numbers(0))] * 6)
-    ),
+    "expanded tensors that add up": lambda: pickled(many(*[tensor(size=numbers(1 << 22), stride=numbers(0))] * 6)),
     "size whose product wraps": lambda: pickled(tensor(size=numbers(1 << 32, 1 << 32), stride=numbers(0, 0))),
-    "empty but of absurd size": lambda: pickled(
-        tensor(size=numbers(0, 1 << 62, 1 << 62), stride=numbers(1, 1, 1))
-    ),
+    "empty but of absurd size": lambda: pickled(tensor(size=numbers(0, 1 << 62, 1 << 62), stride=numbers(1, 1, 1))),
     "stride of -1": lambda: pickled(tensor(stride=numbers(-1))),
     "stride beyond the storage": lambda: pickled(tensor(size=numbers(2), stride=numbers(4))),
     "stride that wraps": lambda: pickled(tensor(size=numbers(3), stride=numbers(1 << 62))),
     "fewer strides than sizes": lambda: pickled(tensor(size=numbers(2, 2))),
     "65 dimensions": lambda: pickled(tensor(size=numbers(*[1] * 65), stride=numbers(*[1] * 65))),
-    "100,000 dimensions": lambda: pickled(
-        tensor(size=numbers(*[200] * 100_000), stride=numbers(*[0] * 100_000))
-    ),
+    "100,000 dimensions": lambda: pickled(tensor(size=numbers(*[200] * 100_000), stride=numbers(*[0] * 100_000))),
     "requires_grad that is a number": lambda: pickled(tensor(grad=number(1))),
     "hooks that are a list": lambda: pickled(tensor(hooks=b"]")),
     "unknown metadata": lambda: pickled(

@@ -16,9 +16,7 @@ from torchlite.vision.transforms import (
 IMAGES = np.random.default_rng(0).integers(1, 256, (200, 3, 8, 10), np.uint8)
 KEYS = sample_keys(0, 0, np.arange(200))
 ALL = [ToFloat(), HorizontalFlip(), RandomCrop((8, 10)), RandomCrop(5, padding=0), Cutout(3)]
-PIPELINE = Compose(
-    [RandomCrop((8, 10), padding=2), HorizontalFlip(), Cutout(4), ToFloat(), Normalize(0.5, 0.2)]
-)
+PIPELINE = Compose([RandomCrop((8, 10), padding=2), HorizontalFlip(), Cutout(4), ToFloat(), Normalize(0.5, 0.2)])
 
 
 def test_to_float_scales():

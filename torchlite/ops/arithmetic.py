@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlite import backends
+import numpy as np
+
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
@@ -52,14 +54,14 @@ _true_div = binary(
 floor_divide = binary(
     "floor_divide",
     (no_slope_pair := (lambda g, _out, _x, _y: g.new_zeros(g.shape)), no_slope_pair),
-    ufunc="floor_divide",
+    run=lambda xp, x, y: xp.floor_divide(x, _divisor(xp, y)),
     domain=(0.6, 0.9),
     doc="⌊x / y⌋, elementwise with broadcasting.",
 )
 remainder = binary(
     "remainder",
     (lambda g, _out, _x, _y: g, lambda g, _out, x, y: -g * floor_divide(x, y)),
-    ufunc="remainder",
+    run=lambda xp, x, y: xp.remainder(x, _divisor(xp, y)),
     domain=(0.6, 0.9),
     doc="x - y⌊x / y⌋: the remainder with the sign of the divisor.",
 )
@@ -67,9 +69,9 @@ _power = binary(
     "pow",
     (
         lambda g, _out, x, y: where(y == 0, 0.0, g * y * x ** where(y == 0, 1.0, y - 1)),
-        lambda g, out, x, _y: where((x == 0) & (out == 0), 0.0, g * out * where(x > 0, x, 1.0).log()),
+        lambda g, out, x, y: g * out * where((x == 0) & (y >= 0), 1.0, x).log(),
     ),
-    ufunc="power",
+    run=lambda xp, x, y: xp.power(x, y).astype(x.dtype, copy=False),  # NumPy makes int8 of bools
     scalar="pow(x, y)",
     onnx="Pow",
     domain=(0.5, 2.0),
@@ -78,8 +80,8 @@ _power = binary(
 maximum = binary(
     "maximum",
     (
-        lambda g, _out, x, y: where(x > y, g, where(x == y, g * 0.5, 0.0)),
-        lambda g, _out, x, y: where(y > x, g, where(x == y, g * 0.5, 0.0)),
+        lambda g, _out, x, y: where(x == y, g * 0.5, where(x < y, 0.0, g)),
+        lambda g, _out, x, y: where(x == y, g * 0.5, where(x > y, 0.0, g)),
     ),
     ufunc="maximum",
     scalar="x > y || x != x ? x : y",
@@ -89,8 +91,8 @@ maximum = binary(
 minimum = binary(
     "minimum",
     (
-        lambda g, _out, x, y: where(x < y, g, where(x == y, g * 0.5, 0.0)),
-        lambda g, _out, x, y: where(y < x, g, where(x == y, g * 0.5, 0.0)),
+        lambda g, _out, x, y: where(x == y, g * 0.5, where(x > y, 0.0, g)),
+        lambda g, _out, x, y: where(x == y, g * 0.5, where(x < y, 0.0, g)),
     ),
     ufunc="minimum",
     scalar="x < y || x != x ? x : y",
@@ -108,7 +110,7 @@ reciprocal = unary(
     domain=(0.5, 2.0),
     doc="1 / x.",
 )
-square = unary("square", lambda g, _out, x: g * (x * 2), ufunc="square", scalar="x * x", doc="x².")
+square = unary("square", lambda g, _out, x: g * (x * 2), run=lambda xp, x: xp.multiply(x, x), scalar="x * x", doc="x².")
 sqrt = unary(
     "sqrt",
     lambda g, out, _x: g / (out * 2),
@@ -128,7 +130,14 @@ rsqrt = unary(
     domain=(0.5, 2.0),
     doc="1 / √x.",
 )
-sign = unary("sign", no_slope, ufunc="sign", onnx="Sign", domain=(0.2, 2.0), doc="-1, 0 or 1 by the sign of x.")
+sign = unary(
+    "sign",
+    no_slope,
+    run=lambda xp, x: _run_sign(xp, x),
+    onnx="Sign",
+    domain=(0.2, 2.0),
+    doc="-1, 0 or 1 by the sign of x; 0 for NaN.",
+)
 abs = unary(
     "abs",
     lambda g, _out, x: g * x.sign(),
@@ -176,6 +185,20 @@ _clamp = register(
 )
 
 
+def _run_sign(xp: Any, x: Any) -> Any:
+    if x.dtype.kind == "b":
+        return x.copy()
+    signs = xp.sign(x)
+    return signs if x.dtype.kind in "iuc" else xp.where(signs == signs, signs, x.dtype.type(0))
+
+
+def _divisor(xp: Any, y: Any) -> Any:
+    """``y``, unless it is an integer 0: those have no infinity to give."""
+    if xp is np and y.dtype.kind in "iu" and not y.all():
+        raise RuntimeError("ZeroDivisionError: integer division by zero")
+    return y
+
+
 def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
     if min is None:
         return x <= max
@@ -221,12 +244,12 @@ method("clamp_", "clip_")(inplace(clamp))
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``input + alpha · other``."""
-    return _add(input, other if alpha == 1 else mul(other, alpha))
+    return _add(input, other if alpha == 1 else other * alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
     """``input - alpha · other``."""
-    return _sub(input, other if alpha == 1 else mul(other, alpha))
+    return _sub(input, other if alpha == 1 else other * alpha)
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
@@ -248,8 +271,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
 def pow(input: Any, exponent: Any) -> Tensor:
     """``input`` to the power ``exponent``."""
     if isinstance(input, Tensor) and type(exponent) in (int, float):
-        if exponent == 2:
-            return square(input)
+        if exponent == 2 and (type(exponent) is int or input._data.dtype.kind not in "biu"):
+            return square(input if input._data.dtype.kind != "b" else input.to(dtypes.int64))
         if exponent == 0.5 and input.is_floating_point():
             return sqrt(input)
         if exponent < 0 and type(exponent) is int and not input.is_floating_point() and not input.is_complex():
@@ -264,14 +287,14 @@ _sub_ = Tensor.sub_
 @method()
 def add_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self + alpha · other``."""
-    result: Tensor = _add_(self, other if alpha == 1 else mul(other, alpha))
+    result: Tensor = _add_(self, other if alpha == 1 else other * alpha)
     return result
 
 
 @method()
 def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self - alpha · other``."""
-    result: Tensor = _sub_(self, other if alpha == 1 else mul(other, alpha))
+    result: Tensor = _sub_(self, other if alpha == 1 else other * alpha)
     return result
 
 

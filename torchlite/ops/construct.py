@@ -78,7 +78,7 @@ def unary(
             raise RuntimeError(f"{name}_: result type float can't be cast to the desired output type {self.dtype.name}")
         return apply_inplace(op, self, ())
 
-    _publish(function, name, doc, in_place)
+    _publish(function, name, doc, in_place if result is None else None)
     return function
 
 
@@ -241,7 +241,7 @@ def _from_ufunc(ufunc: str | None, quiet: bool = True) -> tuple[Callable[..., An
     def write(xp: Any, out: Any, *arrays: Any) -> None:
         getattr(xp, str(ufunc))(*arrays, out=out)
 
-    return (_quiet(run), _quiet(write)) if quiet else (run, write)
+    return (_quiet(run) if quiet else run), _quiet(write)
 
 
 def _quiet(run: Any) -> Any:

@@ -20,6 +20,8 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
 
     On the CPU the half types are multiplied in float32, because NumPy has no fast product of theirs.
     """
+    if x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
+        raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
     if xp is np and x.dtype in _HALVES:
         rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         if out is None:

@@ -74,6 +74,8 @@ def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
             data, from_python = np.asarray(data), not isinstance(data, np.generic)
         except ValueError as error:
             raise ValueError(f"expected sequences of equal length at every level: {error}") from None
+        if data.dtype.kind == "O":
+            raise RuntimeError(f"Could not infer dtype of {type(data.reshape(-1)[0]).__name__}")
         if from_python and wanted is None:
             wanted = _dtype_of_python(data)
     if wanted is not None:

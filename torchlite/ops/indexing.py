@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import backends
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.dispatch import apply
@@ -198,12 +198,14 @@ def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any,
 def _entry(e: Any) -> Any:
     if e is None or e is Ellipsis or isinstance(e, slice):
         return e
-    if isinstance(e, (bool, np.bool_)):
-        raise IndexError("indexing with a Python bool is not supported; use a bool tensor")
+    if isinstance(e, (bool, np.bool_)):  # a mask without dimensions: all of it or nothing, in a new dimension
+        return wrap(np.asarray(e))
     if isinstance(e, (int, np.integer)):
         return int(e)
     if isinstance(e, Tensor):
-        return int(e) if e.ndim == 0 and e._data.dtype.kind in "iu" and not e.is_meta else e
+        if e.ndim == 0 and e._data.dtype.kind in "iu" and not e.is_meta:
+            return int(e)
+        return e.to(dtypes.bool_) if e.dtype is dtypes.uint8 else e  # PyTorch's masks were uint8 once
     if isinstance(e, (list, tuple, range, np.ndarray)):
         array = np.asarray(e)
         return wrap(array.astype(np.int64) if array.size == 0 else array)
@@ -326,7 +328,10 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 @method()
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of ``input`` at the positions ``index`` along ``dim``."""
-    return input[(_ALL,) * input._checked_dim(dim) + (index,)]
+    position = input._checked_dim(dim)
+    if isinstance(index._data, np.ndarray) and index._data.size and index._data.min() < 0:
+        raise IndexError(f"index_select: index {index._data.min()} is out of range; positions count from 0")
+    return input[(_ALL,) * position + (index.reshape(-1),)]
 
 
 @method()

@@ -54,10 +54,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along ``dim``; the other lengths must be equal.
 
     Raises:
-        RuntimeError: for no tensors, and naming the shapes where they do not fit.
+        ValueError: for no tensors.
+        RuntimeError: naming the shapes where they do not fit.
     """
     if not tensors:
-        raise RuntimeError("cat: expected a non-empty list of Tensors")
+        raise ValueError("cat: expected a non-empty list of Tensors")
     dtype = common_dtype(tensors)
     parts = [x.to(dtype) for x in tensors if x._data.shape != (0,)] or [tensors[0].to(dtype)]
     if parts[0].ndim == 0:

@@ -160,10 +160,16 @@ def _recorded(node: Any, array: Any, recipe: Recipe) -> Any:
     return node
 
 
-def alias(x: Tensor) -> Tensor:
-    """The tensor as it is now: a later in-place write gives ``x`` a new history but leaves this one's."""
-    result: Tensor = wrap(x._data, x._node)
-    result._storage = x._storage
+def before_write(x: Tensor, *, copy: bool) -> Tensor:
+    """The tensor as it is now: a later in-place write gives ``x`` a new history but leaves this one's.
+
+    Args:
+        x: what will be written into.
+        copy: whether the numbers are needed after the write, in backward.
+    """
+    result: Tensor = wrap(x._data.copy() if copy and not isinstance(x._data, Aval) else x._data, x._node)
+    if not copy:
+        result._storage = x._storage
     return result
 
 
@@ -181,7 +187,7 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
             return target
     if recording:
         _refuse_leaf(target)
-    result = apply(op, (alias(target), *others), params)
+    result = apply(op, (before_write(target, copy=recording and True in op.keeps[:1]), *others), params)
     return write_result(op.name, target, result)
 
 
@@ -208,9 +214,10 @@ def inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def write(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if grad_mode.enabled and self._node is not None:
+        recording = grad_mode.enabled and self._node is not None
+        if recording:
             _refuse_leaf(self)
-        return write_result(function.__name__, self, function(alias(self), *args, **kwargs))
+        return write_result(function.__name__, self, function(before_write(self, copy=recording), *args, **kwargs))
 
     write.__name__ = f"{function.__name__}_"
     write.__doc__ = f"In-place form of ``{function.__name__}``."
@@ -221,6 +228,8 @@ def inplace(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:  # noqa: ARG001 - PyTorch's signature
     """Write ``src`` (broadcast, converted, from any device) into this tensor."""
     source = src if isinstance(src, Tensor) else self.new_tensor(src)
+    if source._node is not None and grad_mode.enabled:
+        source = _with_own_node(source)
     if not isinstance(self._data, Aval) and source._data is not self._data:
         try:
             return assign(self, source, computed=False)
@@ -229,6 +238,13 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:  # noqa
                 f"copy_: shape {list(source.shape)} can't be broadcast to shape {list(self.shape)}"
             ) from None
     return assign(self, source)
+
+
+def _with_own_node(x: Tensor) -> Tensor:
+    """``x`` one step on in the graph: what takes over its numbers is neither the same leaf nor heard by its hooks."""
+    result = before_write(x, copy=False)
+    result._node = Node(view_scatter, {"recipe": ()}, [None, x._node], [None, None], x._data.shape, x._data.dtype)
+    return result
 
 
 @method("fill_")

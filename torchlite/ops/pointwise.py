@@ -119,7 +119,7 @@ trunc = unary("trunc", no_slope, ufunc="trunc", scalar="trunc(x)", domain=(0.2, 
 round = unary(
     "round",
     no_slope,
-    ufunc="rint",
+    run=lambda xp, x: xp.round(x),
     scalar="rint(x)",
     onnx="Round",
     domain=(0.6, 0.9),

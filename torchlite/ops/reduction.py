@@ -81,6 +81,8 @@ def reduction(
 def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     if x.dtype in _HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
+    if x.dtype.kind in "biu":  # NumPy adds uint8 up in uint64
+        return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
     return x.sum(axis=dims, keepdims=keepdim)  # the method skips a microsecond of NumPy's Python
 
 
@@ -117,18 +119,25 @@ _amin = reduction(
     onnx="ReduceMin",
     doc="The smallest element; NaN if there is one. Equal elements share the gradient.",
 )
+
+
+def _truth_dtype(dtype: Any) -> Any:
+    """uint8 was PyTorch's bool once, and stays what it is here."""
+    return dtype if dtype == np.uint8 else bool
+
+
 _any = reduction(
     "any",
-    lambda xp, x, dims, keepdim: xp.any(x, axis=dims, keepdims=keepdim),
+    lambda xp, x, dims, keepdim: xp.any(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
     None,
-    result=lambda _: bool,
+    result=_truth_dtype,
     doc="Whether some element is not 0.",
 )
 _all = reduction(
     "all",
-    lambda xp, x, dims, keepdim: xp.all(x, axis=dims, keepdims=keepdim),
+    lambda xp, x, dims, keepdim: xp.all(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
     None,
-    result=lambda _: bool,
+    result=_truth_dtype,
     doc="Whether no element is 0.",
 )
 
@@ -166,7 +175,9 @@ def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 @method()
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Σ of the elements over ``dim`` (an int, several, or all of them); integers add up in int64."""
-    return _apply(_sum, input if dtype is None else input.to(dtype), dim, keepdim)
+    if dtype is None:
+        return _apply(_sum, input, dim, keepdim)
+    return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)  # type: ignore[no-any-return]
 
 
 @method()
@@ -192,25 +203,33 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
 @method()
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over ``dim``; equal elements share the gradient."""
-    return _apply(_amax, input, dim, keepdim)
+    return _apply(_amax, _not_empty("amax", input, dim), dim, keepdim)
 
 
 @method()
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over ``dim``; equal elements share the gradient."""
-    return _apply(_amin, input, dim, keepdim)
+    return _apply(_amin, _not_empty("amin", input, dim), dim, keepdim)
+
+
+def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
+    if x.numel() == 0 and dim is not None and dim != ():
+        for d in dims_of(name, dim, x.ndim):
+            if x.shape[d] == 0:
+                raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+    return x
 
 
 @method()
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element over ``dim`` is not 0."""
-    return _apply(_any, input, dim, keepdim)
+    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
 
 
 @method()
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element over ``dim`` is 0."""
-    return _apply(_all, input, dim, keepdim)
+    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
 
 
 def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
@@ -221,13 +240,11 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
         return flat.reshape((1,) * input.ndim) if keepdim else flat
     if input.ndim == 0:
         dims_of(op.name, dim, 0)
-        out: Tensor = input.new_zeros((), dtype=dtypes.int64)
-        return out
+        return input.new_zeros((), dtype=dtypes.int64)
     (position,) = dims_of(op.name, dim, input.ndim)
     if input.shape[position] == 0:
         raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")
-    out = apply(op, (input,), {"dim": position, "keepdim": keepdim})
-    return out
+    return apply(op, (input,), {"dim": position, "keepdim": keepdim})
 
 
 @method()

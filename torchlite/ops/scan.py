@@ -53,7 +53,7 @@ _cumsum = register(
     Op(
         "cumsum",
         "reduce",
-        run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim),
+        run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype),
         infer=_infer_cumsum,
         vjp=(lambda g, _out, _x, dim: cumsum(g.flip(dim), dim).flip(dim),),
         onnx="CumSum",
@@ -97,8 +97,11 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running totals along ``dim``; integers add up in int64."""
     x = input if dtype is None else input.to(dtype)
+    if x.ndim == 0:
+        dims_of("cumsum", dim, 0)
+        return x.sum()  # type: ignore[no-any-return]
     (position,) = dims_of("cumsum", dim, x.ndim)
-    return x.sum() if x.ndim == 0 else apply(_cumsum, (x,), {"dim": position})  # type: ignore[no-any-return]
+    return apply(_cumsum, (x,), {"dim": position})  # type: ignore[no-any-return]
 
 
 def _take(x: Tensor, dim: int, indices: Tensor) -> Tensor:

@@ -69,9 +69,10 @@ def _apply(op: Op, x: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
     x = x if dtype is None else x.to(dtype)
     if x._data.dtype.kind in "biu":
         raise RuntimeError(f"{op.name}: expected a floating-point tensor, got {x.dtype}")
-    (position,) = dims_of(op.name, dim, x.ndim)
     if x.ndim == 0:
+        dims_of(op.name, dim, 0)
         return _apply(op, x.reshape(1), 0, None).reshape(())  # type: ignore[no-any-return]
+    (position,) = dims_of(op.name, dim, x.ndim)
     out: Tensor = apply(op, (x,), {"dim": position})
     return out
 

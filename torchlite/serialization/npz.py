@@ -73,11 +73,7 @@ def read_npy(data: bytes) -> Array:
         raise FormatError(f"{size} bytes of values are announced, {len(data) - begin} are there")
     if dtype.kind == "b" and size and max(data[begin:]) > 1:
         raise FormatError("an array of bools has other bytes than 0 and 1")
-    if (
-        dtype.kind == "U"
-        and size
-        and int(np.frombuffer(data, dtype.str[0] + "u4", offset=begin).max()) > 0x10FFFF
-    ):
+    if dtype.kind == "U" and size and int(np.frombuffer(data, dtype.str[0] + "u4", offset=begin).max()) > 0x10FFFF:
         raise FormatError("a string has characters that do not exist")
     values = np.frombuffer(data, dtype, offset=begin).reshape(shape, order="F" if fortran_order else "C")
     return values.astype(dtype.newbyteorder("="), order="K", copy=True)
@@ -101,9 +97,7 @@ def write_npz(target: str | os.PathLike[str] | BinaryIO, arrays: Mapping[str, Ar
             or array.dtype.itemsize == 0
             or array.dtype.isbuiltin == _REGISTERED_BY_OTHERS
         ):
-            raise TypeError(
-                f"array {name!r} is of dtype {array.dtype}, which .npz cannot hold; use safetensors or .pt"
-            )
+            raise TypeError(f"array {name!r} is of dtype {array.dtype}, which .npz cannot hold; use safetensors or .pt")
     chunks = zip_chunks(_members(arrays), alignment=64)
     if isinstance(target, (str, os.PathLike)):
         write_file(target, chunks)

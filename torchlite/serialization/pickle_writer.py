@@ -15,6 +15,7 @@ from torchlite.serialization.pickle_records import (
     DtypeName,
     ParameterRecord,
     StorageRecord,
+    StoredSize,
     TensorRecord,
 )
 
@@ -70,10 +71,11 @@ class _Writer:
             case _:
                 described = self.describe(value)
                 if described is value:
+                    instead = "its state_dict()" if hasattr(value, "state_dict") else "what it consists of"
                     raise TypeError(
-                        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which a .pt file "
-                        "that is safe to load cannot hold; save tensors, numbers, strings, bytes and plain "
-                        "dicts, lists, tuples or sets of them"
+                        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which a .pt file that is "
+                        f"safe to load cannot hold; save {instead}: tensors, numbers, strings, bytes and plain dicts, "
+                        "lists, tuples or sets of them"
                     )
                 self.write(described, where, depth)
 
@@ -87,14 +89,13 @@ class _Writer:
                     _check_key(item, where)
                 self.write_call(Callee.SET, (sorted(value, key=repr),), where)
             case bytes() if type(value) is bytes:
-                arguments = (value.decode("latin-1"), "latin1") if value else ()
-                self.write_call(Callee.ENCODE if value else Callee.BYTES, arguments, where)
+                self.write_call(Callee.ENCODE, (value.decode("latin-1"), "latin1"), where)
             case bytearray() if type(value) is bytearray:
-                self.write_call(
-                    Callee.BYTEARRAY, (value.decode("latin-1"), "latin-1") if value else (), where
-                )
+                self.write_call(Callee.BYTEARRAY, (value.decode("latin-1"), "latin-1") if value else (), where)
             case DeviceName(kind, index):
                 self.write_call(Callee.DEVICE, (kind,) if index is None else (kind, index), where)
+            case StoredSize():
+                self.write_call(Callee.SIZE, (tuple(value),), where)
             case StorageRecord():
                 self.write_storage(value, where)
             case TensorRecord():
@@ -210,9 +211,7 @@ class _Writer:
         else:
             raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
             if len(raw) > 255:
-                raise ValueError(
-                    f"{where} is an integer of {value.bit_length()} bits; at most 2039 can be stored"
-                )
+                raise ValueError(f"{where} is an integer of {value.bit_length()} bits; at most 2039 can be stored")
             self.emit(b"\x8a", struct.pack("<B", len(raw)), raw)
 
     def emit(self, *parts: bytes) -> None:

@@ -74,9 +74,7 @@ def write_safetensors(
             target.write(chunk)
 
 
-def safetensors_chunks(
-    arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None
-) -> Iterator[Any]:
+def safetensors_chunks(arrays: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> Iterator[Any]:
     """The bytes of a file in pieces: its header, then each array in turn (aligned to its items).
 
     Raises:

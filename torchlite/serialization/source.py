@@ -30,9 +30,7 @@ class Source:
         self._seek(offset, size)
         data = self._file.read(size)
         if len(data) != size:
-            raise self.damaged(
-                f"ended at byte {offset + len(data)} while {size} bytes from {offset} were read"
-            )
+            raise self.damaged(f"ended at byte {offset + len(data)} while {size} bytes from {offset} were read")
         return data
 
     def read_array(self, offset: int, size: int) -> ByteArray:
@@ -44,9 +42,7 @@ class Source:
         while filled < size:
             chunk = self._file.read(min(size - filled, 1 << 24))
             if not chunk:
-                raise self.damaged(
-                    f"ended at byte {offset + filled} while {size} bytes from {offset} were read"
-                )
+                raise self.damaged(f"ended at byte {offset + filled} while {size} bytes from {offset} were read")
             view[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
         return array

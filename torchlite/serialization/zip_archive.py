@@ -52,9 +52,7 @@ class ZipArchive:
         self.members: dict[str, Member] = {}
         entries_at, entries_end, count = self._find_directory()
         if count > limits.archive_members:
-            raise source.damaged(
-                f"the archive has {count} members, more than the limit of {limits.archive_members}"
-            )
+            raise source.damaged(f"the archive has {count} members, more than the limit of {limits.archive_members}")
         if count * _CENTRAL.size > entries_end - entries_at:
             raise source.damaged(f"the central directory is too small for its {count} members")
         self._read_directory(entries_at, entries_end, count)
@@ -82,8 +80,9 @@ class ZipArchive:
     def _check_crc(self, member: Member, data: Any) -> None:
         crc = zlib.crc32(data)
         if crc != member.crc:
+            hint = "" if member.crc else " (written without checksums? PyTorch has an option for that)"
             raise self.source.damaged(
-                f"{member.name} is damaged: its CRC-32 is {crc:08x}, the archive says {member.crc:08x}"
+                f"{member.name} is damaged: its CRC-32 is {crc:08x}, the archive says {member.crc:08x}{hint}"
             )
 
     def _inflate(self, member: Member, data: bytes) -> bytes:
@@ -93,9 +92,7 @@ class ZipArchive:
         except zlib.error as error:
             raise self.source.damaged(f"{member.name} cannot be inflated: {error}") from None
         if len(content) != member.size or not inflater.eof or inflater.unused_data:
-            raise self.source.damaged(
-                f"{member.name} does not inflate to the {member.size} bytes that are declared"
-            )
+            raise self.source.damaged(f"{member.name} does not inflate to the {member.size} bytes that are declared")
         return content
 
     def _find_directory(self) -> tuple[int, int, int]:
@@ -104,13 +101,9 @@ class ZipArchive:
         end_at = source.size - _END.size
         if end_at < 0 or source.read(0, 4) not in (b"PK\x03\x04", b"PK\x05\x06"):
             raise source.damaged("not a zip archive (it does not begin with 'PK')")
-        magic, disk, first_disk, here, count, size, offset, comment = _END.unpack(
-            source.read(end_at, _END.size)
-        )
+        magic, disk, first_disk, here, count, size, offset, comment = _END.unpack(source.read(end_at, _END.size))
         if magic != b"PK\x05\x06" or comment:
-            raise source.damaged(
-                "the end of the zip archive is missing: truncated, or bytes were added after it"
-            )
+            raise source.damaged("the end of the zip archive is missing: truncated, or bytes were added after it")
         if disk or first_disk or here != count:
             raise source.damaged("the zip archive claims to be split over several disks")
         directory_end = end_at
@@ -130,13 +123,7 @@ class ZipArchive:
                         (offset, _FULL32, offset64),
                     )
                 )
-                if (
-                    magic != b"PK\x06\x06"
-                    or length != _END64.size - 12
-                    or disk
-                    or first_disk
-                    or here != count64
-                ):
+                if magic != b"PK\x06\x06" or length != _END64.size - 12 or disk or first_disk or here != count64:
                     raise source.damaged("the zip64 end record is damaged")
                 if not agree:
                     raise source.damaged("the zip64 end record contradicts the end record")
@@ -172,12 +159,8 @@ class ZipArchive:
             if name in self.members:
                 raise self.source.damaged(f"{name} is in the archive twice")
             if header_at != reached:
-                raise self.source.damaged(
-                    f"{name} begins at byte {header_at}, expected {reached}: overlap or gap"
-                )
-            data_at = self._check_local_header(
-                name, raw_name, header_at, flags, method, crc, stored_size, size
-            )
+                raise self.source.damaged(f"{name} begins at byte {header_at}, expected {reached}: overlap or gap")
+            data_at = self._check_local_header(name, raw_name, header_at, flags, method, crc, stored_size, size)
             reached = self._after_descriptor(name, data_at + stored_size, flags, crc, stored_size, size)
             if reached > begin:
                 raise self.source.damaged(f"{name} reaches into the central directory")
@@ -233,9 +216,7 @@ class ZipArchive:
     ) -> int:
         """Where the data of a member begins; the local header must say what the central directory says."""
         header = _LOCAL.unpack(self.source.read(at, _LOCAL.size))
-        magic, _, local_flags, local_method, _, _, local_crc, local_stored, local_size, name_length, extra = (
-            header
-        )
+        magic, _, local_flags, local_method, _, _, local_crc, local_stored, local_size, name_length, extra = header
         if magic != b"PK\x03\x04" or local_flags != flags or local_method != method:
             raise self.source.damaged(f"the local header of {name} contradicts the central directory")
         if self.source.read(at + _LOCAL.size, name_length) != raw_name:
@@ -247,17 +228,11 @@ class ZipArchive:
         data_at: int = at + _LOCAL.size + name_length + extra
         return data_at
 
-    def _after_descriptor(
-        self, name: str, data_end: int, flags: int, crc: int, stored: int, size: int
-    ) -> int:
+    def _after_descriptor(self, name: str, data_end: int, flags: int, crc: int, stored: int, size: int) -> int:
         """Where the next member begins: behind the data and, in streamed archives, its descriptor."""
         if not flags & _DESCRIPTOR:
             return data_end
-        tail = (
-            self.source.read(data_end, min(24, self.source.size - data_end))
-            if data_end < self.source.size
-            else b""
-        )
+        tail = self.source.read(data_end, min(24, self.source.size - data_end)) if data_end < self.source.size else b""
         for sizes in ("<2Q", "<2I"):
             if sizes == "<2I" and max(stored, size) > _FULL32:
                 continue
@@ -281,9 +256,7 @@ def zip_chunks(members: Iterable[tuple[str, Any]], *, alignment: int = 1) -> Ite
     central = []
     for name, buffer in members:
         if not _is_plain_path(name):
-            raise ValueError(
-                f"{name!r} cannot be the name of a member of a zip archive: not a plain relative path"
-            )
+            raise ValueError(f"{name!r} cannot be the name of a member of a zip archive: not a plain relative path")
         data = memoryview(buffer).cast("B")
         raw_name = name.encode("utf-8")
         header_at, size, crc = position, data.nbytes, zlib.crc32(data)
@@ -317,17 +290,13 @@ def zip_chunks(members: Iterable[tuple[str, Any]], *, alignment: int = 1) -> Ite
         yield _END64.pack(b"PK\x06\x06", _END64.size - 12, 45, 45, 0, 0, count, count, size, position)
         yield _LOCATOR64.pack(b"PK\x06\x07", 0, end64_at, 1)
     narrow_count = min(count, _FULL16)
-    yield _END.pack(
-        b"PK\x05\x06", 0, 0, narrow_count, narrow_count, min(size, _FULL32), min(position, _FULL32), 0
-    )
+    yield _END.pack(b"PK\x05\x06", 0, 0, narrow_count, narrow_count, min(size, _FULL32), min(position, _FULL32), 0)
 
 
 def _is_plain_path(name: str) -> bool:
     """Relative, of ordinary parts, without what some system takes for a separator, a drive or an end."""
     ordinary = all(part not in ("", ".", "..") for part in name.split("/"))
-    return (
-        ordinary and len(name) <= _LONGEST_NAME and "\\" not in name and "\0" not in name and name[1:2] != ":"
-    )
+    return ordinary and len(name) <= _LONGEST_NAME and "\\" not in name and "\0" not in name and name[1:2] != ":"
 
 
 def _padding(data_at: int, alignment: int) -> bytes:

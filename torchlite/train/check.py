@@ -54,11 +54,15 @@ def _check_loss(config: Config, trace: Trace) -> tuple[Tensor | None, list[Probl
             loss: Tensor = config.loss.build()(out, target)
     except Exception as error:  # whatever the loss raises says why it does not fit
         reason = str(error).splitlines()[0]
-        message = f"{config.loss.name} can't compare the model's output {shape_text(out)} with class indices [N]: {reason}"
+        message = (
+            f"{config.loss.name} can't compare the model's output {shape_text(out)} with class indices [N]: {reason}"
+        )
         hint = f"end the model with `Linear: $data.num_classes` ({card.num_classes})" if out.ndim != 2 else None
         return None, [Problem(("loss",), "TL502", message, hint)]
     if out.ndim == 2 and out.shape[1] < card.num_classes:
-        message = f"the model gives {out.shape[1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
+        message = (
+            f"the model gives {out.shape[1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
+        )
         hint = "end the model with `Linear: $data.num_classes`"
         return loss, [Problem(trace.layers[-1].component.path, "TL502", message, hint)]
     return loss, []
@@ -110,7 +114,9 @@ def _smoke(config: Config) -> list[Problem]:
         if parameters:
             config.optim.build(parameters).step()
     except Exception as error:  # the purpose is to find whatever goes wrong
-        return [Problem(("model",), "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")]
+        return [
+            Problem(("model",), "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")
+        ]
     return _non_finite(loss, model)
 
 

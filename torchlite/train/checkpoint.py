@@ -72,9 +72,7 @@ class CheckpointStore:
 
     def __init__(self, folder: str | os.PathLike[str], keep_last: int = 2, keep_best: int = 1) -> None:
         if keep_last < 2:
-            raise ValueError(
-                f"keep_last must be at least 2, got {keep_last}: the only checkpoint may turn out damaged"
-            )
+            raise ValueError(f"keep_last must be at least 2, got {keep_last}: the only checkpoint may turn out damaged")
         if keep_best < 0:
             raise ValueError(f"keep_best must not be negative, got {keep_best}")
         self.folder = Path(folder)
@@ -123,9 +121,7 @@ class CheckpointStore:
                 OPTIM: safetensors_chunks(optim),
                 STATE: [state_json],
             }
-            manifest = _Manifest(
-                step, sequence, metric, mode, {}, {MODEL: _checksums(model), OPTIM: _checksums(optim)}
-            )
+            manifest = _Manifest(step, sequence, metric, mode, {}, {MODEL: _checksums(model), OPTIM: _checksums(optim)})
             with write_folder(folder) as files:
                 for name, chunks in contents.items():
                     digest = _Digest()
@@ -158,9 +154,7 @@ class CheckpointStore:
         folder = self._folder_of(step)
         if not folder.is_dir():
             there = ", ".join(map(str, self.steps())) or "none"
-            raise CheckpointError(
-                f"there is no checkpoint of step {step} in {self.folder}; steps there: {there}"
-            )
+            raise CheckpointError(f"there is no checkpoint of step {step} in {self.folder}; steps there: {there}")
         try:
             return self._read(folder, _read_manifest(folder))
         except CheckpointError:
@@ -241,9 +235,7 @@ class CheckpointStore:
             and manifest.mode == mode
             and manifest.step not in self._damaged
         ]
-        return [
-            manifest for _, _, manifest in sorted(candidates, key=lambda item: item[:2])[: self.keep_best]
-        ]
+        return [manifest for _, _, manifest in sorted(candidates, key=lambda item: item[:2])[: self.keep_best]]
 
     def _point(self, which: str, manifest: _Manifest) -> None:
         folder = self._folder_of(manifest.step).name
@@ -387,9 +379,7 @@ def _read_verified(path: Path, manifest: _Manifest) -> ByteArray:
     except (OSError, FormatError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}") from error
     if hashlib.sha256(content.data).hexdigest() != sha256:
-        raise CheckpointError(
-            f"{path} is damaged: {_describe_damage(content, manifest.tensors.get(path.name, {}))}"
-        )
+        raise CheckpointError(f"{path} is damaged: {_describe_damage(content, manifest.tensors.get(path.name, {}))}")
     return content
 
 

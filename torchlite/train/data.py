@@ -13,6 +13,7 @@ from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
 from torchlite.devices import Device
 from torchlite.ops.creation import from_numpy
+from torchlite.ops.random import Generator
 from torchlite.train.check import pipeline
 from torchlite.train.config.schema import Config
 from torchlite.utils.data import DataLoader, Dataset
@@ -104,9 +105,14 @@ def batch_indices(n: int, batch_size: int, drop_last: bool, seed: int, epoch: in
     return [order[i * batch_size : (i + 1) * batch_size] for i in range(count)]
 
 
-def batches(samples: Samples, indices: Sequence[Array], workers: int, device: Device) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(
+    samples: Samples, indices: Sequence[Array], workers: int, device: Device
+) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches that ``indices`` name, in that order, on ``device``."""
-    loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers)
+    # A generator of its own, because every iteration draws a seed for its workers: from the default generator, that
+    # would make a resumed run, which iterates once more, a different one.
+    own = Generator()
+    loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers, generator=own)
     for inputs, targets in loader:
         yield inputs.to(device), targets.to(device)
 

@@ -153,9 +153,7 @@ class RandomCrop:
     def __init__(self, size: int | Sequence[int], padding: int = 4, fill: float = 0) -> None:
         self.height, self.width = (size, size) if isinstance(size, int) else tuple(size)
         if min(self.height, self.width) < 1 or padding < 0:
-            raise ValueError(
-                f"RandomCrop: size must be positive, padding not negative, got {size}, {padding}"
-            )
+            raise ValueError(f"RandomCrop: size must be positive, padding not negative, got {size}, {padding}")
         self.padding, self.fill = padding, fill
 
     def __call__(self, batch: Array, keys: Array) -> Array:

@@ -1,0 +1,212 @@
+"""Every registered operator that has samples against its counterpart in PyTorch."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import assert_same, tensors, torch
+
+import torchlite
+import torchlite.ops
+from torchlite import ir
+from torchlite.dispatch import apply
+
+F = torch.nn.functional
+
+
+def region(x: Any, recipe: Any) -> Any:
+    """What the views of ``recipe`` look at, in a torch tensor."""
+    for op, params in recipe:
+        assert op.name == "select"
+        x = x[params["index"]]
+    return x
+
+
+def scattered(base: Any, value: Any, recipe: Any) -> Any:
+    out = base.clone()
+    region(out, recipe)[...] = value
+    return out
+
+
+def embedded(value: Any, recipe: Any, shape: Any) -> Any:
+    return scattered(torch.zeros(shape, dtype=value.dtype), value, recipe)
+
+
+def key(spec: Any, indices: Any) -> Any:
+    remaining = iter(indices)
+    return tuple(next(remaining) if entry == "tensor" else slice(None) for entry in spec)
+
+
+def index_put(x: Any, values: Any, *indices: Any, spec: Any) -> Any:
+    out = x.clone()
+    out[key(spec, indices)] = values
+    return out
+
+
+def index_add(values: Any, *indices: Any, spec: Any, shape: Any) -> Any:
+    places = torch.arange(int(np.prod(shape))).reshape(shape)[key(spec, indices)]
+    flat = torch.zeros(int(np.prod(shape)), dtype=values.dtype)
+    return flat.index_add(0, places.reshape(-1), values.reshape(-1)).reshape(shape)
+
+
+def conv2d(x: Any, weight: Any, *bias: Any, window: Any, groups: Any) -> Any:
+    return F.conv2d(x, weight, *(bias or (None,)), window.stride, window.padding, window.dilation, groups)
+
+
+def conv2d_input_grad(g: Any, weight: Any, window: Any, groups: Any, size: Any) -> Any:
+    shape = (g.shape[0], weight.shape[1] * groups, *size)
+    return torch.ops.aten.convolution_backward(
+        g, torch.zeros(shape, dtype=g.dtype), weight, None, window.stride, window.padding, window.dilation, False,
+        [0, 0], groups, [True, False, False],
+    )[0]  # fmt: skip
+
+
+def conv2d_weight_grad(x: Any, g: Any, window: Any, groups: Any) -> Any:
+    weight = torch.zeros((g.shape[1], x.shape[1] // groups, *window.kernel), dtype=g.dtype)
+    return torch.ops.aten.convolution_backward(
+        g, x, weight, None, window.stride, window.padding, window.dilation, False,
+        [0, 0], groups, [False, True, False],
+    )[1]  # fmt: skip
+
+
+def max_pool2d(x: Any, window: Any) -> Any:
+    return F.max_pool2d(x, window.kernel, window.stride, window.padding, window.dilation, window.ceil)
+
+
+def plane_indices(places: Any, window: Any, size: Any) -> Any:
+    """Places in windows as indices into the flattened plane, by PyTorch's unfolding of the indices themselves."""
+    out = places.shape[-2:]
+    rows = torch.arange(out[0])[:, None] * window.stride[0] - window.padding[0]
+    columns = torch.arange(out[1])[None] * window.stride[1] - window.padding[1]
+    k = places.long()
+    rows = rows + k // window.kernel[1] * window.dilation[0]
+    columns = columns + k % window.kernel[1] * window.dilation[1]
+    return (rows * size[1] + columns).flatten(-2)
+
+
+def pick_from_windows(x: Any, places: Any, window: Any) -> Any:
+    where = plane_indices(places, window, x.shape[-2:])
+    return x.flatten(-2).gather(-1, where).reshape(places.shape)
+
+
+def spread_to_windows(g: Any, places: Any, window: Any, size: Any) -> Any:
+    plane = torch.zeros((*g.shape[:-2], size[0] * size[1]), dtype=g.dtype)
+    return plane.scatter_add(-1, plane_indices(places, window, size), g.flatten(-2)).reshape(*g.shape[:-2], *size)
+
+
+def standardize(x: Any, dims: Any, eps: Any) -> Any:
+    variance, mean = torch.var_mean(x, dims, correction=0, keepdim=True)
+    scale = torch.rsqrt(variance + eps)
+    return (x - mean) * scale, mean, scale
+
+
+def padding(widths: Any) -> list[int]:
+    return [n for pair in reversed(widths) for n in pair]
+
+
+# Operators whose name or parameters are not those of torch.NAME.
+COUNTERPARTS: dict[str, Any] = {
+    "view_scatter": scattered,
+    "embed_view": embedded,
+    "linear": F.linear,
+    "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
+    "view": lambda x, shape: x.view(shape),
+    "expand": lambda x, shape: x.expand(shape),
+    "select": lambda x, index: x[index],
+    "index": lambda x, *indices, spec: x[key(spec, indices)],
+    "index_add": index_add,
+    "index_put": index_put,
+    "gather": lambda x, index, dim: x.gather(dim, index),
+    "scatter_add": lambda v, index, dim, shape: torch.zeros(shape, dtype=v.dtype).scatter_add(dim, index, v),
+    "cat": lambda *xs, dim, lengths: torch.cat(xs, dim),
+    "constant_pad": lambda x, widths, value: F.pad(x, padding(widths), value=value),
+    "argsort": lambda x, dim, descending: torch.argsort(x, dim=dim, descending=descending, stable=True),
+    "standardize": standardize,
+    "conv2d": conv2d,
+    "conv2d_input_grad": conv2d_input_grad,
+    "conv2d_weight_grad": conv2d_weight_grad,
+    "max_pool2d": max_pool2d,
+    "pick_from_windows": pick_from_windows,
+    "spread_to_windows": spread_to_windows,
+    "permute": lambda x, dims: x.permute(dims),
+    "flip": lambda x, dims: x.flip(dims),
+}
+for reduction in ("sum", "amax", "amin", "any", "all"):
+    COUNTERPARTS[reduction] = lambda x, dims, keepdim, f=getattr(torch, reduction): f(x, dims, keepdim=keepdim)
+
+OPS = sorted(op.name for op in ir.REGISTRY.values() if op.samples)
+FLOAT_ONLY = {"softmax", "log_softmax", "standardize", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"}
+# The public functions convert integers to floats before these operators run; `test_functions` compares that.
+FLOAT_ONLY |= {name for name in OPS if name in {
+    "div", "reciprocal", "sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh",
+    "sigmoid", "erf", "clamp",
+}}  # fmt: skip
+# PyTorch raises in the backward of floor_divide; here its gradient is 0, which the gradient of remainder builds on.
+DIFFERENTIABLE = [name for name in OPS if ir.REGISTRY[name].vjp is not None and name != "floor_divide"]
+INTEGERS_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"}
+# Bool goes only through what PyTorch defines for it.
+NO_BOOL = {
+    "sub", "neg", "sign", "abs", "floor_divide", "remainder", "pow", "square", "clamp", "floor", "ceil", "trunc",
+    "round", "relu", "matmul", "linear", "max_pool2d", "argmax", "argmin", "pick_from_windows", "spread_to_windows",
+}  # fmt: skip
+
+
+def counterpart(name: str) -> Any:
+    return COUNTERPARTS.get(name) or getattr(torch, name)
+
+
+def cases(name: str, dtype: str) -> Any:
+    """The operator's samples with their float64 arrays in ``dtype``."""
+    for sample in ir.REGISTRY[name].samples(np.random.default_rng(3)):
+        arrays = []
+        for array in map(np.asarray, sample.arrays):
+            if array.dtype == np.float64:
+                if np.issubdtype(dtype, np.integer):
+                    # No zeros, so that integers can be divided, and no negative powers.
+                    array = np.abs(np.rint(array * 3)) + 1
+                elif dtype == "bool":
+                    array = array > 0
+                array = array.astype(dtype)
+            arrays.append(array)
+        yield arrays, sample.params
+
+
+def values(name: str, result: Any) -> Any:
+    """The results to compare: PyTorch's max_pool2d does not say the place in the window."""
+    return result[0] if name == "max_pool2d" else result
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
+def test_forward(name: str, dtype: str) -> None:
+    integral = dtype in ("int64", "bool")
+    if (integral and name in FLOAT_ONLY) or (not integral and name in INTEGERS_ONLY) or (dtype == "bool" and name in NO_BOOL):
+        pytest.skip(f"{name} is not defined for {dtype}")
+    for arrays, params in cases(name, dtype):
+        pairs = [tensors(a) for a in arrays]
+        ours = apply(ir.REGISTRY[name], [a for a, _ in pairs], params)
+        theirs = counterpart(name)(*(b for _, b in pairs), **params)
+        assert_same(values(name, ours), theirs, what=f"{name} {params}")
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_gradients(name: str) -> None:
+    op, rng, compared = ir.REGISTRY[name], np.random.default_rng(4), 0
+    for arrays, params in cases(name, "float64"):
+        rules = op.vjp if isinstance(op.vjp, tuple) else (op.vjp,) * len(arrays)
+        wanted = [a.dtype == np.float64 and i < len(rules) and rules[i] is not None for i, a in enumerate(arrays)]
+        pairs = [tensors(a, requires_grad=w) for a, w in zip(arrays, wanted, strict=True)]
+        ours = values(name, apply(op, [a for a, _ in pairs], params))
+        theirs = counterpart(name)(*(b for _, b in pairs), **params)
+        ours, theirs = ((r,) if not isinstance(r, tuple) else r for r in (ours, theirs))
+        roots = [(a, b) for a, b in zip(ours, theirs, strict=True) if b.requires_grad]
+        if not roots:
+            continue
+        cotangents = [tensors(rng.normal(size=tuple(b.shape))) for _, b in roots]
+        torchlite.autograd.backward([a for a, _ in roots], [g for g, _ in cotangents])
+        torch.autograd.backward([b for _, b in roots], [g for _, g in cotangents])
+        for a, b in pairs:
+            if b.grad is not None:
+                assert_same(a.grad, b.grad, what=f"gradient of {name} {params}")
+                compared += 1
+    assert compared
