@@ -14,6 +14,7 @@ from torchlite.ops import random
 from torchlite.ops.arithmetic import where
 from torchlite.ops.contraction import linear
 from torchlite.ops.creation import arange
+from torchlite.ops.indexing import gather_op
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.pointwise import erf, exp, log1p, relu, sigmoid, softplus, tanh
 from torchlite.ops.softmax import log_softmax, softmax
@@ -357,13 +358,14 @@ def nll_loss(
     dim = 0 if input.ndim == 1 else 1
     _check_classes(input, target, dim, ignore_index)
     counted = target != ignore_index
-    chosen = where(counted, target, 0)
-    loss = -input.gather(dim, chosen.unsqueeze(dim)).squeeze(dim)
+    every = target.is_meta or bool(counted.all())
+    chosen = target if every else where(counted, target, 0)
+    loss = -apply(gather_op, (input, chosen.unsqueeze(dim)), {"dim": dim}).squeeze(dim)  # the classes are checked above
     if weight is not None:
         scale = where(counted, weight[chosen], 0.0)
         loss = loss * scale
         return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
-    if target.is_meta or bool(counted.all()):
+    if every:
         return _reduced(loss, reduction)
     loss = where(counted, loss, 0.0)
     return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]

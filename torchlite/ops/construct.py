@@ -229,14 +229,13 @@ def _as_operand(name: str, value: Any) -> Any:
 def _from_ufunc(ufunc: str | None, quiet: bool = True) -> tuple[Callable[..., Any], Callable[..., Any]]:
     of_numpy = getattr(np, str(ufunc))
 
-    if of_numpy.nin == 2:
+    def of_one(xp: Any, x: Any) -> Any:
+        return of_numpy(x) if xp is np else getattr(xp, str(ufunc))(x)
 
-        def run(xp: Any, x: Any, y: Any) -> Any:
-            return of_numpy(x, y) if xp is np else getattr(xp, str(ufunc))(x, y)
-    else:
+    def of_two(xp: Any, x: Any, y: Any) -> Any:
+        return of_numpy(x, y) if xp is np else getattr(xp, str(ufunc))(x, y)
 
-        def run(xp: Any, x: Any) -> Any:
-            return of_numpy(x) if xp is np else getattr(xp, str(ufunc))(x)
+    run: Callable[..., Any] = of_two if of_numpy.nin == 2 else of_one
 
     def write(xp: Any, out: Any, *arrays: Any) -> None:
         getattr(xp, str(ufunc))(*arrays, out=out)

@@ -59,13 +59,21 @@ class Adam(Optimizer):
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(param)
         state["step"].add_(1)
-        averages = [state[name] for name in ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if group["amsgrad"] else []))]
-        for block in cache_blocks(param, grad, *averages):
-            _update(*block, group=group, step=state["step"].item())
+        step = state["step"].item()
+        averages = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
+        for block in cache_blocks(param, grad, *(state[name] for name in averages)):
+            _update(*block, group=group, step=step)
 
 
 def _update(
-    param: Tensor, grad: Tensor, m: Tensor, v: Tensor, largest: Tensor | None = None, *, group: dict[str, Any], step: float
+    param: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    v: Tensor,
+    largest: Tensor | None = None,
+    *,
+    group: dict[str, Any],
+    step: float,
 ) -> None:
     """The rule with its constants drawn together, so that it takes fewer passes over the numbers."""
     g = -grad if group["maximize"] else grad
