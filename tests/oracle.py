@@ -3,10 +3,10 @@
 Importing this skips the importing test module where torch is not installed.
 """
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import warnings
 import numpy as np
 import pytest
 
