@@ -49,7 +49,7 @@ def command(
         raise UsageError(f"can't tell the format from {output}: name it with --format {'|'.join(FORMATS)}")
     trained = load_trained(run, checkpoint, "cpu")
     target = output or trained.run.path / "exports" / f"model.{chosen}"
-    export(trained, target, chosen)  # type: ignore[arg-type]
+    export(trained, target, chosen)
     params = sum(p.numel() for p in trained.model.parameters())
     print(
         f"{target}  {bytes_text(target.stat().st_size)}  {params:,} params  step {trained.checkpoint.step}  read back: equal"

@@ -58,8 +58,14 @@ class Tensor:
         return wrap(array, cls=cls)
 
     if TYPE_CHECKING:
+        add_: Any
+        sub_: Any
+        mul_: Any
+        div_: Any
 
         def __getattr__(self, name: str) -> Any: ...
+        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]
         def __getitem__(self, index: Any) -> Tensor: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...
@@ -291,8 +297,7 @@ class Tensor:
         return self._data.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        device: tuple[int, int] = self._data.__dlpack_device__()
-        return device
+        return self._data.__dlpack_device__()
 
     def item(self) -> Any:
         """The only element, as a Python number.
@@ -366,8 +371,7 @@ class Tensor:
                 "use .detach().clone()"
             )
         if id(self) in memo:
-            copied: Tensor = memo[id(self)]
-            return copied
+            return memo[id(self)]
         data = self._data if isinstance(self._data, Aval) else self._data.copy()
         result = wrap(data, cls=type(self))
         memo[id(self)] = result

@@ -80,11 +80,11 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if math.isinf(p):
         magnitudes = input.abs()
-        return magnitudes.amax(dim or (), keepdim) if p > 0 else magnitudes.amin(dim or (), keepdim)  # type: ignore[no-any-return]
+        return magnitudes.amax(dim or (), keepdim) if p > 0 else magnitudes.amin(dim or (), keepdim)
     if p == 0:
-        return (input != 0).sum(dim, keepdim).to(input.dtype)  # type: ignore[no-any-return]
+        return (input != 0).sum(dim, keepdim).to(input.dtype)
     if p == 1:
-        return input.abs().sum(dim, keepdim)  # type: ignore[no-any-return]
+        return input.abs().sum(dim, keepdim)
     return _root((input.abs() ** p).sum(dim, keepdim), p)
 
 
@@ -149,5 +149,4 @@ def _below(input: Tensor, diagonal: int) -> Tensor:
     from torchlite.ops.creation import arange
 
     rows = arange(input.shape[-2], device=input.device).unsqueeze(1)
-    below: Tensor = arange(input.shape[-1], device=input.device) <= rows + diagonal
-    return below
+    return arange(input.shape[-1], device=input.device) <= rows + diagonal

@@ -139,8 +139,13 @@ COUNTERPARTS: dict[str, Any] = {
     "permute": lambda x, dims: x.permute(dims),
     "flip": lambda x, dims: x.flip(dims),
 }
-for reduction in ("sum", "amax", "amin", "any", "all"):
-    COUNTERPARTS[reduction] = lambda x, dims, keepdim, f=getattr(torch, reduction): f(x, dims, keepdim=keepdim)
+
+
+def reduced(name: str) -> Any:
+    return lambda x, dims, keepdim: getattr(torch, name)(x, dims, keepdim=keepdim)
+
+
+COUNTERPARTS |= {name: reduced(name) for name in ("sum", "amax", "amin", "any", "all")}
 
 OPS = sorted(op.name for op in ir.REGISTRY.values() if op.samples)
 FLOAT_ONLY = {
@@ -191,7 +196,11 @@ def values(name: str, result: Any) -> Any:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
 def test_forward(name: str, dtype: str) -> None:
     integral = dtype in ("int64", "bool")
-    if (integral and name in FLOAT_ONLY) or (not integral and name in INTEGERS_ONLY) or (dtype == "bool" and name in NO_BOOL):
+    if (
+        (integral and name in FLOAT_ONLY)
+        or (not integral and name in INTEGERS_ONLY)
+        or (dtype == "bool" and name in NO_BOOL)
+    ):
         pytest.skip(f"{name} is not defined for {dtype}")
     for arrays, params in cases(name, dtype):
         pairs = [tensors(a) for a in arrays]

@@ -13,7 +13,7 @@ from torchlite._tensor import Size, Tensor
 from torchlite.devices import Device
 from torchlite.dtypes import ALL, float32
 from torchlite.errors import FormatError
-from torchlite.nn.parameter import Parameter
+from torchlite.parameter import Parameter
 from torchlite.serialization import load, read_pt, read_safetensors, save, write_pt, write_safetensors
 from torchlite.serialization.dtypes import DTYPES
 from torchlite.serialization.pickle_records import DeviceName, DtypeName

@@ -10,7 +10,7 @@ from torchlite._tensor import Size, Tensor, wrap
 from torchlite.devices import Device
 from torchlite.errors import DeviceError, FormatError
 from torchlite.nn.linear import Linear
-from torchlite.nn.parameter import Parameter
+from torchlite.parameter import Parameter
 from torchlite.serialization import load, save, write_pt
 from torchlite.serialization.pickle_records import DtypeName
 from torchlite.serialization.storage_layout import StoredArray

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,7 +65,11 @@ class no_grad(_Scoped):
 
     mode = False
 
-    def __new__(cls, function: F | None = None) -> Any:
+    @overload
+    def __new__(cls) -> no_grad: ...
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    def __new__(cls, function: Any = None) -> Any:
         """A context, or the decorated function when used as ``@no_grad``."""
         self = super().__new__(cls)
         return self if function is None else _decorated(function, cls.mode)

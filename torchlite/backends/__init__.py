@@ -101,8 +101,7 @@ def to_device(array: Any, device: Device) -> Any:
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:
     """``array`` in host memory."""
-    host: np.ndarray[Any, Any] = to_device(array, CPU)
-    return host
+    return to_device(array, CPU)
 
 
 def synchronize() -> None:

@@ -9,8 +9,8 @@ from torchlite.nn.linear import Embedding, Identity, Linear
 from torchlite.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from torchlite.nn.module import Module
 from torchlite.nn.normalization import BatchNorm2d, LayerNorm
-from torchlite.nn.parameter import Buffer, Parameter
 from torchlite.nn.pooling import AdaptiveAvgPool2d, MaxPool2d
+from torchlite.parameter import Buffer, Parameter
 
 __all__ = [
     "GELU",

@@ -97,7 +97,7 @@ def conv2d(
         RuntimeError: naming the shapes where channels, groups or sizes do not fit.
     """
     if input.ndim == 3:
-        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)  # type: ignore[no-any-return]
+        return conv2d(input.unsqueeze(0), weight, bias, stride, padding, dilation, groups).squeeze(0)
     if input.ndim != 4:
         raise RuntimeError(
             f"Expected 3D (unbatched) or 4D (batched) input to conv2d, but got input of size: {list(input.shape)}"
@@ -121,8 +121,7 @@ def conv2d(
         border = pair("padding", padding)
     window = Window(kernel, step, border, spread)
     operands = (input, weight) if bias is None else (input, weight, bias)
-    out: Tensor = apply(conv2d_op, operands, {"window": window, "groups": groups})
-    return out
+    return apply(conv2d_op, operands, {"window": window, "groups": groups})
 
 
 def max_pool2d(
@@ -187,8 +186,7 @@ def _region_means(n: int, regions: int, like: Tensor) -> Tensor:
     """The (n, regions) matrix that averages regions of a length ``n``."""
     bounds = [(i * n // regions, -(-(i + 1) * n // regions)) for i in range(regions)]
     weights = [[1 / (end - start) if start <= row < end else 0.0 for start, end in bounds] for row in range(n)]
-    means: Tensor = like.new_tensor(weights)
-    return means
+    return like.new_tensor(weights)
 
 
 def batch_norm(
@@ -278,7 +276,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training:
         return input
     out = random.dropout(input, p)
-    return input.copy_(out) if inplace else out  # type: ignore[no-any-return]
+    return input.copy_(out) if inplace else out
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -317,8 +315,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         num_classes = int(tensor.max()) + 1
     if tensor.numel() and not tensor.is_meta and (int(tensor.min()) < 0 or int(tensor.max()) >= num_classes):
         raise RuntimeError(f"Class values must be between 0 and {num_classes - 1}")
-    hot: Tensor = (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).to(dtypes.int64)
-    return hot
+    return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).to(dtypes.int64)
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -343,9 +340,9 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:
     if reduction == "mean":
-        return loss.mean()  # type: ignore[no-any-return]
+        return loss.mean()
     if reduction == "sum":
-        return loss.sum()  # type: ignore[no-any-return]
+        return loss.sum()
     if reduction != "none":
         raise ValueError(f"{reduction} is not a valid value for reduction: use 'mean', 'sum' or 'none'")
     return loss
@@ -374,11 +371,11 @@ def nll_loss(
     if weight is not None:
         scale = where(counted, weight[chosen], 0.0)
         loss = loss * scale
-        return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+        return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)
     if every:
         return _reduced(loss, reduction)
     loss = where(counted, loss, 0.0)
-    return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+    return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)
 
 
 def cross_entropy(
@@ -415,7 +412,7 @@ def cross_entropy(
             logp * q if weight is None else logp * q * weight.view([-1 if d == dim else 1 for d in range(input.ndim)])
         )
         loss = -spread.sum(dim)
-        return loss.sum() / (input.numel() // classes) if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+        return loss.sum() / (input.numel() // classes) if reduction == "mean" else _reduced(loss, reduction)
     sharp = nll_loss(logp, target, weight, ignore_index, reduction)
     if not label_smoothing:
         return sharp

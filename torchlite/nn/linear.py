@@ -11,8 +11,8 @@ from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
 from torchlite.nn.module import Module
-from torchlite.nn.parameter import Parameter
 from torchlite.ops.creation import empty
+from torchlite.parameter import Parameter
 
 
 class Identity(Module):

@@ -11,7 +11,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import Device
-from torchlite.nn.parameter import Buffer, Parameter
+from torchlite.parameter import Buffer, Parameter
 
 M = TypeVar("M", bound="Module")
 _hook_ids = itertools.count()
@@ -97,7 +97,7 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, with the hooks around it."""
-        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):  # type: ignore[has-type]
+        if not (self._forward_pre_hooks or self._forward_hooks or self._backward_hooks):
             return self.forward(*args, **kwargs)
         return self._call_with_hooks(args, kwargs)
 
@@ -435,7 +435,7 @@ class Module:
             wanted = dtype if x.is_floating_point() or x.is_complex() else None
             if x.is_meta and device is not None and device.type != "meta":
                 raise RuntimeError("can't copy out of a meta tensor: it has no data; use to_empty(device=...) instead")
-            return x.to(device=device, dtype=wanted)  # type: ignore[no-any-return]
+            return x.to(device=device, dtype=wanted)
 
         return self._convert(convert)
 
@@ -485,7 +485,7 @@ class Module:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
         for hook in tuple(self._state_dict_hooks.values()):
             hook(self, state, prefix, local_metadata)
-        return state  # type: ignore[no-any-return]
+        return state
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False

@@ -10,8 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
 from torchlite.nn.module import Module
-from torchlite.nn.parameter import Parameter
 from torchlite.ops.creation import empty, ones, tensor, zeros
+from torchlite.parameter import Parameter
 
 
 class BatchNorm2d(Module):

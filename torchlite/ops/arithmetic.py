@@ -221,8 +221,7 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
     else:
         dtype, device = common_dtype((input, other)), condition.device
         input, other = converted(input, dtype, device), converted(other, dtype, device)
-    out: Tensor = apply(_where, (condition, input, other))
-    return out
+    return apply(_where, (condition, input, other))
 
 
 @method("clamp", "clip")
@@ -235,8 +234,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return out if max is None else minimum(out, max)
     bounds = [b for b in (min, max) if b is not None]
     dtype = common_dtype((input, *bounds))
-    limited: Tensor = apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
-    return limited
+    return apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
 
 
 method("clamp_", "clip_")(inplace(clamp))
@@ -264,8 +262,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         )
     quotient = _true_div(input, other).trunc()
     dtype = common_dtype((input, other))
-    truncated: Tensor = quotient.to(dtype)
-    return truncated
+    return quotient.to(dtype)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
@@ -287,15 +284,13 @@ _sub_ = Tensor.sub_
 @method()
 def add_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self + alpha · other``."""
-    result: Tensor = _add_(self, other if alpha == 1 else other * alpha)
-    return result
+    return _add_(self, other if alpha == 1 else other * alpha)
 
 
 @method()
 def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self - alpha · other``."""
-    result: Tensor = _sub_(self, other if alpha == 1 else other * alpha)
-    return result
+    return _sub_(self, other if alpha == 1 else other * alpha)
 
 
 for _name, _function in {"add": add, "sub": sub, "div": div, "true_divide": _true_div, "pow": pow}.items():

@@ -70,8 +70,7 @@ def unary(
     def function(input: Tensor) -> Tensor:
         if to_float and input._data.dtype.kind in "biu":
             input = input.to(dtypes.get_default_dtype())
-        out: Tensor = apply(op, (input,))
-        return out
+        return apply(op, (input,))
 
     def in_place(self: Tensor) -> Tensor:
         if to_float and self._data.dtype.kind in "biu":
@@ -139,8 +138,7 @@ def binary(
             and not (to_float and input._data.dtype.kind in "biu")
         ):
             input, other = operands(name, input, other, to_float=to_float)
-        out: Tensor = apply(op, (input, other))
-        return out
+        return apply(op, (input, other))
 
     def in_place(self: Tensor, other: Any) -> Tensor:
         left, right = operands(name, self, other, to_float=to_float)
@@ -202,8 +200,7 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
             value = value.to(device)
         return value
     if device.type == "meta":
-        shapeless: Tensor = wrap(Aval((), dtype.numpy, device))
-        return shapeless
+        return wrap(Aval((), dtype.numpy, device))
     on_cpu = constant(value, dtype.numpy)
     return on_cpu if device.type == "cpu" else wrap(backends.to_device(on_cpu._data, device))
 
@@ -214,8 +211,7 @@ def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
         array = np.array(value, dtype)
     except OverflowError:
         array = np.array(value).astype(dtype)
-    out: Tensor = wrap(array)
-    return out
+    return wrap(array)
 
 
 def _as_operand(name: str, value: Any) -> Any:
@@ -286,5 +282,4 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 
 def no_slope(g: Tensor, _out: Any, _x: Any) -> Tensor:
     """The gradient rule of step functions: zero."""
-    zeros: Tensor = g.new_zeros(g.shape)
-    return zeros
+    return g.new_zeros(g.shape)

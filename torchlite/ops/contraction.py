@@ -45,7 +45,7 @@ def _infer_matmul(x: Aval, y: Aval) -> Aval:
     return Aval((*batch, x.shape[-2], y.shape[-1]), x.dtype, x.device)
 
 
-_matmul = register(
+_matmul: Op = register(
     Op(
         "matmul",
         "contract",
@@ -187,7 +187,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return out if bias is None else out + bias
     parameters = (weight,) if bias is None else (weight, bias)
     if input.ndim == 2:
-        return apply(_linear, (input, *parameters))  # type: ignore[no-any-return]
+        return apply(_linear, (input, *parameters))
     if input.ndim == 0 or input.shape[-1] != weight.shape[-1]:
         _infer_linear(
             Aval(tuple(input.shape) or (1,), input._data.dtype), Aval(tuple(weight.shape), weight._data.dtype)

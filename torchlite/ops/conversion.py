@@ -52,8 +52,7 @@ _clone = register(
 @method()
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
     """A copy in memory of its own, through which gradients flow."""
-    out: Tensor = apply(_clone, (input,))
-    return out
+    return apply(_clone, (input,))
 
 
 @method()
@@ -130,8 +129,7 @@ _move = register(
 
 def _moved(x: Tensor, device: Device) -> Tensor:
     if x.is_meta or device.type == "meta":
-        moved: Tensor = wrap(backends.to_device(x._data, device))
-        return moved
+        return wrap(backends.to_device(x._data, device))
     source = x.device
     op_params = {"device": device}
     out: Tensor = apply(_move, (x,), op_params)

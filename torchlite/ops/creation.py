@@ -32,8 +32,7 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, 
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory with an array and returning a tensor as it is where nothing changes."""
     if isinstance(data, Tensor):
-        converted: Tensor = data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
-        return converted
+        return data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
     return _placed(_array(data, dtype), device, False)
 
 
@@ -49,16 +48,14 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     dtypes.of(ndarray.dtype)
-    shared: Tensor = wrap(ndarray)
-    return shared
+    return wrap(ndarray)
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor that shares the memory of any object with ``__dlpack__`` (NumPy, CuPy, PyTorch, JAX)."""
     kind = ext_tensor.__dlpack_device__()[0]
     array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backends.cupy().from_dlpack(ext_tensor)
-    shared: Tensor = wrap(array)
-    return shared
+    return wrap(array)
 
 
 def _array(data: Any, dtype: dtypes.dtype | None) -> Any:

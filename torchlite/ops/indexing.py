@@ -48,7 +48,7 @@ def _index_samples(rng: np.random.Generator) -> Sequence[Sample]:
     ]
 
 
-index_op = register(
+index_op: Op = register(
     Op(
         "index",
         "index",
@@ -71,7 +71,7 @@ def _run_index_add(xp: Any, values: Any, *indices: Any, spec: tuple[Any, ...], s
     return out
 
 
-_index_add = register(
+_index_add: Op = register(
     Op(
         "index_add",
         "index",
@@ -95,7 +95,7 @@ def _run_index_put(_xp: Any, x: Any, values: Any, *indices: Any, spec: tuple[Any
     return out
 
 
-_index_put = register(
+_index_put: Op = register(
     Op(
         "index_put",
         "index",
@@ -118,11 +118,11 @@ _index_put = register(
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``self[key]``: a view for integers, slices, None and Ellipsis, a copy where tensors or masks index."""
     if type(key) is int and self.ndim and 0 <= key < self._data.shape[0]:
-        return apply(select_op, (self,), {"index": (key,)})  # type: ignore[no-any-return]
+        return apply(select_op, (self,), {"index": (key,)})
     basic, spec, indices = _split(self, key if type(key) is tuple else (key,))
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:
-        return apply(index_op, (out, *indices), {"spec": spec})  # type: ignore[no-any-return]
+        return apply(index_op, (out, *indices), {"spec": spec})
     # x[...] is a new tensor in PyTorch, so that writing to its attributes leaves x alone.
     return out if out is not self else apply(select_op, (self,), {"index": ()})
 
@@ -148,7 +148,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
     extra = value.ndim - ndim
     if extra > 0 and all(n == 1 for n in value.shape[:extra]):
-        return value.reshape(value.shape[extra:])  # type: ignore[no-any-return]
+        return value.reshape(value.shape[extra:])
     return value
 
 
@@ -262,7 +262,7 @@ def _infer_gather(x: Aval, index: Aval, *, dim: int) -> Aval:
     return Aval(index.shape, x.dtype, x.device)
 
 
-gather_op = register(
+gather_op: Op = register(
     Op(
         "gather",
         "index",
@@ -291,7 +291,7 @@ def _run_scatter_add(xp: Any, values: Any, index: Any, *, dim: int, shape: tuple
     return out
 
 
-_scatter_add = register(
+_scatter_add: Op = register(
     Op(
         "scatter_add",
         "index",
@@ -312,8 +312,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The elements of ``input`` at positions ``index`` along ``dim``; the result has the shape of ``index``."""
     position = input._checked_dim(dim)
     _check_bounds("gather", index, input._data.shape[position])
-    out: Tensor = apply(gather_op, (input, index), {"dim": position})
-    return out
+    return apply(gather_op, (input, index), {"dim": position})
 
 
 @method()

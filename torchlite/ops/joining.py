@@ -65,8 +65,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         raise RuntimeError("cat: zero-dimensional tensor (at position 0) cannot be concatenated; use stack")
     (position,) = dims_of("cat", dim, parts[0].ndim)
     lengths = tuple(x._data.shape[position] if position < x.ndim else 0 for x in parts)
-    out: Tensor = apply(_cat, parts, {"dim": position, "lengths": lengths})
-    return out
+    return apply(_cat, parts, {"dim": position, "lengths": lengths})
 
 
 concat = concatenate = cat
@@ -104,7 +103,7 @@ def _infer_flip(x: Aval, *, dims: tuple[int, ...]) -> Aval:  # noqa: ARG001
     return x
 
 
-_flip = register(
+_flip: Op = register(
     Op(
         "flip",
         "copy",
@@ -121,8 +120,7 @@ _flip = register(
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """A copy with the order along ``dims`` reversed."""
     wanted = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    out: Tensor = apply(_flip, (input,), {"dims": dims_of("flip", tuple(wanted), input.ndim)})
-    return out
+    return apply(_flip, (input,), {"dims": dims_of("flip", tuple(wanted), input.ndim)})
 
 
 def _infer_pad(x: Aval, *, widths: tuple[tuple[int, int], ...], value: float) -> Aval:  # noqa: ARG001
@@ -149,5 +147,4 @@ _pad = register(
 
 def constant_pad(input: Tensor, widths: Sequence[tuple[int, int]], value: float = 0.0) -> Tensor:
     """``input`` with ``value`` around it: ``widths`` gives (before, after) for each dimension."""
-    out: Tensor = apply(_pad, (input,), {"widths": tuple(widths), "value": value})
-    return out
+    return apply(_pad, (input,), {"widths": tuple(widths), "value": value})

@@ -73,8 +73,7 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """The state as 16 bytes (uint8): seed and offset, little-endian."""
-        saved: Tensor = wrap(np.array(self.state(), np.uint64).view(np.uint8))
-        return saved
+        return wrap(np.array(self.state(), np.uint64).view(np.uint8))
 
     def set_state(self, new_state: Tensor) -> Generator:
         """Restore what `get_state` returned.
@@ -195,12 +194,10 @@ def _drawn(op: Op, words: Any, size: tuple[Any, ...], dtype: Any, device: Any, g
         backends.resolve(get_default_device() if device is None else Device(device)),
     )
     if target.type == "meta":
-        unknown: Tensor = wrap(Aval(shape, np.dtype(dtype), target))
-        return unknown
+        return wrap(Aval(shape, np.dtype(dtype), target))
     seed, offset = (generator or default_generator).take(words(math.prod(shape), dtype))
     params = {"seed": seed, "offset": offset, "shape": shape, "dtype": dtype, "device": target}
-    out: Tensor = apply(op, (), params)
-    return out
+    return apply(op, (), params)
 
 
 def _float_dtype(dtype: dtypes.dtype | None) -> Any:
@@ -250,10 +247,9 @@ def randint(
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     raw = _drawn(_random_integers, _integer_words, (size,), np.dtype(np.uint64), device, generator)
     if raw.is_meta:
-        return raw.new_empty(size, dtype=dtype or dtypes.int64)  # type: ignore[no-any-return]
+        return raw.new_empty(size, dtype=dtype or dtypes.int64)
     values = (raw._data % np.uint64(high - low)).astype(np.int64) + low
-    out: Tensor = wrap(values.astype((dtype or dtypes.int64).numpy, copy=False))
-    return out
+    return wrap(values.astype((dtype or dtypes.int64).numpy, copy=False))
 
 
 def randperm(
@@ -262,8 +258,7 @@ def randperm(
     """The integers 0 to n - 1 in random order."""
     keys = _drawn(_random_integers, _integer_words, (n,), np.dtype(np.uint64), device, generator)
     order = backends.array_module(keys._data).argsort(keys._data, kind="stable")
-    out: Tensor = wrap(order.astype((dtype or dtypes.int64).numpy, copy=False))
-    return out
+    return wrap(order.astype((dtype or dtypes.int64).numpy, copy=False))
 
 
 def rand_like(input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:

@@ -168,8 +168,7 @@ _argmin = _arg("argmin", "argmin", "Index of the first smallest element along a 
 
 
 def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
-    out: Tensor = apply(op, (x,), {"dims": dims_of(op.name, dim, x.ndim), "keepdim": keepdim})
-    return out
+    return apply(op, (x,), {"dims": dims_of(op.name, dim, x.ndim), "keepdim": keepdim})
 
 
 @method()
@@ -177,7 +176,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.
     """Σ of the elements over ``dim`` (an int, several, or all of them); integers add up in int64."""
     if dtype is None:
         return _apply(_sum, input, dim, keepdim)
-    return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)  # type: ignore[no-any-return]
+    return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)
 
 
 @method()
@@ -223,13 +222,13 @@ def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
 @method()
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element over ``dim`` is not 0."""
-    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
+    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)
 
 
 @method()
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element over ``dim`` is 0."""
-    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
+    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)
 
 
 def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:

@@ -49,7 +49,7 @@ def _infer_cumsum(x: Aval, *, dim: int) -> Aval:  # noqa: ARG001
     return Aval(x.shape, np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype, x.device)
 
 
-_cumsum = register(
+_cumsum: Op = register(
     Op(
         "cumsum",
         "reduce",
@@ -67,11 +67,9 @@ _cumsum = register(
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:  # noqa: ARG001
     """The positions that sort ``input`` along ``dim``; equal elements always keep their order."""
     if input.ndim == 0:
-        zero: Tensor = input.new_zeros((), dtype=dtypes.int64)
-        return zero
+        return input.new_zeros((), dtype=dtypes.int64)
     (position,) = dims_of("argsort", dim, input.ndim)
-    out: Tensor = apply(_argsort, (input,), {"dim": position, "descending": descending})
-    return out
+    return apply(_argsort, (input,), {"dim": position, "descending": descending})
 
 
 @method()
@@ -99,13 +97,13 @@ def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Ten
     x = input if dtype is None else input.to(dtype)
     if x.ndim == 0:
         dims_of("cumsum", dim, 0)
-        return x.sum()  # type: ignore[no-any-return]
+        return x.sum()
     (position,) = dims_of("cumsum", dim, x.ndim)
-    return apply(_cumsum, (x,), {"dim": position})  # type: ignore[no-any-return]
+    return apply(_cumsum, (x,), {"dim": position})
 
 
 def _take(x: Tensor, dim: int, indices: Tensor) -> Tensor:
-    return x.clone() if x.ndim == 0 else apply(gather_op, (x, indices), {"dim": x._checked_dim(dim)})  # type: ignore[no-any-return]
+    return x.clone() if x.ndim == 0 else apply(gather_op, (x, indices), {"dim": x._checked_dim(dim)})
 
 
 def _extreme(name: str, input: Tensor, dim: Any, keepdim: bool) -> Any:

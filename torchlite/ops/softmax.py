@@ -71,10 +71,9 @@ def _apply(op: Op, x: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
         raise RuntimeError(f"{op.name}: expected a floating-point tensor, got {x.dtype}")
     if x.ndim == 0:
         dims_of(op.name, dim, 0)
-        return _apply(op, x.reshape(1), 0, None).reshape(())  # type: ignore[no-any-return]
+        return _apply(op, x.reshape(1), 0, None).reshape(())
     (position,) = dims_of(op.name, dim, x.ndim)
-    out: Tensor = apply(op, (x,), {"dim": position})
-    return out
+    return apply(op, (x,), {"dim": position})
 
 
 @method()

@@ -100,8 +100,7 @@ _standardize = register(
 
 def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(x - μ) / √(σ² + eps), μ and 1 / √(σ² + eps), the last two with the reduced dimensions kept as length 1."""
-    out: tuple[Tensor, Tensor, Tensor] = apply(_standardize, (x,), {"dims": dims, "eps": eps})
-    return out
+    return apply(_standardize, (x,), {"dims": dims, "eps": eps})
 
 
 def _run_affine(xp: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: ARG001
@@ -160,5 +159,4 @@ _affine = register(
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x · weight + bias of one dtype, weight and bias broadcast to the shape of ``x``."""
-    out: Tensor = apply(_affine, (x, weight, bias))
-    return out
+    return apply(_affine, (x, weight, bias))

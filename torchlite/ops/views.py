@@ -31,7 +31,7 @@ def _infer_view(x: Aval, *, shape: Shape) -> Aval:
     return Aval(shape, x.dtype, x.device)
 
 
-view_op = register(
+view_op: Op = register(
     Op(
         "view",
         "view",
@@ -47,7 +47,7 @@ view_op = register(
         doc="The same elements in row-major order under another shape, sharing memory.",
     )
 )
-permute_op = register(
+permute_op: Op = register(
     Op(
         "permute",
         "view",
@@ -70,7 +70,7 @@ def _infer_expand(x: Aval, *, shape: Shape) -> Aval:
     return Aval(shape, x.dtype, x.device)
 
 
-expand_op = register(
+expand_op: Op = register(
     Op(
         "expand",
         "view",
@@ -96,7 +96,7 @@ def _infer_select(x: Aval, *, index: tuple[Any, ...]) -> Aval:
     return Aval(shape, x.dtype, x.device)
 
 
-select_op = register(
+select_op: Op = register(
     Op(
         "select",
         "view",
@@ -142,8 +142,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     Raises:
         RuntimeError: when the number of elements differs or the strides do not allow it.
     """
-    out: Tensor = apply(view_op, (self,), {"shape": _shape_argument("view", self, shape)})
-    return out
+    return apply(view_op, (self,), {"shape": _shape_argument("view", self, shape)})
 
 
 @method()
@@ -159,8 +158,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
         and backends.reshape_view(backends.array_module(data), data, lengths) is None
     ):
         input = input.contiguous()
-    out: Tensor = apply(view_op, (input,), {"shape": lengths})
-    return out
+    return apply(view_op, (input,), {"shape": lengths})
 
 
 def _size(shape: Shape) -> int:
@@ -179,8 +177,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
         raise RuntimeError(
             f"permute: {list(order)} names {len(positions)} dimensions of a tensor that has {input.ndim} (shape {list(input.shape)})"
         )
-    out: Tensor = apply(permute_op, (input,), {"dims": positions})
-    return out
+    return apply(permute_op, (input,), {"dims": positions})
 
 
 @method("transpose", "swapaxes", "swapdims")
@@ -191,8 +188,7 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     a, b = input._checked_dim(dim0), input._checked_dim(dim1)
     order[a], order[b] = b, a
-    out: Tensor = apply(permute_op, (input,), {"dims": tuple(order)})
-    return out
+    return apply(permute_op, (input,), {"dims": tuple(order)})
 
 
 @method()
@@ -200,8 +196,7 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    out: Tensor = apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
-    return out
+    return apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
 
 
 @method()
@@ -233,8 +228,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             lengths[i] = self._data.shape[i - lead]
     if tuple(lengths) == self._data.shape:
         return self
-    out: Tensor = apply(expand_op, (self,), {"shape": tuple(int(n) for n in lengths)})
-    return out
+    return apply(expand_op, (self,), {"shape": tuple(int(n) for n in lengths)})
 
 
 @method()
@@ -302,8 +296,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}"
         )
-    out: Tensor = apply(select_op, (input,), {"index": (slice(None),) * position + (int(index),)})
-    return out
+    return apply(select_op, (input,), {"index": (slice(None),) * position + (int(index),)})
 
 
 @method()
@@ -314,8 +307,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     start = start + n if start < 0 else start
     if not 0 <= start <= start + length <= n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
-    out: Tensor = apply(select_op, (input,), {"index": (slice(None),) * position + (slice(start, start + length),)})
-    return out
+    return apply(select_op, (input,), {"index": (slice(None),) * position + (slice(start, start + length),)})
 
 
 @method()

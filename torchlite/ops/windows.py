@@ -215,7 +215,7 @@ def _size(x: Any) -> Pair:
     return tuple(int(n) for n in x.shape[-2:])  # type: ignore[return-value]
 
 
-conv2d_op = register(
+conv2d_op: Op = register(
     Op(
         "conv2d",
         "contract",
@@ -235,7 +235,7 @@ conv2d_op = register(
         doc="out[n,o,i,j] = Σ x[n,c,i·s+u·d-p,j·s+v·d-p] · weight[o,c,u,v] + b[o] (cross-correlation), by groups of channels.",
     )
 )
-_input_grad = register(
+_input_grad: Op = register(
     Op(
         "conv2d_input_grad",
         "contract",
@@ -255,7 +255,7 @@ _input_grad = register(
         doc="The cotangent of conv2d's input from that of its result: a transposed convolution.",
     )
 )
-_weight_grad = register(
+_weight_grad: Op = register(
     Op(
         "conv2d_weight_grad",
         "contract",
@@ -344,7 +344,7 @@ def _spread_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
-max_pool2d_op = register(
+max_pool2d_op: Op = register(
     Op(
         "max_pool2d",
         "reduce",
@@ -360,7 +360,7 @@ max_pool2d_op = register(
         doc="The largest element of every window (NaN if it holds one), and its place in the window.",
     )
 )
-_pick = register(
+_pick: Op = register(
     Op(
         "pick_from_windows",
         "index",
@@ -374,7 +374,7 @@ _pick = register(
         doc="From every window the element at the given place.",
     )
 )
-_spread = register(
+_spread: Op = register(
     Op(
         "spread_to_windows",
         "index",
@@ -398,5 +398,4 @@ def flat_indices(places: Tensor, window: Window, size: Pair) -> Tensor:
     columns = columns + k % window.kernel[1] * window.dilation[1]
     from torchlite._tensor import wrap
 
-    out: Tensor = wrap(rows * size[1] + columns)
-    return out
+    return wrap(rows * size[1] + columns)

@@ -1,6 +1,5 @@
 """`save` and `load`: tensors in nested containers, to and from ``.pt`` files that PyTorch reads and writes."""
 
-import importlib
 import os
 from collections.abc import Callable
 from typing import Any, BinaryIO, TypeAlias
@@ -9,6 +8,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Size, Tensor, wrap
 from torchlite.devices import CPU, Device
 from torchlite.errors import DeviceError, FormatError
+from torchlite.parameter import Parameter
 from torchlite.serialization.pickle_records import DeviceName, DtypeName, StoredSize
 from torchlite.serialization.pt import read_pt, write_pt
 from torchlite.serialization.storage_layout import StoredArray
@@ -78,7 +78,7 @@ def describe(leaf: Any) -> Any:
         case Tensor():
             if leaf.is_meta:
                 raise RuntimeError("a tensor on device 'meta' can't be saved: it has no data")
-            is_parameter = isinstance(leaf, _parameter_class())
+            is_parameter = isinstance(leaf, Parameter)
             return StoredArray(backends.to_numpy(leaf._data), leaf.requires_grad, is_parameter, str(leaf.device))
         case Size():
             return StoredSize(leaf)
@@ -114,7 +114,7 @@ def restore(stored: Any, map_location: MapLocation = None, shared: dict[str, Ten
     if sibling is not None and tensor.device == CPU:
         tensor._storage = sibling._storage
     if stored.is_parameter:
-        return _parameter_class()(tensor, requires_grad=stored.requires_grad)
+        return Parameter(tensor, requires_grad=stored.requires_grad)
     return tensor.requires_grad_(stored.requires_grad)
 
 
@@ -133,11 +133,4 @@ def _placed(tensor: Tensor, location: str, map_location: MapLocation) -> Tensor:
         if map_location is not None:
             raise
         raise DeviceError(f"a tensor was saved on {location!r}: {error}; load it with map_location='cpu'") from None
-    moved: Tensor = tensor if device == CPU else wrap(backends.to_device(tensor._data, device))
-    return moved
-
-
-def _parameter_class() -> type[Tensor]:
-    # Files name the class, and it is looked up by that name as late as PyTorch does: nn lies above this package.
-    parameter: type[Tensor] = importlib.import_module("torchlite.nn.parameter").Parameter
-    return parameter
+    return tensor if device == CPU else wrap(backends.to_device(tensor._data, device))

@@ -225,8 +225,7 @@ class ZipArchive:
         for local, central in ((local_crc, crc), (local_stored, stored_size), (local_size, size)):
             if local not in (central, _FULL32) and not (flags & _DESCRIPTOR and local == 0):
                 raise self.source.damaged(f"the local header of {name} contradicts the central directory")
-        data_at: int = at + _LOCAL.size + name_length + extra
-        return data_at
+        return at + _LOCAL.size + name_length + extra
 
     def _after_descriptor(self, name: str, data_end: int, flags: int, crc: int, stored: int, size: int) -> int:
         """Where the next member begins: behind the data and, in streamed archives, its descriptor."""

@@ -15,7 +15,7 @@ from torchlite import __version__, backends
 
 def examine() -> dict[str, Any]:
     """Versions, processor, BLAS, GPU, compiler and optional packages, ready to be written as JSON."""
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     extras = {
         "cuda": ("cupy", 'pip install "torchlite[cuda13]"'),
         "test": ("pytest", 'pip install "torchlite[test]"'),

@@ -85,7 +85,5 @@ def predictions(logits: Tensor) -> np.ndarray[Any, Any]:
     """The predicted class of each sample."""
     array = backends.to_numpy(logits._data)
     if array.ndim < 2:
-        positive: np.ndarray[Any, Any] = (array > 0).astype(np.int64)
-        return positive
-    chosen: np.ndarray[Any, Any] = array.argmax(1)
-    return chosen
+        return (array > 0).astype(np.int64)
+    return array.argmax(1)

@@ -13,6 +13,7 @@ from types import FrameType
 
 from torchlite.errors import CheckpointError, TorchliteError
 from torchlite.train import run_directory
+from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.config.load import require_config
 from torchlite.train.config.schema import Config
 from torchlite.train.loop import Ending, Observer, fit
@@ -146,7 +147,7 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     return Outcome(run, ending, code, progress)
 
 
-def _store(run: RunDirectory, config: Config) -> run_directory.CheckpointStore:
+def _store(run: RunDirectory, config: Config) -> CheckpointStore:
     keep = config.checkpoint.keep
     return run.store(keep.last, keep.best)
 

@@ -242,8 +242,7 @@ def uniforms(keys: Array, count: int) -> Array:
     if keys.dtype != np.uint64 or keys.ndim != 1:
         raise ValueError(f"keys must be (N,) of uint64, got {keys.shape} of {keys.dtype}")
     steps = np.array([_steps(step) for step in range(1, count + 1)], np.uint64)
-    numbers: Array = (_mix(keys[:, None] + steps) >> np.uint64(11)) * 2.0**-53
-    return numbers
+    return (_mix(keys[:, None] + steps) >> np.uint64(11)) * 2.0**-53
 
 
 _GOLDEN = 0x9E3779B97F4A7C15
@@ -259,8 +258,7 @@ def _mix(words: Array) -> Array:
     """The finaliser of SplitMix64: a bijection of 64-bit words that spreads every bit over all."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    mixed: Array = words ^ (words >> np.uint64(31))
-    return mixed
+    return words ^ (words >> np.uint64(31))
 
 
 def _per_channel(value: float | Sequence[float]) -> tuple[float, ...]:

@@ -278,8 +278,7 @@ class Config(Section):
 
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain values, defaults filled in and references replaced; loads to an equal one."""
-        plain: dict[str, Any] = _plain(self)
-        return plain
+        return _plain(self)
 
     @property
     def origins(self) -> dict[str, str]:

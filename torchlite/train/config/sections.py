@@ -234,8 +234,7 @@ class SectionReader:
                 self.findings.report("TL402", entry.key_at, message, key=_dotted((*path, key)))
             else:
                 kept[key] = entry
-        section: Schedule | None = self.section(model, Mapping(kept, body.at), path, at)
-        return section
+        return self.section(model, Mapping(kept, body.at), path, at)
 
     def exclusive(self, section: Any, node: Node, path: KeyPath, name_at: Location) -> None:
         """Reports that both or neither of two keys are there, of which a section needs one."""

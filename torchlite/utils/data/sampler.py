@@ -153,8 +153,7 @@ class WeightedRandomSampler(Sampler[int]):
         return self.num_samples
 
     def _values(self) -> np.ndarray[Any, Any]:
-        values: np.ndarray[Any, Any] = self.weights.cpu().numpy()
-        return values
+        return self.weights.cpu().numpy()
 
 
 class BatchSampler(Sampler[list[int]]):
