@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import groupby
 from typing import Any
 
-from torchlite.nn.module import Module
+from torchlite.nn.module import Module, indented
 
 
 class Sequential(Module):
@@ -107,6 +108,18 @@ class ModuleList(Module):
 
     def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
         return self.extend(modules)
+
+    def __repr__(self) -> str:
+        # Runs of modules that print alike are printed once.
+        runs: list[tuple[str, int]] = []
+        for text, group in groupby(map(repr, self)):
+            runs.append((text, len(list(group))))
+        lines, start = [], 0
+        for text, n in runs:
+            place = f"({start})" if n == 1 else f"({start}-{start + n - 1})"
+            lines.append(indented(f"{place}: {text}" if n == 1 else f"{place}: {n} x {text}"))
+            start += n
+        return "ModuleList(\n  " + "\n  ".join(lines) + "\n)" if lines else "ModuleList()"
 
     def __len__(self) -> int:
         return len(self._modules)

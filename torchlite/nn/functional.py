@@ -152,6 +152,10 @@ def max_pool2d(
         pair("dilation", dilation),
         ceil_mode,
     )
+    if any(2 * p > k for p, k in zip(window.padding, kernel, strict=True)):
+        raise RuntimeError(
+            f"max_pool2d: pad should be at most half of kernel size, got padding {list(window.padding)} and kernel {list(kernel)}"
+        )
     values, places = apply(max_pool2d_op, (input,), {"window": window})
     if not return_indices:
         return values
@@ -290,6 +294,12 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> 
     Raises:
         IndexError: naming an index outside the table and the table's size.
     """
+    if input._data.dtype.kind not in "iu":
+        raise RuntimeError(f"embedding: expected the indices to have an integer dtype such as int64, got {input.dtype}")
+    if not input.is_meta and not input.is_cuda and input.numel() and int(input._data.min()) < 0:
+        raise IndexError(
+            f"index out of range in self: {int(input._data.min())} for an embedding of {weight.shape[0]} rows"
+        )
     if padding_idx is not None:
         row = padding_idx % weight.shape[0]
         frozen = (arange(weight.shape[0], device=weight.device) == row).unsqueeze(1)
@@ -422,6 +432,10 @@ def cross_entropy(
 
 def _check_classes(input: Tensor, target: Tensor, dim: int, ignore_index: int) -> None:
     expected = [n for d, n in enumerate(input.shape) if d != dim]
+    if dim == 1 and target.ndim and target.shape[0] != input.shape[0]:
+        raise ValueError(
+            f"Expected input batch_size ({input.shape[0]}) to match target batch_size ({target.shape[0]})."
+        )
     if list(target.shape) != expected:
         raise RuntimeError(
             f"cross_entropy: logits of shape {list(input.shape)} need a target of class indices of shape {expected}, "

@@ -230,13 +230,13 @@ class Module:
         stores = [self.__dict__.get(s) for s in ("_parameters", "_buffers", "_modules")]
         parameters, buffers, modules = stores
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, keep="_parameters")
             self.register_parameter(name, value)
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, keep="_modules")
             self.add_module(name, value)
         elif isinstance(value, Buffer):
-            self._forget(name)
+            self._forget(name, keep="_buffers")
             self.register_buffer(name, value, value.persistent)
         elif parameters is not None and name in parameters:
             self.register_parameter(name, value)
@@ -251,12 +251,12 @@ class Module:
         else:
             object.__setattr__(self, name, value)
 
-    def _forget(self, name: str) -> None:
-        for store in (
-            self.__dict__,
-            *(self.__dict__.get(s, {}) for s in ("_parameters", "_buffers", "_modules")),
-        ):
-            store.pop(name, None)
+    def _forget(self, name: str, *, keep: str) -> None:
+        """Drop what ``name`` was, except in the store ``keep``, where the new value takes its place in the order."""
+        self.__dict__.pop(name, None)
+        for store in ("_parameters", "_buffers", "_modules"):
+            if store != keep:
+                self.__dict__.get(store, {}).pop(name, None)
 
     def __getattr__(self, name: str) -> Any:
         for store in ("_parameters", "_buffers", "_modules"):
@@ -564,13 +564,14 @@ class Module:
 
     def __repr__(self) -> str:
         lines = self.extra_repr().split("\n") if self.extra_repr() else []
-        children = [f"({name}): {_indented(repr(module))}" for name, module in self._modules.items()]
+        children = [f"({name}): {indented(repr(module))}" for name, module in self._modules.items()]
         if not children and len(lines) <= 1:
             return f"{self._get_name()}({''.join(lines)})"
         return f"{self._get_name()}(\n  " + "\n  ".join([*lines, *children]) + "\n)"
 
 
-def _indented(text: str) -> str:
+def indented(text: str) -> str:
+    """``text`` with every line but the first moved in."""
     first, *rest = text.split("\n")
     return "\n".join([first, *(f"  {line}" for line in rest)])
 

@@ -26,6 +26,7 @@ class BatchNorm2d(Module):
         affine: whether there is a trained scale and shift.
         track_running_stats: whether there are running statistics.
         device, dtype: of parameters and buffers.
+        bias: whether an affine transform shifts as well as scales.
 
     Shape:
         (N, num_features, H, W), unchanged; weight, bias, running_mean, running_var: (num_features,).
@@ -42,6 +43,8 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: dtypes.dtype | None = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features = num_features
@@ -49,9 +52,9 @@ class BatchNorm2d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        for name in ("weight", "bias"):
+        for name, wanted in (("weight", affine), ("bias", affine and bias)):
             self.register_parameter(
-                name, Parameter(empty(num_features, device=device, dtype=dtype)) if affine else None
+                name, Parameter(empty(num_features, device=device, dtype=dtype)) if wanted else None
             )
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
@@ -69,8 +72,9 @@ class BatchNorm2d(Module):
     def reset_parameters(self) -> None:
         """Scale 1, shift 0, no past."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -102,7 +106,7 @@ class BatchNorm2d(Module):
         """The settings."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"track_running_stats={self.track_running_stats}"
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 
@@ -153,4 +157,7 @@ class LayerNorm(Module):
 
     def extra_repr(self) -> str:
         """The settings."""
-        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+        return (
+            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
+            f"bias={self.bias is not None}"
+        )

@@ -292,10 +292,6 @@ def _run_max_pool(xp: Any, x: Any, *, window: Window) -> tuple[Any, Any]:
 
 
 def _infer_pool(x: Aval, *, window: Window) -> tuple[Aval, Aval]:
-    if any(2 * p > k for p, k in zip(window.padding, window.kernel, strict=True)):
-        raise RuntimeError(
-            f"max_pool2d: pad should be at most half of kernel size, got padding {list(window.padding)} and kernel {list(window.kernel)}"
-        )
     shape = (*x.shape[:-2], *window.out_size("max_pool2d", x.shape[-2:]))  # type: ignore[arg-type]
     places = np.uint8 if window.kernel[0] * window.kernel[1] <= 256 else np.int32
     return Aval(shape, x.dtype, x.device), Aval(shape, np.dtype(places), x.device)

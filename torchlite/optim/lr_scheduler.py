@@ -24,7 +24,7 @@ class LRScheduler:
         self.optimizer = optimizer
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
-                group["initial_lr"] = group["lr"]
+                group.setdefault("initial_lr", group["lr"])  # another scheduler may have changed the rate already
             elif "initial_lr" not in group:
                 raise KeyError(f"param 'initial_lr' is not specified in param_groups[{i}] when resuming an optimizer")
         self.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
@@ -35,6 +35,10 @@ class LRScheduler:
         """The learning rate of each group at ``last_epoch``."""
         raise TypeError(f"{type(self).__name__} does not define get_lr()")
 
+    def closed_form_lr(self) -> list[float]:
+        """The learning rate of each group at ``last_epoch`` from the initial ones alone, for jumps to a step."""
+        return self.get_lr()
+
     def get_last_lr(self) -> list[float]:
         """The learning rate of each group as it was last set."""
         return self._last_lr
@@ -42,7 +46,8 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Go one step on (or to step ``epoch``) and set the learning rates."""
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        for group, lr in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
+        rates = self.get_lr() if epoch is None else self.closed_form_lr()
+        for group, lr in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = lr
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
@@ -89,6 +94,10 @@ class StepLR(LRScheduler):
         turn = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
         return [group["lr"] * (self.gamma if turn else 1) for group in self.optimizer.param_groups]
 
+    def closed_form_lr(self) -> list[float]:
+        """Initial rate · gamma^⌊step / step_size⌋."""
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
+
 
 class MultiStepLR(LRScheduler):
     """Times ``gamma`` at each of the ``milestones``."""
@@ -105,6 +114,10 @@ class MultiStepLR(LRScheduler):
         turns = self.milestones.count(self.last_epoch)
         return [group["lr"] * self.gamma**turns for group in self.optimizer.param_groups]
 
+    def closed_form_lr(self) -> list[float]:
+        """Initial rate · gamma^(milestones passed)."""
+        return [base * self.gamma ** bisect_right(self.milestones, self.last_epoch) for base in self.base_lrs]
+
 
 class ExponentialLR(LRScheduler):
     """Times ``gamma`` every step."""
@@ -116,6 +129,10 @@ class ExponentialLR(LRScheduler):
     def get_lr(self) -> list[float]:
         """Initial rate · gamma^step."""
         return [group["lr"] * (self.gamma if self.last_epoch > 0 else 1) for group in self.optimizer.param_groups]
+
+    def closed_form_lr(self) -> list[float]:
+        """Initial rate · gamma^step."""
+        return [base * self.gamma**self.last_epoch for base in self.base_lrs]
 
 
 class LinearLR(LRScheduler):
@@ -148,6 +165,12 @@ class LinearLR(LRScheduler):
         ratio = 1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise)
         return [group["lr"] * ratio for group in self.optimizer.param_groups]
 
+    def closed_form_lr(self) -> list[float]:
+        """Initial rate · (start + (end - start) · min(step, total) / total)."""
+        share = min(self.last_epoch, self.total_iters) / self.total_iters
+        factor = self.start_factor + (self.end_factor - self.start_factor) * share
+        return [base * factor for base in self.base_lrs]
+
 
 class CosineAnnealingLR(LRScheduler):
     """Half a cosine from the initial rate down to ``eta_min`` in ``T_max`` steps (Loshchilov & Hutter, 2017)."""
@@ -170,6 +193,11 @@ class CosineAnnealingLR(LRScheduler):
             1 + math.cos(math.pi * (self.last_epoch - 1) / self.T_max)
         )
         return [ratio * (group["lr"] - self.eta_min) + self.eta_min for group in self.optimizer.param_groups]
+
+    def closed_form_lr(self) -> list[float]:
+        """eta_min + (rate - eta_min) · (1 + cos(π step / T_max)) / 2."""
+        share = (1 + math.cos(math.pi * self.last_epoch / self.T_max)) / 2
+        return [self.eta_min + (base - self.eta_min) * share for base in self.base_lrs]
 
 
 class SequentialLR(LRScheduler):

@@ -133,7 +133,7 @@ class Optimizer:
             for g in self.param_groups
         ]
         return {
-            "state": {numbers[p]: dict(s) for p, s in self.state.items() if p in numbers},
+            "state": {numbers[p]: dict(s) for p, s in self.state.items() if s and p in numbers},
             "param_groups": groups,
         }
 

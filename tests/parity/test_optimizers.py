@@ -1,0 +1,232 @@
+"""Optimizers and schedules against PyTorch's, step by step in float64."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import BOTH, assert_same, torch
+
+import torchlite
+
+STEPS = 50
+
+SGD = [
+    {"lr": 0.1, "momentum": m, "dampening": d, "weight_decay": w, "nesterov": n, "maximize": x}
+    for m, d, w, n, x in itertools.product((0, 0.9), (0, 0.3), (0, 0.01), (False, True), (False, True))
+    if not n or (m and not d)
+]
+ADAM = [
+    {"lr": 0.02, "betas": b, "eps": e, "weight_decay": w, "amsgrad": a, "maximize": x}
+    for b, e, w, a, x in itertools.product(
+        ((0.9, 0.999), (0.5, 0.9)), (1e-8, 1e-3), (0, 0.1), (False, True), (False, True)
+    )
+]
+GRID = [("SGD", o) for o in SGD] + [("Adam", o) for o in ADAM] + [("AdamW", o) for o in ADAM]
+GRID += [("AdamW", {}), ("Adam", {}), ("SGD", {})]
+
+
+class Problem:
+    """A least-squares problem whose gradients come from each library's own backward."""
+
+    def __init__(self, T: Any, name: str, options: dict[str, Any]) -> None:
+        rng = np.random.default_rng(2)
+        self.T = T
+        self.x = T.tensor(rng.normal(size=(8, 3)))
+        self.y = T.tensor(rng.normal(size=(8, 2)))
+        self.weight = T.tensor(rng.normal(size=(2, 3)), requires_grad=True)
+        self.bias = T.tensor(rng.normal(size=2), requires_grad=True)
+        self.unused = T.tensor(rng.normal(size=2), requires_grad=True)
+        self.optimizer = getattr(T.optim, name)([self.weight, self.bias, self.unused], **options)
+
+    def step(self) -> Any:
+        self.optimizer.zero_grad()
+        loss = ((self.x @ self.weight.t() + self.bias - self.y) ** 2).mean()
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def parameters(self) -> list[Any]:
+        return [self.weight, self.bias, self.unused]
+
+
+@pytest.mark.parametrize(("name", "options"), GRID, ids=str)
+def test_fifty_steps(name: str, options: dict[str, Any]) -> None:
+    ours, theirs = (Problem(T, name, options) for T in BOTH)
+    for step in range(STEPS):
+        assert_same(ours.step(), theirs.step(), what=f"loss {step}")
+    assert_same(ours.parameters(), theirs.parameters())
+
+
+def as_(T: Any, state: Any) -> Any:
+    """A state_dict with its tensors in library ``T``."""
+    if isinstance(state, dict):
+        return {k: as_(T, v) for k, v in state.items()}
+    if isinstance(state, list):
+        return [as_(T, v) for v in state]
+    return T.tensor(np.array(state.detach().numpy())) if hasattr(state, "detach") else state
+
+
+INTERCHANGED = [
+    ("SGD", {"lr": 0.1}), ("SGD", {"lr": 0.1, "momentum": 0.9, "nesterov": True}), ("Adam", {"lr": 0.02}),
+    ("Adam", {"lr": 0.02, "amsgrad": True}), ("AdamW", {"lr": 0.02}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), INTERCHANGED, ids=str)
+@pytest.mark.parametrize("source", ["torchlite", "torch"])
+def test_state_goes_both_ways(name: str, options: dict[str, Any], source: str) -> None:
+    first, second = BOTH if source == "torchlite" else reversed(BOTH)
+    begun, continued = Problem(first, name, options), Problem(second, name, {"lr": 0.7})
+    for _ in range(5):
+        begun.step()
+    continued.optimizer.load_state_dict(as_(second, begun.optimizer.state_dict()))
+    with first.no_grad(), second.no_grad():
+        for mine, its in zip(continued.parameters(), begun.parameters(), strict=True):
+            mine.copy_(second.tensor(its.detach().numpy()))
+    for _ in range(10):
+        a, b = (begun.step(), continued.step()) if source == "torchlite" else reversed((begun.step(), continued.step()))
+        assert_same(a, b)
+    pair = (begun.parameters(), continued.parameters())
+    assert_same(*(pair if source == "torchlite" else reversed(pair)))
+
+
+@pytest.mark.parametrize(("name", "options"), INTERCHANGED, ids=str)
+def test_state_dicts_have_the_same_structure(name: str, options: dict[str, Any]) -> None:
+    states = []
+    for T in BOTH:
+        problem = Problem(T, name, options)
+        problem.step()
+        states.append(problem.optimizer.state_dict())
+    ours, theirs = states
+    assert list(ours) == list(theirs)
+    assert list(ours["state"]) == list(theirs["state"])
+    for a, b in zip(ours["state"].values(), theirs["state"].values(), strict=True):
+        assert set(a) == set(b)
+        for key in b:
+            assert_same(a[key], b[key], what=key)
+    for a, b in zip(ours["param_groups"], theirs["param_groups"], strict=True):
+        assert set(a) <= set(b)
+        assert {k: b[k] for k in a} == a
+
+
+def test_groups() -> None:
+    def run(T: Any) -> Any:
+        a, b, c = (T.tensor([v], dtype=T.float64, requires_grad=True) for v in (1.0, 2.0, 3.0))
+        optimizer = T.optim.SGD([{"params": [a], "lr": 0.5}, {"params": b, "momentum": 0.9}], lr=0.1)
+        optimizer.add_param_group({"params": [c], "weight_decay": 0.1})
+        for _ in range(5):
+            optimizer.zero_grad()
+            (a**2 + b**2 + c**2).sum().backward()
+            optimizer.step()
+        return [a, b, c, [g["lr"] for g in optimizer.param_groups], [len(g["params"]) for g in optimizer.param_groups]]
+
+    assert_same(run(torchlite), run(torch))
+
+
+def test_closures_hooks_and_zero_grad() -> None:
+    def run(T: Any) -> Any:
+        x = T.tensor([3.0], dtype=T.float64, requires_grad=True)
+        optimizer = T.optim.SGD([x], lr=0.1)
+        calls: list[str] = []
+        pre = optimizer.register_step_pre_hook(lambda o, args, kwargs: calls.append("pre"))
+        optimizer.register_step_post_hook(lambda o, args, kwargs: calls.append("post"))
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = (x**2).sum()
+            loss.backward()
+            return loss
+
+        loss = optimizer.step(closure)
+        pre.remove()
+        optimizer.step(closure)
+        optimizer.zero_grad(set_to_none=False)
+        zero = x.grad
+        optimizer.zero_grad()
+        return [loss, x, calls, zero, x.grad is None]
+
+    assert_same(run(torchlite), run(torch))
+
+
+REFUSED: dict[str, Any] = {
+    "nothing": lambda T: T.optim.SGD([], lr=0.1),
+    "tensor": lambda T: T.optim.SGD(T.ones(1, requires_grad=True), lr=0.1),
+    "number": lambda T: T.optim.SGD([1.0], lr=0.1),
+    "result": lambda T: T.optim.SGD([T.ones(1, requires_grad=True) * 2], lr=0.1),
+    "rate": lambda T: T.optim.SGD([T.ones(1, requires_grad=True)], lr=-0.1),
+    "momentum": lambda T: T.optim.SGD([T.ones(1, requires_grad=True)], lr=0.1, momentum=-1),
+    "nesterov": lambda T: T.optim.SGD([T.ones(1, requires_grad=True)], lr=0.1, nesterov=True),
+    "betas": lambda T: T.optim.Adam([T.ones(1, requires_grad=True)], betas=(0.9, 1.0)),
+    "eps": lambda T: T.optim.Adam([T.ones(1, requires_grad=True)], eps=-1),
+    "decay": lambda T: T.optim.AdamW([T.ones(1, requires_grad=True)], weight_decay=-1),
+    "twice": lambda T: T.optim.SGD([{"params": [p := T.ones(1, requires_grad=True)]}, {"params": [p]}], lr=0.1),
+    "groups": lambda T: Problem(T, "SGD", {"lr": 1}).optimizer.load_state_dict({"state": {}, "param_groups": []}),
+    "schedule": lambda T: T.optim.lr_scheduler.StepLR("optimizer", 3),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name: str) -> None:
+    with pytest.raises(Exception) as theirs:
+        REFUSED[name](torch)
+    with pytest.raises(theirs.type) as ours:
+        REFUSED[name](torchlite)
+    assert len(str(ours.value)) > 15
+
+
+SCHEDULES: dict[str, Any] = {
+    "StepLR": lambda s, o: s.StepLR(o, 4, gamma=0.5),
+    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [3, 8, 8, 20]),
+    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
+    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda step: 1 / (1 + step)),
+    "LambdaLR of groups": lambda s, o: s.LambdaLR(o, [lambda step: 0.5**step, lambda step: 1.0]),
+    "LinearLR": lambda s, o: s.LinearLR(o),
+    "LinearLR down": lambda s, o: s.LinearLR(o, start_factor=1.0, end_factor=0.1, total_iters=10),
+    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 10, eta_min=0.01),
+    "CosineAnnealingLR once": lambda s, o: s.CosineAnnealingLR(o, 30),
+    "SequentialLR": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.1, total_iters=5), s.CosineAnnealingLR(o, 25)], [5]
+    ),
+    "SequentialLR of three": lambda s, o: s.SequentialLR(
+        o, [s.LinearLR(o, 0.25, total_iters=4), s.ExponentialLR(o, 0.8), s.StepLR(o, 3)], [4, 12]
+    ),
+}
+
+
+def scheduled(T: Any, name: str) -> tuple[Any, Any]:
+    optimizer = T.optim.SGD(
+        [{"params": [T.ones(1, requires_grad=True)]}, {"params": [T.ones(1, requires_grad=True)], "lr": 0.5}], lr=1.0
+    )
+    return optimizer, SCHEDULES[name](T.optim.lr_scheduler, optimizer)
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_thirty_steps_of_a_schedule(name: str) -> None:
+    (opt_a, a), (opt_b, b) = (scheduled(T, name) for T in BOTH)
+    for step in range(30):
+        assert a.get_last_lr() == pytest.approx(b.get_last_lr(), rel=1e-12), step
+        assert [g["lr"] for g in opt_a.param_groups] == pytest.approx([g["lr"] for g in opt_b.param_groups], rel=1e-12)
+        assert a.last_epoch == b.last_epoch
+        opt_a.step(), opt_b.step(), a.step(), b.step()
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_resume(name: str) -> None:
+    optimizer, whole = scheduled(torchlite, name)
+    rates = []
+    for step in range(20):
+        if step == 7:
+            state, groups = whole.state_dict(), optimizer.state_dict()
+        rates.append(whole.get_last_lr())
+        optimizer.step()
+        whole.step()
+    other, resumed = scheduled(torchlite, name)
+    other.load_state_dict(groups)
+    resumed.load_state_dict(state)
+    for step in range(7, 20):
+        assert resumed.get_last_lr() == rates[step]
+        other.step()
+        resumed.step()
