@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
+import numpy as np
+
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
@@ -127,13 +129,19 @@ def _roots(tensors: Any, gradients: Any) -> tuple[tuple[Tensor, ...], list[Tenso
                     "grad can be implicitly created only for scalar outputs: this one has shape "
                     f"{list(root.shape)}; reduce it with .sum() or .mean(), or pass its gradient"
                 )
-            g = root.detach().new_ones(root.shape)
+            g = _ones_like(root)
         elif g.shape != root.shape:
             raise RuntimeError(
                 f"Mismatch in shape: the gradient has shape {list(g.shape)} and the tensor has shape {list(root.shape)}"
             )
         cotangents.append(g)
     return roots, cotangents
+
+
+def _ones_like(root: Tensor) -> Tensor:
+    data = root._data
+    ones: Tensor = wrap(np.ones(data.shape, data.dtype)) if type(data) is np.ndarray else root.new_ones(root.shape)
+    return ones
 
 
 def _as_tuple(tensors: Any) -> tuple[Any, ...]:
