@@ -113,7 +113,9 @@ def test_an_upward_import_is_found(tmp_path: Path) -> None:
         "import importlib\nimportlib.import_module('torchlite.cli.main')", "if True:\n    from torchlite.ops.views import view",
     ):  # fmt: skip
         path.write_text(text)
-        assert any(floor(target) > floor("torchlite.backends.bad") for target, _ in imported("torchlite.backends.bad", path))
+        assert any(
+            floor(target) > floor("torchlite.backends.bad") for target, _ in imported("torchlite.backends.bad", path)
+        )
     path.write_text("from . import erf\nfrom torchlite.ir import Aval\nimport numpy")
     assert all(floor(target) <= 1 for target, _ in imported("torchlite.backends.bad", path))
 

@@ -180,7 +180,11 @@ def values(name: str, result: Any) -> Any:
 @pytest.mark.parametrize("dtype", ["float32", "float64", "int64", "bool"])
 def test_forward(name: str, dtype: str) -> None:
     integral = dtype in ("int64", "bool")
-    if (integral and name in FLOAT_ONLY) or (not integral and name in INTEGERS_ONLY) or (dtype == "bool" and name in NO_BOOL):
+    if (
+        (integral and name in FLOAT_ONLY)
+        or (not integral and name in INTEGERS_ONLY)
+        or (dtype == "bool" and name in NO_BOOL)
+    ):
         pytest.skip(f"{name} is not defined for {dtype}")
     for arrays, params in cases(name, dtype):
         pairs = [tensors(a) for a in arrays]
