@@ -114,7 +114,7 @@ def test_shapes_do_not_change_the_numbers() -> None:
 def test_uniform_moments(dtype: str) -> None:
     torch.manual_seed(0)
     x = torch.rand(200_000, dtype=getattr(torch, dtype)).double().numpy()
-    assert 0 <= x.min() and x.max() <= 1
+    assert x.min() >= 0 and x.max() <= 1
     assert abs(x.mean() - 0.5) < 0.003
     assert abs(x.var() - 1 / 12) < 0.001
     assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.01

@@ -131,8 +131,13 @@ COUNTERPARTS: dict[str, Any] = {
     "permute": lambda x, dims: x.permute(dims),
     "flip": lambda x, dims: x.flip(dims),
 }
-for reduction in ("sum", "amax", "amin", "any", "all"):
-    COUNTERPARTS[reduction] = lambda x, dims, keepdim, f=getattr(torch, reduction): f(x, dims, keepdim=keepdim)
+
+
+def reduction(name: str) -> Any:
+    return lambda x, dims, keepdim: getattr(torch, name)(x, dims, keepdim=keepdim)
+
+
+COUNTERPARTS |= {name: reduction(name) for name in ("sum", "amax", "amin", "any", "all")}
 
 OPS = sorted(op.name for op in ir.REGISTRY.values() if op.samples)
 FLOAT_ONLY = {"softmax", "log_softmax", "standardize", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"}

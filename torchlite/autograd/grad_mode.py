@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -65,10 +65,13 @@ class no_grad(_Scoped):
 
     mode = False
 
-    def __new__(cls, function: F | None = None) -> Any:
+    @overload
+    def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    @overload
+    def __new__(cls) -> Self: ...
+    def __new__(cls, function: Any = None) -> Any:
         """A context, or the decorated function when used as ``@no_grad``."""
-        self = super().__new__(cls)
-        return self if function is None else _decorated(function, cls.mode)
+        return super().__new__(cls) if function is None else _decorated(function, cls.mode)
 
 
 class enable_grad(no_grad):

@@ -20,7 +20,7 @@ class ReLU(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """max(x, 0)."""
-        return input.relu_() if self.inplace else F.relu(input)  # type: ignore[no-any-return]
+        return input.relu_() if self.inplace else F.relu(input)
 
     def extra_repr(self) -> str:
         """Whether it writes in place."""

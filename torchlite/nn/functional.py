@@ -228,7 +228,7 @@ def batch_norm(
         if weight is not None:
             scale, weight = scale * weight, None
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
-        return input * scale.view(channels) + shift.view(channels)
+        return input * scale.view(channels) + shift.view(channels)  # type: ignore[no-any-return]
     if weight is not None:
         out = out * weight.view(channels)
     return out if bias is None else out + bias.view(channels)
@@ -269,7 +269,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training:
         return input
     out = random.dropout(input, p)
-    return input.copy_(out) if inplace else out  # type: ignore[no-any-return]
+    return input.copy_(out) if inplace else out
 
 
 def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None) -> Tensor:
@@ -364,11 +364,11 @@ def nll_loss(
     if weight is not None:
         scale = where(counted, weight[chosen], 0.0)
         loss = loss * scale
-        return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+        return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)
     if target.is_meta or bool(counted.all()):
         return _reduced(loss, reduction)
     loss = where(counted, loss, 0.0)
-    return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+    return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)
 
 
 def cross_entropy(
@@ -405,7 +405,7 @@ def cross_entropy(
             logp * q if weight is None else logp * q * weight.view([-1 if d == dim else 1 for d in range(input.ndim)])
         )
         loss = -spread.sum(dim)
-        return loss.sum() / (input.numel() // classes) if reduction == "mean" else _reduced(loss, reduction)  # type: ignore[no-any-return]
+        return loss.sum() / (input.numel() // classes) if reduction == "mean" else _reduced(loss, reduction)
     sharp = nll_loss(logp, target, weight, ignore_index, reduction)
     if not label_smoothing:
         return sharp

@@ -182,7 +182,7 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
             value = value.to(dtype)
         if value.ndim == 0 and value.device != device and value.device.type == "cpu":
             value = value.to(device)
-        return value
+        return value  # type: ignore[no-any-return]
     if device.type == "meta":
         constant: Tensor = wrap(Aval((), dtype.numpy, device))
         return constant
@@ -190,8 +190,7 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
         array = np.array(value, dtype.numpy)
     except OverflowError:
         array = np.array(value).astype(dtype.numpy)
-    constant = wrap(array if device.type == "cpu" else backends.to_device(array, device))
-    return constant
+    return wrap(array if device.type == "cpu" else backends.to_device(array, device))  # type: ignore[no-any-return]
 
 
 def _as_operand(name: str, value: Any) -> Any:

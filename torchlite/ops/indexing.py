@@ -48,7 +48,7 @@ def _index_samples(rng: np.random.Generator) -> Sequence[Sample]:
     ]
 
 
-index_op = register(
+index_op: Op = register(
     Op(
         "index",
         "index",
@@ -71,7 +71,7 @@ def _run_index_add(xp: Any, values: Any, *indices: Any, spec: tuple[Any, ...], s
     return out
 
 
-_index_add = register(
+_index_add: Op = register(
     Op(
         "index_add",
         "index",
@@ -95,7 +95,7 @@ def _run_index_put(_xp: Any, x: Any, values: Any, *indices: Any, spec: tuple[Any
     return out
 
 
-_index_put = register(
+_index_put: Op = register(
     Op(
         "index_put",
         "index",
@@ -260,7 +260,7 @@ def _infer_gather(x: Aval, index: Aval, *, dim: int) -> Aval:
     return Aval(index.shape, x.dtype, x.device)
 
 
-gather_op = register(
+gather_op: Op = register(
     Op(
         "gather",
         "index",
@@ -289,7 +289,7 @@ def _run_scatter_add(xp: Any, values: Any, index: Any, *, dim: int, shape: tuple
     return out
 
 
-_scatter_add = register(
+_scatter_add: Op = register(
     Op(
         "scatter_add",
         "index",
@@ -320,7 +320,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     position = input._checked_dim(dim)
     _check_bounds("scatter_add", index, position, input._data.shape[position])
     region = src[tuple(slice(n) for n in index.shape)]
-    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})
+    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})  # type: ignore[no-any-return]
 
 
 @method()

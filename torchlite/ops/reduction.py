@@ -26,7 +26,7 @@ def _reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
 def _restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced cotangent with the dimensions of its input again, broadcast along ``dims``."""
     kept: Tensor = g if keepdim else g.reshape(_reduced(tuple(x.shape), dims, True))
-    return kept.expand(tuple(x.shape))
+    return kept.expand(tuple(x.shape))  # type: ignore[no-any-return]
 
 
 def reduction(
@@ -223,13 +223,13 @@ def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
 @method()
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element over ``dim`` is not 0."""
-    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
+    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)
 
 
 @method()
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element over ``dim`` is 0."""
-    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)  # type: ignore[no-any-return]
+    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)
 
 
 def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
@@ -245,8 +245,7 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
     (position,) = dims_of(op.name, dim, input.ndim)
     if input.shape[position] == 0:
         raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")
-    out = apply(op, (input,), {"dim": position, "keepdim": keepdim})
-    return out
+    return apply(op, (input,), {"dim": position, "keepdim": keepdim})  # type: ignore[no-any-return]
 
 
 @method()

@@ -53,7 +53,7 @@ permute_op = register(
         "view",
         run=lambda xp, x, *, dims: x.transpose(dims),  # noqa: ARG005
         infer=lambda x, *, dims: Aval(tuple(x.shape[d] for d in dims), x.dtype, x.device),
-        vjp=(lambda g, _out, _x, dims: permute(g, tuple(int(d) for d in np.argsort(dims))),),
+        vjp=(lambda g, _out, _x, dims: g.permute(tuple(int(d) for d in np.argsort(dims))),),
         onnx="Transpose",
         samples=lambda rng: [Sample((rng.normal(size=(2, 3, 4)),), {"dims": (2, 0, 1)})],
         doc="The dimensions in another order.",
@@ -96,7 +96,7 @@ def _infer_select(x: Aval, *, index: tuple[Any, ...]) -> Aval:
     return Aval(shape, x.dtype, x.device)
 
 
-select_op = register(
+select_op: Op = register(
     Op(
         "select",
         "view",

@@ -187,7 +187,7 @@ def _size(x: Any) -> Pair:
     return tuple(int(n) for n in x.shape[-2:])  # type: ignore[return-value]
 
 
-conv2d_op = register(
+conv2d_op: Op = register(
     Op(
         "conv2d",
         "contract",
@@ -206,7 +206,7 @@ conv2d_op = register(
         doc="out[n,o,i,j] = Σ x[n,c,i·s+u·d-p,j·s+v·d-p] · weight[o,c,u,v] (cross-correlation), by groups of channels.",
     )
 )
-_input_grad = register(
+_input_grad: Op = register(
     Op(
         "conv2d_input_grad",
         "contract",
@@ -226,7 +226,7 @@ _input_grad = register(
         doc="The cotangent of conv2d's input from that of its result: a transposed convolution.",
     )
 )
-_weight_grad = register(
+_weight_grad: Op = register(
     Op(
         "conv2d_weight_grad",
         "contract",
@@ -313,7 +313,7 @@ def _spread_samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
-max_pool2d_op = register(
+max_pool2d_op: Op = register(
     Op(
         "max_pool2d",
         "reduce",
@@ -329,7 +329,7 @@ max_pool2d_op = register(
         doc="The largest element of every window (NaN if it holds one), and its place in the window.",
     )
 )
-_pick = register(
+_pick: Op = register(
     Op(
         "pick_from_windows",
         "index",
@@ -343,7 +343,7 @@ _pick = register(
         doc="From every window the element at the given place.",
     )
 )
-_spread = register(
+_spread: Op = register(
     Op(
         "spread_to_windows",
         "index",
