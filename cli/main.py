@@ -5,9 +5,9 @@ import traceback
 from typing import Annotated
 
 import typer
-from torchlite.cli import validate
 
 from torchlite import __version__
+from torchlite.cli import doctor, evaluate, export, resume, summary, train, validate
 from torchlite.errors import TorchliteError
 
 app = typer.Typer(
@@ -19,7 +19,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+app.command("train")(train.command)
+app.command("resume")(resume.command)
+app.command("eval")(evaluate.command)
+app.command("export")(export.command)
 app.command("validate")(validate.command)
+app.command("summary")(summary.command)
+app.command("doctor")(doctor.command)
 
 
 def _print_version(wanted: bool) -> None:

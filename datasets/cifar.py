@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
 from torchlite.datasets.arrays import Arrays
 from torchlite.datasets.tar import regular_members
-
 from torchlite.errors import FormatError
 
 FOLDER = "cifar-10-batches-bin"

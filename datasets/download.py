@@ -13,7 +13,6 @@ from urllib.parse import urlsplit
 
 from torchlite.datasets.catalogue import File
 from torchlite.datasets.checksum import mismatch
-
 from torchlite.errors import DataError
 
 Progress = Callable[[str, int, int], None]
@@ -30,9 +29,7 @@ class Opener(Protocol):
         """The response: a file object with `status` and `headers`."""
 
 
-def download(
-    file: File, folder: Path, *, progress: Progress | None = None, opener: Opener | None = None
-) -> Path:
+def download(file: File, folder: Path, *, progress: Progress | None = None, opener: Opener | None = None) -> Path:
     """Fetch `file` into `folder` and return its path; a copy that is there and right is not fetched again.
 
     Each of the file's URLs is tried in turn. What an interrupted download left (`<name>.part`) is continued.

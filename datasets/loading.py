@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+
 from torchlite.datasets.arrays import Arrays
 from torchlite.datasets.catalogue import Card, File, card
 from torchlite.datasets.checksum import mismatch, unpacked_mismatch
@@ -13,7 +14,6 @@ from torchlite.datasets.digits import split_digits
 from torchlite.datasets.download import Opener, Progress
 from torchlite.datasets.download import download as download_file
 from torchlite.datasets.idx import read_idx
-
 from torchlite.errors import DataError, FormatError
 
 

@@ -24,9 +24,7 @@ class Readable(Protocol):
         """At most `size` bytes; fewer only at the end."""
 
 
-def regular_members(
-    stream: Readable, *, max_bytes: int, max_members: int = 1000
-) -> Iterator[tuple[str, bytes]]:
+def regular_members(stream: Readable, *, max_bytes: int, max_members: int = 1000) -> Iterator[tuple[str, bytes]]:
     """Name and content of each regular member, in the archive's order.
 
     `max_bytes` caps the sum of all members' sizes, also of those passed over.

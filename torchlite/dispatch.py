@@ -17,6 +17,7 @@ from torchlite.ir import Aval, Op
 _ndarray = np.ndarray
 _new = object.__new__
 NO_PARAMS: dict[str, Any] = {}
+_NOTHING: list[Tensor | None] = []
 
 # NumPy's warnings about infinities and NaN, for arithmetic of this package only: `np.errstate` around every operator
 # would cost more than many of them.
@@ -30,14 +31,23 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
 
     Hot: about 1.5 µs a call. No hooks, no copies and no type checks belong here.
     """
-    arrays = [x._data for x in inputs]
+    arrays = []
+    edges = []
+    on_numpy, recorded = True, False
+    for x in inputs:
+        array = x._data
+        arrays.append(array)
+        if type(array) is not _ndarray:
+            on_numpy = False
+        edge = x._node
+        edges.append(edge)
+        if edge is not None:
+            recorded = True
     try:
-        for array in arrays:
-            if type(array) is not _ndarray:
-                result = _run_elsewhere(op, arrays, params)
-                break
-        else:
+        if on_numpy:
             result = op.run(np, *arrays, **params)
+        else:
+            result = _run_elsewhere(op, arrays, params)
     except RuntimeWarning:  # where warnings are errors: infinities and NaN are results here, as in PyTorch
         with np.errstate(all="ignore"):
             result = op.run(np, *arrays, **params)
@@ -53,17 +63,13 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
     out = _new(Tensor)
     out._data = result
 
-    edges = [x._node for x in inputs]
-    for edge in edges:
-        if edge is not None:
-            if op.vjp is not None and grad_mode.enabled:
-                saved = [x if keep else None for x, keep in zip(inputs, op.keeps)]  # noqa: B905 - keeps may be shorter
-                out._node = node = Node(op, params, edges, saved, result.shape, result.dtype)
-                if op.keeps_out:
-                    out._storage = storage = Storage()
-                    node.out = (result, storage)
-                    return out
-            break
+    if recorded and op.vjp is not None and grad_mode.enabled:
+        saved = [x if keep else None for x, keep in zip(inputs, op.keeps)] if op.keeps else _NOTHING  # noqa: B905
+        out._node = node = Node(op, params, edges, saved, result.shape, result.dtype)
+        if op.keeps_out:
+            out._storage = storage = Storage()
+            node.out = (result, storage)
+            return out
     if op.kind == "view":
         _link(out, inputs[0], op, params)
     else:

@@ -69,6 +69,8 @@ class Op:
         onnx: the ONNX operator of the same meaning.
         samples: ``samples(rng)`` gives the calls that the generic tests make, in float64 where it can be.
         doc: formula, shapes, errors and source.
+        keeps: which inputs the gradient rules read; empty for none.
+        keeps_out: whether they read the result.
     """
 
     name: str
@@ -113,7 +115,7 @@ def _kept_by(vjp: Any, run: Any) -> tuple[tuple[bool, ...], bool]:
         keeps_out |= not out.startswith("_")
         for i, name in enumerate(inputs[: len(keeps)]):
             keeps[i] |= not name.startswith("_")
-    return tuple(keeps), keeps_out
+    return tuple(keeps) if any(keeps) else (), keeps_out
 
 
 def _positional(function: Any) -> list[str]:

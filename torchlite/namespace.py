@@ -159,5 +159,6 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.serialization import load, save
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from torchlite.cli.main import app
 from typer.testing import CliRunner, Result
 
 import torchlite.train
+from torchlite.cli.main import app
 from torchlite.errors import UsageError
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.registry import registry

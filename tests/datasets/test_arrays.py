@@ -1,4 +1,5 @@
 import numpy as np
+
 from torchlite.datasets import Arrays, fingerprint
 
 BASE = Arrays(np.arange(6, dtype=np.int32).reshape(2, 3), np.array([0, 1]))

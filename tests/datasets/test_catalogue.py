@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from torchlite.datasets.catalogue import ArraySpec, card, names, parse_card
 
+from torchlite.datasets.catalogue import ArraySpec, card, names, parse_card
 from torchlite.errors import DataError
 
 SHA256 = re.compile(r"[0-9a-f]{64}")

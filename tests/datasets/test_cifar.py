@@ -5,8 +5,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from torchlite.datasets.cifar import read_cifar10
 
+from torchlite.datasets.cifar import read_cifar10
 from torchlite.errors import FormatError
 
 NAMES = [*(f"data_batch_{number}.bin" for number in range(1, 6)), "test_batch.bin"]

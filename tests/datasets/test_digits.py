@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from torchlite.datasets import card, load
 from torchlite.datasets.digits import split_digits
 

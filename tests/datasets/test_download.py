@@ -6,9 +6,9 @@ from multiprocessing.pool import ThreadPool
 from urllib.parse import urlsplit
 
 import pytest
+
 from torchlite.datasets.catalogue import File
 from torchlite.datasets.download import _HttpsRedirects, download
-
 from torchlite.errors import DataError
 
 CONTENT = bytes(range(256)) * 4000

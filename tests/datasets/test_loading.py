@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from torchlite.datasets import catalogue, load, loading
 from torchlite.datasets.catalogue import parse_card
-
 from torchlite.errors import DataError
 
 IMAGES = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2)

@@ -49,8 +49,8 @@ def index_add(values: Any, *indices: Any, spec: Any, shape: Any) -> Any:
     return flat.index_add(0, places.reshape(-1), values.reshape(-1)).reshape(shape)
 
 
-def conv2d(x: Any, weight: Any, window: Any, groups: Any) -> Any:
-    return F.conv2d(x, weight, None, window.stride, window.padding, window.dilation, groups)
+def conv2d(x: Any, weight: Any, *bias: Any, window: Any, groups: Any) -> Any:
+    return F.conv2d(x, weight, *(bias or (None,)), window.stride, window.padding, window.dilation, groups)
 
 
 def conv2d_input_grad(g: Any, weight: Any, window: Any, groups: Any, size: Any) -> Any:
@@ -100,6 +100,11 @@ def standardize(x: Any, dims: Any, eps: Any) -> Any:
     return (x - mean) * scale, mean, scale
 
 
+def standardize_grad(g: Any, standard: Any, scale: Any, dims: Any) -> Any:
+    along = (g * standard).mean(dims, keepdim=True)
+    return (g - g.mean(dims, keepdim=True) - standard * along) * scale
+
+
 def padding(widths: Any) -> list[int]:
     return [n for pair in reversed(widths) for n in pair]
 
@@ -122,6 +127,9 @@ COUNTERPARTS: dict[str, Any] = {
     "constant_pad": lambda x, widths, value: F.pad(x, padding(widths), value=value),
     "argsort": lambda x, dim, descending: torch.argsort(x, dim=dim, descending=descending, stable=True),
     "standardize": standardize,
+    "standardize_grad": standardize_grad,
+    "affine": lambda x, weight, bias: x * weight + bias,
+    "sum_of_products": lambda x, y, shape: (x * y).sum_to_size(shape),
     "conv2d": conv2d,
     "conv2d_input_grad": conv2d_input_grad,
     "conv2d_weight_grad": conv2d_weight_grad,
@@ -140,7 +148,10 @@ def reduction(name: str) -> Any:
 COUNTERPARTS |= {name: reduction(name) for name in ("sum", "amax", "amin", "any", "all")}
 
 OPS = sorted(op.name for op in ir.REGISTRY.values() if op.samples)
-FLOAT_ONLY = {"softmax", "log_softmax", "standardize", "conv2d", "conv2d_input_grad", "conv2d_weight_grad"}
+FLOAT_ONLY = {
+    "softmax", "log_softmax", "standardize", "standardize_grad", "affine", "sum_of_products",
+    "conv2d", "conv2d_input_grad", "conv2d_weight_grad",
+}  # fmt: skip
 # The public functions convert integers to floats before these operators run; `test_functions` compares that.
 FLOAT_ONLY |= {name for name in OPS if name in {
     "div", "reciprocal", "sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh",

@@ -82,14 +82,14 @@ def test_damaged_pointer_is_detected(which: str, store: CheckpointStore, rounds:
     print(f"\n{which}.json: {len(candidates)} damages, {len(candidates)} detected")
 
 
-def test_every_bit_of_a_small_manifest_counts(tmp_path: Path) -> None:
+def test_every_byte_of_a_small_manifest_counts(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     folder = store.save(1, {}, {}, {})
     path = folder / "MANIFEST.json"
     content = path.read_bytes()
-    for bit in range(8 * len(content)):
+    for position in range(len(content)):
         flipped = bytearray(content)
-        flipped[bit // 8] ^= 1 << bit % 8
+        flipped[position] ^= 1 << position % 8
         path.write_bytes(flipped)
         with pytest.raises(CheckpointError):
             store.load(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import weakref
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from torchlite import dtypes
@@ -231,11 +232,8 @@ def _through(node: Node, g: Any, send: Any, keep: bool) -> None:
             f"Trying to backward through the graph a second time: the tensors that {op.name} saved have been freed. "
             "Specify retain_graph=True the first time if you need to backward twice."
         )
-    inputs = [
-        _unpack_input(node, i, x, edge)
-        for i, (x, edge) in enumerate(zip(_padded(node.saved, len(edges)), edges))  # noqa: B905
-    ]
-    out = _unpack_out(node)
+    inputs = _unpack_inputs(node)
+    out = None if node.out is None else _unpack_out(node)
     if callable(op.vjp):
         results = op.vjp(g, out, *inputs, **params)
     else:
@@ -250,24 +248,20 @@ def _through(node: Node, g: Any, send: Any, keep: bool) -> None:
             send(edge, result, result is not g and result._base is None and op.name != "function")
 
 
-def _padded(saved: list[Any], n: int) -> list[Any]:
-    return saved if len(saved) == n else [*saved, *[None] * (n - len(saved))]
-
-
-def _unpack_input(node: Node, i: int, saved: Tensor | None, edge: Any) -> Any:
-    if saved is None:
-        return None if edge is None else Aval(edge.shape, edge.dtype)
-    if saved._storage.stamp > node.seq:
-        raise _overwritten(node, f"input {i}", saved._data)
-    if saved._node is edge:
-        return saved
-    # The history of that tensor has changed since: use the one it had.
-    return wrap(saved._data, edge)
+def _unpack_inputs(node: Node) -> list[Any]:
+    inputs: list[Any] = []
+    for edge, x in zip_longest(node.edges, node.saved):
+        if x is None:
+            inputs.append(None if edge is None else Aval(edge.shape, edge.dtype))
+        elif x._storage.stamp > node.seq:
+            raise _overwritten(node, f"input {len(inputs)}", x._data)
+        else:
+            # Where the history of that tensor has changed since, the one it had counts.
+            inputs.append(x if x._node is edge else wrap(x._data, edge))
+    return inputs
 
 
 def _unpack_out(node: Node) -> Any:
-    if node.out is None:
-        return None
     if isinstance(node.shape, list):
         for array, storage in node.out:
             if storage.stamp > node.seq:

@@ -14,10 +14,11 @@ from torchlite.ops import random
 from torchlite.ops.arithmetic import where
 from torchlite.ops.contraction import linear
 from torchlite.ops.creation import arange
+from torchlite.ops.indexing import gather_op
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.pointwise import erf, exp, log1p, relu, sigmoid, softplus, tanh
 from torchlite.ops.softmax import log_softmax, softmax
-from torchlite.ops.standardize import standardize
+from torchlite.ops.standardize import affine, standardize
 from torchlite.ops.windows import Window, conv2d_op, flat_indices, max_pool2d_op
 
 __all__ = [
@@ -119,8 +120,9 @@ def conv2d(
     else:
         border = pair("padding", padding)
     window = Window(kernel, step, border, spread)
-    out: Tensor = apply(conv2d_op, (input, weight), {"window": window, "groups": groups})
-    return out if bias is None else out + bias.view(-1, 1, 1)
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    out: Tensor = apply(conv2d_op, operands, {"window": window, "groups": groups})
+    return out
 
 
 def max_pool2d(
@@ -228,10 +230,19 @@ def batch_norm(
         if weight is not None:
             scale, weight = scale * weight, None
         shift = -running_mean * scale if bias is None else bias - running_mean * scale
-        return input * scale.view(channels) + shift.view(channels)  # type: ignore[no-any-return]
+        return _scaled(input, scale.view(channels), shift.view(channels))
+    return _scaled(
+        out, None if weight is None else weight.view(channels), None if bias is None else bias.view(channels)
+    )
+
+
+def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """x · weight + bias, in one operator where all three are there and of one dtype."""
+    if weight is not None and bias is not None and x.dtype is weight.dtype is bias.dtype:
+        return affine(x, weight, bias)
     if weight is not None:
-        out = out * weight.view(channels)
-    return out if bias is None else out + bias.view(channels)
+        x = x * weight
+    return x if bias is None else x + bias
 
 
 def layer_norm(
@@ -253,9 +264,7 @@ def layer_norm(
             f"but got input of size {list(input.shape)}"
         )
     out, _, _ = standardize(input, tuple(range(input.ndim - len(shape), input.ndim)), eps)
-    if weight is not None:
-        out = out * weight
-    return out if bias is None else out + bias
+    return _scaled(out, weight, bias)
 
 
 def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -359,13 +368,14 @@ def nll_loss(
     dim = 0 if input.ndim == 1 else 1
     _check_classes(input, target, dim, ignore_index)
     counted = target != ignore_index
-    chosen = where(counted, target, 0)
-    loss = -input.gather(dim, chosen.unsqueeze(dim)).squeeze(dim)
+    every = target.is_meta or bool(counted.all())
+    chosen = target if every else where(counted, target, 0)
+    loss = -apply(gather_op, (input, chosen.unsqueeze(dim)), {"dim": dim}).squeeze(dim)  # the classes are checked above
     if weight is not None:
         scale = where(counted, weight[chosen], 0.0)
         loss = loss * scale
         return loss.sum() / scale.sum() if reduction == "mean" else _reduced(loss, reduction)
-    if target.is_meta or bool(counted.all()):
+    if every:
         return _reduced(loss, reduction)
     loss = where(counted, loss, 0.0)
     return loss.sum() / counted.sum() if reduction == "mean" else _reduced(loss, reduction)

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import dtypes
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
-from torchlite.ops.construct import binary, common_dtype, converted, no_slope, unary
+from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, unary
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -152,7 +152,7 @@ _where = register(
     Op(
         "where",
         "elementwise",
-        run=lambda xp, condition, x, y: xp.where(condition, x, y),
+        run=backends.where,
         infer=lambda c, x, y: Aval(broadcast_shapes("where", c.shape, x.shape, y.shape), x.dtype, x.device),
         vjp=(
             None,
@@ -216,9 +216,12 @@ def where(condition: Tensor, input: Any, other: Any) -> Tensor:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
         )
-    dtype = common_dtype((input, other))
-    device = condition.device
-    out: Tensor = apply(_where, (condition, converted(input, dtype, device), converted(other, dtype, device)))
+    if any(isinstance(v, Tensor) and v.ndim > 0 for v in (input, other)):
+        input, other = operands("where", input, other)
+    else:
+        dtype, device = common_dtype((input, other)), condition.device
+        input, other = converted(input, dtype, device), converted(other, dtype, device)
+    out: Tensor = apply(_where, (condition, input, other))
     return out
 
 

@@ -20,6 +20,7 @@ from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.mutation import apply_inplace
 
 Domain = tuple[float, float]
+_REAL = (float, int)
 _SHAPES = ((3, 4), (), (0, 2), (2, 1, 3))
 _SHAPE_PAIRS = (((3, 4), (3, 4)), ((2, 1, 3), (4, 1)), ((), (2,)), ((0, 3), (1, 3)), ((), ()))
 
@@ -130,12 +131,12 @@ def binary(
     )
 
     def function(input: Any, other: Any) -> Tensor:
-        if not (
+        if not (  # `_alike`, spelled out: this is the hottest path there is
             isinstance(other, Tensor)
             and isinstance(input, Tensor)
             and input._data.dtype is other._data.dtype
-            and not to_float
             and type(input._data) is type(other._data)
+            and not (to_float and input._data.dtype.kind in "biu")
         ):
             input, other = operands(name, input, other, to_float=to_float)
         out: Tensor = apply(op, (input, other))
@@ -159,6 +160,13 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     Raises:
         TypeError: for an operand that is neither tensor, array nor number.
     """
+    if _alike(x, y) and not (to_float and x._data.dtype.kind in "biu"):
+        return x, y
+    # A float array and a Python number are by far the most frequent pair that needs conversion, and the cheapest.
+    if type(y) in _REAL and isinstance(x, Tensor) and type(x._data) is np.ndarray and x._data.dtype.kind == "f":
+        return x, constant(y, x._data.dtype)
+    if type(x) in _REAL and isinstance(y, Tensor) and type(y._data) is np.ndarray and y._data.dtype.kind == "f":
+        return constant(x, y._data.dtype), y
     x, y = (_as_operand(name, v) for v in (x, y))
     dtype = common_dtype((x, y))
     if to_float and dtypes.category(dtype) < 2:
@@ -167,6 +175,16 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
         v.device for v in (x, y) if isinstance(v, Tensor)
     ]
     return converted(x, dtype, on[0]), converted(y, dtype, on[0])
+
+
+def _alike(x: Any, y: Any) -> bool:
+    """Whether two operands are tensors of one dtype and one kind of device."""
+    return (
+        isinstance(x, Tensor)
+        and isinstance(y, Tensor)
+        and x._data.dtype is y._data.dtype
+        and type(x._data) is type(y._data)
+    )
 
 
 def common_dtype(values: Sequence[Any]) -> dtypes.dtype:
@@ -184,13 +202,20 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
             value = value.to(device)
         return value  # type: ignore[no-any-return]
     if device.type == "meta":
-        constant: Tensor = wrap(Aval((), dtype.numpy, device))
-        return constant
+        shapeless: Tensor = wrap(Aval((), dtype.numpy, device))
+        return shapeless
+    on_cpu = constant(value, dtype.numpy)
+    return on_cpu if device.type == "cpu" else wrap(backends.to_device(on_cpu._data, device))
+
+
+def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
+    """A Python number as a 0-d tensor on the CPU, of a NumPy dtype."""
     try:
-        array = np.array(value, dtype.numpy)
+        array = np.array(value, dtype)
     except OverflowError:
-        array = np.array(value).astype(dtype.numpy)
-    return wrap(array if device.type == "cpu" else backends.to_device(array, device))  # type: ignore[no-any-return]
+        array = np.array(value).astype(dtype)
+    out: Tensor = wrap(array)
+    return out
 
 
 def _as_operand(name: str, value: Any) -> Any:
@@ -204,8 +229,13 @@ def _as_operand(name: str, value: Any) -> Any:
 def _from_ufunc(ufunc: str | None, quiet: bool = True) -> tuple[Callable[..., Any], Callable[..., Any]]:
     of_numpy = getattr(np, str(ufunc))
 
-    def run(xp: Any, *arrays: Any) -> Any:
-        return of_numpy(*arrays) if xp is np else getattr(xp, str(ufunc))(*arrays)
+    def of_one(xp: Any, x: Any) -> Any:
+        return of_numpy(x) if xp is np else getattr(xp, str(ufunc))(x)
+
+    def of_two(xp: Any, x: Any, y: Any) -> Any:
+        return of_numpy(x, y) if xp is np else getattr(xp, str(ufunc))(x, y)
+
+    run: Callable[..., Any] = of_two if of_numpy.nin == 2 else of_one
 
     def write(xp: Any, out: Any, *arrays: Any) -> None:
         getattr(xp, str(ufunc))(*arrays, out=out)

@@ -15,13 +15,20 @@ from torchlite.ops.construct import common_dtype
 _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
-def product(xp: Any, x: Any, y: Any) -> Any:
-    """``x @ y``; on the CPU the half types are multiplied in float32 (NumPy has no fast product of theirs)."""
+def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """``x @ y``, into ``out`` where given.
+
+    On the CPU the half types are multiplied in float32, because NumPy has no fast product of theirs.
+    """
     if x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
     if xp is np and x.dtype in _HALVES:
-        return xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
-    return xp.matmul(x, y)
+        rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+        if out is None:
+            return rounded
+        out[...] = rounded
+        return out
+    return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
 
 
 def _infer_matmul(x: Aval, y: Aval) -> Aval:

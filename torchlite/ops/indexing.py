@@ -117,6 +117,8 @@ _index_put: Op = register(
 @method("__getitem__")
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``self[key]``: a view for integers, slices, None and Ellipsis, a copy where tensors or masks index."""
+    if type(key) is int and self.ndim and 0 <= key < self._data.shape[0]:
+        return apply(select_op, (self,), {"index": (key,)})  # type: ignore[no-any-return]
     basic, spec, indices = _split(self, key if type(key) is tuple else (key,))
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:

@@ -180,13 +180,14 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
     if op.inplace is not None and not recording and not isinstance(data, Aval):
         arrays = [x._data for x in others]
         if all(type(a) is type(data) and a.dtype == data.dtype for a in arrays):
-            _check_fits(op.name, target, op.infer(*(Aval(a.shape, a.dtype) for a in (data, *arrays)), **params))
+            if any(a.shape != data.shape and a.shape != () for a in arrays):
+                _check_fits(op.name, target, op.infer(*(Aval(a.shape, a.dtype) for a in (data, *arrays)), **params))
             op.inplace(backends.array_module(data), data, data, *arrays, **params)
             target._storage.written()
             return target
     if recording:
         _refuse_leaf(target)
-    result = apply(op, (before_write(target, copy=recording and op.keeps[0]), *others), params)
+    result = apply(op, (before_write(target, copy=recording and True in op.keeps[:1]), *others), params)
     return write_result(op.name, target, result)
 
 

@@ -82,8 +82,8 @@ def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     if x.dtype in _HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
     if x.dtype.kind in "biu":  # NumPy adds uint8 up in uint64
-        return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.int64)
-    return xp.sum(x, axis=dims, keepdims=keepdim)
+        return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
+    return x.sum(axis=dims, keepdims=keepdim)  # the method skips a microsecond of NumPy's Python
 
 
 _sum = reduction(
@@ -105,7 +105,7 @@ def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepd
 
 _amax = reduction(
     "amax",
-    lambda xp, x, dims, keepdim: xp.max(x, axis=dims, keepdims=keepdim),
+    lambda _xp, x, dims, keepdim: x.max(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMax",
@@ -113,7 +113,7 @@ _amax = reduction(
 )
 _amin = reduction(
     "amin",
-    lambda xp, x, dims, keepdim: xp.min(x, axis=dims, keepdims=keepdim),
+    lambda _xp, x, dims, keepdim: x.min(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMin",
@@ -240,8 +240,7 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
         return flat.reshape((1,) * input.ndim) if keepdim else flat
     if input.ndim == 0:
         dims_of(op.name, dim, 0)
-        out: Tensor = input.new_zeros((), dtype=dtypes.int64)
-        return out
+        return input.new_zeros((), dtype=dtypes.int64)  # type: ignore[no-any-return]
     (position,) = dims_of(op.name, dim, input.ndim)
     if input.shape[position] == 0:
         raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")

@@ -15,20 +15,20 @@ from torchlite.ops.construct import dims_of
 
 def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
-        e = xp.exp(x - _peak(xp, x, dim))
+        e = xp.exp(x - _peak(x, dim))
         e /= e.sum(axis=dim, keepdims=True)
     return e
 
 
 def _run_log_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
-        shifted = x - _peak(xp, x, dim)
+        shifted = x - _peak(x, dim)
         shifted -= xp.log(xp.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
 
 
-def _peak(xp: Any, x: Any, dim: int) -> Any:
-    return xp.max(x, axis=dim, keepdims=True) if x.size else x.sum(axis=dim, keepdims=True)
+def _peak(x: Any, dim: int) -> Any:
+    return x.max(axis=dim, keepdims=True) if x.size else x.sum(axis=dim, keepdims=True)
 
 
 def _samples(rng: np.random.Generator) -> list[Sample]:

@@ -53,7 +53,7 @@ permute_op = register(
         "view",
         run=lambda xp, x, *, dims: x.transpose(dims),  # noqa: ARG005
         infer=lambda x, *, dims: Aval(tuple(x.shape[d] for d in dims), x.dtype, x.device),
-        vjp=(lambda g, _out, _x, dims: g.permute(tuple(int(d) for d in np.argsort(dims))),),
+        vjp=(lambda g, _out, _x, dims: g.permute(sorted(range(len(dims)), key=dims.__getitem__)),),
         onnx="Transpose",
         samples=lambda rng: [Sample((rng.normal(size=(2, 3, 4)),), {"dims": (2, 0, 1)})],
         doc="The dimensions in another order.",
@@ -153,12 +153,12 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     data = input._data
     if lengths == data.shape and input._node is None:
         return input
-    if not isinstance(data, Aval):
-        viewed = (
-            backends.reshape_view(backends.array_module(data), data, lengths) if data.size == _size(lengths) else data
-        )
-        if viewed is None:
-            input = input.contiguous()
+    if (
+        not input.is_contiguous()
+        and data.size == _size(lengths)
+        and backends.reshape_view(backends.array_module(data), data, lengths) is None
+    ):
+        input = input.contiguous()
     out: Tensor = apply(view_op, (input,), {"shape": lengths})
     return out
 
@@ -191,7 +191,8 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     a, b = input._checked_dim(dim0), input._checked_dim(dim1)
     order[a], order[b] = b, a
-    return permute(input, order)
+    out: Tensor = apply(permute_op, (input,), {"dims": tuple(order)})
+    return out
 
 
 @method()
@@ -199,7 +200,8 @@ def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are."""
     if input.ndim > 2:
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return permute(input, tuple(reversed(range(input.ndim))))
+    out: Tensor = apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
+    return out
 
 
 @method()

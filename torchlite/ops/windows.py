@@ -6,6 +6,7 @@ among them. On NumPy the windows are copied out once (im2col) and multiplied as 
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,7 @@ from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.contraction import product
 
 Pair = tuple[int, int]
+_CACHE_BYTES = 1 << 20
 
 
 class Window(NamedTuple):
@@ -90,6 +92,14 @@ def _inside(padded: Any, window: Window, size: Pair) -> Any:
     return padded[..., ph : ph + h, pw : pw + w]
 
 
+def _blocks(xp: Any, batch: Any, rows: int, out: Pair) -> list[slice]:
+    """Parts of a batch whose columns (``rows`` high) stay in the processor's cache from the copy to the product."""
+    n = len(batch)
+    sample_bytes = rows * out[0] * out[1] * batch.dtype.itemsize
+    size = max(1, _CACHE_BYTES // max(1, sample_bytes) if xp is np else n)
+    return [slice(start, start + size) for start in range(0, n, size)]
+
+
 def _columns(xp: Any, x: Any, window: Window, out: Pair, groups: int) -> Any:
     """Every window as a column: (N, groups, C/groups · kh · kw, positions)."""
     n, c = x.shape[:2]
@@ -102,34 +112,42 @@ def _columns(xp: Any, x: Any, window: Window, out: Pair, groups: int) -> Any:
     return columns.reshape(n, groups, -1, out[0] * out[1])
 
 
-def _run_conv(xp: Any, x: Any, weight: Any, *, window: Window, groups: int) -> Any:
+def _run_conv(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("conv2d", x.shape[-2:])
-    columns = _columns(xp, x, window, out, groups)
-    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
-    return product(xp, kernels, columns).reshape(x.shape[0], weight.shape[0], *out)
+    n, rows = x.shape[0], weight.shape[0] // groups
+    kernels = weight.reshape(groups, rows, -1)
+    result = xp.empty((n, groups, rows, out[0] * out[1]), x.dtype)
+    for block in _blocks(xp, x, groups * kernels.shape[2], out):
+        part = product(xp, kernels, _columns(xp, x[block], window, out, groups), result[block])
+        for b in bias:
+            part += b.reshape(groups, rows, 1)
+    return result.reshape(n, weight.shape[0], *out)
 
 
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Pair) -> Any:
     n, out = g.shape[0], g.shape[-2:]
-    kernels = weight.reshape(groups, weight.shape[0] // groups, -1)
-    columns = product(xp, kernels.swapaxes(1, 2), g.reshape(n, groups, weight.shape[0] // groups, -1))
+    kernels = weight.reshape(groups, weight.shape[0] // groups, -1).swapaxes(1, 2)
+    g = g.reshape(n, groups, weight.shape[0] // groups, -1)
     channels = weight.shape[1] * groups
-    columns = columns.reshape(n, channels, -1, *out)
     padded = xp.zeros((n, channels, *window.padded_size(size, out)), g.dtype)
-    for k, offset in enumerate(window.offsets()):
-        padded[window.slices(offset, out)] += columns[:, :, k]
+    for block in _blocks(xp, g, groups * kernels.shape[1], out):
+        columns = product(xp, kernels, g[block]).reshape(-1, channels, math.prod(window.kernel), *out)
+        for k, offset in enumerate(window.offsets()):
+            padded[block][window.slices(offset, out)] += columns[:, :, k]
     return xp.ascontiguousarray(_inside(padded, window, size))
 
 
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
     n, out = x.shape[0], g.shape[-2:]
-    columns = _columns(xp, x, window, out, groups)
+    shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
     rows = g.reshape(n, groups, g.shape[1] // groups, -1)
-    kernels = backends.sum_of_products(xp, rows, columns)
-    return kernels.reshape(g.shape[1], x.shape[1] // groups, *window.kernel)
+    kernels = xp.zeros((groups, rows.shape[2], math.prod(shape[1:])), x.dtype)
+    for block in _blocks(xp, x, groups * kernels.shape[2], out):
+        kernels += backends.sum_of_products(xp, rows[block], _columns(xp, x[block], window, out, groups))
+    return kernels.reshape(shape)
 
 
-def _infer_conv(x: Aval, weight: Aval, *, window: Window, groups: int) -> Aval:
+def _infer_conv(x: Aval, weight: Aval, *bias: Aval, window: Window, groups: int) -> Aval:
     if x.shape[1] != weight.shape[1] * groups:
         raise RuntimeError(
             f"conv2d: given groups={groups}, weight of size {list(weight.shape)}, expected input {list(x.shape)} to have "
@@ -141,6 +159,12 @@ def _infer_conv(x: Aval, weight: Aval, *, window: Window, groups: int) -> Aval:
         raise RuntimeError(
             f"conv2d: input is {dtypes.of(x.dtype)} and weight is {dtypes.of(weight.dtype)}; convert one with .to()"
         )
+    for b in bias:
+        if b.shape != weight.shape[:1] or b.dtype != weight.dtype:
+            raise RuntimeError(
+                f"conv2d: bias {list(b.shape)} of {dtypes.of(b.dtype)} does not fit a weight {list(weight.shape)} of "
+                f"{dtypes.of(weight.dtype)}"
+            )
     return Aval((x.shape[0], weight.shape[0], *window.out_size("conv2d", x.shape[-2:])), x.dtype, x.device)  # type: ignore[arg-type]
 
 
@@ -160,6 +184,10 @@ def _conv_samples(rng: np.random.Generator) -> list[Sample]:
         )
         for window, groups in _WINDOWS
     ]
+
+
+def _biased(rng: np.random.Generator) -> list[Sample]:
+    return [Sample((*s.arrays, rng.normal(size=6)), s.params) for s in _conv_samples(rng)[:1]]
 
 
 def _input_grad_samples(rng: np.random.Generator) -> list[Sample]:
@@ -194,16 +222,17 @@ conv2d_op: Op = register(
         run=_run_conv,
         infer=_infer_conv,
         vjp=(
-            lambda g, _out, _x, weight, window, groups: apply(
+            lambda g, _out, _x, weight, *_bias, window, groups: apply(
                 _input_grad, (g, weight), {"window": window, "groups": groups, "size": _size(_x)}
             ),
-            lambda g, _out, x, _weight, window, groups: apply(
+            lambda g, _out, x, _weight, *_bias, window, groups: apply(
                 _weight_grad, (x, g), {"window": window, "groups": groups}
             ),
+            lambda g, _out, _x, _weight, *_bias, window, groups: g.sum((0, 2, 3)),  # noqa: ARG005
         ),
         onnx="Conv",
-        samples=_conv_samples,
-        doc="out[n,o,i,j] = Σ x[n,c,i·s+u·d-p,j·s+v·d-p] · weight[o,c,u,v] (cross-correlation), by groups of channels.",
+        samples=lambda rng: [*_conv_samples(rng), *_biased(rng)],
+        doc="out[n,o,i,j] = Σ x[n,c,i·s+u·d-p,j·s+v·d-p] · weight[o,c,u,v] + b[o] (cross-correlation), by groups of channels.",
     )
 )
 _input_grad: Op = register(
@@ -254,9 +283,11 @@ def _run_max_pool(xp: Any, x: Any, *, window: Window) -> tuple[Any, Any]:
     places = xp.zeros(best.shape, xp.uint8 if len(offsets) <= 256 else xp.int32)
     for k, offset in enumerate(offsets[1:], 1):
         candidate = padded[window.slices(offset, out)]
-        better = ~(candidate <= best) & (best == best)  # NaN wins, and the first of equals
-        xp.copyto(best, candidate, where=better)
-        xp.copyto(places, places.dtype.type(k), where=better)
+        better = candidate > best  # so the first of equals stays
+        better |= candidate != candidate  # and NaN wins
+        # Places only grow, so the larger one is the later one: a maximum is far cheaper than a masked copy.
+        xp.maximum(places, better * places.dtype.type(k), out=places)
+        xp.maximum(best, candidate, out=best)
     return best, places
 
 
@@ -279,7 +310,7 @@ def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Pair) -> 
     out = g.shape[-2:]
     padded = xp.zeros((*g.shape[:-2], *window.padded_size(size, out)), g.dtype)
     for k, offset in enumerate(window.offsets()):
-        part = xp.where(places == k, g, g.dtype.type(0))
+        part = backends.where(xp, places == k, g, xp.zeros((), g.dtype))
         if window.overlapping:
             padded[window.slices(offset, out)] += part
         else:

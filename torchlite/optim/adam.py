@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from torchlite._tensor import Tensor
 from torchlite.ops.creation import tensor, zeros_like
-from torchlite.optim.optimizer import Optimizer
+from torchlite.optim.optimizer import Optimizer, cache_blocks
 
 
 class Adam(Optimizer):
@@ -58,21 +58,39 @@ class Adam(Optimizer):
             state["exp_avg_sq"] = zeros_like(param)
             if group["amsgrad"]:
                 state["max_exp_avg_sq"] = zeros_like(param)
-        g = -grad if group["maximize"] else grad
-        lr, (beta1, beta2) = group["lr"], group["betas"]
-        if group["weight_decay"]:
-            if group["decoupled_weight_decay"]:
-                param.mul_(1 - lr * group["weight_decay"])
-            else:
-                g = g + param.detach() * group["weight_decay"]
-        m, v = state["exp_avg"], state["exp_avg_sq"]
-        step = state["step"].add_(1).item()
-        m.add_((g - m).mul_(1 - beta1))
-        v.mul_(beta2).add_((g * g).mul_(1 - beta2))
-        if group["amsgrad"]:
-            v = state["max_exp_avg_sq"].copy_(state["max_exp_avg_sq"].maximum(v))
-        root = v.sqrt().div_(math.sqrt(1 - beta2**step)).add_(group["eps"])
-        param.sub_((m / root).mul_(lr / (1 - beta1**step)))
+        state["step"].add_(1)
+        step = state["step"].item()
+        averages = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
+        for block in cache_blocks(param, grad, *(state[name] for name in averages)):
+            _update(*block, group=group, step=step)
+
+
+def _update(
+    param: Tensor,
+    grad: Tensor,
+    m: Tensor,
+    v: Tensor,
+    largest: Tensor | None = None,
+    *,
+    group: dict[str, Any],
+    step: float,
+) -> None:
+    """The rule with its constants drawn together, so that it takes fewer passes over the numbers."""
+    g = -grad if group["maximize"] else grad
+    lr, (beta1, beta2) = group["lr"], group["betas"]
+    if group["weight_decay"]:
+        if group["decoupled_weight_decay"]:
+            param.mul_(1 - lr * group["weight_decay"])
+        else:
+            g = g + param.detach() * group["weight_decay"]
+    m.add_((g - m).mul_(1 - beta1))
+    v.mul_(beta2).add_((g * g).mul_(1 - beta2))
+    if largest is not None:
+        v = largest.copy_(largest.maximum(v))
+    # lr · (m / b₁) / (√(v / b₂) + eps)  =  (lr · √b₂ / b₁) · m / (√v + √b₂ · eps)  with bᵢ = 1 - βᵢᵗ
+    correction1, root2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
+    root = v.sqrt().add_(root2 * group["eps"])
+    param.sub_((m / root).mul_(lr * root2 / correction1))
 
 
 class AdamW(Adam):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import enable_grad, no_grad
+from torchlite.devices import CPU
 from torchlite.nn.module import HookHandle
+
+_BLOCK = 1 << 16
 
 
 class Optimizer:
@@ -170,6 +173,16 @@ class Optimizer:
             lines.append(f"Parameter Group {i}")
             lines += [f"    {k}: {group[k]}" for k in sorted(group) if k != "params"]
         return "\n".join([*lines, ")"])
+
+
+def cache_blocks(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """Tensors of one shape in parts that stay in the processor's cache while a rule passes over them several times.
+
+    Together on a GPU, on ``meta`` and where one of them is not contiguous.
+    """
+    if tensors[0].numel() <= 2 * _BLOCK or not all(x.device == CPU and x.is_contiguous() for x in tensors):
+        return iter([tensors])
+    return zip(*(x.detach().view(-1).split(_BLOCK) for x in tensors), strict=True)
 
 
 def _like_parameter(name: str, value: Any, param: Tensor) -> Any:

@@ -6,7 +6,8 @@ import math
 from typing import Any, ClassVar
 
 from torchlite._tensor import Tensor
-from torchlite.optim.optimizer import Optimizer
+from torchlite.ops.creation import empty_like
+from torchlite.optim.optimizer import Optimizer, cache_blocks
 
 
 class SGD(Optimizer):
@@ -51,15 +52,21 @@ class SGD(Optimizer):
 
     def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
         """One step of the rule above."""
-        g = -grad if group["maximize"] else grad
-        if group["weight_decay"]:
-            g = g + param.detach() * group["weight_decay"]
-        momentum = group["momentum"]
-        if momentum:
-            buffer = state.get("momentum_buffer")
-            if buffer is None:
-                buffer = state["momentum_buffer"] = g.clone()
-            else:
-                buffer.mul_(momentum).add_(g, alpha=1 - group["dampening"])
-            g = g + buffer * momentum if group["nesterov"] else buffer
-        param.sub_(g * group["lr"])
+        first = state.get("momentum_buffer") is None
+        if group["momentum"] and first:
+            state["momentum_buffer"] = empty_like(param)
+        for block in cache_blocks(param, grad, *([state["momentum_buffer"]] if group["momentum"] else [])):
+            _update(*block, group=group, first=first)
+
+
+def _update(param: Tensor, grad: Tensor, buffer: Tensor | None = None, *, group: dict[str, Any], first: bool) -> None:
+    g = -grad if group["maximize"] else grad
+    if group["weight_decay"]:
+        g = g + param.detach() * group["weight_decay"]
+    if buffer is not None:
+        if first:
+            buffer.copy_(g)
+        else:
+            buffer.mul_(group["momentum"]).add_(g, alpha=1 - group["dampening"])
+        g = g + buffer * group["momentum"] if group["nesterov"] else buffer
+    param.sub_(g * group["lr"])

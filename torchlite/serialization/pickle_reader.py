@@ -21,6 +21,7 @@ from torchlite.serialization.pickle_records import (
     ParameterRecord,
     StorageKind,
     StorageRecord,
+    StoredSize,
     TensorRecord,
 )
 
@@ -226,7 +227,7 @@ class _Machine:
             case Callee.ORDERED_DICT, ():
                 return OrderedDict()
             case Callee.SIZE, (tuple(size),) if all(_is_count(length) for length in size):
-                return size
+                return StoredSize(size)
             case Callee.DEVICE, (str(kind),):
                 return DeviceName(kind)
             case Callee.DEVICE, (str(kind), index) if _is_count(index):

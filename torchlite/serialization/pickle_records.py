@@ -25,6 +25,12 @@ class DeviceName:
     index: int | None = None
 
 
+class StoredSize(tuple[int, ...]):
+    """A ``torch.Size`` in a file."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class StorageKind:
     """A storage class: the dtype of its elements, or None for raw bytes."""

@@ -15,6 +15,7 @@ from torchlite.serialization.pickle_records import (
     DtypeName,
     ParameterRecord,
     StorageRecord,
+    StoredSize,
     TensorRecord,
 )
 
@@ -70,10 +71,11 @@ class _Writer:
             case _:
                 described = self.describe(value)
                 if described is value:
+                    instead = "its state_dict()" if hasattr(value, "state_dict") else "what it consists of"
                     raise TypeError(
-                        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which a .pt file "
-                        "that is safe to load cannot hold; save tensors, numbers, strings, bytes and plain "
-                        "dicts, lists, tuples or sets of them"
+                        f"{where} is a {type(value).__module__}.{type(value).__qualname__}, which a .pt file that is "
+                        f"safe to load cannot hold; save {instead}: tensors, numbers, strings, bytes and plain dicts, "
+                        "lists, tuples or sets of them"
                     )
                 self.write(described, where, depth)
 
@@ -87,12 +89,13 @@ class _Writer:
                     _check_key(item, where)
                 self.write_call(Callee.SET, (sorted(value, key=repr),), where)
             case bytes() if type(value) is bytes:
-                arguments = (value.decode("latin-1"), "latin1") if value else ()
-                self.write_call(Callee.ENCODE if value else Callee.BYTES, arguments, where)
+                self.write_call(Callee.ENCODE, (value.decode("latin-1"), "latin1"), where)
             case bytearray() if type(value) is bytearray:
                 self.write_call(Callee.BYTEARRAY, (value.decode("latin-1"), "latin-1") if value else (), where)
             case DeviceName(kind, index):
                 self.write_call(Callee.DEVICE, (kind,) if index is None else (kind, index), where)
+            case StoredSize():
+                self.write_call(Callee.SIZE, (tuple(value),), where)
             case StorageRecord():
                 self.write_storage(value, where)
             case TensorRecord():

@@ -8,46 +8,51 @@ import math
 import os
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from torchlite.errors import FormatError
 from torchlite.serialization.atomic import write_file
-from torchlite.serialization.dtypes import DTYPES, TORCH_STORAGES, Array, has_invalid_bools, little_endian
+from torchlite.serialization.dtypes import DTYPES, Array, has_invalid_bools
 from torchlite.serialization.limits import DEFAULT_LIMITS, Limits
 from torchlite.serialization.pickle_reader import read_pickle
 from torchlite.serialization.pickle_records import (
     Callee,
+    DeviceName,
+    DtypeName,
     ParameterRecord,
     StorageKind,
     StorageRecord,
+    StoredSize,
     TensorRecord,
 )
 from torchlite.serialization.pickle_writer import write_pickle
 from torchlite.serialization.source import ByteSource, Source, open_source
+from torchlite.serialization.storage_layout import StorageLayout, StoredArray
 from torchlite.serialization.zip_archive import Member, ZipArchive, zip_chunks
 
 _ROOT = "archive"
 _ALIGNMENT = 64
+_SCALARS = (type(None), bool, int, float, complex, str, bytes, bytearray)
 _MOST_DIMENSIONS = 64
 _LEGACY_MAGIC = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredArray:
-    """An array with what a ``.pt`` file knows about it beside its values."""
-
-    array: Array
-    requires_grad: bool = False
-    is_parameter: bool = False
+def plain(stored: Any) -> Any:
+    """What `read_pt` gives without another ``restore``: arrays and tuples; dtypes and devices by name."""
+    match stored:
+        case StoredArray(array):
+            return array
+        case StoredSize():
+            return tuple(stored)
+    return stored
 
 
 def read_pt(
     source: ByteSource,
     *,
-    from_array: Callable[[StoredArray], Any] = lambda stored: stored.array,
+    restore: Callable[[StoredArray | StoredSize | DtypeName | DeviceName], Any] = plain,
     mmap: bool = False,
     limits: Limits = DEFAULT_LIMITS,
 ) -> Any:
@@ -55,8 +60,7 @@ def read_pt(
 
     Args:
         source: a path, bytes or a binary file.
-        from_array: makes of each stored tensor what the caller wants; an array by default. A dtype or device
-            in the file becomes a `DtypeName` or `DeviceName`.
+        restore: makes what the caller wants of each stored tensor, size, dtype and device; see `plain`.
         mmap: map the storages of a file into memory (copy-on-write) in place of reading them. Their CRC-32 is
             then not checked, and the file must not shrink while arrays of it live.
         limits: budgets; see `Limits`.
@@ -78,14 +82,14 @@ def read_pt(
         except FormatError as error:
             raise opened.damaged(str(error)) from None
         file = opened.map() if mmap else None
-        return _Resolver(archive, root, from_array, file, limits).resolve(tree)
+        return _Resolver(archive, root, restore, file, limits).resolve(tree)
 
 
 def write_pt(
     target: str | os.PathLike[str] | BinaryIO,
     obj: Any,
     *,
-    to_array: Callable[[Any], Any] = lambda leaf: leaf,
+    describe: Callable[[Any], Any] = lambda leaf: leaf,
 ) -> None:
     """Write nested containers of scalars and arrays as ``torch.load(..., weights_only=True)`` reads them.
 
@@ -95,22 +99,29 @@ def write_pt(
         target: a path or a binary file.
         obj: dicts, lists, tuples and sets of None, bool, int, float, complex, str, bytes, arrays; NumPy
             scalars become Python's.
-        to_array: makes an array, a `StoredArray`, a `DtypeName` or a `DeviceName` of each other leaf.
+        describe: makes a `StoredArray`, `StoredSize`, `DtypeName` or `DeviceName` of what else it knows.
 
     Raises:
         TypeError: ``obj`` holds something else; the message says where.
         ValueError: containers contain themselves or are nested too deeply.
         OSError: the write failed; an old file is as it was.
     """
-    storages = _Storages()
-    storages.add_all(obj, to_array)
-    pickle = write_pickle(obj, lambda leaf: storages.records.get(id(leaf), leaf))
+    leaves = _leaves(obj)
+    described = [_described(leaf, describe) for leaf in leaves]
+    layout = StorageLayout([item for item in described if isinstance(item, StoredArray)])
+    tensors = iter(layout.records)
+    # `leaves` and `described` keep all objects alive, so that no id is used twice.
+    records = {
+        id(leaf): next(tensors) if isinstance(item, StoredArray) else item
+        for leaf, item in zip(leaves, described, strict=True)
+    }
+    pickle = write_pickle(obj, lambda leaf: records.get(id(leaf), leaf))
     members = [
         (f"{_ROOT}/data.pkl", pickle),
         (f"{_ROOT}/.format_version", b"1"),
         (f"{_ROOT}/.storage_alignment", str(_ALIGNMENT).encode()),
         (f"{_ROOT}/byteorder", b"little"),
-        *((f"{_ROOT}/data/{key}", content) for key, content in enumerate(storages.contents)),
+        *((f"{_ROOT}/data/{key}", content) for key, content in enumerate(layout.contents)),
         (f"{_ROOT}/version", b"3\n"),
     ]
     chunks = zip_chunks(members, alignment=_ALIGNMENT)
@@ -174,22 +185,24 @@ class _Resolver:
         self,
         archive: ZipArchive,
         root: str,
-        from_array: Callable[[StoredArray], Any],
+        restore: Callable[[Any], Any],
         file: Array | None,
         limits: Limits,
     ) -> None:
         self.archive = archive
         self.root = root
-        self.from_array = from_array
+        self.restore = restore
         self.file = file
         self.storages: dict[str, tuple[StorageRecord, Array]] = {}
         self.done: dict[int, Any] = {}
         self.view_bytes = 0
-        stored = sum(member.size for member in archive.members.values())
+        stored = sum(member.stored_size for member in archive.members.values())
         self.view_limit = limits.view_floor_bytes + limits.view_ratio * stored
 
     def resolve(self, value: Any) -> Any:
         """``value`` with arrays for records; lists and dicts are filled in place, so they stay shared."""
+        if type(value) in _SCALARS:
+            return value
         if id(value) not in self.done:
             self.done[id(value)] = (value, self.resolve_once(value))
         return self.done[id(value)][1]
@@ -203,18 +216,29 @@ class _Resolver:
                     value[key] = self.resolve(item)
                 if isinstance(value, OrderedDict):
                     vars(value).update({name: self.resolve(item) for name, item in vars(value).items()})
+            case StoredSize() | DtypeName() | DeviceName():
+                return self.restore(value)
             case tuple():
                 return tuple([self.resolve(item) for item in value])
             case TensorRecord():
-                return self.from_array(StoredArray(self.view(value), value.requires_grad))
+                return self.restore(self.stored(value, value.requires_grad))
             case ParameterRecord(tensor, requires_grad):
-                return self.from_array(StoredArray(self.view(tensor), requires_grad, is_parameter=True))
+                return self.restore(self.stored(tensor, requires_grad, is_parameter=True))
             case StorageRecord(kind, _, _, numel):
                 dtype = kind.dtype or "uint8"
-                return self.from_array(StoredArray(self.view(TensorRecord(value, dtype, 0, (numel,), (1,)))))
+                return self.restore(self.stored(TensorRecord(value, dtype, 0, (numel,), (1,)), False))
             case StorageKind() | Callee():
                 raise self.archive.source.damaged("it holds a class or function in place of an object")
         return value
+
+    def stored(self, record: TensorRecord, requires_grad: bool, *, is_parameter: bool = False) -> StoredArray:
+        """The array that ``record`` describes, with what else is known about it."""
+        array = self.view(record)
+        if requires_grad and array.dtype.kind in "biu":
+            raise self.archive.source.damaged(f"a {record.dtype} tensor cannot require a gradient")
+        copied = record.conjugate or record.negative or array.size == 0
+        storage = None if copied else record.storage.key
+        return StoredArray(array, requires_grad, is_parameter, record.storage.location, storage)
 
     def view(self, record: TensorRecord) -> Array:
         """The array that ``record`` describes; never one that reaches outside its storage."""
@@ -278,126 +302,27 @@ class _Resolver:
         return content
 
 
-@dataclass(eq=False)
-class _Storages:
-    """The storages of a file that is about to be written, and the record of each leaf (by ``id``)."""
-
-    contents: list[Any] = field(default_factory=list)
-    records: dict[int, Any] = field(default_factory=dict)
-    _kept_alive: list[Any] = field(default_factory=list)
-
-    def add_all(self, obj: Any, to_array: Callable[[Any], Any]) -> None:
-        stored: list[tuple[Any, StoredArray]] = []
-        for leaf in _leaves(obj):
-            described = to_array(leaf)
-            if isinstance(described, np.generic):
-                described = described.item()
-            if isinstance(described, np.ndarray):
-                described = StoredArray(described)
-            self._kept_alive.append((leaf, described))
-            if isinstance(described, StoredArray):
-                stored.append((leaf, described))
-            elif described is not leaf:
-                self.records[id(leaf)] = described
-        tensors = self._place([item.array for _, item in stored])
-        for (leaf, item), tensor in zip(stored, tensors, strict=True):
-            if item.is_parameter:
-                self.records[id(leaf)] = ParameterRecord(tensor, item.requires_grad)
-            else:
-                self.records[id(leaf)] = tensor if not item.requires_grad else _requiring_grad(tensor)
-
-    def _place(self, arrays: list[Array]) -> list[TensorRecord]:
-        """Give each array a place in a storage; arrays that overlap in memory get one storage together."""
-        arrays = [little_endian(array) for array in arrays]
-        self._kept_alive.append(arrays)
-        records: dict[int, TensorRecord] = {}
-        for group in _overlapping(arrays):
-            if len(group) == 1 and not _is_dense(arrays[group[0]]):
-                compact = arrays[group[0]].copy(order="C")
-                records[group[0]] = self._store([compact])[0]
-            else:
-                records.update(zip(group, self._store([arrays[index] for index in group]), strict=True))
-        return [records[index] for index in range(len(arrays))]
-
-    def _store(self, views: list[Array]) -> list[TensorRecord]:
-        """One storage that spans all ``views``, which have one dtype and no negative strides."""
-        dtype = views[0].dtype
-        name = dtype.name
-        begin = min(_bounds(view)[0] for view in views)
-        end = max(_bounds(view)[1] for view in views)
-        first = next(view for view in views if _bounds(view)[0] == begin)
-        elements = (end - begin) // dtype.itemsize
-        corner = first[(slice(0, 1),) * first.ndim]
-        span = np.lib.stride_tricks.as_strided(corner, (elements,), (dtype.itemsize,))
-        kind = StorageKind(name if name in TORCH_STORAGES.values() else None)
-        numel = elements if kind.dtype else elements * dtype.itemsize
-        storage = StorageRecord(kind, str(len(self.contents)), "cpu", numel)
-        self.contents.append(span.view(np.uint8))
-        return [
-            TensorRecord(
-                storage,
-                name,
-                (_bounds(view)[0] - begin) // dtype.itemsize,
-                view.shape,
-                tuple(stride // dtype.itemsize for stride in view.strides),
-            )
-            for view in views
-        ]
-
-
-def _requiring_grad(tensor: TensorRecord) -> TensorRecord:
-    return TensorRecord(tensor.storage, tensor.dtype, tensor.offset, tensor.size, tensor.stride, requires_grad=True)
-
-
 def _leaves(obj: Any) -> list[Any]:
-    """All objects in ``obj`` that are neither containers nor scalars of Python, each once."""
-    plain = (type(None), bool, int, float, complex, str, bytes, bytearray)
+    """All objects in ``obj`` that are neither containers nor scalars of Python, each once, in their order."""
     found: dict[int, Any] = {}
     met: set[int] = set()
     todo = [obj]
     while todo:
         value = todo.pop()
-        if type(value) in plain or id(value) in met:
+        if type(value) in _SCALARS or id(value) in met:
             continue
         met.add(id(value))
         if type(value) in (dict, OrderedDict):
-            todo.extend(value.values())
-        elif type(value) in (list, tuple, set):
-            todo.extend(value)
-        else:
+            todo.extend(reversed(value.values()))
+        elif type(value) in (list, tuple):
+            todo.extend(reversed(value))
+        elif type(value) is not set:
             found[id(value)] = value
-    return list(found.values())[::-1]
+    return list(found.values())
 
 
-def _overlapping(arrays: list[Array]) -> list[list[int]]:
-    """The indices of ``arrays`` in groups that share memory and can be views of one storage."""
-    groups: dict[Any, list[int]] = {}
-    reach: dict[Any, int] = {}
-    latest: dict[Any, Any] = {}
-    for index in sorted(range(len(arrays)), key=lambda index: _bounds(arrays[index])):
-        array = arrays[index]
-        if array.dtype.name not in DTYPES:
-            raise TypeError(f"an array of dtype {array.dtype} cannot be stored; expected one of {', '.join(DTYPES)}")
-        begin, end = _bounds(array)
-        itemsize = array.dtype.itemsize
-        family: Any = (array.dtype.name, begin % itemsize)
-        if array.size == 0 or any(stride < 0 or stride % itemsize for stride in array.strides):
-            groups[("alone", index)] = [index]
-        elif family in reach and begin < reach[family]:
-            groups[latest[family]].append(index)
-            reach[family] = max(reach[family], end)
-        else:
-            latest[family] = (family, index)
-            groups[latest[family]] = [index]
-            reach[family] = end
-    return sorted(groups.values(), key=min)
-
-
-def _is_dense(array: Array) -> bool:
-    """Whether the memory between the first and the last element is worth storing as it is."""
-    begin, end = _bounds(array)
-    return array.size > 0 and min(array.strides, default=0) >= 0 and end - begin <= array.nbytes
-
-
-def _bounds(array: Array) -> tuple[int, int]:
-    return np.lib.array_utils.byte_bounds(array)
+def _described(leaf: Any, describe: Callable[[Any], Any]) -> Any:
+    described = describe(leaf)
+    if isinstance(described, np.generic):
+        return described.item()
+    return StoredArray(described) if isinstance(described, np.ndarray) else described

@@ -80,8 +80,9 @@ class ZipArchive:
     def _check_crc(self, member: Member, data: Any) -> None:
         crc = zlib.crc32(data)
         if crc != member.crc:
+            hint = "" if member.crc else " (written without checksums? PyTorch has an option for that)"
             raise self.source.damaged(
-                f"{member.name} is damaged: its CRC-32 is {crc:08x}, the archive says {member.crc:08x}"
+                f"{member.name} is damaged: its CRC-32 is {crc:08x}, the archive says {member.crc:08x}{hint}"
             )
 
     def _inflate(self, member: Member, data: bytes) -> bytes:

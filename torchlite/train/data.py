@@ -13,6 +13,7 @@ from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
 from torchlite.devices import Device
 from torchlite.ops.creation import from_numpy
+from torchlite.ops.random import Generator
 from torchlite.train.check import pipeline
 from torchlite.train.config.schema import Config
 from torchlite.utils.data import DataLoader, Dataset
@@ -108,7 +109,10 @@ def batches(
     samples: Samples, indices: Sequence[Array], workers: int, device: Device
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The batches that ``indices`` name, in that order, on ``device``."""
-    loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers)
+    # A generator of its own, because every iteration draws a seed for its workers: from the default generator, that
+    # would make a resumed run, which iterates once more, a different one.
+    own = Generator()
+    loader: Any = DataLoader(samples, batch_sampler=[i.tolist() for i in indices], num_workers=workers, generator=own)
     for inputs, targets in loader:
         yield inputs.to(device), targets.to(device)
 

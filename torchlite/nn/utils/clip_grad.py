@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.ops.contraction import dot
 from torchlite.ops.creation import tensor
 from torchlite.ops.joining import stack
 
@@ -23,7 +24,7 @@ def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_n
     if norm_type == math.inf:
         total: Tensor = stack([g.abs().amax() for g in listed]).amax()
     elif norm_type == 2.0:
-        total = stack([(g * g).sum() for g in listed]).sum().sqrt()
+        total = stack([dot(flat, flat) for flat in (g.reshape(-1) for g in listed)]).sum().sqrt()
     else:
         total = stack([(g.abs() ** norm_type).sum() for g in listed]).sum() ** (1.0 / norm_type)
     if error_if_nonfinite and not bool(total.isfinite()):

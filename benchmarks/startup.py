@@ -1,0 +1,83 @@
+"""How long starting takes, beside bare Python and PyTorch, and how much space the installation takes.
+
+    python benchmarks/startup.py [--quick]
+
+Seconds of whole processes, taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from alternating import print_table
+
+COMMANDS = {
+    "python -c pass": ["-c", "pass"],
+    "import numpy": ["-c", "import numpy"],
+    "import torchlite": ["-c", "import torchlite"],
+    "import torchlite; torchlite.Tensor": ["-c", "import torchlite; torchlite.Tensor"],
+    "torchlite --help": ["-c", "from torchlite.cli.main import main; main()", "--help"],
+    "import torch": ["-c", "import torch"],
+}
+
+
+def seconds(arguments: list[str]) -> float:
+    """How long Python runs with these arguments."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, *arguments], check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def requirements(name: str) -> Iterator[str]:
+    """The distributions that ``name`` needs without extras, itself first."""
+    waiting, seen = [name], set()
+    while waiting:
+        current = waiting.pop()
+        if current in seen:
+            continue
+        seen.add(current)
+        yield current
+        for requirement in importlib.metadata.requires(current) or []:
+            if ";" not in requirement:
+                waiting.append(re.split(r"[^\w.-]", requirement)[0].lower().replace("_", "-"))
+
+
+def installed_bytes(distribution: str) -> int:
+    """Size of the files that a distribution has installed."""
+    files = importlib.metadata.files(distribution) or []
+    return sum(path.stat().st_size for f in files if (path := Path(str(f.locate()))).is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    rounds = 3 if parser.parse_args().quick else 15
+
+    figures: dict[str, list[float]] = {name: [] for name in COMMANDS}
+    for _ in range(rounds):
+        for name, arguments in COMMANDS.items():
+            figures[name].append(seconds(arguments))
+    bare = min(figures["python -c pass"])
+    print_table(
+        ["seconds", "median", "min", "more than bare Python (min)"],
+        [
+            [name, f"{statistics.median(taken):.3f}", f"{min(taken):.3f}", f"{min(taken) - bare:.3f}"]
+            for name, taken in figures.items()
+        ],
+    )
+    print()
+    sizes = {name: installed_bytes(name) for name in requirements("torchlite")}
+    rows = sorted(((name, f"{size / 1e6:.1f}") for name, size in sizes.items()), key=lambda row: -float(row[1]))
+    print_table(["installed", "MB"], [*rows, ("together", f"{sum(sizes.values()) / 1e6:.1f}")])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""One training step (forward, loss, backward, optimizer) in eager mode, beside PyTorch's eager mode.
+
+    python benchmarks/train_step.py [--quick] [--threads 1 2]
+
+Milliseconds a step, float32, batches of 64. Each number of threads gets a process of its own, because the
+libraries under NumPy read theirs when they are loaded; within it the two sides take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from alternating import alternate, compared, print_table
+
+BATCH = 64
+
+
+def mlp_step(library: Any) -> Callable[[], object]:
+    """784-128-10 with ReLU, plain gradient descent."""
+    nn = library.nn
+    model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
+    return _step(library, model, library.optim.SGD(model.parameters(), lr=0.01), (BATCH, 784))
+
+
+def conv_net_step(library: Any) -> Callable[[], object]:
+    """Two 3×3 convolutions (32 and 64 channels) on 28×28, pooling, 9216-128-10, Adam."""
+    nn = library.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10),
+    )  # fmt: skip
+    return _step(library, model, library.optim.Adam(model.parameters(), lr=1e-3), (BATCH, 1, 28, 28))
+
+
+def norm_net_step(library: Any) -> Callable[[], object]:
+    """As the fashion_cnn configuration has it: padded convolutions, batch norm, dropout, clipped gradients, AdamW."""
+    nn = library.nn
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(32, 64, 3, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
+    )  # fmt: skip
+    optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
+    return _step(library, model, optimizer, (BATCH, 1, 28, 28), max_norm=1.0)
+
+
+def _step(
+    library: Any, model: Any, optimizer: Any, shape: tuple[int, ...], max_norm: float | None = None
+) -> Callable[[], object]:
+    rng = np.random.default_rng(0)
+    x = library.from_numpy(rng.random(shape, dtype=np.float32))
+    y = library.from_numpy(rng.integers(0, 10, BATCH))
+    loss_of = library.nn.CrossEntropyLoss()
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_of(model(x), y).backward()
+        if max_norm is not None:
+            library.nn.utils.clip_grad_norm_(model.parameters(), max_norm)
+        optimizer.step()
+
+    return step
+
+
+WORKLOADS = {"MLP, SGD": mlp_step, "conv net, Adam": conv_net_step, "conv net with batch norm, AdamW": norm_net_step}
+
+
+def measure(threads: int, quick: bool) -> None:
+    """Measure every workload in this process and print the table."""
+    import torch
+
+    import torchlite
+
+    torch.set_num_threads(threads)
+    rows = []
+    for name, workload in WORKLOADS.items():
+        sides = {"torchlite": workload(torchlite), "PyTorch": workload(torch)}
+        figures = alternate(sides, rounds=5 if quick else 31, round_s=0.02 if quick else 0.1)
+        rows.append([name, *compared(figures, 1e-3)])
+    print(f"\n{threads} thread{'s' if threads > 1 else ''}, PyTorch {torch.__version__}, NumPy {np.__version__}\n")
+    header = ["ms a step", "torchlite median", "PyTorch median", "torchlite min", "PyTorch min", "ratio median", "min"]
+    print_table(header, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--here", action="store_true", help="measure in this process, with its number of threads")
+    arguments = parser.parse_args()
+    if arguments.here:
+        measure(arguments.threads[0], arguments.quick)
+        return
+    for threads in arguments.threads:
+        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        command = [sys.executable, __file__, "--here", "--threads", str(threads)]
+        subprocess.run([*command, *(["--quick"] if arguments.quick else [])], env=os.environ | limits, check=True)
+
+
+if __name__ == "__main__":
+    main()

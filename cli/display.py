@@ -1,0 +1,250 @@
+"""What a person or a program sees of a run: a live table on a terminal, plain lines elsewhere, JSON events on request."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.table import Table
+
+    from torchlite.train.loop import Ending, Observer, Step
+    from torchlite.train.plan import Plan
+    from torchlite.train.progress import Progress
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def choose_display(*, plain: bool, quiet: bool, events: bool) -> Observer:
+    """JSON events, nothing, plain lines or, on a terminal, the live table."""
+    if events:
+        return JsonEvents()
+    if quiet:
+        return Silent()
+    if plain or not sys.stdout.isatty():
+        return PlainLines()
+    return LiveTable()
+
+
+class Silent:
+    """Shows nothing."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:
+        """Nothing."""
+
+    def stepped(self, progress: Progress, step: Step) -> None:
+        """Nothing."""
+
+    def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
+        """Nothing."""
+
+    def saved(self, progress: Progress, folder: Any) -> None:
+        """Nothing."""
+
+    def ended(self, progress: Progress, ending: Ending) -> None:
+        """Nothing."""
+
+
+class JsonEvents(Silent):
+    """One JSON object a line on standard output: plan, step, eval, checkpoint, end."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:
+        """The plan."""
+        self._emit("plan", step=progress.step, steps=plan.total_steps, params=plan.size.params, device=str(plan.device))
+
+    def stepped(self, progress: Progress, step: Step) -> None:
+        """A step."""
+        self._emit("step", step=progress.step, epoch=progress.epoch, **step._asdict())
+
+    def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
+        """An evaluation."""
+        self._emit("eval", step=progress.step, epoch=progress.epoch, best=best, **row)
+
+    def saved(self, progress: Progress, folder: Any) -> None:
+        """A checkpoint."""
+        self._emit("checkpoint", step=progress.step, path=str(folder))
+
+    def ended(self, progress: Progress, ending: Ending) -> None:
+        """The end."""
+        self._emit("end", step=progress.step, reason=ending)
+
+    def _emit(self, event: str, **content: Any) -> None:
+        print(json.dumps({"event": event, **content}), flush=True)
+
+
+class _Pace(Silent):
+    """Times and counts since the last evaluation."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:  # noqa: ARG002 - an observer's signature
+        self.plan = plan
+        self.begun = time.perf_counter()
+        self.loss = self.lr = float("nan")
+        self._reset()
+
+    def stepped(self, progress: Progress, step: Step) -> None:  # noqa: ARG002 - an observer's signature
+        self.samples += step.samples
+        self.seconds += step.seconds
+        self.waited += step.waited
+        self.loss, self.lr = step.loss, step.lr
+
+    def _reset(self) -> None:
+        self.samples, self.seconds, self.waited = 0, 0.0, 0.0
+
+    def row(self, progress: Progress, row: dict[str, float], best: bool) -> dict[str, str]:
+        """One line of the table, by column."""
+        epochs = progress.step / self.plan.steps_per_epoch
+        cells = {"epoch": f"{epochs:.0f}" if epochs == int(epochs) else f"{epochs:.2f}", "step": str(progress.step)}
+        cells |= {name: f"{value:.4f}" for name, value in row.items()}
+        cells["lr"] = f"{self.lr:.1e}"
+        cells["samples/s"] = f"{self.samples / self.seconds:,.0f}" if self.seconds else ""
+        cells["data wait"] = f"{100 * self.waited / self.seconds:.0f} %" if self.seconds else ""
+        cells["time"] = duration(time.perf_counter() - self.begun)
+        cells["best"] = "best" if best else ""
+        self._reset()
+        return cells
+
+
+class PlainLines(_Pace):
+    """One line an evaluation, for logs and pipes."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:
+        """The plan, in a few lines."""
+        super().started(plan, progress)
+        print("\n".join(plan_lines(plan)), flush=True)
+        self._header = ""
+
+    def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
+        """One line."""
+        cells = self.row(progress, row, best)
+        widths = {name: max(len(name), 7) for name in cells}
+        header = "  ".join(name.rjust(widths[name]) for name in cells)
+        if header != self._header:
+            print(header)
+            self._header = header
+        print("  ".join(text.rjust(widths[name]) for name, text in cells.items()), flush=True)
+
+
+class LiveTable(_Pace):
+    """A table that grows with every evaluation, above a progress bar with the course of the loss."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:
+        """The plan and an empty table."""
+        super().started(plan, progress)
+        from rich.console import Console
+        from rich.live import Live
+
+        self.console = Console(highlight=False)
+        self.progress = progress
+        for line in plan_lines(plan):
+            self.console.print(line)
+        self.rows: list[dict[str, str]] = []
+        self.losses: list[float] = []
+        self.at_start = progress.step
+        self.live: Live = Live(console=self.console, refresh_per_second=8, get_renderable=lambda: self._picture())
+        self.live.start()
+
+    def stepped(self, progress: Progress, step: Step) -> None:
+        """Move the bar."""
+        super().stepped(progress, step)
+        self.losses.append(step.loss)
+
+    def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
+        """Add a line to the table."""
+        self.rows.append(self.row(progress, row, best))
+
+    def ended(self, progress: Progress, ending: Ending) -> None:  # noqa: ARG002
+        """Leave the table as it is."""
+        self.live.stop()
+
+    def _picture(self) -> Table:
+        from rich.progress_bar import ProgressBar
+        from rich.table import Table
+
+        whole = Table.grid(padding=(0, 0))
+        if self.rows:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            shown = self._columns()
+            for name in shown:
+                table.add_column("" if name == "best" else name, justify="right", no_wrap=True)
+            for cells in self.rows[-self.console.height + 8 :]:
+                table.add_row(*(cells[name] for name in shown), style="green" if cells["best"] else None)
+            whole.add_row(table)
+        total, done = self.plan.total_steps, self.progress.step
+        if done < total:
+            line = Table.grid(padding=(0, 1))
+            spent = time.perf_counter() - self.begun
+            taken = done - self.at_start
+            left = f"ETA {duration(spent / taken * (total - done))}" if taken else ""
+            bar = ProgressBar(total=total, completed=done, width=max(10, min(40, self.console.width - 60)))
+            line.add_row(bar, f"{done}/{total}", f"loss {self.loss:.4f}", sparkline(self.losses, 20), left)
+            whole.add_row(line)
+        return whole
+
+    def _columns(self) -> list[str]:
+        """The columns that fit; what can best be done without goes first."""
+        shown = list(self.rows[-1])
+        widths = {name: max(len(name), *(len(row[name]) for row in self.rows)) for name in shown}
+        for spare in ("data wait", "samples/s", "step", "lr", "time"):
+            if sum(widths[name] + 1 for name in shown) <= self.console.width:
+                break
+            shown.remove(spare)
+        return shown
+
+
+def plan_lines(plan: Plan) -> list[str]:
+    """What is about to happen, in a few lines."""
+    config, size = plan.config, plan.size
+    val = f" / {len(plan.splits.val):,} val" if plan.splits.val is not None else ""
+    from torchlite.train.model import shape_text
+
+    return [
+        f"{config.name}  seed {config.seed}  {plan.device}",
+        f"  data   {config.data.type}  {len(plan.splits.train):,} train{val}",
+        f"  model  {shape_text(plan.trace.input)} -> {shape_text(plan.trace.output)}  {size.params:,} params  "
+        f"peak ≈ {bytes_text(size.peak_bytes)}",
+        f"  plan   {plan.total_steps:,} steps, {plan.steps_per_epoch:,} an epoch, batch {config.data.batch_size}"
+        + (f" × {config.train.accumulate}" if config.train.accumulate > 1 else "")
+        + f"  {config.optim.name} lr {plan.base_lr:g}",
+    ]
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """The course of the numbers in ``width`` characters.
+
+    >>> sparkline([3, 2, 1, 0], 4)
+    '█▆▃▁'
+    """
+    if not values:
+        return ""
+    size = max(1, len(values) // width)
+    means = [sum(values[i : i + size]) / len(values[i : i + size]) for i in range(0, len(values), size)][-width:]
+    low, high = min(means), max(means)
+    scale = (len(_BLOCKS) - 1) / (high - low) if high > low else 0
+    return "".join(_BLOCKS[round((v - low) * scale)] for v in means)
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(3.21), duration(75), duration(3725)
+    ('3.2s', '1m15s', '1h02m')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f}s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def bytes_text(size: int) -> str:
+    """A size in bytes for people.
+
+    >>> bytes_text(512), bytes_text(3_500_000)
+    ('512 B', '3.5 MB')
+    """
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

@@ -1,0 +1,66 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from torchlite.errors import RequirementError, UsageError
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[KEY=VALUE]...",
+        help="Changes to the configuration: key=value, key+=value, unset:key.",
+        show_default=False,
+    ),
+]
+Run = Annotated[str, typer.Argument(help="A run: its folder, or runs/NAME/latest.", show_default=False)]
+Runs = Annotated[Path, typer.Option("--runs", help="Folder that run folders are made in.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Plain lines, also on a terminal.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result.")]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require", metavar="'NAME>=VALUE'", help="Fail (exit 9) unless the result meets this.", show_default=False
+    ),
+]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
+
+_REQUIREMENT = re.compile(r"\s*(?P<name>[\w/.-]+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>[-+0-9.eE]+)\s*\Z")
+_HOLDS = {
+    ">=": lambda a, b: a >= b,
+    "<=": lambda a, b: a <= b,
+    ">": lambda a, b: a > b,
+    "<": lambda a, b: a < b,
+}
+
+
+def check_requirements(requirements: list[str] | None, results: Mapping[str, float]) -> None:
+    """Hold results against what ``--require`` asked for.
+
+    Raises:
+        UsageError: for a requirement that can't be read or names no result.
+        RequirementError: listing those that are not met.
+    """
+    failed = []
+    for text in requirements or ():
+        match = _REQUIREMENT.match(text)
+        try:
+            wanted = float(match["value"]) if match else None
+        except ValueError:
+            wanted = None
+        if match is None or wanted is None:
+            raise UsageError(f"--require {text!r}: expected NAME>=VALUE, such as 'accuracy>=0.97'")
+        name = match["name"]
+        if name not in results:
+            raise UsageError(f"--require {text!r}: there is no {name!r}; the results are {', '.join(results)}")
+        if not _HOLDS[match["sign"]](results[name], wanted):
+            failed.append(f"{name} is {results[name]:.6g}, required {match['sign']} {wanted:g}")
+    if failed:
+        raise RequirementError("; ".join(failed))

@@ -1,0 +1,52 @@
+"""`torchlite summary`: the layers of a model with shapes and sizes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from torchlite.cli import options
+
+if TYPE_CHECKING:
+    from torchlite.train.model import TracedLayer
+
+
+def command(
+    target: Annotated[str, typer.Argument(metavar="CONFIG|RUN", help="A configuration or a run.", show_default=False)],
+    overrides: options.Overrides = None,
+) -> None:
+    """The layers of a model: output shapes, parameters, operations and memory. Reads no data."""
+    from torchlite.cli.display import bytes_text
+    from torchlite.errors import ConfigError
+    from torchlite.train.check import check_shapes
+    from torchlite.train.config.load import require_config
+    from torchlite.train.model import shape_text
+    from torchlite.train.plan import size_of, trace_of
+    from torchlite.train.run_directory import find_run
+
+    path = Path(target) if Path(target).is_file() else find_run(target).config
+    config = require_config(path, overrides or [])
+    _, problems = check_shapes(config)
+    if problems:
+        raise ConfigError("\n".join(f"{path}: {problem.message}" for problem in problems))
+    trace = trace_of(config)
+    size = size_of(config, trace)
+    rows = [("input", shape_text(trace.input), "")]
+    rows += [row for layer in trace.layers for row in _rows(layer, "")]
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    for name, shape, params in rows:
+        print(f"{name.ljust(widths[0])}  {shape.ljust(widths[1])}  {params.rjust(widths[2])}".rstrip())
+    print(
+        f"{size.params:,} params ({bytes_text(4 * size.params)} as float32)  {size.flops:,} operations a sample  "
+        f"peak ≈ {bytes_text(size.peak_bytes)} at batch {config.data.batch_size}"
+    )
+
+
+def _rows(layer: TracedLayer, indent: str) -> list[tuple[str, str, str]]:
+    from torchlite.train.model import shape_text
+
+    own = sum(p.numel() for p in layer.module.parameters())
+    rows = [(indent + layer.component.name, shape_text(layer.output), f"{own:,}" if own else "")]
+    return rows + [row for inner in layer.layers for row in _rows(inner, indent + "  ")]

@@ -1,0 +1,190 @@
+"""train, resume, eval, export, summary and doctor, end to end on the bundled digits."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tests.train.runs import CONFIG, write_config
+from torchlite.train.run_directory import find_run
+
+QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")
+
+
+@pytest.fixture
+def config(tmp_path):
+    return write_config(tmp_path)
+
+
+@pytest.fixture
+def run(torchlite, config):
+    assert torchlite("train", config, *QUICK, "--quiet").code == 0
+    return "runs/small/latest"
+
+
+def test_train_prints_plan_table_and_result(torchlite, config, tmp_path):
+    result = torchlite("train", config, *QUICK)
+    assert result.code == 0
+    assert "small  seed 7  cpu" in result.out
+    assert "digits  1,294 train / 143 val" in result.out
+    assert "[N, 1, 8, 8] -> [N, 10]" in result.out
+    header = next(line for line in result.out.splitlines() if "train/loss" in line and "epoch" in line)
+    assert header.split()[:5] == ["epoch", "step", "train/loss", "val/loss", "val/accuracy"]
+    folder = find_run(tmp_path / "runs" / "small").path
+    assert f"RESULT run={folder.relative_to(tmp_path)}" in result.out
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "config.yaml",
+        "resolved.yaml",
+        "env.json",
+        "data.json",
+        "metrics.jsonl",
+        "status.json",
+        "checkpoints",
+    } <= names
+    assert json.loads((folder / "status.json").read_text())["state"] == "finished"
+
+
+def test_json_events(torchlite, config):
+    result = torchlite("train", config, *QUICK, "--json")
+    events = [json.loads(line) for line in result.out.splitlines()]
+    kinds = [event["event"] for event in events]
+    assert kinds[0] == "plan"
+    assert kinds[-1] == "end"
+    assert kinds.count("step") == 12
+    assert kinds.count("eval") == 2
+    assert "checkpoint" in kinds
+
+
+def test_require_decides_the_exit_code(torchlite, config):
+    assert torchlite("train", config, *QUICK, "--quiet", "--require", "val/accuracy>=0").code == 0
+    failed = torchlite("train", config, *QUICK, "--quiet", "--require", "val/accuracy>=1.5")
+    assert failed.code == 9
+    assert "required >= 1.5" in failed.err
+    unknown = torchlite("train", config, *QUICK, "--quiet", "--require", "val/acuracy>=1")
+    assert unknown.code == 2
+    assert "val/accuracy" in unknown.err
+
+
+def test_resume_goes_on_after_more_steps(torchlite, run):
+    result = torchlite("resume", run, "train.steps=18", "--quiet")
+    assert result.code == 0
+    assert "step 18" in result.out
+    rows = [json.loads(line) for line in (find_run(run).metrics).read_text().splitlines()]
+    assert [row["step"] for row in rows if "lr" in row] == list(range(1, 19))
+
+
+def test_train_resume_starts_where_there_is_nothing_to_resume(torchlite, config):
+    assert torchlite("train", config, *QUICK, "--quiet", "--resume").code == 0
+
+
+def test_eval(torchlite, run):
+    result = torchlite("eval", run, "--per-class")
+    assert result.code == 0
+    assert "(360 samples, checkpoint of step" in result.out
+    assert len([line for line in result.out.splitlines() if line.startswith("  ")]) == 10
+    report = json.loads(torchlite("eval", run, "--json", "--split", "val").out)
+    assert report["samples"] == 143
+    assert np.sum(report["confusion"]) == 143
+    hits = np.trace(report["confusion"])
+    assert report["metrics"]["accuracy"] == pytest.approx(hits / 143)
+    assert torchlite("eval", run, "--require", "accuracy>=1.5").code == 9
+
+
+def test_eval_of_the_validation_split_repeats_what_training_reported(torchlite, run):
+    rows = [json.loads(line) for line in (find_run(run).metrics).read_text().splitlines()]
+    last = [row for row in rows if "val/loss" in row][-1]
+    report = json.loads(torchlite("eval", run, "--json", "--split", "val", "--checkpoint", "last").out)
+    assert report["metrics"]["loss"] == pytest.approx(last["val/loss"], rel=1e-12)
+
+
+@pytest.mark.parametrize("format", ["safetensors", "npz", "pt"])
+def test_export(torchlite, run, format, tmp_path):
+    target = tmp_path / f"weights.{format}"
+    result = torchlite("export", run, "--output", target)
+    assert result.code == 0
+    assert "read back: equal" in result.out
+    assert target.stat().st_size > 1000
+
+
+def test_export_of_an_unknown_format(torchlite, run):
+    result = torchlite("export", run, "--output", "model.h5")
+    assert result.code == 2
+    assert "--format" in result.err
+
+
+def test_summary_of_a_config_and_of_a_run(torchlite, config, run):
+    text = torchlite("summary", config).out
+    assert text.splitlines()[0].split()[:2] == ["input", "[N,"]
+    assert "Conv2d" in text
+    assert "params" in text
+    assert torchlite("summary", run).out.splitlines()[:3] == text.splitlines()[:3]
+
+
+def test_doctor(torchlite):
+    report = json.loads(torchlite("doctor", "--json").out)
+    assert report["numpy"] == np.__version__
+    assert report["cpus"] >= 1
+    assert "numpy" in torchlite("doctor").out
+
+
+def test_dry_run_and_smoke_write_nothing(torchlite, config, tmp_path):
+    assert "plan" in torchlite("train", config, "--dry-run").out
+    assert "works" in torchlite("train", config, "--smoke").out
+    assert not (tmp_path / "runs").exists()
+
+
+def test_mistakes_in_the_config_exit_3_before_anything_is_made(torchlite, tmp_path):
+    result = torchlite("train", write_config(tmp_path, CONFIG.replace("dropout", "x").replace("optim:", "optmi:")))
+    assert result.code == 3
+    assert "config.yaml:" in result.err
+    assert "did you mean 'optim'" in result.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_loss_that_explodes_exits_8_and_keeps_checkpoints(torchlite, config):
+    result = torchlite(
+        "train", config, *QUICK, "--quiet", "optim.lr=1e30", "train.clip=null", "checkpoint.every=1 steps"
+    )
+    assert result.code == 8
+    assert "the loss became" in result.err
+    status = find_run("runs/small").status()
+    assert status["state"] == "failed"
+    assert status["exit_code"] == 8
+
+
+def test_no_such_run(torchlite):
+    for command in ("resume", "eval", "export"):
+        result = torchlite(command, "runs/none")
+        assert result.code == 2
+        assert "there is no run at runs/none" in result.err
+
+
+def test_two_processes_do_not_train_in_one_folder(torchlite, run):
+    with find_run(run).locked():
+        result = torchlite("resume", run, "train.steps=14")
+    assert result.code == 2
+    assert "in use" in result.err
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 75)])
+def test_signals_save_and_say_how_to_go_on(config, tmp_path, number, code):
+    command = [sys.executable, "-c", "from torchlite.cli.main import main; main()"]
+    command += ["train", str(config), "train.steps=100000", "checkpoint.every=100000 steps", "--quiet"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(
+            path.stat().st_size for path in tmp_path.glob("runs/small/*/metrics.jsonl")
+        ):
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert "continue: torchlite resume" in err
+    directory = find_run(tmp_path / "runs" / "small")
+    assert directory.status()["state"] == "interrupted"
+    assert directory.store().latest_good() is not None

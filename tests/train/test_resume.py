@@ -1,0 +1,81 @@
+"""A resumed run is the uninterrupted one, bit for bit."""
+
+import shutil
+
+import pytest
+
+from tests.train.runs import Quiet, final_state, losses, train
+from torchlite.train import run
+from torchlite.train.run_directory import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def rewound(directory, step, target):
+    """A copy of a run as it stood when the checkpoint of ``step`` was the newest."""
+    shutil.copytree(directory.path, target)
+    for folder in target.glob("checkpoints/step-*"):
+        if int(folder.name[5:]) > step:
+            shutil.rmtree(folder)
+    return RunDirectory(target)
+
+
+def test_the_run_learns(whole):
+    values = losses(whole)
+    assert len(values) == 40
+    assert values[-5:].mean() < 0.7 * values[:5].mean()
+
+
+@pytest.mark.parametrize("step", range(1, 40))
+def test_resume_from_every_step_is_bit_identical(whole, step, tmp_path):
+    part = rewound(whole, step, tmp_path / "run")
+    outcome = run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    assert outcome.exit_code == 0
+    assert final_state(part) == final_state(whole)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_number_of_workers_changes_nothing(whole, workers, tmp_path):
+    assert final_state(train(tmp_path, f"data.workers={workers}")) == final_state(whole)
+
+
+def test_a_run_cut_off_in_the_middle_goes_on(whole, tmp_path):
+    part = train(tmp_path, stop_at=17)
+    assert part.status()["state"] == "failed"
+    run.resume(part, Quiet())
+    assert final_state(part) == final_state(whole)
+    assert part.status()["state"] == "finished"
+
+
+def test_damage_to_the_newest_checkpoint_falls_back_and_says_so(whole, tmp_path):
+    part = rewound(whole, 20, tmp_path / "run")
+    damaged = part.path / "checkpoints" / "step-000020" / "model.safetensors"
+    content = bytearray(damaged.read_bytes())
+    content[-3] ^= 4
+    damaged.write_bytes(content)
+    outcome = run.resume(part, Quiet())
+    assert "step-000020" in outcome.warnings[0]
+    assert "continuing from step 19" in outcome.warnings[0]
+    assert final_state(part) == final_state(whole)
+
+
+def test_another_seed_is_another_run(whole, tmp_path):
+    assert final_state(train(tmp_path, "seed=8")) != final_state(whole)
+
+
+def test_accumulation_equals_the_large_batch(tmp_path):
+    """Without batch statistics, dropout or a ragged last batch, 4 batches of 8 are one of 32."""
+    plain = (
+        "model.layers=[Flatten,{Linear: 10}]",
+        "train.steps=20",
+        "data.transforms=[{to_float: 16}]",
+        "data.drop_last=true",
+    )
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    small = losses(train(tmp_path / "a", *plain, "data.batch_size=8", "train.accumulate=4"))
+    large = losses(train(tmp_path / "b", *plain, "data.batch_size=32", "train.accumulate=1"))
+    assert abs(small - large).max() < 1e-5

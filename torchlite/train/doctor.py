@@ -1,0 +1,45 @@
+"""What is there on this machine, and what would have to be installed for the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from typing import Any
+
+import numpy as np
+
+from torchlite import __version__, backends
+
+
+def examine() -> dict[str, Any]:
+    """Versions, processor, BLAS, GPU, compiler and optional packages, ready to be written as JSON."""
+    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+    extras = {
+        "cuda": ("cupy", 'pip install "torchlite[cuda13]"'),
+        "test": ("pytest", 'pip install "torchlite[test]"'),
+        "parity": ("torch", 'pip install "torchlite[parity]"'),
+    }
+    found = {
+        name: "installed" if importlib.util.find_spec(module) else advice for name, (module, advice) in extras.items()
+    }
+    return {
+        "torchlite": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(),
+        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
+        "compiler": next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None),
+        "gpu": _gpu(),
+        "extras": found,
+    }
+
+
+def _gpu() -> str:
+    if importlib.util.find_spec("cupy") is None:
+        return 'none: CuPy is not installed; pip install "torchlite[cuda13]" (or [cuda12])'
+    count = backends.cuda_device_count()
+    return f"{count} CUDA device(s)" if count else "none: CuPy finds no CUDA device; check nvidia-smi"

@@ -1,0 +1,70 @@
+"""Loss and metrics of a model over a split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torchlite import nn
+from torchlite.autograd.grad_mode import no_grad
+from torchlite.devices import Device
+from torchlite.train.config.load import dataset_card
+from torchlite.train.data import Samples, batches, in_order, load_split
+from torchlite.train.metrics import Accuracy, ConfusionMatrix, Mean
+from torchlite.train.trained import Trained
+
+
+def evaluate(
+    model: nn.Module,
+    loss: nn.Module,
+    samples: Samples,
+    metrics: Mapping[str, Any],
+    *,
+    batch_size: int,
+    workers: int = 0,
+    device: Device,
+) -> float:
+    """The mean loss over ``samples``, in their own order; ``metrics`` are shown every batch.
+
+    The model is in evaluation mode meanwhile and as it was afterwards.
+    """
+    mean = Mean()
+    training = model.training
+    model.eval()
+    try:
+        with no_grad():
+            for inputs, targets in batches(samples, in_order(samples, batch_size), workers, device):
+                logits = model(inputs)
+                mean.update(float(loss(logits, targets)), len(targets))
+                for metric in metrics.values():
+                    metric.update(logits, targets)
+    finally:
+        model.train(training)
+    return mean.compute()
+
+
+def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
+    """Loss, accuracy, the configured metrics and the accuracy of each class on a split, ready to be written as JSON."""
+    config = trained.config
+    classes = dataset_card(config.data.type).classes
+    confusion = ConfusionMatrix(len(classes))
+    metrics: dict[str, Any] = {"accuracy": Accuracy()}
+    metrics |= {component.name: component.build() for component in config.metrics}
+    samples = load_split(config, split)
+    loss = evaluate(
+        trained.model,
+        config.loss.build().to(trained.device),
+        samples,
+        {**metrics, "confusion": confusion},
+        batch_size=config.eval.batch_size or config.data.batch_size,
+        workers=config.data.workers,
+        device=trained.device,
+    )
+    return {
+        "split": split,
+        "step": trained.checkpoint.step,
+        "samples": len(samples),
+        "metrics": {"loss": loss, **{name: metric.compute() for name, metric in metrics.items()}},
+        "per_class": dict(zip(classes, confusion.recall(), strict=True)),
+        "confusion": confusion.compute().tolist(),
+    }

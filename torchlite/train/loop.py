@@ -1,0 +1,200 @@
+"""The training loop, to be read from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torchlite._tensor import Tensor
+from torchlite.errors import NonFiniteLossError
+from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
+from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.data import batch_indices, batches
+from torchlite.train.evaluation import evaluate
+from torchlite.train.metrics_log import MetricsLog
+from torchlite.train.plan import Plan
+from torchlite.train.progress import Progress, capture
+from torchlite.train.schedule import learning_rate
+
+Batch = tuple[Tensor, Tensor]
+Ending = Literal["finished", "stopped early", "interrupted"]
+
+
+class Step(NamedTuple):
+    """What one optimizer step was like."""
+
+    loss: float
+    lr: float
+    samples: int
+    seconds: float
+    waited: float
+
+
+class Observer(Protocol):
+    """Is told what happens; displays and loggers are observers."""
+
+    def started(self, plan: Plan, progress: Progress) -> None:
+        """The run is about to take its first step."""
+
+    def stepped(self, progress: Progress, step: Step) -> None:
+        """An optimizer step is done."""
+
+    def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
+        """The model was evaluated."""
+
+    def saved(self, progress: Progress, folder: Any) -> None:
+        """A checkpoint is durable."""
+
+    def ended(self, progress: Progress, ending: Ending) -> None:
+        """There will be no further step."""
+
+
+def fit(
+    plan: Plan,
+    progress: Progress,
+    store: CheckpointStore,
+    log: MetricsLog,
+    observer: Observer,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Ending:
+    """Train until the plan is fulfilled, early stopping says so, or ``interrupted()`` turns true.
+
+    Whatever the ending, the last state is in a checkpoint.
+
+    Raises:
+        NonFiniteLossError: when the loss becomes NaN or infinite; the earlier checkpoints stay.
+    """
+    config = plan.config
+    observer.started(plan, progress)
+    plan.model.train()
+    saved_at = progress.step if progress.step else None
+    ending: Ending = "finished"
+    while progress.step < plan.total_steps:
+        indices = batch_indices(
+            len(plan.splits.train), config.data.batch_size, config.data.drop_last, config.seed, progress.epoch
+        )
+        plan.splits.train.epoch = progress.epoch
+        stream = batches(plan.splits.train, indices[progress.batch :], config.data.workers, plan.device)
+        for group in groups(stream, config.train.accumulate):
+            step = take_step(plan, progress, group)
+            progress.step += 1
+            progress.batch += len(group.batches)
+            if progress.batch == len(indices):
+                progress.epoch, progress.batch = progress.epoch + 1, 0
+            progress.train_loss.update(step.loss, step.samples)
+            log.append({"step": progress.step, "epoch": progress.epoch, "loss": step.loss, "lr": step.lr})
+            observer.stepped(progress, step)
+
+            last = progress.step == plan.total_steps
+            improved = False
+            evaluated = progress.step % plan.eval_every == 0 or last
+            if evaluated:
+                row = evaluation_row(plan, progress)
+                log.append({"step": progress.step, "epoch": progress.epoch, **row})
+                improved = plan.monitor in row and progress.best.update(row[plan.monitor])
+                observer.evaluated(progress, row, improved)
+                if stop_early(plan, progress, row):
+                    ending = "stopped early"
+            if interrupted():
+                ending = "interrupted"
+            if progress.step % plan.checkpoint_every == 0 or improved or last or ending != "finished":
+                save(plan, progress, store, log, observer, evaluated)
+                saved_at = progress.step
+            if last or ending != "finished":
+                break
+        if ending != "finished":
+            break
+    if saved_at != progress.step:
+        save(plan, progress, store, log, observer, evaluated=False)
+    observer.ended(progress, ending)
+    return ending
+
+
+class Group(NamedTuple):
+    """The batches of one optimizer step, and how long it took to get them."""
+
+    batches: list[Batch]
+    waited: float
+
+
+def groups(stream: Iterator[Batch], size: int) -> Iterator[Group]:
+    """Batches by ``size``; the last group of an epoch may be smaller."""
+    while True:
+        begun = time.perf_counter()
+        group = list(islice(stream, size))
+        if not group:
+            return
+        yield Group(group, time.perf_counter() - begun)
+
+
+def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
+    """One optimizer step: the gradient of the mean loss over all samples of the group, clipped and applied."""
+    begun = time.perf_counter()
+    config = plan.config
+    lr = learning_rate(config.schedule, plan.base_lr, progress.step, plan.total_steps, plan.steps_per_epoch)
+    for parameters in plan.optimizer.param_groups:
+        parameters["lr"] = lr
+    samples = sum(len(targets) for _, targets in group.batches)
+    plan.optimizer.zero_grad()
+    mean = 0.0
+    for inputs, targets in group.batches:
+        loss = plan.loss(plan.model(inputs), targets)
+        share = len(targets) / samples
+        (loss if share == 1 else loss * share).backward()
+        mean += loss.item() * share
+    if not math.isfinite(mean):
+        raise NonFiniteLossError(
+            f"the loss became {mean} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
+            "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
+        )
+    clip = config.train.clip
+    if clip is not None and clip.norm is not None:
+        clip_grad_norm_(plan.model.parameters(), clip.norm)
+    elif clip is not None and clip.value is not None:
+        clip_grad_value_(plan.model.parameters(), clip.value)
+    plan.optimizer.step()
+    return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
+
+
+def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
+    """The training loss since the last evaluation, and loss and metrics on the validation split."""
+    row = {"train/loss": progress.train_loss.compute()}
+    progress.train_loss = type(progress.train_loss)()
+    if plan.splits.val is not None:
+        config = plan.config
+        metrics = {component.name: component.build() for component in config.metrics}
+        row["val/loss"] = evaluate(
+            plan.model,
+            plan.loss,
+            plan.splits.val,
+            metrics,
+            batch_size=config.eval.batch_size or config.data.batch_size,
+            workers=config.data.workers,
+            device=plan.device,
+        )
+        row |= {f"val/{name}": metric.compute() for name, metric in metrics.items()}
+    progress.latest = row
+    return row
+
+
+def stop_early(plan: Plan, progress: Progress, row: dict[str, float]) -> bool:
+    """Whether the watched value has not improved for longer than the patience."""
+    stop = plan.config.early_stop
+    if stop is None or stop.monitor not in row:
+        return False
+    progress.patience.update(row[stop.monitor])
+    return progress.patience.since >= stop.patience
+
+
+def save(
+    plan: Plan, progress: Progress, store: CheckpointStore, log: MetricsLog, observer: Observer, evaluated: bool
+) -> None:
+    """Make the metrics durable, then the checkpoint that says how many of them belong to it."""
+    progress.metrics_bytes = log.sync()
+    model, optimizer, state = capture(plan, progress)
+    metric = progress.latest.get(plan.monitor) if evaluated else None
+    folder = store.save(progress.step, model, optimizer, state, metric=metric, mode=plan.mode)
+    observer.saved(progress, folder)

@@ -1,0 +1,138 @@
+"""How far a run is: all that a checkpoint holds besides the tensors, and how both are taken and given back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torchlite import backends
+from torchlite.errors import CheckpointError
+from torchlite.ops.creation import from_numpy
+from torchlite.ops.random import default_generator
+from torchlite.train.checkpoint import Checkpoint
+from torchlite.train.metrics import Mean
+from torchlite.train.plan import Plan
+
+Arrays = dict[str, Any]
+
+
+@dataclass
+class BestSoFar:
+    """The best value seen and how many evaluations ago that was."""
+
+    mode: str = "min"
+    min_delta: float = 0.0
+    value: float | None = None
+    since: int = 0
+
+    def update(self, value: float) -> bool:
+        """Take in a value; whether it is the best so far. NaN never is."""
+        better = not math.isnan(value) and (
+            self.value is None
+            or (value < self.value - self.min_delta if self.mode == "min" else value > self.value + self.min_delta)
+        )
+        if better:
+            self.value, self.since = value, 0
+        else:
+            self.since += 1
+        return better
+
+
+@dataclass
+class Progress:
+    """Where a run stands between two optimizer steps.
+
+    Attributes:
+        step: optimizer steps done.
+        epoch: epochs done.
+        batch: batches of the current epoch that are done.
+        train_loss: the training loss since the last evaluation.
+        best: of the monitored value.
+        patience: of the value that early stopping watches.
+        metrics_bytes: length of the metrics file.
+        latest: the last evaluation.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    train_loss: Mean = field(default_factory=Mean)
+    best: BestSoFar = field(default_factory=BestSoFar)
+    patience: BestSoFar = field(default_factory=BestSoFar)
+    metrics_bytes: int = 0
+    latest: dict[str, float] = field(default_factory=dict)
+
+
+def start(plan: Plan) -> Progress:
+    """The progress of a run that has not begun."""
+    stop = plan.config.early_stop
+    from torchlite.train.config.semantics import direction
+
+    patience = BestSoFar() if stop is None else BestSoFar(stop.mode or direction(stop.monitor) or "min", stop.min_delta)
+    return Progress(best=BestSoFar(plan.mode), patience=patience)
+
+
+def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, Any]]:
+    """Model tensors, optimizer tensors and everything else, ready to be saved."""
+    model = {name: backends.to_numpy(x._data) for name, x in plan.model.state_dict().items()}
+    optimizer: Arrays = {}
+    for name, parameter in plan.model.named_parameters():
+        for key, value in plan.optimizer.state.get(parameter, {}).items():
+            optimizer[f"{name}:{key}"] = backends.to_numpy(value._data)
+    state = {
+        "step": progress.step,
+        "epoch": progress.epoch,
+        "batch": progress.batch,
+        "train_loss": progress.train_loss.state(),
+        "best": vars(progress.best),
+        "patience": vars(progress.patience),
+        "metrics_bytes": progress.metrics_bytes,
+        "latest": progress.latest,
+        "random": list(default_generator.state()),
+    }
+    return model, optimizer, state
+
+
+def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
+    """Put a checkpoint into the plan's model, optimizer and generator; where the run stood then.
+
+    Raises:
+        CheckpointError: when it belongs to another model or another version of the format.
+    """
+    load_model(plan.model, checkpoint.model, str(checkpoint.folder))
+    parameters = dict(plan.model.named_parameters())
+    try:
+        for name, array in checkpoint.optim.items():
+            parameter, _, key = name.rpartition(":")
+            value = from_numpy(array)
+            owner = parameters[parameter]
+            plan.optimizer.state[owner][key] = value if value.ndim == 0 else value.to(plan.device)
+        state = checkpoint.state
+        progress = Progress(
+            step=state["step"],
+            epoch=state["epoch"],
+            batch=state["batch"],
+            best=BestSoFar(**state["best"]),
+            patience=BestSoFar(**state["patience"]),
+            metrics_bytes=state["metrics_bytes"],
+            latest=state["latest"],
+        )
+        progress.train_loss.restore(state["train_loss"])
+        default_generator.restore(tuple(state["random"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.folder} does not fit this run: {type(error).__name__}: {error}") from None
+    return progress
+
+
+def load_model(model: Any, arrays: Mapping[str, Any], where: str) -> None:
+    """Load saved tensors into a model.
+
+    Raises:
+        CheckpointError: listing what does not fit.
+    """
+    try:
+        model.load_state_dict({name: from_numpy(array) for name, array in arrays.items()})
+    except RuntimeError as error:
+        raise CheckpointError(f"the weights in {where} do not fit the model: {error}") from None

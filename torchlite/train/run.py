@@ -1,0 +1,161 @@
+"""Starting and resuming runs: configuration in, trained model and run folder out."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from torchlite.errors import CheckpointError, TorchliteError
+from torchlite.train import run_directory
+from torchlite.train.config.load import require_config
+from torchlite.train.config.schema import Config
+from torchlite.train.loop import Ending, Observer, fit
+from torchlite.train.metrics_log import MetricsLog
+from torchlite.train.plan import Plan, make_plan
+from torchlite.train.progress import Progress, restore, start
+from torchlite.train.run_directory import RunDirectory
+
+INTERRUPTED, PREEMPTED = 130, 75
+_IMPATIENCE_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        run: its folder.
+        ending: why there is no further step.
+        exit_code: 0, or what stopped it: 130 for Ctrl-C, 75 for SIGTERM (resume to go on).
+        progress: where it stands.
+        warnings: what had to be worked around.
+    """
+
+    run: RunDirectory
+    ending: Ending
+    exit_code: int
+    progress: Progress
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class Interrupt:
+    """Which signal has asked the run to stop, if any."""
+
+    signal: int | None = None
+
+    def __call__(self) -> bool:
+        """Whether one has."""
+        return self.signal is not None
+
+
+@contextmanager
+def stop_signals() -> Iterator[Interrupt]:
+    """Within the block Ctrl-C and SIGTERM only ask to stop; a second one within seconds ends the process at once."""
+    interrupt = Interrupt()
+    asked_at = 0.0
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        nonlocal asked_at
+        now = time.monotonic()
+        if interrupt.signal is not None and now - asked_at < _IMPATIENCE_S:
+            raise KeyboardInterrupt
+        interrupt.signal, asked_at = number, now
+
+    previous = {}
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            previous[number] = signal.signal(number, ask)
+    except ValueError:  # not in the main thread: whoever owns the signals decides
+        pass
+    try:
+        yield interrupt
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def train(config: Config, observer: Observer, *, root: Path = Path("runs"), overrides: Sequence[str] = ()) -> Outcome:
+    """Train from the beginning, in a new folder below ``root``.
+
+    Raises:
+        TorchliteError: what went wrong, by its kind; the folder then says so too.
+    """
+    plan = make_plan(config)
+    run = run_directory.create(config, root, overrides, _describe_data(plan))
+    with run.locked():
+        return _fit(plan, start(plan), run, observer)
+
+
+def resume(run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = ()) -> Outcome:
+    """Go on where the newest intact checkpoint of a run was taken, bit for bit as if nothing had happened.
+
+    Args:
+        run: its folder.
+        observer: is told what happens.
+        overrides: changes to the configuration, such as ``train.epochs=20``.
+
+    Raises:
+        TorchliteError: what went wrong, by its kind.
+    """
+    config = require_config(run.config, overrides)
+    with run.locked():
+        store = _store(run, config)
+        store.clean()
+        checkpoint = store.latest_good()
+        plan = make_plan(config)
+        if checkpoint is None:
+            progress, warnings = start(plan), ("there is no checkpoint yet: starting from the beginning",)
+        else:
+            progress, warnings = restore(plan, checkpoint), checkpoint.warnings
+        if overrides:
+            run.write_config(config)
+        return dataclasses.replace(_fit(plan, progress, run, observer), warnings=warnings)
+
+
+def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) -> Outcome:
+    store = _store(run, plan.config)
+    log = MetricsLog(run.metrics)
+    run.write_status("running", progress.step)
+    try:
+        if log.path.stat().st_size < progress.metrics_bytes:
+            raise CheckpointError(
+                f"{log.path} is shorter than its checkpoint says ({progress.metrics_bytes} bytes): it was changed by hand"
+            )
+        log.cut(progress.metrics_bytes)
+        with stop_signals() as interrupt:
+            ending = fit(plan, progress, store, log, observer, interrupt)
+    except BaseException as error:
+        code = (
+            error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
+        )
+        run.write_status("failed", progress.step, exit_code=code, reason=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        log.close()
+    code = 0
+    if ending == "interrupted":
+        code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
+    run.write_status("finished" if code == 0 else "interrupted", progress.step, exit_code=code, reason=ending)
+    return Outcome(run, ending, code, progress)
+
+
+def _store(run: RunDirectory, config: Config) -> run_directory.CheckpointStore:
+    keep = config.checkpoint.keep
+    return run.store(keep.last, keep.best)
+
+
+def _describe_data(plan: Plan) -> dict[str, object]:
+    splits = plan.splits
+    return {
+        "dataset": plan.config.data.type,
+        "fingerprint": splits.fingerprint,
+        "train": len(splits.train),
+        "val": len(splits.val) if splits.val is not None else 0,
+    }

@@ -1,0 +1,189 @@
+"""The folder that a run leaves behind: ``runs/<name>/<time>-<id>/``."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import secrets
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from torchlite import __version__
+from torchlite.errors import CheckpointError, UsageError
+from torchlite.serialization.atomic import write_file
+from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.config.schema import Config
+
+
+@dataclass
+class RunDirectory:
+    """Where a run writes.
+
+    Attributes:
+        path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def metrics(self) -> Path:
+        """The metrics file."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def config(self) -> Path:
+        """The configuration with everything resolved: enough to resume, evaluate and export."""
+        return self.path / "resolved.yaml"
+
+    def store(self, keep_last: int = 2, keep_best: int = 1) -> CheckpointStore:
+        """The checkpoints."""
+        return CheckpointStore(self.path / "checkpoints", keep_last, keep_best)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Within the block no other process trains in this folder.
+
+        Raises:
+            UsageError: when one already does.
+        """
+        with (self.path / ".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise UsageError(f"{self.path} is in use by another process; wait for it or stop it first") from None
+            yield
+
+    def write_status(self, state: str, step: int, **more: Any) -> None:
+        """Say in ``status.json`` how the run stands."""
+        content = {"state": state, "step": step, "pid": os.getpid(), "host": platform.node(), **more}
+        write_file(self.path / "status.json", [json.dumps(content, indent=2).encode() + b"\n"])
+
+    def status(self) -> dict[str, Any]:
+        """What ``status.json`` says; empty where there is none."""
+        try:
+            content: dict[str, Any] = json.loads((self.path / "status.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return content
+
+    def write_config(self, config: Config) -> None:
+        """Write the resolved configuration; user code is named where `create` copied it to."""
+        resolved = config.resolved()
+        if resolved.get("code"):
+            resolved["code"] = [f"code/{Path(file).name}" for file in resolved["code"]]
+        header = "# Resolved: defaults filled in, references replaced. Written by torchlite; resume reads it.\n"
+        write_file(self.config, [header.encode(), yaml.safe_dump(resolved, sort_keys=False).encode()])
+
+
+def create(config: Config, root: Path, overrides: Sequence[str], data: dict[str, Any]) -> RunDirectory:
+    """A new run folder with everything that is known before the first step.
+
+    Raises:
+        UsageError: when it cannot be made.
+    """
+    path = root / config.name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    try:
+        path.mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"can't make the run folder {path}: {error.strerror}; choose another with --runs") from None
+    run = RunDirectory(path)
+    shutil.copyfile(config.path, path / "config.yaml")
+    run.write_config(config)
+    (path / "overrides.txt").write_text("".join(f"{o}\n" for o in overrides))
+    (path / "command.txt").write_text(shlex.join(sys.argv) + "\n")
+    (path / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    (path / "data.json").write_text(json.dumps(data, indent=2) + "\n")
+    if config.code:
+        (path / "code").mkdir()
+        for file in config.code:
+            shutil.copy2(config.path.parent / file, path / "code" / Path(file).name)
+    patch = _git("diff", "HEAD")
+    if patch:
+        (path / "git.patch").write_text(patch)
+    return run
+
+
+def environment() -> dict[str, Any]:
+    """What the result may depend on: versions, machine, threads, the state of the working tree."""
+    packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    threads = {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")}
+    return {
+        "torchlite": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "threads": threads,
+        "git": {"commit": _git("rev-parse", "HEAD").strip(), "dirty": bool(_git("status", "--porcelain"))},
+        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout if done.returncode == 0 else ""
+
+
+def find_run(path: str | Path) -> RunDirectory:
+    """The run that ``path`` means: its folder, or ``runs/<name>`` or ``runs/<name>/latest`` for the newest.
+
+    Raises:
+        UsageError: when there is no run.
+    """
+    given = Path(path)
+    folder = given.parent if given.name == "latest" and not given.exists() else given
+    if (folder / "resolved.yaml").is_file():
+        return RunDirectory(folder)
+    runs = sorted(child for child in folder.iterdir() if (child / "resolved.yaml").is_file()) if folder.is_dir() else []
+    if not runs:
+        raise UsageError(
+            f"there is no run at {given}: expected a folder with resolved.yaml, such as runs/<name>/<time>-<id>"
+        )
+    return RunDirectory(runs[-1])
+
+
+def unfinished_run(config: Config, root: Path) -> RunDirectory | None:
+    """The newest run of this name, unless it has finished."""
+    try:
+        run = find_run(root / config.name)
+    except UsageError:
+        return None
+    return None if run.status().get("state") == "finished" else run
+
+
+def checkpoint_of(run: RunDirectory, which: str) -> Any:
+    """The checkpoint "best" (the last one where none is marked best), "last", or that of a step.
+
+    Raises:
+        CheckpointError: when there is none or it is damaged.
+    """
+    store = run.store()
+    if which.isdecimal():
+        return store.load(int(which))
+    if which == "best" and not (store.folder / "best.json").is_file():
+        which = "last"
+    if which not in ("best", "last"):
+        raise CheckpointError(f"expected 'best', 'last' or a step number, got {which!r}")
+    return store.load(which)  # type: ignore[arg-type]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,56 @@
+"""A trained model out of a run folder, for evaluation and export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torchlite import nn
+from torchlite.devices import Device
+from torchlite.ops.random import default_generator
+from torchlite.train.checkpoint import Checkpoint
+from torchlite.train.config.load import require_config
+from torchlite.train.config.schema import Config
+from torchlite.train.model import Trace, build_model
+from torchlite.train.plan import choose_device, trace_of
+from torchlite.train.progress import load_model
+from torchlite.train.run_directory import RunDirectory, checkpoint_of, find_run
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A model with the weights of a checkpoint, in evaluation mode.
+
+    Attributes:
+        run, checkpoint: where it comes from.
+        config: its configuration.
+        trace: the model followed on shapes.
+        model: the model.
+        device: where it is.
+    """
+
+    run: RunDirectory
+    checkpoint: Checkpoint
+    config: Config
+    trace: Trace
+    model: nn.Module
+    device: Device
+
+
+def load_trained(run: str | Path, which: str = "best", device: str | None = None) -> Trained:
+    """The model of a run at a checkpoint: "best", "last" or a step.
+
+    Raises:
+        UsageError, CheckpointError: when there is no such run or checkpoint, or it is damaged.
+    """
+    found = find_run(run)
+    config = require_config(found.config)
+    checkpoint = checkpoint_of(found, which)
+    target = choose_device(device or config.train.device)
+    trace = trace_of(config)
+    state = default_generator.state()
+    model: Any = build_model(config, trace, target)
+    default_generator.restore(state)  # the initial values that are about to be replaced cost no random numbers
+    load_model(model, checkpoint.model, str(checkpoint.folder))
+    return Trained(found, checkpoint, config, trace, model.eval(), target)
