@@ -85,6 +85,13 @@ class Tensor:
         def __le__(self, other: Any) -> Tensor: ...
         def __gt__(self, other: Any) -> Tensor: ...
         def __ge__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+        def __ne__(self, other: Any) -> Tensor: ...  # type: ignore[override]
+
+        add_: Any
+        sub_: Any
+        mul_: Any
+        div_: Any
 
     @property
     def shape(self) -> Size:
@@ -144,7 +151,9 @@ class Tensor:
         """Size of one element in bytes."""
         return int(self._data.dtype.itemsize)
 
-    element_size = itemsize.fget
+    def element_size(self) -> int:
+        """Size of one element in bytes."""
+        return self.itemsize
 
     @property
     def nbytes(self) -> int:
@@ -237,7 +246,8 @@ class Tensor:
     @property
     def data(self) -> Tensor:
         """The same memory without history; writes through it are not tracked."""
-        return wrap(self._data)
+        shared: Tensor = wrap(self._data)
+        return shared
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -251,7 +261,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same memory without history."""
-        result = wrap(self._data)
+        result: Tensor = wrap(self._data)
         result._storage = self._storage
         return result
 
@@ -359,7 +369,7 @@ class Tensor:
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, element: Any) -> bool:
-        return bool((self == element).any())  # type: ignore[attr-defined]
+        return bool((self == element).any())
 
     def __hash__(self) -> int:
         return id(self)
@@ -373,7 +383,7 @@ class Tensor:
         if id(self) in memo:
             return memo[id(self)]
         data = self._data if isinstance(self._data, Aval) else self._data.copy()
-        result = wrap(data, cls=type(self))
+        result: Tensor = wrap(data, cls=type(self))
         memo[id(self)] = result
         result.requires_grad = self.requires_grad
         if self._grad is not None:

@@ -25,7 +25,8 @@ class Device:
 
     def __init__(self, type: str | Device, index: int | None = None) -> None:
         if isinstance(type, Device):
-            type, index = type.type, type.index
+            index = type.index
+            type = type.type
         if not isinstance(type, str):
             raise TypeError(f"a device is a string such as 'cpu' or 'cuda:0', got {type!r}")
         name, colon, number = type.partition(":")

@@ -141,11 +141,11 @@ COUNTERPARTS: dict[str, Any] = {
 }
 
 
-def reduced(name: str) -> Any:
+def reduction(name: str) -> Any:
     return lambda x, dims, keepdim: getattr(torch, name)(x, dims, keepdim=keepdim)
 
 
-COUNTERPARTS |= {name: reduced(name) for name in ("sum", "amax", "amin", "any", "all")}
+COUNTERPARTS |= {name: reduction(name) for name in ("sum", "amax", "amin", "any", "all")}
 
 OPS = sorted(op.name for op in ir.REGISTRY.values() if op.samples)
 FLOAT_ONLY = {

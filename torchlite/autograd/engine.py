@@ -183,12 +183,13 @@ def _walk(
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
     try:
+        g: Any
         for root, g in zip(roots, cotangents, strict=True):
             send(root._node, g, False)
         while queue:
             node = heapq.heappop(queue)[2]
             if type(node) is Node and node in parts:
-                g: Any = tuple(parts.pop(node))
+                g = tuple(parts.pop(node))
             else:
                 g = pending.pop(node)
                 if node.hooks is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -66,13 +66,12 @@ class no_grad(_Scoped):
     mode = False
 
     @overload
-    def __new__(cls) -> no_grad: ...
-    @overload
     def __new__(cls, function: F) -> F: ...  # type: ignore[misc]
+    @overload
+    def __new__(cls) -> Self: ...
     def __new__(cls, function: Any = None) -> Any:
         """A context, or the decorated function when used as ``@no_grad``."""
-        self = super().__new__(cls)
-        return self if function is None else _decorated(function, cls.mode)
+        return super().__new__(cls) if function is None else _decorated(function, cls.mode)
 
 
 class enable_grad(no_grad):

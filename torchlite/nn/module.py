@@ -188,7 +188,7 @@ class Module:
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own ``param`` under ``name``; None keeps the name without a value."""
-        self._check_name(name, self._parameters)
+        self._check_name(name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(
                 f"cannot assign '{type(param).__name__}' object to parameter '{name}' (nn.Parameter or None required)"
@@ -197,7 +197,7 @@ class Module:
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Own a tensor that is not trained: it moves and, when persistent, is saved with the module."""
-        self._check_name(name, self._buffers)
+        self._check_name(name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(
                 f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor or None required)"
@@ -207,14 +207,14 @@ class Module:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Own ``module`` under ``name``."""
-        self._check_name(name, self._modules)
+        self._check_name(name, "_modules")
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
         self._modules[name] = module
 
     register_module = add_module
 
-    def _check_name(self, name: str, store: Mapping[str, Any]) -> None:
+    def _check_name(self, name: str, store: str) -> None:
         if "_parameters" not in self.__dict__:
             raise AttributeError(
                 f"call super().__init__() in {type(self).__name__}.__init__() before assigning '{name}'"
@@ -223,7 +223,7 @@ class Module:
             raise TypeError(f"a name must be a string, got {type(name).__name__}")
         if "." in name or name == "":
             raise KeyError(f"a name can't be empty or contain '.', got {name!r}")
-        if name not in store and hasattr(self, name):
+        if name not in self.__dict__[store] and hasattr(self, name):
             raise KeyError(f"attribute '{name}' already exists")
 
     def __setattr__(self, name: str, value: Any) -> None:

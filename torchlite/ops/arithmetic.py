@@ -293,7 +293,8 @@ def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     return _sub_(self, other if alpha == 1 else other * alpha)
 
 
-for _name, _function in {"add": add, "sub": sub, "div": div, "true_divide": _true_div, "pow": pow}.items():
+_methods: dict[str, Any] = {"add": add, "sub": sub, "div": div, "true_divide": _true_div, "pow": pow}
+for _name, _function in _methods.items():
     method(_name)(_function)
 
 

@@ -52,8 +52,8 @@ _matmul: Op = register(
         run=product,
         infer=_infer_matmul,
         vjp=(
-            lambda g, _out, _x, y: matmul(g, y.mT),
-            lambda g, _out, x, _y: matmul(x.mT, g),
+            lambda g, _out, _x, y: g @ y.mT,
+            lambda g, _out, x, _y: x.mT @ g,
         ),
         onnx="MatMul",
         samples=lambda rng: [
@@ -92,7 +92,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         out = apply(_matmul, (x, y))
     if row:
         out = out.squeeze(-2)
-    return out.squeeze(-1) if column else out
+    return out.squeeze(-1) if column else out  # type: ignore[no-any-return]
 
 
 method("__rmatmul__")(lambda self, other: matmul(other, self))
@@ -193,7 +193,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             Aval(tuple(input.shape) or (1,), input._data.dtype), Aval(tuple(weight.shape), weight._data.dtype)
         )
     rows: Tensor = apply(_linear, (input.reshape(-1, input.shape[-1]), *parameters))
-    return rows.reshape((*input.shape[:-1], weight.shape[0]))
+    return rows.reshape((*input.shape[:-1], weight.shape[0]))  # type: ignore[no-any-return]
 
 
 @method()
@@ -206,4 +206,5 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """xᵢ yⱼ of two vectors."""
     dtype = common_dtype((input, vec2))
-    return input.to(dtype).unsqueeze(1) * vec2.to(dtype)
+    product: Tensor = input.to(dtype).unsqueeze(1) * vec2.to(dtype)
+    return product

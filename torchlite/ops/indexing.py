@@ -311,7 +311,7 @@ _scatter_add: Op = register(
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The elements of ``input`` at positions ``index`` along ``dim``; the result has the shape of ``index``."""
     position = input._checked_dim(dim)
-    _check_bounds("gather", index, input._data.shape[position])
+    _check_bounds("gather", index, position, input._data.shape[position])
     return apply(gather_op, (input, index), {"dim": position})
 
 
@@ -319,9 +319,9 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with the elements of ``src`` added at positions ``index`` along ``dim``."""
     position = input._checked_dim(dim)
-    _check_bounds("scatter_add", index, input._data.shape[position])
+    _check_bounds("scatter_add", index, position, input._data.shape[position])
     region = src[tuple(slice(n) for n in index.shape)]
-    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})
+    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})  # type: ignore[no-any-return]
 
 
 @method()
@@ -348,11 +348,11 @@ def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     return self
 
 
-def _check_bounds(name: str, index: Tensor, n: int) -> None:
+def _check_bounds(name: str, index: Tensor, dim: int, n: int) -> None:
     if index._data.dtype.kind not in "iu":
         raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
     data = index._data
     if isinstance(data, np.ndarray) and data.size:
         low, high = data.min(), data.max()
         if low < 0 or high >= n:
-            raise RuntimeError(f"index {low if low < 0 else high} is out of bounds for dimension 0 with size {n}")
+            raise RuntimeError(f"index {low if low < 0 else high} is out of bounds for dimension {dim} with size {n}")

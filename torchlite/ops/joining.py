@@ -96,7 +96,7 @@ def repeat(self: Tensor, *sizes: Any) -> Tensor:
     spread = [n for pair in zip(counts, shape, strict=True) for n in pair]
     paired = [n for length in shape for n in (1, length)]
     out: Tensor = self.reshape(paired).expand(spread)
-    return out.reshape([c * n for c, n in zip(counts, shape, strict=True)])
+    return out.reshape([c * n for c, n in zip(counts, shape, strict=True)])  # type: ignore[no-any-return]
 
 
 def _infer_flip(x: Aval, *, dims: tuple[int, ...]) -> Aval:  # noqa: ARG001
@@ -109,7 +109,7 @@ _flip: Op = register(
         "copy",
         run=lambda xp, x, *, dims: xp.flip(x, dims).copy(),
         infer=_infer_flip,
-        vjp=(lambda g, _out, _x, dims: flip(g, dims),),
+        vjp=(lambda g, _out, _x, dims: g.flip(dims),),
         samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {"dims": (0,)})],
         doc="The elements in reverse order along dimensions.",
     )

@@ -59,7 +59,7 @@ def _scatter_samples(rng: Any) -> Sequence[Sample]:
     return [Sample((rng.normal(size=(4, 3)), rng.normal(size=2)), {"recipe": recipe})]
 
 
-view_scatter = register(
+view_scatter: Op = register(
     Op(
         "view_scatter",
         "index",

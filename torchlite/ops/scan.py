@@ -55,7 +55,7 @@ _cumsum: Op = register(
         "reduce",
         run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype),
         infer=_infer_cumsum,
-        vjp=(lambda g, _out, _x, dim: cumsum(g.flip(dim), dim).flip(dim),),
+        vjp=(lambda g, _out, _x, dim: g.flip(dim).cumsum(dim).flip(dim),),
         onnx="CumSum",
         samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"dim": 1})],
         doc="Running totals along a dimension.",

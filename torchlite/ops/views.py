@@ -53,7 +53,7 @@ permute_op: Op = register(
         "view",
         run=lambda xp, x, *, dims: x.transpose(dims),  # noqa: ARG005
         infer=lambda x, *, dims: Aval(tuple(x.shape[d] for d in dims), x.dtype, x.device),
-        vjp=(lambda g, _out, _x, dims: permute(g, sorted(range(len(dims)), key=dims.__getitem__)),),
+        vjp=(lambda g, _out, _x, dims: g.permute(sorted(range(len(dims)), key=dims.__getitem__)),),
         onnx="Transpose",
         samples=lambda rng: [Sample((rng.normal(size=(2, 3, 4)),), {"dims": (2, 0, 1)})],
         doc="The dimensions in another order.",
