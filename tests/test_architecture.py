@@ -40,7 +40,6 @@ FLOORS = {
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
     ("torchlite", "torchlite.namespace"): "type checkers only",
-    ("torchlite.serialization.tensors", "torchlite.nn.parameter"): "a class that files name, looked up when one does",
 }
 
 

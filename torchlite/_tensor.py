@@ -58,14 +58,8 @@ class Tensor:
         return wrap(array, cls=cls)
 
     if TYPE_CHECKING:
-        add_: Any
-        sub_: Any
-        mul_: Any
-        div_: Any
 
         def __getattr__(self, name: str) -> Any: ...
-        def __eq__(self, other: object) -> Tensor: ...  # type: ignore[override]
-        def __ne__(self, other: object) -> Tensor: ...  # type: ignore[override]
         def __getitem__(self, index: Any) -> Tensor: ...
         def __add__(self, other: Any) -> Tensor: ...
         def __radd__(self, other: Any) -> Tensor: ...

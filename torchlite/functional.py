@@ -28,7 +28,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 @method()
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Input + weight · (end - input)."""
-    return input + (end - input) * weight  # type: ignore[no-any-return]
+    return input + (end - input) * weight
 
 
 method("addcmul_")(inplace(addcmul))

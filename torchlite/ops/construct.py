@@ -198,7 +198,7 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
             value = value.to(dtype)
         if value.ndim == 0 and value.device != device and value.device.type == "cpu":
             value = value.to(device)
-        return value  # type: ignore[no-any-return]
+        return value
     if device.type == "meta":
         return wrap(Aval((), dtype.numpy, device))
     on_cpu = constant(value, dtype.numpy)

@@ -92,7 +92,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         out = apply(_matmul, (x, y))
     if row:
         out = out.squeeze(-2)
-    return out.squeeze(-1) if column else out  # type: ignore[no-any-return]
+    return out.squeeze(-1) if column else out
 
 
 method("__rmatmul__")(lambda self, other: matmul(other, self))
@@ -193,7 +193,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
             Aval(tuple(input.shape) or (1,), input._data.dtype), Aval(tuple(weight.shape), weight._data.dtype)
         )
     rows: Tensor = apply(_linear, (input.reshape(-1, input.shape[-1]), *parameters))
-    return rows.reshape((*input.shape[:-1], weight.shape[0]))  # type: ignore[no-any-return]
+    return rows.reshape((*input.shape[:-1], weight.shape[0]))
 
 
 @method()

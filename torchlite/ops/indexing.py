@@ -321,7 +321,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     position = input._checked_dim(dim)
     _check_bounds("scatter_add", index, position, input._data.shape[position])
     region = src[tuple(slice(n) for n in index.shape)]
-    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})  # type: ignore[no-any-return]
+    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})
 
 
 @method()

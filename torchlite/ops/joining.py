@@ -96,7 +96,7 @@ def repeat(self: Tensor, *sizes: Any) -> Tensor:
     spread = [n for pair in zip(counts, shape, strict=True) for n in pair]
     paired = [n for length in shape for n in (1, length)]
     out: Tensor = self.reshape(paired).expand(spread)
-    return out.reshape([c * n for c, n in zip(counts, shape, strict=True)])  # type: ignore[no-any-return]
+    return out.reshape([c * n for c, n in zip(counts, shape, strict=True)])
 
 
 def _infer_flip(x: Aval, *, dims: tuple[int, ...]) -> Aval:  # noqa: ARG001

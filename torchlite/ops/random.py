@@ -283,7 +283,7 @@ def dropout(input: Tensor, p: float) -> Tensor:
         return input
     kept = rand(*input.shape, device=input.device, dtype=dtypes.float32) >= p
     scale = 0.0 if p == 1 else 1 / (1 - p)
-    return input * (kept.to(input.dtype) * scale)  # type: ignore[no-any-return]
+    return input * (kept.to(input.dtype) * scale)
 
 
 @method()

@@ -26,7 +26,7 @@ def _reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
 def _restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced cotangent with the dimensions of its input again, broadcast along ``dims``."""
     kept: Tensor = g if keepdim else g.reshape(_reduced(tuple(x.shape), dims, True))
-    return kept.expand(tuple(x.shape))  # type: ignore[no-any-return]
+    return kept.expand(tuple(x.shape))
 
 
 def reduction(
@@ -239,11 +239,11 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
         return flat.reshape((1,) * input.ndim) if keepdim else flat
     if input.ndim == 0:
         dims_of(op.name, dim, 0)
-        return input.new_zeros((), dtype=dtypes.int64)  # type: ignore[no-any-return]
+        return input.new_zeros((), dtype=dtypes.int64)
     (position,) = dims_of(op.name, dim, input.ndim)
     if input.shape[position] == 0:
         raise IndexError(f"{op.name}(): Expected reduction dim {dim} to have non-zero size.")
-    return apply(op, (input,), {"dim": position, "keepdim": keepdim})  # type: ignore[no-any-return]
+    return apply(op, (input,), {"dim": position, "keepdim": keepdim})
 
 
 @method()

@@ -96,4 +96,4 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     peak = input.detach().amax(dim, keepdim=True)
     peak = where(peak.isfinite(), peak, 0.0)
     total = (input - peak).exp().sum(dim, keepdim=True).log() + peak
-    return total if keepdim else total.reshape(input.sum(dim).shape)  # type: ignore[no-any-return]
+    return total if keepdim else total.reshape(input.sum(dim).shape)

@@ -41,7 +41,7 @@ def _centered_vjp_standard(
     h: Tensor, _out: Any, g: Tensor, standard: Tensor, scale: Tensor, dims: tuple[int, ...]
 ) -> Tensor:
     along_g, along_h = ((v * standard).mean(dims, keepdim=True) for v in (g, h))
-    return (h * along_g + g * along_h) * -scale  # type: ignore[no-any-return]
+    return (h * along_g + g * along_h) * -scale
 
 
 _centered: Op = register(

@@ -112,7 +112,8 @@ def resume(run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = 
         checkpoint = store.latest_good()
         plan = make_plan(config)
         if checkpoint is None:
-            progress, warnings = start(plan), ("there is no checkpoint yet: starting from the beginning",)
+            progress = start(plan)
+            warnings: tuple[str, ...] = ("there is no checkpoint yet: starting from the beginning",)
         else:
             progress, warnings = restore(plan, checkpoint), checkpoint.warnings
         if overrides:
