@@ -3,8 +3,8 @@
 import io
 
 from rich.console import Console
+from small_runs import CONFIG, write_config
 
-from tests.train.runs import CONFIG, write_config
 from torchlite.cli import display
 from torchlite.train import run
 from torchlite.train.config.load import require_config

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 import pytest
+from small_runs import CONFIG, write_config
 
-from tests.train.runs import CONFIG, write_config
 from torchlite.train.run_directory import find_run
 
 QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")

@@ -5,7 +5,8 @@ import subprocess
 import sys
 import time
 
-from tests.train.runs import CONFIG, final_state, train, write_config
+from small_runs import CONFIG, final_state, train, write_config
+
 from torchlite.train.run_directory import find_run
 
 OVERRIDES = ("train.steps=120", "checkpoint.every=1 steps")

@@ -3,8 +3,8 @@
 import shutil
 
 import pytest
+from small_runs import Quiet, final_state, losses, train
 
-from tests.train.runs import Quiet, final_state, losses, train
 from torchlite.train import run
 from torchlite.train.run_directory import RunDirectory
 
