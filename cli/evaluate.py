@@ -15,6 +15,7 @@ def command(
     checkpoint: options.Checkpoint = "best",
     per_class: Annotated[bool, typer.Option("--per-class", help="Also the accuracy of each class.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; that of the training where unset.")] = None,
+    allow_code: options.AllowCode = False,
     require: options.Require = None,
     json: options.Json = False,
 ) -> None:
@@ -25,7 +26,7 @@ def command(
     from torchlite.train.evaluation import evaluate_trained
     from torchlite.train.trained import load_trained
 
-    trained = load_trained(run, checkpoint, device)
+    trained = load_trained(run, checkpoint, device, allow_code=allow_code)
     result = evaluate_trained(trained, split)
     content = json_module.dumps(result, indent=2)
     folder = trained.run.path / "eval"

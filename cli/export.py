@@ -36,6 +36,7 @@ def command(
         ),
     ] = None,
     checkpoint: options.Checkpoint = "best",
+    allow_code: options.AllowCode = False,
 ) -> None:
     """Write a run's weights by PyTorch's names, read them back and compare."""
     from torchlite.cli.display import bytes_text
@@ -47,7 +48,7 @@ def command(
     chosen = format.value if format is not None else ending or "safetensors"
     if chosen not in FORMATS:
         raise UsageError(f"can't tell the format from {output}: name it with --format {'|'.join(FORMATS)}")
-    trained = load_trained(run, checkpoint, "cpu")
+    trained = load_trained(run, checkpoint, "cpu", allow_code=allow_code)
     target = output or trained.run.path / "exports" / f"model.{chosen}"
     export(trained, target, chosen)
     params = sum(p.numel() for p in trained.model.parameters())

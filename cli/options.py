@@ -24,6 +24,7 @@ Runs = Annotated[Path, typer.Option("--runs", help="Folder that run folders are 
 Plain = Annotated[bool, typer.Option("--plain", help="Plain lines, also on a terminal.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Only the result.")]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+AllowCode = Annotated[bool, typer.Option("--allow-code", help="Let code that came with the run's folder run.")]
 Require = Annotated[
     list[str] | None,
     typer.Option(

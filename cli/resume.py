@@ -9,6 +9,7 @@ from torchlite.cli.train import report
 def command(
     run: options.Run,
     overrides: options.Overrides = None,
+    allow_code: options.AllowCode = False,
     require: options.Require = None,
     plain: options.Plain = False,
     quiet: options.Quiet = False,
@@ -23,4 +24,4 @@ def command(
     from torchlite.train.run_directory import find_run
 
     display = choose_display(plain=plain, quiet=quiet, events=json)
-    report(runs.resume(find_run(run), display, overrides=overrides or []), require, events=json)
+    report(runs.resume(find_run(run), display, overrides=overrides or [], allow_code=allow_code), require, events=json)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 def command(
     target: Annotated[str, typer.Argument(metavar="CONFIG|RUN", help="A configuration or a run.", show_default=False)],
     overrides: options.Overrides = None,
+    allow_code: options.AllowCode = False,
 ) -> None:
     """The layers of a model: output shapes, parameters, operations and memory. Reads no data."""
     from torchlite.cli.display import bytes_text
@@ -26,11 +27,14 @@ def command(
     from torchlite.train.plan import size_of, trace_of
     from torchlite.train.run_directory import find_run
 
-    path = Path(target) if Path(target).is_file() else find_run(target).config
-    config = require_config(path, overrides or [])
+    changes = overrides or []
+    if Path(target).is_file():
+        config = require_config(target, changes)
+    else:
+        config = find_run(target).read_config(changes, allow_code=allow_code)
     _, problems = check_shapes(config)
     if problems:
-        raise ConfigError("\n".join(f"{path}: {problem.message}" for problem in problems))
+        raise ConfigError("\n".join(f"{config.path}: {problem.message}" for problem in problems))
     trace = trace_of(config)
     size = size_of(config, trace)
     rows = [("input", shape_text(trace.input), "")]

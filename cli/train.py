@@ -48,7 +48,7 @@ def command(
     display = choose_display(plain=plain, quiet=quiet, events=json)
     unfinished = run_directory.unfinished_run(checked, runs) if resume else None
     if unfinished is not None:
-        outcome = run.resume(unfinished, display, overrides=changes)
+        outcome = run.resume(unfinished, display, overrides=changes, allow_code=True)
     else:
         outcome = run.train(checked, display, root=runs, overrides=changes)
     report(outcome, require, events=json)
@@ -64,7 +64,7 @@ def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None
         raise typer.Exit(outcome.exit_code)
     if not events:
         latest = "  ".join(f"{name} {value:.4f}" for name, value in progress.latest.items())
-        best = "" if progress.best.value is None else f"  best {progress.best.value:.4f}"
+        best = "" if progress.best.value is None else f"  best {outcome.monitor} {progress.best.value:.4f}"
         print(f"{outcome.ending} at step {progress.step}: {latest}{best}")
         print(f"RESULT run={outcome.run.path}")
     options.check_requirements(require, progress.latest)

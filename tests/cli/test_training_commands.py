@@ -188,3 +188,32 @@ def test_signals_save_and_say_how_to_go_on(config, tmp_path, number, code):
     directory = find_run(tmp_path / "runs" / "small")
     assert directory.status()["state"] == "interrupted"
     assert directory.store().latest_good() is not None
+
+
+NET = """\
+from torchlite import nn
+
+
+class Net(nn.Module):
+    def __init__(self, hidden: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.Linear(64, hidden), nn.Tanh(), nn.Linear(hidden, 10))
+
+    def forward(self, x):
+        return self.layers(x)
+"""
+
+
+def test_a_model_of_the_user_s_own(torchlite, tmp_path):
+    (tmp_path / "nets.py").write_text(NET)
+    head, _, tail = CONFIG.partition("model:\n")
+    model = "code: [nets.py]\nmodel: {type: 'nets:Net', hidden: 12}\noptim:" + tail.partition("optim:")[2]
+    config = write_config(tmp_path, head + model)
+    assert torchlite("train", config, *QUICK, "--quiet").code == 0
+    assert (find_run("runs/small").path / "code" / "nets.py").read_text() == NET
+    (tmp_path / "nets.py").unlink()  # the run has a copy
+    for command in ("eval", "export", "summary", "resume"):
+        refused = torchlite(command, "runs/small")
+        assert refused.code == 2
+        assert "--allow-code" in refused.err
+        assert torchlite(command, "runs/small", "--allow-code").code == 0

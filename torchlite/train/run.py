@@ -14,7 +14,6 @@ from types import FrameType
 from torchlite.errors import CheckpointError, TorchliteError
 from torchlite.train import run_directory
 from torchlite.train.checkpoint import CheckpointStore
-from torchlite.train.config.load import require_config
 from torchlite.train.config.schema import Config
 from torchlite.train.loop import Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
@@ -35,6 +34,7 @@ class Outcome:
         ending: why there is no further step.
         exit_code: 0, or what stopped it: 130 for Ctrl-C, 75 for SIGTERM (resume to go on).
         progress: where it stands.
+        monitor: the value by which the best checkpoint was chosen.
         warnings: what had to be worked around.
     """
 
@@ -42,6 +42,7 @@ class Outcome:
     ending: Ending
     exit_code: int
     progress: Progress
+    monitor: str
     warnings: tuple[str, ...] = ()
 
 
@@ -94,18 +95,21 @@ def train(config: Config, observer: Observer, *, root: Path = Path("runs"), over
         return _fit(plan, start(plan), run, observer)
 
 
-def resume(run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = ()) -> Outcome:
+def resume(
+    run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = (), allow_code: bool = False
+) -> Outcome:
     """Go on where the newest intact checkpoint of a run was taken, bit for bit as if nothing had happened.
 
     Args:
         run: its folder.
         observer: is told what happens.
         overrides: changes to the configuration, such as ``train.epochs=20``.
+        allow_code: whether user code in the folder may run.
 
     Raises:
         TorchliteError: what went wrong, by its kind.
     """
-    config = require_config(run.config, overrides)
+    config = run.read_config(overrides, allow_code=allow_code)
     with run.locked():
         store = _store(run, config)
         store.clean()
@@ -145,7 +149,7 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     if ending == "interrupted":
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
     run.write_status("finished" if code == 0 else "interrupted", progress.step, exit_code=code, reason=ending)
-    return Outcome(run, ending, code, progress)
+    return Outcome(run, ending, code, progress, plan.monitor)
 
 
 def _store(run: RunDirectory, config: Config) -> CheckpointStore:

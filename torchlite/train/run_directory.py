@@ -26,6 +26,7 @@ from torchlite import __version__
 from torchlite.errors import CheckpointError, UsageError
 from torchlite.serialization.atomic import write_file
 from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.config.load import require_config
 from torchlite.train.config.schema import Config
 
 
@@ -48,6 +49,20 @@ class RunDirectory:
     def config(self) -> Path:
         """The configuration with everything resolved: enough to resume, evaluate and export."""
         return self.path / "resolved.yaml"
+
+    def read_config(self, overrides: Sequence[str] = (), *, allow_code: bool = False) -> Config:
+        """The configuration of the run, changed by ``overrides``.
+
+        Raises:
+            ConfigError: showing every mistake.
+            UsageError: when it names user code and ``allow_code`` does not say that it may run: a folder may have come
+                from anywhere.
+        """
+        config = require_config(self.config, overrides)
+        if config.uses_user_code and not allow_code:
+            files = ", ".join(str(self.path / file) for file in config.code)
+            raise UsageError(f"this run uses code of its own ({files}); read it, then pass --allow-code to run it")
+        return config
 
     def store(self, keep_last: int = 2, keep_best: int = 1) -> CheckpointStore:
         """The checkpoints."""

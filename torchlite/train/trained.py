@@ -10,7 +10,6 @@ from torchlite import nn
 from torchlite.devices import Device
 from torchlite.ops.random import default_generator
 from torchlite.train.checkpoint import Checkpoint
-from torchlite.train.config.load import require_config
 from torchlite.train.config.schema import Config
 from torchlite.train.model import Trace, build_model
 from torchlite.train.plan import choose_device, trace_of
@@ -38,14 +37,16 @@ class Trained:
     device: Device
 
 
-def load_trained(run: str | Path, which: str = "best", device: str | None = None) -> Trained:
+def load_trained(
+    run: str | Path, which: str = "best", device: str | None = None, *, allow_code: bool = False
+) -> Trained:
     """The model of a run at a checkpoint: "best", "last" or a step.
 
     Raises:
         UsageError, CheckpointError: when there is no such run or checkpoint, or it is damaged.
     """
     found = find_run(run)
-    config = require_config(found.config)
+    config = found.read_config(allow_code=allow_code)
     checkpoint = checkpoint_of(found, which)
     target = choose_device(device or config.train.device)
     trace = trace_of(config)

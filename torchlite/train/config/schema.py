@@ -276,6 +276,15 @@ class Config(Section):
         """The place of the value at a key path, e.g. ``("model", "layers", 3)``, or of what is nearest to it."""
         return locate(self._tree, path) if self._tree is not None else None
 
+    @property
+    def uses_user_code(self) -> bool:
+        """Whether a component is a class from the user's own files."""
+        components = [self.loss, self.optim, *self.metrics, *(self.model.layers or [])]
+        components += [*self.data.transforms.train, *self.data.transforms.eval]
+        if self.model.component is not None:
+            components.append(self.model.component)
+        return any(component.is_user_code for component in components)
+
     def resolved(self) -> dict[str, Any]:
         """The configuration as plain values, defaults filled in and references replaced; loads to an equal one."""
         return _plain(self)

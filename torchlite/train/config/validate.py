@@ -11,7 +11,7 @@ from typing import Any
 from torchlite.errors import UsageError
 from torchlite.train.config.diagnostics import Diagnostic, Findings, reading_order
 from torchlite.train.config.load import Level, Loaded, inspect_config
-from torchlite.train.config.schema import Config, head
+from torchlite.train.config.schema import head
 
 LEVELS: tuple[Level, ...] = ("syntax", "schema", "shapes", "smoke")
 
@@ -156,7 +156,7 @@ def _run(level: Level, loaded: Loaded, report: FileReport, import_code: bool) ->
         return "skipped:abstract"
     if config is None:
         return "skipped:errors"
-    if uses_user_code(config) and not import_code:
+    if config.uses_user_code and not import_code:
         return "skipped:user-code"
     if level == "smoke" and not report.ok:
         return "skipped:errors"
@@ -176,12 +176,3 @@ def _run(level: Level, loaded: Loaded, report: FileReport, import_code: bool) ->
         findings.report(problem.code, place, problem.message, key=key, hint=problem.hint)
     report.diagnostics += findings.in_order()
     return "failed" if findings.failed else "ok"
-
-
-def uses_user_code(config: Config) -> bool:
-    """Whether a component of the configuration is a class from the user's own files."""
-    components = [config.loss, config.optim, *config.metrics, *(config.model.layers or [])]
-    components += [*config.data.transforms.train, *config.data.transforms.eval]
-    if config.model.component is not None:
-        components.append(config.model.component)
-    return any(component.is_user_code for component in components)
