@@ -15,7 +15,7 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node
 from torchlite.dispatch import NO_PARAMS, apply
-from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ir import REGISTRY, Aval, Op, Sample, register
 
 Recipe = tuple[tuple[Op, dict[str, Any]], ...]
 
@@ -53,9 +53,7 @@ def _scatter_infer(base: Aval, value: Aval, *, recipe: Recipe) -> Aval:
 
 
 def _scatter_samples(rng: Any) -> Sequence[Sample]:
-    from torchlite.ops.views import select_op
-
-    recipe = ((select_op, {"index": (slice(1, 3), 0)}),)
+    recipe = ((REGISTRY["select"], {"index": (slice(1, 3), 0)}),)
     return [Sample((rng.normal(size=(4, 3)), rng.normal(size=2)), {"recipe": recipe})]
 
 
