@@ -10,11 +10,13 @@ import numpy as np
 from torchlite._tensor import Tensor, method
 from torchlite.ops.construct import binary, unary
 
-eq = binary("eq", ufunc="equal", result=bool, scalar="x == y", onnx="Equal", doc="x = y, elementwise.")
-ne = binary("ne", ufunc="not_equal", result=bool, scalar="x != y", doc="x ≠ y, elementwise.")
-lt = binary("lt", ufunc="less", result=bool, scalar="x < y", onnx="Less", doc="x < y, elementwise.")
-le = binary("le", ufunc="less_equal", result=bool, scalar="x <= y", onnx="LessOrEqual", doc="x ≤ y, elementwise.")
-gt = binary("gt", ufunc="greater", result=bool, scalar="x > y", onnx="Greater", doc="x > y, elementwise.")
+eq = binary("eq", ufunc="equal", quiet=False, result=bool, scalar="x == y", onnx="Equal", doc="x = y, elementwise.")
+ne = binary("ne", ufunc="not_equal", quiet=False, result=bool, scalar="x != y", doc="x ≠ y, elementwise.")
+lt = binary("lt", ufunc="less", quiet=False, result=bool, scalar="x < y", onnx="Less", doc="x < y, elementwise.")
+le = binary(
+    "le", ufunc="less_equal", quiet=False, result=bool, scalar="x <= y", onnx="LessOrEqual", doc="x ≤ y, elementwise."
+)
+gt = binary("gt", ufunc="greater", quiet=False, result=bool, scalar="x > y", onnx="Greater", doc="x > y, elementwise.")
 ge = binary(
     "ge",
     ufunc="greater_equal",
@@ -25,9 +27,11 @@ ge = binary(
 )
 
 logical_and = binary(
-    "logical_and", ufunc="logical_and", result=bool, scalar="x && y", onnx="And", doc="Both are not 0."
+    "logical_and", ufunc="logical_and", quiet=False, result=bool, scalar="x && y", onnx="And", doc="Both are not 0."
 )
-logical_or = binary("logical_or", ufunc="logical_or", result=bool, scalar="x || y", onnx="Or", doc="One is not 0.")
+logical_or = binary(
+    "logical_or", ufunc="logical_or", quiet=False, result=bool, scalar="x || y", onnx="Or", doc="One is not 0."
+)
 logical_xor = binary(
     "logical_xor",
     ufunc="logical_xor",
@@ -36,7 +40,9 @@ logical_xor = binary(
     onnx="Xor",
     doc="Exactly one is not 0.",
 )
-logical_not = unary("logical_not", ufunc="logical_not", result=bool, scalar="!x", onnx="Not", doc="x is 0.")
+logical_not = unary(
+    "logical_not", ufunc="logical_not", quiet=False, result=bool, scalar="!x", onnx="Not", doc="x is 0."
+)
 
 _INTEGERS = (0.0, 8.0)
 bitwise_and = binary("bitwise_and", ufunc="bitwise_and", scalar="x & y", domain=_INTEGERS, doc="Bits in both integers.")

@@ -20,9 +20,9 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
 
     On the CPU the half types are multiplied in float32, because NumPy has no fast product of theirs.
     """
-    if x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
+    if x.dtype is not y.dtype and x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
-    if xp is np and x.dtype in _HALVES:
+    if xp is np and x.dtype.itemsize == 2 and x.dtype in _HALVES:
         rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         if out is None:
             return rounded
@@ -74,6 +74,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     Raises:
         RuntimeError: naming the shapes where inner lengths or dtypes differ.
     """
+    if len(input._data.shape) == 2 == len(other._data.shape):
+        return apply(_matmul, (input, other))
     if input.ndim == 0 or other.ndim == 0:
         raise RuntimeError(
             f"matmul: both arguments need to be at least 1D, but they are {input.ndim}D and {other.ndim}D"

@@ -99,6 +99,7 @@ relu = unary(
     "relu",
     lambda g, out, _x: where(out > 0, g, 0.0),
     run=lambda xp, x: xp.maximum(x, x.dtype.type(0)),
+    quiet=False,
     scalar="x > 0 ? x : 0",
     onnx="Relu",
     domain=(0.1, 2.0),

@@ -79,11 +79,13 @@ def reduction(
 
 
 def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
-    if x.dtype in _HALVES:  # accumulate wider than the type itself
+    if x.dtype.itemsize == 2 and x.dtype in _HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
     if x.dtype.kind in "biu":  # NumPy adds uint8 up in uint64
         return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
-    return x.sum(axis=dims, keepdims=keepdim)  # the method skips a microsecond of NumPy's Python
+    if xp is np:  # what `sum` ends in, without NumPy's Python around it
+        return np.add.reduce(x, axis=dims, keepdims=keepdim)
+    return xp.sum(x, axis=dims, keepdims=keepdim)
 
 
 _sum = reduction(
@@ -167,6 +169,10 @@ _argmax = _arg("argmax", "argmax", "Index of the first largest element along a d
 _argmin = _arg("argmin", "argmin", "Index of the first smallest element along a dimension.")
 
 
+# Parameters of a reduction over all dimensions, by their number.
+_WHOLE = tuple({"dims": tuple(range(ndim)), "keepdim": False} for ndim in range(65))
+
+
 def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
     return apply(op, (x,), {"dims": dims_of(op.name, dim, x.ndim), "keepdim": keepdim})
 
@@ -175,6 +181,8 @@ def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Σ of the elements over ``dim`` (an int, several, or all of them); integers add up in int64."""
     if dtype is None:
+        if dim is None and not keepdim:
+            return apply(_sum, (input,), _WHOLE[len(input._data.shape)])
         return _apply(_sum, input, dim, keepdim)
     return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)
 

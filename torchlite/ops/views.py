@@ -118,10 +118,15 @@ select_op: Op = register(
 )
 
 
+_INT = {int}
+
+
 def _shape_argument(name: str, x: Tensor, shape: tuple[Any, ...]) -> Shape:
     """``(2, -1)`` or ``((2, -1),)`` with the unknown length filled in."""
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, Tensor)):
         shape = tuple(shape[0])
+    if set(map(type, shape)) <= _INT and min(shape, default=0) >= 0:
+        return shape
     lengths = [int(n) for n in shape]
     if lengths.count(-1) > 1 or any(n < -1 for n in lengths):
         raise RuntimeError(f"{name}: only one dimension can be inferred and none be negative, got shape {lengths}")
