@@ -53,7 +53,7 @@ def unary(
         scalar, onnx: as in `Op`.
         domain: an interval in which it is differentiable, for the tests.
     """
-    run, write = _from_ufunc(ufunc, quiet) if ufunc else (_quiet(run) if quiet else run, None)
+    run, write = _runs(ufunc, run, quiet)
     op = register(
         Op(
             name,
@@ -104,7 +104,7 @@ def binary(
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
         doc, ufunc, run, quiet, to_float, result, scalar, onnx, domain: as in `unary`.
     """
-    run, write = _from_ufunc(ufunc, quiet) if ufunc else (_quiet(run), None)
+    run, write = _runs(ufunc, run, quiet)
 
     def infer(x: Aval, y: Aval) -> Aval:
         return Aval(
@@ -223,20 +223,22 @@ def _as_operand(name: str, value: Any) -> Any:
     raise TypeError(f"{name}: expected a Tensor or a number, got {type(value).__name__}")
 
 
-def _from_ufunc(ufunc: str | None, quiet: bool = True) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    of_numpy = getattr(np, str(ufunc))
+def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
+    """How the operator runs, and how it writes into an array where it can: from a ufunc's name or as ``given``."""
+    if ufunc is None:
+        return (_quiet(given) if quiet else given), None
+    of_numpy = getattr(np, ufunc)
 
     def of_one(xp: Any, x: Any) -> Any:
-        return of_numpy(x) if xp is np else getattr(xp, str(ufunc))(x)
+        return of_numpy(x) if xp is np else getattr(xp, ufunc)(x)
 
     def of_two(xp: Any, x: Any, y: Any) -> Any:
-        return of_numpy(x, y) if xp is np else getattr(xp, str(ufunc))(x, y)
-
-    run: Callable[..., Any] = of_two if of_numpy.nin == 2 else of_one
+        return of_numpy(x, y) if xp is np else getattr(xp, ufunc)(x, y)
 
     def write(xp: Any, out: Any, *arrays: Any) -> None:
-        getattr(xp, str(ufunc))(*arrays, out=out)
+        getattr(xp, ufunc)(*arrays, out=out)
 
+    run = of_two if of_numpy.nin == 2 else of_one
     return (_quiet(run) if quiet else run), _quiet(write)
 
 

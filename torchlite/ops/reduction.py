@@ -14,6 +14,7 @@ from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 
+_add_reduce: Any = np.add.reduce
 _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
@@ -84,7 +85,7 @@ def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     if x.dtype.kind in "biu":  # NumPy adds uint8 up in uint64
         return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
     if xp is np:  # what `sum` ends in, without NumPy's Python around it
-        return np.add.reduce(x, axis=dims, keepdims=keepdim)
+        return _add_reduce(x, axis=dims, keepdims=keepdim)
     return xp.sum(x, axis=dims, keepdims=keepdim)
 
 
