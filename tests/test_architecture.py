@@ -18,6 +18,8 @@ FLOORS = {
     "torchlite.dtypes": 0,
     "torchlite.backends": 1,
     "torchlite.autograd": 2,
+    "torchlite.autograd.function": 4,
+    "torchlite.autograd.functional": 4,
     "torchlite._tensor": 2,
     "torchlite.dispatch": 2,
     "torchlite.printing": 2,
@@ -40,6 +42,8 @@ FLOORS = {
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
     ("torchlite", "torchlite.namespace"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.function"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.functional"): "type checkers only",
 }
 
 
