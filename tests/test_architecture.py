@@ -28,6 +28,7 @@ FLOORS = {
     "torchlite.parameter": 4,
     "torchlite.cuda": 4,
     "torchlite.serialization": 5,
+    "torchlite.func": 6,
     "torchlite.nn": 6,
     "torchlite.optim": 6,
     "torchlite.utils": 6,

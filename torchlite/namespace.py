@@ -37,6 +37,7 @@ from torchlite.dtypes import (
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
+from torchlite.func import vmap
 from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
 from torchlite.ops.arithmetic import (
     abs,
