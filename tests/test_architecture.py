@@ -25,6 +25,8 @@ FLOORS = {
     "torchlite.printing": 2,
     "torchlite.ops": 3,
     "torchlite.functional": 4,
+    "torchlite.sampling": 4,
+    "torchlite.random": 4,
     "torchlite.parameter": 4,
     "torchlite.cuda": 4,
     "torchlite.serialization": 5,

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, nn, optim, utils
+from torchlite import autograd, cuda, func, nn, optim, random, utils
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device
@@ -160,6 +160,7 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.sampling import multinomial, normal, poisson, randint_like
 from torchlite.serialization import load, save
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -84,7 +84,7 @@ def test_functional_call():
             )
         )
         assert model[0].weight is dict(model.named_parameters())["0.weight"]
-        with pytest.raises(RuntimeError, match="(?i)unexpected"):
+        with pytest.raises(RuntimeError, match=r"(?i)unexpected"):
             t.func.functional_call(model, {"9.weight": weight}, t.tensor(Y), strict=True)
     assert_same(*results)
 
