@@ -30,6 +30,7 @@ FLOORS = {
     "torchlite.parameter": 4,
     "torchlite.cuda": 4,
     "torchlite.serialization": 5,
+    "torchlite.distributions": 6,
     "torchlite.func": 6,
     "torchlite.nn": 6,
     "torchlite.optim": 6,

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, func, nn, optim, random, utils
+from torchlite import autograd, cuda, distributions, func, nn, optim, random, utils
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device

@@ -96,7 +96,7 @@ def is_anomaly_check_nan_enabled() -> bool:
 def _switch(enabled: bool, check_nan: bool) -> None:
     anomaly_mode.enabled, anomaly_mode.check_nan = enabled, check_nan
     # `Node` is made for every recorded operation: with the mode off not even a test of a flag is paid there.
-    Node.__init__ = _remembering_init if enabled else _plain_init  # type: ignore[method-assign]
+    setattr(Node, "__init__", _remembering_init if enabled else _plain_init)  # noqa: B010 - as types see it, methods stay
 
 
 def _remembering_init(self: Node, *args: Any) -> None:
