@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from oracle import BOTH, assert_same, same, tensors
+from oracle import BOTH, assert_same, same
 
 X = np.array([[0.5, -1.5, 2.0], [1.0, 0.25, -0.75]])
 Y = np.array([[1.5, 0.5, -2.0], [0.3, 1.25, 0.7]])
@@ -109,13 +109,3 @@ def test_parameters_as_a_vector():
         t.nn.utils.vector_to_parameters(t.arange(8, dtype=t.float64), model.parameters())
         results.append((list(model.state_dict().values()), t.nn.utils.parameters_to_vector(model.parameters())))
     assert_same(*results)
-
-
-def test_randomness_of_vmap():
-    ours, _ = tensors(X)
-    import torchlite as torch
-
-    same_draws = torch.vmap(lambda a: torch.rand(3), randomness="same")(ours)
-    different = torch.vmap(lambda a: torch.rand(3), randomness="different")(ours)
-    assert torch.equal(same_draws[0], same_draws[1])
-    assert not torch.equal(different[0], different[1])

@@ -78,7 +78,7 @@ class _IntegerInterval(_Interval):
     is_discrete = True
 
     def check(self, value: Tensor) -> Tensor:
-        return (value % 1 == 0) & super().check(value)
+        return (value.floor() == value) & super().check(value)
 
 
 class _Independent(Constraint):

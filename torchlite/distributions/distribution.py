@@ -199,7 +199,7 @@ def sum_rightmost(x: Tensor, n: int) -> Tensor:
 
 def float_limits(x: Tensor) -> Any:
     """``eps``, ``tiny``, ``min`` and ``max`` of the dtype of a tensor."""
-    return ml_dtypes.finfo(x._data.dtype)
+    return ml_dtypes.finfo(x._data.dtype)  # type: ignore[no-untyped-call]
 
 
 LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
