@@ -18,14 +18,20 @@ FLOORS = {
     "torchlite.dtypes": 0,
     "torchlite.backends": 1,
     "torchlite.autograd": 2,
+    "torchlite.autograd.function": 4,
+    "torchlite.autograd.functional": 4,
     "torchlite._tensor": 2,
     "torchlite.dispatch": 2,
     "torchlite.printing": 2,
     "torchlite.ops": 3,
     "torchlite.functional": 4,
+    "torchlite.sampling": 4,
+    "torchlite.random": 4,
     "torchlite.parameter": 4,
     "torchlite.cuda": 4,
     "torchlite.serialization": 5,
+    "torchlite.distributions": 6,
+    "torchlite.func": 6,
     "torchlite.nn": 6,
     "torchlite.optim": 6,
     "torchlite.utils": 6,
@@ -40,6 +46,8 @@ FLOORS = {
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
     ("torchlite", "torchlite.namespace"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.function"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.functional"): "type checkers only",
 }
 
 

@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, nn, optim, utils
+from torchlite import autograd, cuda, distributions, func, nn, optim, random, utils
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device
@@ -37,6 +37,7 @@ from torchlite.dtypes import (
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
+from torchlite.func import vmap
 from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
 from torchlite.ops.arithmetic import (
     abs,
@@ -159,6 +160,7 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.sampling import multinomial, normal, poisson, randint_like
 from torchlite.serialization import load, save
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,8 +1,9 @@
 """Gradients: the tape, backward, and switching recording on and off.
 
-`engine` and `numeric` are loaded on first use, because the tape lies below Tensor and they lie above it.
+What lies above Tensor (`engine`, `function`, `functional`, ...) is loaded on first use, because the tape lies below it.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from torchlite.autograd.grad_mode import (
@@ -14,29 +15,47 @@ from torchlite.autograd.grad_mode import (
 )
 
 if TYPE_CHECKING:
+    from torchlite._tensor import Tensor as Variable
+    from torchlite.autograd import function, functional
+    from torchlite.autograd.anomaly import detect_anomaly, set_detect_anomaly
     from torchlite.autograd.engine import backward, grad
+    from torchlite.autograd.function import Function
     from torchlite.autograd.numeric import gradcheck, gradgradcheck
 
 __all__ = [
+    "Function",
+    "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
+    "function",
+    "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]
 
+_SOURCES = {
+    "Function": "autograd.function",
+    "Variable": "_tensor",
+    "backward": "autograd.engine",
+    "detect_anomaly": "autograd.anomaly",
+    "grad": "autograd.engine",
+    "gradcheck": "autograd.numeric",
+    "gradgradcheck": "autograd.numeric",
+    "set_detect_anomaly": "autograd.anomaly",
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name in ("backward", "grad"):
-        from torchlite.autograd import engine
-
-        return getattr(engine, name)
-    if name in ("gradcheck", "gradgradcheck"):
-        from torchlite.autograd import numeric
-
-        return getattr(numeric, name)
+    if name in ("function", "functional"):
+        return importlib.import_module(f"torchlite.autograd.{name}")
+    if name in _SOURCES:
+        module = importlib.import_module(f"torchlite.{_SOURCES[name]}")
+        return getattr(module, "Tensor" if name == "Variable" else name)
     raise AttributeError(f"module 'torchlite.autograd' has no attribute {name!r}")

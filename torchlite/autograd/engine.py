@@ -12,6 +12,7 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.autograd.anomaly import anomaly_mode, check_gradients, forward_location
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node, Selected
 from torchlite.ir import Aval
@@ -186,9 +187,10 @@ def _walk(
         g: Any
         for root, g in zip(roots, cotangents, strict=True):
             send(root._node, g, False)
+        node: Any = None
         while queue:
             node = heapq.heappop(queue)[2]
-            if type(node) is Node and node in parts:
+            if node in parts:
                 g = tuple(parts.pop(node))
             else:
                 g = pending.pop(node)
@@ -209,8 +211,14 @@ def _walk(
                     parts[parent] = [None] * len(parent.shape)
                     heapq.heappush(queue, (-parent.seq, id(parent), parent))
                 parts[parent][node.index] = g
-            elif type(node) is not Leaf:
+            elif type(node) is Node:
                 _through(node, g, send, keep)
+            elif type(node) is not Leaf:
+                node.send_back(g, send, keep)
+    except Exception as error:
+        if anomaly_mode.enabled and "forward pass" not in str(error):
+            error.add_note(f"Error detected in {node.name()}. {forward_location(node)}")
+        raise
     finally:
         grad_mode.enabled = previous
 
@@ -249,11 +257,13 @@ def _through(node: Node, g: Any, send: Any, keep: bool) -> None:
             None if edge is None or rule is None else rule(g, out, *inputs, **params)
             for edge, rule in zip(edges, op.vjp, strict=False)
         ]
+    if anomaly_mode.enabled and anomaly_mode.check_nan:
+        check_gradients(node, results)
     if not keep and (op.keeps_out or True in op.keeps):
         node.saved, node.out = FREED, None
     for edge, result in zip(edges, results, strict=True):
         if edge is not None and result is not None:
-            send(edge, result, result is not g and result._base is None and op.name != "function")
+            send(edge, result, result is not g and result._base is None)
 
 
 def _unpack_inputs(node: Node) -> list[Any]:

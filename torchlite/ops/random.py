@@ -271,8 +271,16 @@ def randn_like(input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any 
     return randn(*input.shape, dtype=dtype or input.dtype, device=device or input.device)
 
 
-def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """1 with the probability that each element of ``input`` says, else 0."""
+@method()
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | None = None) -> Tensor:
+    """1 with the probability that each element of ``input`` says, or everywhere ``p``, else 0.
+
+    Raises:
+        RuntimeError: for probabilities outside [0, 1].
+    """
+    if p is not None:
+        return bernoulli_(input.new_empty(input.shape), p, generator=generator)
+    _check_probabilities(input)
     drawn = rand(*input.shape, generator=generator, dtype=input.dtype, device=input.device)
     return where(drawn < input.detach(), input.new_ones(()), 0.0)
 
@@ -301,6 +309,20 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
 
 
 @method()
-def bernoulli_(self: Tensor, p: float = 0.5, *, generator: Generator | None = None) -> Tensor:
-    """Fill with 1 with probability ``p``, else 0."""
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 1 with probability ``p``, a number or a tensor, else 0.
+
+    Raises:
+        RuntimeError: for probabilities outside [0, 1].
+    """
+    if isinstance(p, Tensor):
+        _check_probabilities(p)
+        p = p.detach()
+    elif not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     return copy_(self, rand(*self.shape, generator=generator, device=self.device) < p)
+
+
+def _check_probabilities(p: Tensor) -> None:
+    if not p.is_meta and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got probabilities outside [0, 1]")

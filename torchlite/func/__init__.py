@@ -1,0 +1,18 @@
+"""Functions of functions, as in `torch.func`: gradients, Jacobians, `vmap`, and modules as pure functions."""
+
+from torchlite.func.functional_call import functional_call, stack_module_state
+from torchlite.func.transforms import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, vjp
+from torchlite.func.vmap import vmap
+
+__all__ = [
+    "functional_call",
+    "grad",
+    "grad_and_value",
+    "hessian",
+    "jacfwd",
+    "jacrev",
+    "jvp",
+    "stack_module_state",
+    "vjp",
+    "vmap",
+]
