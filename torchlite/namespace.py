@@ -37,6 +37,29 @@ from torchlite.dtypes import (
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
+from torchlite.elementwise import (
+    absolute,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    clip,
+    fix,
+    float_power,
+    greater,
+    greater_equal,
+    isin,
+    ldexp,
+    less,
+    less_equal,
+    logit,
+    negative,
+    not_equal,
+    positive,
+)
 from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
 from torchlite.ops.arithmetic import (
     abs,
@@ -78,6 +101,23 @@ from torchlite.ops.comparison import (
     lt,
     ne,
 )
+from torchlite.ops.complex import (
+    adjoint,
+    angle,
+    complex,
+    conj,
+    imag,
+    is_complex,
+    is_floating_point,
+    isreal,
+    polar,
+    real,
+    resolve_conj,
+    sgn,
+    view_as_complex,
+    view_as_real,
+)
+from torchlite.ops.complex import conj as conj_physical
 from torchlite.ops.contraction import addmm, bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
@@ -98,7 +138,26 @@ from torchlite.ops.creation import (
     zeros,
     zeros_like,
 )
+from torchlite.ops.floating import (
+    copysign,
+    exp2,
+    fmax,
+    fmin,
+    fmod,
+    frac,
+    frexp,
+    heaviside,
+    isneginf,
+    isposinf,
+    logaddexp,
+    logaddexp2,
+    nan_to_num,
+    nextafter,
+    signbit,
+    xlogy,
+)
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
+from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
 from torchlite.ops.pointwise import (
     ceil,
@@ -141,6 +200,21 @@ from torchlite.ops.random import (
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
 from torchlite.ops.scan import argsort, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
+from torchlite.ops.trigonometry import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cosh,
+    deg2rad,
+    hypot,
+    rad2deg,
+    sinc,
+    sinh,
+)
 from torchlite.ops.views import (
     broadcast_to,
     chunk,

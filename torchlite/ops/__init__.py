@@ -3,10 +3,13 @@
 from torchlite.ops import (
     arithmetic,
     comparison,
+    complex,
     contraction,
     conversion,
     creation,
+    floating,
     indexing,
+    integers,
     joining,
     mutation,
     pointwise,
@@ -15,6 +18,7 @@ from torchlite.ops import (
     scan,
     softmax,
     standardize,
+    trigonometry,
     views,
     windows,
 )
@@ -22,10 +26,13 @@ from torchlite.ops import (
 __all__ = [
     "arithmetic",
     "comparison",
+    "complex",
     "contraction",
     "conversion",
     "creation",
+    "floating",
     "indexing",
+    "integers",
     "joining",
     "mutation",
     "pointwise",
@@ -34,6 +41,7 @@ __all__ = [
     "scan",
     "softmax",
     "standardize",
+    "trigonometry",
     "views",
     "windows",
 ]
