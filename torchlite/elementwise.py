@@ -9,8 +9,9 @@ from torchlite._tensor import Tensor, method
 from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
 from torchlite.ops.construct import common_dtype
+from torchlite.ops.floating import log_odds
 from torchlite.ops.mutation import inplace
-from torchlite.ops.pointwise import log, trunc
+from torchlite.ops.pointwise import trunc
 from torchlite.ops.trigonometry import acos, acosh, asin, asinh, atan, atan2, atanh
 
 absolute, negative, clip, fix = abs, neg, clamp, trunc
@@ -42,9 +43,9 @@ def positive(input: Tensor) -> Tensor:
 @method()
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(p / (1 - p)), with p limited to [eps, 1 - eps] where ``eps`` is given; the inverse of sigmoid."""
-    p = input if input._data.dtype.kind not in "biu" else input.to(dtypes.get_default_dtype())
-    p = p if eps is None else clamp(p, eps, 1 - eps)
-    return log(p / (1 - p))
+    if eps is not None and input._data.dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
+    return log_odds(input if eps is None else clamp(input, eps, 1 - eps))
 
 
 @method()

@@ -69,7 +69,7 @@ sgn = unary(
 angle = unary(
     "angle",
     lambda g, _out, x: _slope_of_angle(g, x),
-    run=lambda xp, x: xp.where(xp.isnan(x), x, xp.angle(x)) if x.dtype.kind == "f" else xp.angle(x),
+    run=lambda xp, x: _run_angle(xp, x),
     to_float=True,
     result=_real_dtype,
     domain=(0.2, 2.0),
@@ -93,6 +93,13 @@ def _run_sgn(xp: Any, x: Any) -> Any:
         return xp.where(size == 0, 0, x / xp.where(size == 0, 1, size)).astype(x.dtype, copy=False)
     signs = xp.sign(x)
     return signs if x.dtype.kind in "iu" else xp.where(signs == signs, signs, x.dtype.type(0))
+
+
+def _run_angle(xp: Any, x: Any) -> Any:
+    if x.dtype.kind == "c":
+        return xp.angle(x)
+    straight = xp.where(x < 0, x.dtype.type(np.pi), x.dtype.type(0))
+    return xp.where(x != x, x, straight)
 
 
 def _turn(g: Tensor, out: Tensor, x: Tensor) -> Any:

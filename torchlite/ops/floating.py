@@ -108,6 +108,14 @@ xlogy = binary(
     domain=(0.3, 2.0),
     doc="x ln y, which is 0 at x = 0 whatever y is, except NaN.",
 )
+log_odds = unary(
+    "log_odds",
+    lambda g, _out, x: where((x >= 0) & (x <= 1), g / (x * (1 - x)), math.nan),
+    run=lambda xp, x: xp.log(x / (1 - x)),
+    to_float=True,
+    domain=(0.2, 0.8),
+    doc="ln(x / (1 - x)), PyTorch's logit; NaN outside [0, 1], and so is its gradient.",
+)
 _nan_to_num = register(
     Op(
         "nan_to_num",
