@@ -61,6 +61,9 @@ from torchlite.elementwise import (
     positive,
 )
 from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
+from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
+from torchlite.linalg import inv as inverse
+from torchlite.linalg import svd_by_columns as svd
 from torchlite.ops.arithmetic import (
     abs,
     add,
@@ -233,6 +236,7 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
 from torchlite.serialization import load, save
 
 __all__ = [name for name in dir() if not name.startswith("_")]
