@@ -184,6 +184,7 @@ from torchlite.ops.pointwise import (
     tanh,
     trunc,
 )
+from torchlite.ops.products import cumprod, logcumsumexp, prod
 from torchlite.ops.random import (
     Generator,
     bernoulli,
@@ -238,5 +239,29 @@ from torchlite.ops.views import (
 from torchlite.printing import set_printoptions
 from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
 from torchlite.serialization import load, save
+from torchlite.statistics import (
+    aminmax,
+    cdist,
+    corrcoef,
+    count_nonzero,
+    cov,
+    cummax,
+    cummin,
+    cumulative_trapezoid,
+    diff,
+    dist,
+    median,
+    mode,
+    nanmean,
+    nanmedian,
+    nanquantile,
+    nansum,
+    quantile,
+    renorm,
+    std_mean,
+    trapezoid,
+    trapz,
+    var_mean,
+)
 
 __all__ = [name for name in dir() if not name.startswith("_")]
