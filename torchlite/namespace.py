@@ -159,6 +159,7 @@ from torchlite.ops.floating import (
     signbit,
     xlogy,
 )
+from torchlite.ops.gamma import digamma, erfc, erfinv
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
