@@ -240,6 +240,7 @@ from torchlite.ops.views import (
 from torchlite.printing import set_printoptions
 from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
 from torchlite.serialization import load, save
+from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
 from torchlite.statistics import (
     aminmax,
     cdist,

@@ -53,7 +53,7 @@ def erfinv(y: Array) -> Array:
     centre = np.polyval(_CENTRE, w - 2.5)
     tail = np.polyval(_TAIL, np.sqrt(np.maximum(w, 5.0)) - 3)
     x = np.where(w < 5, centre, tail) * size
-    for _ in range(3):
+    for _ in range(6):
         error = _error_of(x, size)
         step = error / (2 / math.sqrt(math.pi) * np.exp(-x * x))
         x = x - step / (1 + x * step)
