@@ -79,8 +79,8 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
     if not isinstance(p, (int, float)):
         raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
     if math.isinf(p):
-        magnitudes = input.abs()
-        return magnitudes.amax(dim or (), keepdim) if p > 0 else magnitudes.amin(dim or (), keepdim)
+        magnitudes, dims = input.abs(), () if dim is None else dim
+        return magnitudes.amax(dims, keepdim) if p > 0 else magnitudes.amin(dims, keepdim)
     if p == 0:
         return (input != 0).sum(dim, keepdim).to(input.dtype)
     if p == 1:

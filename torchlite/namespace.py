@@ -38,7 +38,33 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
+from torchlite.elementwise import (
+    absolute,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    clip,
+    fix,
+    float_power,
+    greater,
+    greater_equal,
+    isin,
+    ldexp,
+    less,
+    less_equal,
+    logit,
+    negative,
+    not_equal,
+    positive,
+)
 from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
+from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
+from torchlite.linalg import inv as inverse
+from torchlite.linalg import svd_by_columns as svd
 from torchlite.ops.arithmetic import (
     abs,
     add,
@@ -79,6 +105,23 @@ from torchlite.ops.comparison import (
     lt,
     ne,
 )
+from torchlite.ops.complex import (
+    adjoint,
+    angle,
+    complex,
+    conj,
+    imag,
+    is_complex,
+    is_floating_point,
+    isreal,
+    polar,
+    real,
+    resolve_conj,
+    sgn,
+    view_as_complex,
+    view_as_real,
+)
+from torchlite.ops.complex import conj as conj_physical
 from torchlite.ops.contraction import addmm, bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
@@ -99,7 +142,27 @@ from torchlite.ops.creation import (
     zeros,
     zeros_like,
 )
+from torchlite.ops.floating import (
+    copysign,
+    exp2,
+    fmax,
+    fmin,
+    fmod,
+    frac,
+    frexp,
+    heaviside,
+    isneginf,
+    isposinf,
+    logaddexp,
+    logaddexp2,
+    nan_to_num,
+    nextafter,
+    signbit,
+    xlogy,
+)
+from torchlite.ops.gamma import digamma, erfc, erfinv
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
+from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
 from torchlite.ops.pointwise import (
     ceil,
@@ -123,6 +186,7 @@ from torchlite.ops.pointwise import (
     tanh,
     trunc,
 )
+from torchlite.ops.products import cumprod, logcumsumexp, prod
 from torchlite.ops.random import (
     Generator,
     bernoulli,
@@ -142,6 +206,21 @@ from torchlite.ops.random import (
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
 from torchlite.ops.scan import argsort, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
+from torchlite.ops.trigonometry import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atan2,
+    atanh,
+    cosh,
+    deg2rad,
+    hypot,
+    rad2deg,
+    sinc,
+    sinh,
+)
 from torchlite.ops.views import (
     broadcast_to,
     chunk,
@@ -161,6 +240,32 @@ from torchlite.ops.views import (
 )
 from torchlite.printing import set_printoptions
 from torchlite.sampling import multinomial, normal, poisson, randint_like
+from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
 from torchlite.serialization import load, save
+from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
+from torchlite.statistics import (
+    aminmax,
+    cdist,
+    corrcoef,
+    count_nonzero,
+    cov,
+    cummax,
+    cummin,
+    cumulative_trapezoid,
+    diff,
+    dist,
+    median,
+    mode,
+    nanmean,
+    nanmedian,
+    nanquantile,
+    nansum,
+    quantile,
+    renorm,
+    std_mean,
+    trapezoid,
+    trapz,
+    var_mean,
+)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -175,3 +175,9 @@ def erf(xp: Any, x: Any) -> Any:
 
         return numpy_erf(x)
     return importlib.import_module("cupyx.scipy.special").erf(x)
+
+
+def special(xp: Any, name: str, x: Any) -> Any:
+    """``name`` (erfc, erfinv or digamma) of ``x``: SciPy's names, in CuPy; NumPy has none of them."""
+    module = "torchlite.backends.gamma_function" if xp is np else "cupyx.scipy.special"
+    return getattr(importlib.import_module(module), name)(x)

@@ -34,7 +34,7 @@ _sub = binary(
 )
 mul = binary(
     "mul",
-    (lambda g, _out, _x, y: g * y, lambda g, _out, x, _y: g * x),
+    (lambda g, _out, _x, y: g * y.conj(), lambda g, _out, x, _y: g * x.conj()),
     ufunc="multiply",
     quiet=False,
     scalar="x * y",
@@ -43,7 +43,7 @@ mul = binary(
 )
 _true_div = binary(
     "div",
-    (lambda g, _out, _x, y: g / y, lambda g, out, _x, y: -g * out / y),
+    (lambda g, _out, _x, y: g / y.conj(), lambda g, out, _x, y: -g * (out / y).conj()),
     ufunc="true_divide",
     to_float=True,
     scalar="x / y",
@@ -54,14 +54,14 @@ _true_div = binary(
 floor_divide = binary(
     "floor_divide",
     (no_slope_pair := (lambda g, _out, _x, _y: g.new_zeros(g.shape)), no_slope_pair),
-    run=lambda xp, x, y: xp.floor_divide(x, _divisor(xp, y)),
+    run=lambda xp, x, y: xp.floor_divide(x, divisor(xp, y)),
     domain=(0.6, 0.9),
     doc="⌊x / y⌋, elementwise with broadcasting.",
 )
 remainder = binary(
     "remainder",
     (lambda g, _out, _x, _y: g, lambda g, _out, x, y: -g * floor_divide(x, y)),
-    run=lambda xp, x, y: xp.remainder(x, _divisor(xp, y)),
+    run=lambda xp, x, y: xp.remainder(x, divisor(xp, y)),
     domain=(0.6, 0.9),
     doc="x - y⌊x / y⌋: the remainder with the sign of the divisor.",
 )
@@ -102,7 +102,7 @@ minimum = binary(
 neg = unary("neg", lambda g, _out, _x: -g, ufunc="negative", scalar="-x", onnx="Neg", doc="-x.")
 reciprocal = unary(
     "reciprocal",
-    lambda g, out, _x: -g * out * out,
+    lambda g, out, _x: -g * (out * out).conj(),
     ufunc="reciprocal",
     to_float=True,
     scalar="1 / x",
@@ -110,10 +110,12 @@ reciprocal = unary(
     domain=(0.5, 2.0),
     doc="1 / x.",
 )
-square = unary("square", lambda g, _out, x: g * (x * 2), run=lambda xp, x: xp.multiply(x, x), scalar="x * x", doc="x².")
+square = unary(
+    "square", lambda g, _out, x: g * (x.conj() * 2), run=lambda xp, x: xp.multiply(x, x), scalar="x * x", doc="x²."
+)
 sqrt = unary(
     "sqrt",
-    lambda g, out, _x: g / (out * 2),
+    lambda g, out, _x: g / (out.conj() * 2),
     ufunc="sqrt",
     to_float=True,
     scalar="sqrt(x)",
@@ -140,8 +142,9 @@ sign = unary(
 )
 abs = unary(
     "abs",
-    lambda g, _out, x: g * x.sign(),
+    lambda g, _out, x: g * x.sgn(),
     ufunc="abs",
+    result=lambda dtype: np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype,
     scalar="fabs(x)",
     onnx="Abs",
     domain=(0.2, 2.0),
@@ -192,7 +195,7 @@ def _run_sign(xp: Any, x: Any) -> Any:
     return signs if x.dtype.kind in "iuc" else xp.where(signs == signs, signs, x.dtype.type(0))
 
 
-def _divisor(xp: Any, y: Any) -> Any:
+def divisor(xp: Any, y: Any) -> Any:
     """``y``, unless it is an integer 0: those have no infinity to give."""
     if xp is np and y.dtype.kind in "iu" and not y.all():
         raise RuntimeError("ZeroDivisionError: integer division by zero")

@@ -49,7 +49,7 @@ def unary(
         run: ``(xp, x)``.
         quiet: whether NumPy's floating-point warnings are silenced in each call, which costs 0.4 µs.
         to_float: whether integers are converted to the default float dtype first.
-        result: the NumPy dtype of the result where it is not the input's.
+        result: the NumPy dtype of the result where it is not the input's, or a function that gives it from the input's.
         scalar, onnx: as in `Op`.
         domain: an interval in which it is differentiable, for the tests.
     """
@@ -59,7 +59,7 @@ def unary(
             name,
             "elementwise",
             run=run,
-            infer=lambda x: Aval(x.shape, x.dtype if result is None else np.dtype(result), x.device),
+            infer=lambda x: Aval(x.shape, _result_dtype(result, x.dtype), x.device),
             vjp=None if vjp is None else (vjp,),
             inplace=write if result is None else None,
             scalar=scalar,
@@ -79,7 +79,7 @@ def unary(
             raise RuntimeError(f"{name}_: result type float can't be cast to the desired output type {self.dtype.name}")
         return apply_inplace(op, self, ())
 
-    _publish(function, name, doc, in_place if result is None else None)
+    _publish(function, name, doc, in_place if result is None or _depends(result) else None)
     return function
 
 
@@ -245,6 +245,17 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
 def _quiet(run: Any) -> Any:
     """Infinities and NaN are results, not warnings, as in PyTorch."""
     return np.errstate(all="ignore")(run)
+
+
+def _result_dtype(result: Any, dtype: Any) -> Any:
+    if result is None:
+        return dtype
+    return result(dtype) if _depends(result) else np.dtype(result)
+
+
+def _depends(result: Any) -> bool:
+    """Whether the dtype of a result is given as a function of the input's."""
+    return callable(result) and not isinstance(result, type)
 
 
 def _draw(rng: np.random.Generator, shape: tuple[int, ...], domain: Domain) -> Any:

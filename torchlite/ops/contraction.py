@@ -52,8 +52,8 @@ _matmul: Op = register(
         run=product,
         infer=_infer_matmul,
         vjp=(
-            lambda g, _out, _x, y: g @ y.mT,
-            lambda g, _out, x, _y: x.mT @ g,
+            lambda g, _out, _x, y: g @ y.mH,
+            lambda g, _out, x, _y: x.mH @ g,
         ),
         onnx="MatMul",
         samples=lambda rng: [

@@ -15,6 +15,8 @@ from torchlite.ir import Aval, Op, Sample, register
 
 
 def _run_cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
+    if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        x = x.real
     with np.errstate(invalid="ignore", over="ignore"):
         return x.astype(dtype)
 

@@ -10,11 +10,13 @@ from torchlite._tensor import Tensor
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import no_slope, unary
 
-exp = unary("exp", lambda g, out, _x: g * out, ufunc="exp", to_float=True, scalar="exp(x)", onnx="Exp", doc="eˣ.")
+exp = unary(
+    "exp", lambda g, out, _x: g * out.conj(), ufunc="exp", to_float=True, scalar="exp(x)", onnx="Exp", doc="eˣ."
+)
 expm1 = unary("expm1", lambda g, out, _x: g * (out + 1), ufunc="expm1", to_float=True, scalar="expm1(x)", doc="eˣ - 1.")
 log = unary(
     "log",
-    lambda g, _out, x: g / x,
+    lambda g, _out, x: g / x.conj(),
     ufunc="log",
     to_float=True,
     scalar="log(x)",
@@ -51,7 +53,7 @@ log10 = unary(
 )
 sin = unary(
     "sin",
-    lambda g, _out, x: g * x.cos(),
+    lambda g, _out, x: g * x.cos().conj(),
     ufunc="sin",
     to_float=True,
     scalar="sin(x)",
@@ -60,7 +62,7 @@ sin = unary(
 )
 cos = unary(
     "cos",
-    lambda g, _out, x: -g * x.sin(),
+    lambda g, _out, x: -g * x.sin().conj(),
     ufunc="cos",
     to_float=True,
     scalar="cos(x)",
@@ -79,7 +81,7 @@ tan = unary(
 )
 tanh = unary(
     "tanh",
-    lambda g, out, _x: g * (1 - out * out),
+    lambda g, out, _x: g * (1 - out * out).conj(),
     ufunc="tanh",
     to_float=True,
     scalar="tanh(x)",
@@ -88,7 +90,7 @@ tanh = unary(
 )
 sigmoid = unary(
     "sigmoid",
-    lambda g, out, _x: g * (out * (1 - out)),
+    lambda g, out, _x: g * (out * (1 - out)).conj(),
     run=lambda xp, x: _sigmoid(xp, x),
     to_float=True,
     scalar="1 / (1 + exp(-x))",

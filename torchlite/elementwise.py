@@ -1,0 +1,79 @@
+"""Elementwise functions composed of others, and PyTorch's second names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.ops.arithmetic import abs, clamp, neg, pow
+from torchlite.ops.comparison import ge, gt, le, lt, ne
+from torchlite.ops.construct import common_dtype
+from torchlite.ops.floating import log_odds
+from torchlite.ops.mutation import inplace
+from torchlite.ops.pointwise import trunc
+from torchlite.ops.trigonometry import acos, acosh, asin, asinh, atan, atan2, atanh
+
+absolute, negative, clip, fix = abs, neg, clamp, trunc
+arccos, arcsin, arctan, arctan2, arccosh, arcsinh, arctanh = acos, asin, atan, atan2, acosh, asinh, atanh
+greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
+_SECOND_NAMES: dict[str, Any] = {
+    "absolute": abs, "negative": neg, "fix": trunc, "arccos": acos, "arcsin": asin, "arctan": atan, "arctan2": atan2,
+    "arccosh": acosh, "arcsinh": asinh, "arctanh": atanh, "greater": gt, "greater_equal": ge, "less": lt,
+    "less_equal": le, "not_equal": ne,
+}  # fmt: skip
+for _name, _function in _SECOND_NAMES.items():
+    method(_name)(_function)
+    if hasattr(Tensor, f"{_function.__name__}_"):
+        method(f"{_name}_")(getattr(Tensor, f"{_function.__name__}_"))
+
+
+@method()
+def positive(input: Tensor) -> Tensor:
+    """``input`` itself.
+
+    Raises:
+        RuntimeError: for a bool tensor.
+    """
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+@method()
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """ln(p / (1 - p)), with p limited to [eps, 1 - eps] where ``eps`` is given; the inverse of sigmoid."""
+    if eps is not None and input._data.dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
+    return log_odds(input if eps is None else clamp(input, eps, 1 - eps))
+
+
+@method()
+def ldexp(input: Tensor, other: Tensor) -> Tensor:
+    """Input · 2^other."""
+    base: Tensor = pow(2.0, other)
+    return input * base
+
+
+@method()
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """``input`` to the power ``exponent``, computed in float64 (complex128 for complex numbers)."""
+    wide = dtypes.complex128 if dtypes.category(common_dtype((input, exponent))) == 3 else dtypes.float64
+    base, power = (v.to(wide) if isinstance(v, Tensor) else v for v in (input, exponent))
+    return pow(base, power)
+
+
+@method()
+def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:  # noqa: ARG001
+    """Whether each of ``elements`` is one of ``test_elements``."""
+    if not isinstance(test_elements, Tensor):
+        found = elements == test_elements
+    elif not isinstance(elements, Tensor):
+        found = (test_elements == elements).any()
+    else:
+        found = (elements.unsqueeze(-1) == test_elements.reshape(-1)).any(-1)
+    return ~found if invert else found
+
+
+method("logit_")(inplace(logit))
+method("ldexp_")(inplace(ldexp))

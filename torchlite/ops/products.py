@@ -1,0 +1,135 @@
+"""Products along dimensions: of all elements, running ones, and running sums in logarithms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import dims_of
+from torchlite.ops.joining import cat
+
+
+def _sum_dtype(dtype: Any) -> Any:
+    return np.dtype(np.int64) if dtype.kind in "biu" else dtype
+
+
+def _samples(rng: np.random.Generator) -> list[Sample]:
+    zeros = rng.normal(size=(3, 4))
+    zeros[0, 1] = zeros[1, 0] = zeros[1, 2] = 0.0
+    return [Sample((rng.uniform(0.5, 2, (2, 3, 2)),), {"dim": 1}), Sample((zeros,), {"dim": 1})]
+
+
+_prod: Op = register(
+    Op(
+        "prod",
+        "reduce",
+        run=lambda xp, x, *, dim: xp.prod(x, axis=dim, dtype=_sum_dtype(x.dtype)),
+        infer=lambda x, *, dim: Aval(x.shape[:dim] + x.shape[dim + 1 :], _sum_dtype(x.dtype), x.device),
+        vjp=(lambda g, out, x, dim: _prod_slope(g, out, x, dim),),
+        onnx="ReduceProd",
+        samples=_samples,
+        doc="Π x along a dimension; the gradient is that of the product of the others, also where elements are 0.",
+    )
+)
+_cumprod: Op = register(
+    Op(
+        "cumprod",
+        "reduce",
+        run=lambda xp, x, *, dim: xp.cumprod(x, axis=dim, dtype=_sum_dtype(x.dtype)),
+        infer=lambda x, *, dim: Aval(x.shape, _sum_dtype(x.dtype), x.device),  # noqa: ARG005
+        vjp=(lambda g, out, x, dim: _cumprod_slope(g, out, x, dim),),
+        samples=_samples,
+        doc="Running products along a dimension.",
+    )
+)
+_logcumsumexp: Op = register(
+    Op(
+        "logcumsumexp",
+        "reduce",
+        run=lambda xp, x, *, dim: _run_logcumsumexp(xp, x, dim),
+        infer=lambda x, *, dim: x,  # noqa: ARG005
+        vjp=(lambda g, out, x, dim: _logcumsumexp_slope(g, out, x, dim),),
+        samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"dim": 1})],
+        doc="ln of the running sums of eˣ along a dimension.",
+    )
+)
+
+
+def _has_zeros(x: Tensor) -> bool:
+    return not x.is_meta and bool((x.detach() == 0).any())
+
+
+def _prod_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Tensor:
+    if not _has_zeros(x):
+        return g.unsqueeze(dim) * (out.unsqueeze(dim) / x).conj()
+    n = x.shape[dim]
+    one = x.narrow(dim, 0, 1) * 0 + 1
+    before = cumprod(cat([one, x.narrow(dim, 0, n - 1)], dim), dim)
+    after = cumprod(cat([one, x.narrow(dim, 1, n - 1).flip(dim)], dim), dim).flip(dim)
+    return g.unsqueeze(dim) * (before * after).conj()
+
+
+def _cumprod_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Tensor:
+    if not _has_zeros(x):
+        return (g * out.conj()).flip(dim).cumsum(dim).flip(dim) / x.conj()
+    # The product up to k without factor i, for all pairs (i, k): quadratic, but right where factors are 0.
+    from torchlite.ops.creation import eye
+
+    n = x.shape[dim]
+    last, cotangent = x.movedim(dim, -1), g.movedim(dim, -1)
+    without = where(eye(n, dtype=dtypes.bool_, device=x.device), 1.0, last.unsqueeze(-2).expand((*last.shape, n)))
+    reached = eye(n, dtype=x.dtype, device=x.device).cumsum(1)  # (i, k): 1 from i on
+    slope = (cumprod(without, -1) * reached).conj() * cotangent.unsqueeze(-2)
+    return slope.sum(-1).movedim(-1, dim)
+
+
+def _run_logcumsumexp(xp: Any, x: Any, dim: int) -> Any:
+    if xp is np:
+        return np.logaddexp.accumulate(x, axis=dim)
+    peak = x.max(axis=dim, keepdims=True)
+    return xp.log(xp.cumsum(xp.exp(x - peak), axis=dim)) + peak
+
+
+def _logcumsumexp_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Any:
+    peak = x.detach().amax(dim, True)
+    peak = where(peak.isfinite(), peak, 0.0)
+    return (x - peak).exp() * (g * (peak - out).exp()).flip(dim).cumsum(dim).flip(dim)
+
+
+@method()
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """Π of the elements along ``dim``, or of all; integers multiply in int64."""
+    x = input if dtype is None else input.to(dtype)
+    if dim is None or x.ndim == 0:
+        if dim is not None:
+            dims_of("prod", dim, 0)
+        return apply(_prod, (x.reshape(-1),), {"dim": 0})
+    (position,) = dims_of("prod", dim, x.ndim)
+    result: Tensor = apply(_prod, (x,), {"dim": position})
+    return result.unsqueeze(position) if keepdim else result
+
+
+@method()
+def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
+    """Running products along ``dim``; integers multiply in int64."""
+    return _along(_cumprod, input if dtype is None else input.to(dtype), dim)
+
+
+@method()
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """ln of the running sums of e^input along ``dim``, without overflow."""
+    return _along(_logcumsumexp, input, dim)
+
+
+def _along(op: Op, x: Tensor, dim: int) -> Tensor:
+    (position,) = dims_of(op.name, dim, x.ndim) or (0,)
+    if x.ndim == 0:
+        flat: Tensor = apply(op, (x.reshape(1),), {"dim": 0})
+        return flat.reshape(())
+    return apply(op, (x,), {"dim": position})

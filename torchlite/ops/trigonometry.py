@@ -1,0 +1,138 @@
+"""Inverse trigonometric and hyperbolic functions, and the functions of two sides of a triangle."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torchlite._tensor import Tensor
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import binary, unary
+
+asin = unary(
+    "asin",
+    lambda g, _out, x: g * (1 - x * x).rsqrt(),
+    ufunc="arcsin",
+    to_float=True,
+    scalar="asin(x)",
+    onnx="Asin",
+    domain=(-0.8, 0.8),
+    doc="The angle in [-π/2, π/2] whose sine is x; NaN outside [-1, 1].",
+)
+acos = unary(
+    "acos",
+    lambda g, _out, x: -g * (1 - x * x).rsqrt(),
+    ufunc="arccos",
+    to_float=True,
+    scalar="acos(x)",
+    onnx="Acos",
+    domain=(-0.8, 0.8),
+    doc="The angle in [0, π] whose cosine is x; NaN outside [-1, 1].",
+)
+atan = unary(
+    "atan",
+    lambda g, _out, x: g / (x * x + 1),
+    ufunc="arctan",
+    to_float=True,
+    scalar="atan(x)",
+    onnx="Atan",
+    doc="The angle in (-π/2, π/2) whose tangent is x.",
+)
+sinh = unary(
+    "sinh",
+    lambda g, _out, x: g * x.cosh(),
+    ufunc="sinh",
+    to_float=True,
+    scalar="sinh(x)",
+    onnx="Sinh",
+    doc="(eˣ - e⁻ˣ) / 2.",
+)
+cosh = unary(
+    "cosh",
+    lambda g, _out, x: g * x.sinh(),
+    ufunc="cosh",
+    to_float=True,
+    scalar="cosh(x)",
+    onnx="Cosh",
+    doc="(eˣ + e⁻ˣ) / 2.",
+)
+asinh = unary(
+    "asinh",
+    lambda g, _out, x: g * (x * x + 1).rsqrt(),
+    ufunc="arcsinh",
+    to_float=True,
+    scalar="asinh(x)",
+    onnx="Asinh",
+    doc="The number whose hyperbolic sine is x.",
+)
+acosh = unary(
+    "acosh",
+    lambda g, _out, x: g * (x * x - 1).rsqrt(),
+    ufunc="arccosh",
+    to_float=True,
+    scalar="acosh(x)",
+    onnx="Acosh",
+    domain=(1.2, 3.0),
+    doc="The number ≥ 0 whose hyperbolic cosine is x; NaN below 1.",
+)
+atanh = unary(
+    "atanh",
+    lambda g, _out, x: g / (1 - x * x),
+    ufunc="arctanh",
+    to_float=True,
+    scalar="atanh(x)",
+    onnx="Atanh",
+    domain=(-0.8, 0.8),
+    doc="The number whose hyperbolic tangent is x; NaN outside [-1, 1].",
+)
+atan2 = binary(
+    "atan2",
+    (
+        lambda g, _out, x, y: g * y / (x * x + y * y),
+        lambda g, _out, x, y: g * -x / (x * x + y * y),
+    ),
+    ufunc="arctan2",
+    to_float=True,
+    scalar="atan2(x, y)",
+    domain=(0.3, 2.0),
+    doc="The angle in (-π, π] of the point (y, x): atan(x / y) in the right quadrant.",
+)
+hypot = binary(
+    "hypot",
+    (
+        lambda g, out, x, _y: g * (x / out),
+        lambda g, out, _x, y: g * (y / out),
+    ),
+    ufunc="hypot",
+    scalar="hypot(x, y)",
+    domain=(0.3, 2.0),
+    doc="√(x² + y²), without overflow of the squares.",
+)
+sinc = unary(
+    "sinc",
+    lambda g, _out, x: g * _slope_of_sinc(x),
+    run=lambda xp, x: xp.sinc(x).astype(x.dtype, copy=False),
+    to_float=True,
+    domain=(0.2, 2.0),
+    doc="sin(πx) / (πx); 1 at 0.",
+)
+deg2rad = unary(
+    "deg2rad",
+    lambda g, _out, _x: g * (math.pi / 180),
+    run=lambda xp, x: xp.multiply(x, x.dtype.type(math.pi / 180)),
+    to_float=True,
+    doc="Degrees as radians: x · π / 180.",
+)
+rad2deg = unary(
+    "rad2deg",
+    lambda g, _out, _x: g * (180 / math.pi),
+    run=lambda xp, x: xp.multiply(x, x.dtype.type(180 / math.pi)),
+    to_float=True,
+    doc="Radians as degrees: x · 180 / π.",
+)
+
+
+def _slope_of_sinc(x: Tensor) -> Any:
+    at_zero = x == 0
+    angle = where(at_zero, 1.0, x) * math.pi
+    return where(at_zero, 0.0, (angle.cos() - angle.sin() / angle) / where(at_zero, 1.0, x))

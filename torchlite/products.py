@@ -1,0 +1,279 @@
+"""Products of tensors beyond `matmul`: Einstein's summation, contractions by dimension, scaled and added products."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, method
+from torchlite.ops.contraction import bmm, dot, matmul, mv, outer
+
+Labels = list[Hashable]
+
+
+def einsum(equation: Any, *operands: Any) -> Tensor:
+    """Sums of products by Einstein's notation: ``einsum("bij,bjk->bik", x, y)``.
+
+    Letters name dimensions; those missing from the result are summed over, repeated ones within an operand take its
+    diagonal, ``...`` stands for dimensions that broadcast. Without ``->`` the letters that occur once form the result
+    in alphabetical order. The operands may also come with lists of integers: ``einsum(x, [0, 1], y, [1, 2], [0, 2])``.
+    Three and more operands are contracted in pairs, in the cheapest order that `numpy.einsum_path` finds.
+
+    Raises:
+        RuntimeError: when the equation does not fit the operands, naming both.
+    """
+    if isinstance(equation, Tensor):
+        return _einsum_of_lists((equation, *operands))
+    tensors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    left, arrow, right = equation.replace(" ", "").partition("->")
+    terms = [_labels(term) for term in left.split(",")]
+    return _contract(equation, terms, _labels(right) if arrow else None, tensors)
+
+
+def _einsum_of_lists(arguments: tuple[Any, ...]) -> Tensor:
+    tensors = [a for a in arguments[0::2] if isinstance(a, Tensor)]
+    terms = [["..." if i is Ellipsis else i for i in a] for a in arguments[1::2]]
+    result = ["..." if i is Ellipsis else i for i in arguments[-1]] if len(arguments) % 2 else None
+    return _contract(str(terms), terms[: len(tensors)], result, tensors)
+
+
+def _labels(term: str) -> Labels:
+    letters = term.replace("...", ".")
+    for letter in letters:
+        if not (letter.isalpha() or letter == "."):
+            raise RuntimeError(f"einsum(): invalid subscript given: {letter!r}, subscripts must be in [a-zA-Z]")
+    return ["..." if letter == "." else letter for letter in letters]
+
+
+def _contract(equation: str, terms: list[Labels], result: Labels | None, tensors: list[Tensor]) -> Tensor:
+    if len(terms) != len(tensors):
+        raise RuntimeError(
+            f"einsum(): the equation {equation!r} has {len(terms)} operands, but {len(tensors)} were given"
+        )
+    terms = [_without_ellipsis(equation, term, x) for term, x in zip(terms, tensors, strict=True)]
+    spread = sorted({label for term in terms for label in term if isinstance(label, tuple)})
+    if result is None:
+        letters: Labels = [label for term in terms for label in term if not isinstance(label, tuple)]
+        once = sorted((label for label in letters if letters.count(label) == 1), key=str)
+        result = [*spread, *once]
+    else:
+        result = [label for entry in result for label in (spread if entry == "..." else [entry])]
+    known = {label for term in terms for label in term}
+    for label in result:
+        if label not in known or result.count(label) > 1:
+            raise RuntimeError(
+                f"einsum(): output subscript {label} of {equation!r} must appear in an operand, and once in the output"
+            )
+    lengths: dict[Hashable, int] = {}
+    for term, x in zip(terms, tensors, strict=True):
+        for label, n in zip(term, x.shape, strict=True):
+            if n != 1 and lengths.setdefault(label, n) != n:
+                shapes = " and ".join(str(list(t.shape)) for t in tensors)
+                raise RuntimeError(
+                    f"einsum(): subscript {label} of {equation!r} has length {lengths[label]} and {n} in operands of shape {shapes}"
+                )
+    pending = [_diagonal(x, term) for x, term in zip(tensors, terms, strict=True)]
+    for positions in _path(pending, result):
+        chosen = [pending.pop(i) for i in sorted(positions, reverse=True)][::-1]
+        needed = {label for _, labels in pending for label in labels} | set(result)
+        pending.append(functools.reduce(lambda a, b: _pair(*a, *b, needed), chosen))
+    if len(pending) > 1:
+        raise AssertionError("the path of einsum left operands over")
+    x, labels = _summed(*pending[0], set(result))
+    return x.permute([labels.index(label) for label in result]) if result else x
+
+
+def _without_ellipsis(equation: str, term: Labels, x: Tensor) -> Labels:
+    """Labels of every dimension: those behind ``...`` are (position from the right,) of the broadcast shape."""
+    hidden = x.ndim - len(term) + 1 if "..." in term else 0
+    if hidden < 0 or ("..." not in term and len(term) != x.ndim):
+        raise RuntimeError(
+            f"einsum(): the number of subscripts in {equation!r} ({len(term)}) does not match the {x.ndim} dimensions of an "
+            f"operand of shape {list(x.shape)}"
+        )
+    return [
+        label for entry in term for label in ([(i - hidden,) for i in range(hidden)] if entry == "..." else [entry])
+    ]
+
+
+def _diagonal(x: Tensor, labels: Labels) -> tuple[Tensor, Labels]:
+    """``x`` with one dimension for each label: a repeated one takes the elements whose positions agree."""
+    for label in [label for label in dict.fromkeys(labels) if labels.count(label) > 1]:
+        places = [i for i, other in enumerate(labels) if other == label]
+        n = x.shape[places[0]]
+        rest = [i for i in range(x.ndim) if i not in places]
+        from torchlite.ops.creation import arange
+
+        along = arange(n, device=x.device)
+        x = x.permute([*places, *rest])[(along,) * len(places)]
+        labels = [label, *(labels[i] for i in rest)]
+    return x, labels
+
+
+def _path(operands: list[tuple[Tensor, Labels]], result: Labels) -> Sequence[Sequence[int]]:
+    if len(operands) < 3:
+        return [tuple(range(len(operands)))]
+    numbers: dict[Hashable, int] = {}
+    arguments: list[Any] = []
+    for x, labels in operands:
+        shadow = np.broadcast_to(np.empty((), bool), tuple(x.shape))
+        arguments += [shadow, [numbers.setdefault(label, len(numbers)) for label in labels]]
+    path, _ = np.einsum_path(*arguments, [numbers[label] for label in result], optimize="greedy")
+    return path[1:]  # type: ignore[no-any-return]
+
+
+def _summed(x: Tensor, labels: Labels, needed: set[Hashable]) -> tuple[Tensor, Labels]:
+    dims = [i for i, label in enumerate(labels) if label not in needed]
+    return (x.sum(dims), [label for label in labels if label in needed]) if dims else (x, labels)
+
+
+def _pair(x: Tensor, xs: Labels, y: Tensor, ys: Labels, needed: set[Hashable]) -> tuple[Tensor, Labels]:
+    """The product of two operands, summed over what nothing else needs, as one batched matrix product."""
+    x, xs = _without_ones(x, xs, y, ys)
+    y, ys = _without_ones(y, ys, x, xs)
+    x, xs = _summed(x, xs, needed | set(ys))
+    y, ys = _summed(y, ys, needed | set(xs))
+    shared = [label for label in xs if label in ys]
+    batch = [label for label in shared if label in needed]
+    inner = [label for label in shared if label not in needed]
+    rows = [label for label in xs if label not in shared]
+    columns = [label for label in ys if label not in shared]
+    labels = [*batch, *rows, *columns]
+    x = x.permute([xs.index(label) for label in (*batch, *rows, *inner)])
+    y = y.permute([ys.index(label) for label in (*batch, *inner, *columns)])
+    b, r, k = len(batch), len(rows), len(inner)
+    shape = (*x.shape[: b + r], *y.shape[b + k :])
+    if not inner:
+        return x.reshape((*x.shape, *(1,) * len(columns))) * y.reshape((*y.shape[:b], *(1,) * r, *y.shape[b:])), labels
+    depth = _size(x.shape[b + r :])
+    left = x.reshape((*x.shape[:b], _size(x.shape[b : b + r]), depth))  # (*batch, rows, inner)
+    right = y.reshape((*y.shape[:b], depth, _size(y.shape[b + k :])))  # (*batch, inner, columns)
+    return matmul(left, right).reshape(shape), labels
+
+
+def _without_ones(x: Tensor, xs: Labels, y: Tensor, ys: Labels) -> tuple[Tensor, Labels]:
+    """``x`` without the dimensions of length 1 that broadcast along ``y``."""
+    ones = [i for i, label in enumerate(xs) if x.shape[i] == 1 and label in ys and y.shape[ys.index(label)] != 1]
+    kept = [i for i in range(len(xs)) if i not in ones]
+    return (x.reshape([x.shape[i] for i in kept]), [xs[i] for i in kept]) if ones else (x, xs)
+
+
+def _size(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
+    """Σ of products over ``dims``: the last and first so many, or the positions listed for ``a`` and for ``b``.
+
+    Raises:
+        RuntimeError: when the lengths to be contracted differ.
+    """
+    if isinstance(dims, Tensor):
+        dims = dims.tolist()
+    if isinstance(dims, int):
+        if dims < 0 or dims > min(a.ndim, b.ndim):
+            raise RuntimeError(f"tensordot expects dims >= 0 and at most {min(a.ndim, b.ndim)}, but got dims={dims}")
+        dims = (list(range(a.ndim - dims, a.ndim)), list(range(dims)))
+    first, second = (
+        [d % x.ndim for d in ([ds] if isinstance(ds, int) else ds)] for x, ds in zip((a, b), dims, strict=True)
+    )
+    if [a.shape[d] for d in first] != [b.shape[d] for d in second]:
+        raise RuntimeError(
+            f"tensordot: contracted dimensions need to match, but dims {first} of shape {list(a.shape)} and {second} of "
+            f"{list(b.shape)} differ"
+        )
+    rows = [d for d in range(a.ndim) if d not in first]
+    columns = [d for d in range(b.ndim) if d not in second]
+    depth = _size([a.shape[d] for d in first])
+    left = a.permute([*rows, *first]).reshape((_size([a.shape[d] for d in rows]), depth))
+    right = b.permute([*second, *columns]).reshape((depth, _size([b.shape[d] for d in columns])))
+    return matmul(left, right).reshape((*(a.shape[d] for d in rows), *(b.shape[d] for d in columns)))
+
+
+def _scaled_sum(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """β · input + α · product; with β = 0 nothing of the input counts, NaN included."""
+    scaled: Tensor = product if alpha == 1 else product * alpha
+    if beta == 0:
+        return scaled
+    return (input if beta == 1 else input * beta) + scaled
+
+
+@method()
+def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · (batch1 @ batch2) of batches of matrices."""
+    return _scaled_sum(input, bmm(batch1, batch2), beta, alpha)
+
+
+@method()
+def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · Σ of the products of a batch."""
+    return _scaled_sum(input, bmm(batch1, batch2).sum(0), beta, alpha)
+
+
+@method()
+def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · (mat @ vec)."""
+    return _scaled_sum(input, mv(mat, vec), beta, alpha)
+
+
+@method()
+def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · vec1 vec2ᵀ."""
+    return _scaled_sum(input, outer(vec1, vec2), beta, alpha)
+
+
+@method()
+def inner(input: Tensor, other: Tensor) -> Tensor:
+    """Σ over the last dimensions of both; the product where one has none."""
+    if input.ndim == 0 or other.ndim == 0:
+        return input * other
+    return tensordot(input, other, ([-1], [-1]))
+
+
+@method()
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """Σ conj(xᵢ) yᵢ of two vectors."""
+    return dot(input.conj(), other)
+
+
+@method()
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """Kronecker's product: every element of ``input`` times all of ``other``."""
+    ndim = max(input.ndim, other.ndim)
+    xs = (1,) * (ndim - input.ndim) + tuple(input.shape)
+    ys = (1,) * (ndim - other.ndim) + tuple(other.shape)
+    left = input.reshape([length for n in xs for length in (n, 1)])
+    right = other.reshape([length for n in ys for length in (1, n)])
+    return (left * right).reshape([m * n for m, n in zip(xs, ys, strict=True)])
+
+
+def chain_matmul(*matrices: Tensor) -> Tensor:
+    """The product of matrices in the order that costs least."""
+    return multi_dot(matrices)
+
+
+def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
+    """The product of matrices in the order that costs least; the first and last may be vectors.
+
+    Raises:
+        RuntimeError: for fewer than two tensors.
+    """
+    if len(tensors) < 2:
+        raise RuntimeError(f"multi_dot(): expected at least 2 tensors but got {len(tensors)}")
+    first, *_, last = tensors
+    terms = [[i, i + 1] for i in range(len(tensors))]
+    result: list[int] = [0, len(tensors)]
+    if last.ndim == 1:
+        terms[-1] = [len(tensors) - 1]
+        result = result[:-1]
+    if first.ndim == 1:
+        terms[0] = [1]
+        result = result[1:]
+    arguments = [entry for pair in zip(tensors, terms, strict=True) for entry in pair]
+    return einsum(*arguments, result)
+
+
+ger = outer

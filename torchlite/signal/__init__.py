@@ -1,0 +1,3 @@
+"""Signal processing: ``torchlite.signal``."""
+
+from torchlite.signal import windows as windows

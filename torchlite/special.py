@@ -1,0 +1,51 @@
+"""Special functions: ``torchlite.special``."""
+
+from __future__ import annotations
+
+import math
+
+from torchlite._tensor import Tensor
+from torchlite.elementwise import logit as logit
+from torchlite.ops.arithmetic import where
+from torchlite.ops.floating import exp2 as exp2
+from torchlite.ops.floating import xlogy as xlogy
+from torchlite.ops.gamma import digamma as digamma
+from torchlite.ops.gamma import erfc as erfc
+from torchlite.ops.gamma import erfinv as erfinv
+from torchlite.ops.pointwise import erf as erf
+from torchlite.ops.pointwise import expm1 as expm1
+from torchlite.ops.pointwise import log1p as log1p
+from torchlite.ops.pointwise import round as round
+from torchlite.ops.pointwise import sigmoid as expit
+from torchlite.ops.softmax import log_softmax as log_softmax
+from torchlite.ops.softmax import logsumexp as logsumexp
+from torchlite.ops.softmax import softmax as softmax
+from torchlite.ops.trigonometry import sinc as sinc
+
+__all__ = [
+    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "log1p", "log_softmax", "logit", "logsumexp",
+    "ndtr", "ndtri", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
+]  # fmt: skip
+
+psi = digamma
+
+
+def entr(input: Tensor) -> Tensor:
+    """-x ln x for x > 0, 0 at 0, -∞ below."""
+    return where(input < 0, -math.inf, -xlogy(input, where(input < 0, 1, input)))
+
+
+def xlog1py(input: Tensor, other: Tensor) -> Tensor:
+    """Input · ln(1 + other), which is 0 at input = 0 whatever other is, except NaN."""
+    zero = (input == 0) & ~other.isnan()
+    return where(zero, 0.0, input * where(zero, 0.0, other).log1p())
+
+
+def ndtr(input: Tensor) -> Tensor:
+    """The standard normal distribution function."""
+    return erfc(input * -math.sqrt(0.5)) * 0.5
+
+
+def ndtri(input: Tensor) -> Tensor:
+    """The inverse of `ndtr`."""
+    return erfinv(input * 2 - 1) * math.sqrt(2)
