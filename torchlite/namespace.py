@@ -4,9 +4,26 @@
 
 from torchlite import autograd, cuda, nn, optim, utils
 from torchlite._tensor import Size, Tensor, is_tensor
+from torchlite.assembly import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block_diag,
+    broadcast_shapes,
+    broadcast_tensors,
+    cartesian_prod,
+    column_stack,
+    combinations,
+    dstack,
+    hstack,
+    meshgrid,
+    row_stack,
+    vstack,
+)
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device
 from torchlite.devices import get_default_device, set_default_device
+from torchlite.diagonals import diag, diag_embed, diagflat, diagonal_scatter, trace, tril_indices, triu_indices
 from torchlite.dtypes import (
     bfloat16,
     bool_,
@@ -144,7 +161,9 @@ from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.views import (
     broadcast_to,
     chunk,
+    diagonal,
     flatten,
+    moveaxis,
     movedim,
     narrow,
     permute,
@@ -152,6 +171,8 @@ from torchlite.ops.views import (
     select,
     split,
     squeeze,
+    swapaxes,
+    swapdims,
     t,
     transpose,
     unbind,
@@ -159,6 +180,48 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.rearrangement import (
+    adjoint,
+    dsplit,
+    fliplr,
+    flipud,
+    hsplit,
+    narrow_copy,
+    ravel,
+    repeat_interleave,
+    roll,
+    rot90,
+    tensor_split,
+    tile,
+    vsplit,
+)
+from torchlite.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_scatter,
+    masked_select,
+    put,
+    scatter,
+    scatter_reduce,
+    select_scatter,
+    slice_scatter,
+    take,
+    take_along_dim,
+)
+from torchlite.searching import (
+    argwhere,
+    bincount,
+    bucketize,
+    histc,
+    isin,
+    kthvalue,
+    msort,
+    searchsorted,
+    unique,
+    unique_consecutive,
+)
 from torchlite.serialization import load, save
 
 __all__ = [name for name in dir() if not name.startswith("_")]

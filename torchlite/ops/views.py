@@ -118,6 +118,40 @@ select_op: Op = register(
 )
 
 
+def _run_diagonal(_xp: Any, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
+    out = x.diagonal(offset, dim1, dim2)
+    if isinstance(out, np.ndarray) and x.flags.writeable:  # NumPy hands diagonals out read-only
+        out.flags.writeable = True
+    return out
+
+
+def _infer_diagonal(x: Aval, *, offset: int, dim1: int, dim2: int) -> Aval:
+    rows, columns = x.shape[dim1], x.shape[dim2]
+    length = max(min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns), 0)
+    kept = tuple(n for d, n in enumerate(x.shape) if d not in (dim1, dim2))
+    return Aval((*kept, length), x.dtype, x.device)
+
+
+diagonal_op: Op = register(
+    Op(
+        "diagonal",
+        "view",
+        run=_run_diagonal,
+        infer=_infer_diagonal,
+        vjp=(
+            lambda g, _out, _x, **where: apply(
+                embed_view, (g,), {"recipe": ((diagonal_op, where),), "shape": tuple(_x.shape)}
+            ),
+        ),
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)),), {"offset": 1, "dim1": 0, "dim2": 1}),
+            Sample((rng.normal(size=(3, 2, 4)),), {"offset": -1, "dim1": 2, "dim2": 0}),
+        ],
+        doc="The elements whose positions along two dimensions differ by ``offset``, as a last dimension.",
+    )
+)
+
+
 def _shape_argument(name: str, x: Tensor, shape: tuple[Any, ...]) -> Shape:
     """``(2, -1)`` or ``((2, -1),)`` with the unknown length filled in."""
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, Tensor)):
@@ -199,13 +233,29 @@ def t(input: Tensor) -> Tensor:
     return apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
 
 
-@method()
+@method("movedim", "moveaxis")
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``; the others keep their order."""
     sources, places = (dims_of("movedim", d, input.ndim) for d in (source, destination))
     rest = iter(d for d in range(input.ndim) if d not in sources)
     order = [sources[places.index(d)] if d in places else next(rest) for d in range(input.ndim)]
     return permute(input, order)
+
+
+moveaxis, swapaxes, swapdims = movedim, transpose, transpose
+
+
+@method()
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A view of the diagonal of ``dim1`` and ``dim2``, as the last dimension; ``offset`` > 0 lies above the main one.
+
+    Raises:
+        RuntimeError: when both dimensions are the same.
+    """
+    first, second = input._checked_dim(dim1), input._checked_dim(dim2)
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return apply(diagonal_op, (input,), {"offset": offset, "dim1": first, "dim2": second})
 
 
 Tensor.T = property(  # type: ignore[attr-defined]
@@ -252,7 +302,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 @method()
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without the dimensions of length 1 (all, or those named by ``dim``)."""
-    dims = dims_of("squeeze", dim, input.ndim)
+    dims = () if dim in ((), []) else dims_of("squeeze", dim, input.ndim)
     return view(input, [n for i, n in enumerate(input._data.shape) if n != 1 or i not in dims])
 
 
