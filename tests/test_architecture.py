@@ -25,6 +25,7 @@ FLOORS = {
     "torchlite.functional": 4,
     "torchlite.assembly": 4,
     "torchlite.diagonals": 4,
+    "torchlite.inplace_views": 4,
     "torchlite.rearrangement": 4,
     "torchlite.scattering": 4,
     "torchlite.searching": 4,

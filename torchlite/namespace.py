@@ -2,7 +2,7 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, nn, optim, utils
+from torchlite import autograd, cuda, inplace_views, nn, optim, utils
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.assembly import (
     atleast_1d,
@@ -109,8 +109,10 @@ from torchlite.ops.creation import (
     full,
     full_like,
     linspace,
+    logspace,
     ones,
     ones_like,
+    scalar_tensor,
     tensor,
     zeros,
     zeros_like,

@@ -162,13 +162,13 @@ def _ours(info: Any) -> Callable[..., Any] | None:
     run with torchlite in the place of torch.
     """
     found = _named(torchlite, info.name)
-    if found is None:
+    if not callable(found):  # a dtype such as torch.cfloat, where the operator is the method
         found = getattr(torchlite.Tensor, info.name, None)
     if found is None and isinstance(info.op, types.FunctionType) and "lambda" in info.op.__name__:
         used = [n for n in info.op.__code__.co_names if n not in ("torch", "nn", "functional", "linalg", "fft")]
         if used and all(_anywhere(n) for n in used):
             found = info.op
-    if found is None or isinstance(found, types.ModuleType):
+    if not callable(found):
         return None
     return _translated(info.op) if _from_tests(info.op) else found
 
@@ -309,8 +309,10 @@ def converted(value: Any) -> Any:
 def _as_ours(x: Any) -> Any:
     if x.layout is not torch.strided:
         raise TypeError("sparse")
-    array = x.detach().resolve_conj().resolve_neg()
-    own = torchlite.from_numpy(np.array(array.numpy(), order="K", copy=True))
+    plain = x.detach().resolve_conj().resolve_neg()
+    halved = x.dtype is torch.bfloat16  # NumPy has none
+    own = torchlite.from_numpy(np.array((plain.float() if halved else plain).numpy(), order="K", copy=True))
+    own = own.bfloat16() if halved else own
     return own.requires_grad_(x.requires_grad)
 
 
@@ -355,7 +357,8 @@ def difference(got: Any, expected: Any, *, numbers: bool = True) -> str | None:
         if not numbers:
             return None
         theirs = expected.detach().resolve_conj().resolve_neg()
-        ours = torch.from_numpy(np.array(got.detach().numpy(), copy=True))
+        array = np.array((got.float() if expected.dtype is torch.bfloat16 else got).detach().numpy(), copy=True)
+        ours = torch.from_numpy(array).to(expected.dtype)
         try:
             torch.testing.assert_close(ours, theirs, equal_nan=True)
         except AssertionError as error:

@@ -95,6 +95,12 @@ def _run_index_put(_xp: Any, x: Any, values: Any, *indices: Any, spec: tuple[Any
     return out
 
 
+def sum_at(values: Tensor, dim: int, positions: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of ``shape`` to which the parts of ``values`` along ``dim`` are added at ``positions``."""
+    spec = (_ALL_NAME,) * dim + (_SLOT,)
+    return apply(_index_add, (values, positions), {"spec": spec, "shape": shape})
+
+
 _index_put: Op = register(
     Op(
         "index_put",
