@@ -145,6 +145,10 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return where(_below(input, diagonal - 1), input.new_zeros(()), input)
 
 
+method("tril_")(inplace(tril))
+method("triu_")(inplace(triu))
+
+
 def _below(input: Tensor, diagonal: int) -> Tensor:
     from torchlite.ops.creation import arange
 

@@ -3,10 +3,28 @@
 # ruff: noqa: F401
 
 from torchlite import autograd, cuda, distributions, func, nn, optim, random, utils
+from torchlite import autograd, cuda, inplace_views, nn, optim, utils
 from torchlite._tensor import Size, Tensor, is_tensor
+from torchlite.assembly import (
+    atleast_1d,
+    atleast_2d,
+    atleast_3d,
+    block_diag,
+    broadcast_shapes,
+    broadcast_tensors,
+    cartesian_prod,
+    column_stack,
+    combinations,
+    dstack,
+    hstack,
+    meshgrid,
+    row_stack,
+    vstack,
+)
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device
 from torchlite.devices import get_default_device, set_default_device
+from torchlite.diagonals import diag, diag_embed, diagflat, diagonal_scatter, trace, tril_indices, triu_indices
 from torchlite.dtypes import (
     bfloat16,
     bool_,
@@ -136,8 +154,10 @@ from torchlite.ops.creation import (
     full,
     full_like,
     linspace,
+    logspace,
     ones,
     ones_like,
+    scalar_tensor,
     tensor,
     zeros,
     zeros_like,
@@ -224,7 +244,9 @@ from torchlite.ops.trigonometry import (
 from torchlite.ops.views import (
     broadcast_to,
     chunk,
+    diagonal,
     flatten,
+    moveaxis,
     movedim,
     narrow,
     permute,
@@ -232,6 +254,8 @@ from torchlite.ops.views import (
     select,
     split,
     squeeze,
+    swapaxes,
+    swapdims,
     t,
     transpose,
     unbind,
@@ -241,6 +265,48 @@ from torchlite.ops.views import (
 from torchlite.printing import set_printoptions
 from torchlite.sampling import multinomial, normal, poisson, randint_like
 from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
+from torchlite.rearrangement import (
+    adjoint,
+    dsplit,
+    fliplr,
+    flipud,
+    hsplit,
+    narrow_copy,
+    ravel,
+    repeat_interleave,
+    roll,
+    rot90,
+    tensor_split,
+    tile,
+    vsplit,
+)
+from torchlite.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_scatter,
+    masked_select,
+    put,
+    scatter,
+    scatter_reduce,
+    select_scatter,
+    slice_scatter,
+    take,
+    take_along_dim,
+)
+from torchlite.searching import (
+    argwhere,
+    bincount,
+    bucketize,
+    histc,
+    isin,
+    kthvalue,
+    msort,
+    searchsorted,
+    unique,
+    unique_consecutive,
+)
 from torchlite.serialization import load, save
 from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
 from torchlite.statistics import (

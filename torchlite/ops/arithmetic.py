@@ -208,13 +208,17 @@ def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
     return x >= min if max is None else (x >= min) & (x <= max)
 
 
-def where(condition: Tensor, input: Any, other: Any) -> Tensor:
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds and ``other`` elsewhere, elementwise with broadcasting.
+
+    With ``condition`` alone it is ``nonzero(condition, as_tuple=True)``.
 
     Args:
         condition: a bool tensor.
         input, other: tensors or numbers.
     """
+    if input is None and other is None:
+        return condition.nonzero(as_tuple=True)
     if condition._data.dtype.kind != "b":
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"

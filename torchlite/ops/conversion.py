@@ -176,7 +176,7 @@ def tensor_type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> 
 
 
 def _shorthand(name: str, dtype: dtypes.dtype) -> None:
-    def convert(self: Tensor) -> Tensor:
+    def convert(self: Tensor, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
         return to(self, dtype)
 
     convert.__name__ = name
@@ -195,5 +195,7 @@ for _name, _dtype in {
     "char": dtypes.int8,
     "byte": dtypes.uint8,
     "bool": dtypes.bool_,
+    "cfloat": dtypes.complex64,
+    "cdouble": dtypes.complex128,
 }.items():
     _shorthand(_name, _dtype)

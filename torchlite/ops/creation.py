@@ -226,6 +226,8 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if dtype is not None and dtype.numpy.kind in "iu":
+        start, end, step = int(start), int(end), int(step)
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if (end - start) * step < 0:
@@ -248,6 +250,31 @@ def linspace(
     """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
     array = np.linspace(start, end, steps).astype((dtype or dtypes.get_default_dtype()).numpy)
     return _placed(array, device, requires_grad)
+
+
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``steps`` powers of ``base`` whose exponents are evenly spaced from ``start`` to ``end``, both included."""
+    kind = (dtype or dtypes.get_default_dtype()).numpy
+    first, last = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    with np.errstate(all="ignore"):
+        array = np.power(float(base), np.linspace(first, last, steps)).astype(kind)
+    return _placed(array, device, requires_grad)
+
+
+def scalar_tensor(
+    s: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """A number as a 0-d tensor of the default dtype or ``dtype``."""
+    return _filled(((),), s, dtype, device, requires_grad)
 
 
 def eye(

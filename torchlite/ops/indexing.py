@@ -95,6 +95,12 @@ def _run_index_put(_xp: Any, x: Any, values: Any, *indices: Any, spec: tuple[Any
     return out
 
 
+def sum_at(values: Tensor, dim: int, positions: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Zeros of ``shape`` to which the parts of ``values`` along ``dim`` are added at ``positions``."""
+    spec = (_ALL_NAME,) * dim + (_SLOT,)
+    return apply(_index_add, (values, positions), {"spec": spec, "shape": shape})
+
+
 _index_put: Op = register(
     Op(
         "index_put",
@@ -310,6 +316,10 @@ _scatter_add: Op = register(
 @method()
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The elements of ``input`` at positions ``index`` along ``dim``; the result has the shape of ``index``."""
+    if index.numel() == 0:  # then PyTorch lets any number of dimensions pass
+        return input.reshape(-1)[:0].reshape(index.shape)
+    if input.ndim == 0:
+        return gather(input.reshape(1), dim, index.reshape(1)).reshape(index.shape)
     position = input._checked_dim(dim)
     _check_bounds("gather", index, position, input._data.shape[position])
     return apply(gather_op, (input, index), {"dim": position})
@@ -318,6 +328,8 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 @method()
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with the elements of ``src`` added at positions ``index`` along ``dim``."""
+    if input.ndim == 0:
+        return scatter_add(input.reshape(1), dim, index.reshape(-1), src.reshape(-1)).reshape(())
     position = input._checked_dim(dim)
     _check_bounds("scatter_add", index, position, input._data.shape[position])
     region = src[tuple(slice(n) for n in index.shape)]
@@ -327,6 +339,8 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 @method()
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of ``input`` at the positions ``index`` along ``dim``."""
+    if input.ndim == 0:
+        return index_select(input.reshape(1), dim, index).reshape(())
     position = input._checked_dim(dim)
     if isinstance(index._data, np.ndarray) and index._data.size and index._data.min() < 0:
         raise IndexError(f"index_select: index {index._data.min()} is out of range; positions count from 0")

@@ -117,10 +117,11 @@ _flip: Op = register(
 
 
 @method()
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """A copy with the order along ``dims`` reversed."""
-    wanted = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    return apply(_flip, (input,), {"dims": dims_of("flip", tuple(wanted), input.ndim)})
+def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
+    """A copy with the order along ``dims`` reversed: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``flip(x, dims=(0, 1))``."""
+    wanted = dims if dims is not None else axes[0] if len(axes) == 1 else axes
+    order = (wanted,) if isinstance(wanted, int) else tuple(wanted)
+    return apply(_flip, (input,), {"dims": dims_of("flip", order, input.ndim)}) if order else input.clone()
 
 
 def _infer_pad(x: Aval, *, widths: tuple[tuple[int, int], ...], value: float) -> Aval:  # noqa: ARG001

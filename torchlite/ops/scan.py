@@ -12,6 +12,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.indexing import gather_op
+from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import argmax, argmin
 
 
@@ -100,6 +101,9 @@ def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Ten
         return x.sum()
     (position,) = dims_of("cumsum", dim, x.ndim)
     return apply(_cumsum, (x,), {"dim": position})
+
+
+method("cumsum_")(inplace(cumsum))
 
 
 def _take(x: Tensor, dim: int, indices: Tensor) -> Tensor:

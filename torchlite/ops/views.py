@@ -121,6 +121,80 @@ select_op: Op = register(
 _INT = {int}
 
 
+def _run_diagonal(_xp: Any, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
+    out = x.diagonal(offset, dim1, dim2)
+    if isinstance(out, np.ndarray) and x.flags.writeable:  # NumPy hands diagonals out read-only
+        out.flags.writeable = True
+    return out
+
+
+def _infer_diagonal(x: Aval, *, offset: int, dim1: int, dim2: int) -> Aval:
+    rows, columns = x.shape[dim1], x.shape[dim2]
+    length = max(min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns), 0)
+    kept = tuple(n for d, n in enumerate(x.shape) if d not in (dim1, dim2))
+    return Aval((*kept, length), x.dtype, x.device)
+
+
+diagonal_op: Op = register(
+    Op(
+        "diagonal",
+        "view",
+        run=_run_diagonal,
+        infer=_infer_diagonal,
+        vjp=(
+            lambda g, _out, _x, **where: apply(
+                embed_view, (g,), {"recipe": ((diagonal_op, where),), "shape": tuple(_x.shape)}
+            ),
+        ),
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)),), {"offset": 1, "dim1": 0, "dim2": 1}),
+            Sample((rng.normal(size=(3, 2, 4)),), {"offset": -1, "dim1": 2, "dim2": 0}),
+        ],
+        doc="The elements whose positions along two dimensions differ by ``offset``, as a last dimension.",
+    )
+)
+
+
+def _run_unfold(xp: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
+    windows = (x.shape[dim] - size) // step + 1
+    shape = (*x.shape[:dim], windows, *x.shape[dim + 1 :], size)
+    strides = (*x.strides[:dim], x.strides[dim] * step, *x.strides[dim + 1 :], x.strides[dim])
+    return xp.lib.stride_tricks.as_strided(x, shape, strides)
+
+
+def _infer_unfold(x: Aval, *, dim: int, size: int, step: int) -> Aval:
+    windows = (x.shape[dim] - size) // step + 1
+    return Aval((*x.shape[:dim], windows, *x.shape[dim + 1 :], size), x.dtype, x.device)
+
+
+def _unfold_vjp(g: Tensor, _out: Any, _x: Any, dim: int, size: int, step: int) -> Tensor:
+    """Every element gathers the cotangents of all windows that hold it."""
+    from torchlite.ops.creation import arange
+    from torchlite.ops.indexing import sum_at
+
+    windows = g.shape[dim]
+    starts = arange(windows, device=g.device) * step
+    places = starts.unsqueeze(1) + arange(size, device=g.device)  # (windows, size)
+    beside = movedim(g, -1, dim + 1)  # (..., windows, size, ...)
+    return sum_at(flatten(beside, dim, dim + 1), dim, places.reshape(-1), tuple(_x.shape))
+
+
+unfold_op: Op = register(
+    Op(
+        "unfold",
+        "view",
+        run=_run_unfold,
+        infer=_infer_unfold,
+        vjp=(_unfold_vjp,),
+        samples=lambda rng: [
+            Sample((rng.normal(size=(7,)),), {"dim": 0, "size": 3, "step": 2}),
+            Sample((rng.normal(size=(2, 5, 3)),), {"dim": 1, "size": 2, "step": 1}),
+        ],
+        doc="Windows of ``size`` elements, ``step`` apart, along a dimension, as a last dimension.",
+    )
+)
+
+
 def _shape_argument(name: str, x: Tensor, shape: tuple[Any, ...]) -> Shape:
     """``(2, -1)`` or ``((2, -1),)`` with the unknown length filled in."""
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, Tensor)):
@@ -204,13 +278,29 @@ def t(input: Tensor) -> Tensor:
     return apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
 
 
-@method()
+@method("movedim", "moveaxis")
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``; the others keep their order."""
     sources, places = (dims_of("movedim", d, input.ndim) for d in (source, destination))
     rest = iter(d for d in range(input.ndim) if d not in sources)
     order = [sources[places.index(d)] if d in places else next(rest) for d in range(input.ndim)]
     return permute(input, order)
+
+
+moveaxis, swapaxes, swapdims = movedim, transpose, transpose
+
+
+@method()
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A view of the diagonal of ``dim1`` and ``dim2``, as the last dimension; ``offset`` > 0 lies above the main one.
+
+    Raises:
+        RuntimeError: when both dimensions are the same.
+    """
+    first, second = input._checked_dim(dim1), input._checked_dim(dim2)
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return apply(diagonal_op, (input,), {"offset": offset, "dim1": first, "dim2": second})
 
 
 Tensor.T = property(  # type: ignore[attr-defined]
@@ -257,7 +347,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 @method()
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without the dimensions of length 1 (all, or those named by ``dim``)."""
-    dims = dims_of("squeeze", dim, input.ndim)
+    dims = () if dim in ((), []) else dims_of("squeeze", dim, input.ndim)
     return view(input, [n for i, n in enumerate(input._data.shape) if n != 1 or i not in dims])
 
 
@@ -290,6 +380,24 @@ def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     known = _size(tuple(n for n in sizes if n != -1))
     lengths = tuple(shape[position] // known if n == -1 and known else n for n in sizes)
     return view(input, (*shape[:position], *lengths, *shape[position + 1 :]))
+
+
+@method()
+def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """A view of all windows of ``size`` elements, ``step`` apart, along ``dimension``; they are the last dimension.
+
+    Raises:
+        RuntimeError: for a ``size`` larger than the dimension, and a ``step`` that is not positive.
+    """
+    if self.ndim == 0:
+        return unfold(reshape(self, 1), dimension, size, step)[0]
+    position = self._checked_dim(dimension)
+    n = self._data.shape[position]
+    if not 0 <= size <= n:
+        raise RuntimeError(f"maximum size for tensor at dimension {dimension} is {n} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    return apply(unfold_op, (self,), {"dim": position, "size": size, "step": step})
 
 
 @method()

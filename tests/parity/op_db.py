@@ -1,0 +1,381 @@
+"""PyTorch's operator database against torchlite: how many of its samples, gradients and variants come out equal.
+
+Every entry (``OpInfo``) of ``op_db`` knows how to make sample inputs of its operator. They are converted to torchlite,
+the same call is made with both libraries, and results are compared with PyTorch's own default tolerances. The samples
+are seeded; of the first 300 of each dtype at most 30 are taken, evenly spaced, so that the whole runs in minutes.
+
+Importing this skips the importing test module where torch is not installed.
+"""
+
+import builtins
+import json
+import random
+import types
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import torchlite
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("expecttest")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # torch's test machinery uses what torch deprecates
+    from torch.testing._internal.common_methods_invocations import op_db
+
+RECORD = Path(__file__).with_name("op_db_counts.json")
+DTYPES = (torch.float64, torch.float32, torch.int64, torch.bool)
+CONSIDERED, TAKEN, VARIANTS_TAKEN = 300, 30, 10
+
+# Two libraries draw different random numbers and find different rubbish in new memory: shape and dtype are compared.
+UNDETERMINED = {
+    *("bernoulli", "multinomial", "normal", "rand_like", "randint", "randint_like", "randn", "randn_like", "uniform"),
+    *("cauchy", "exponential", "geometric", "log_normal", "empty", "empty_like", "empty_permuted", "empty_strided"),
+    *("new_empty", "new_empty_strided", "nn.functional.dropout", "nn.functional.dropout2d", "nn.functional.dropout3d"),
+    *("nn.functional.alpha_dropout", "nn.functional.feature_alpha_dropout", "nn.functional.rrelu"),
+    *("nn.functional.feature_alpha_dropout.with_train", "nn.functional.fractional_max_pool2d"),
+    *("nn.functional.fractional_max_pool3d", "pca_lowrank", "svd_lowrank"),
+}
+
+
+@dataclass
+class Counts:
+    """How many comparisons of one operator came out equal, of how many."""
+
+    samples: int = 0
+    of_samples: int = 0
+    gradients: int = 0
+    of_gradients: int = 0
+    variants: int = 0
+    of_variants: int = 0
+
+    def row(self) -> list[int]:
+        return [getattr(self, field.name) for field in fields(self)]
+
+
+@dataclass
+class Measured:
+    """The counts of one operator, None where torchlite does not have it, and the first differences found."""
+
+    counts: Counts | None
+    differences: list[str]
+
+
+def full_name(info: Any) -> str:
+    return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else str(info.name)
+
+
+OPERATORS = {full_name(info): info for info in op_db}
+
+
+def not_public(name: str) -> str | None:
+    """Why an entry is no public operator, or None where it is one."""
+    last = name.split(".")[-1]
+    if name.startswith(("ops.", "torch.ops")):
+        return "an operator of ATen without a public name"
+    if "jiterator" in name:
+        return "compiles CUDA source"
+    if "sparse" in name or name == "to_sparse":
+        return "sparse tensors are out of scope"
+    if name.startswith("_") and not name.startswith("__"):
+        return "private"
+    if last.startswith("_") and not last.startswith("__"):
+        return "private"
+    if name in ("native_batch_norm", "native_dropout_backward", "native_layer_norm"):
+        return "the kernel under a public function"
+    return None
+
+
+def recorded() -> dict[str, list[int]]:
+    """The counts that were committed, by operator."""
+    return json.loads(RECORD.read_text())
+
+
+def measure(name: str) -> Measured:
+    """Run the samples of one operator with both libraries."""
+    info = OPERATORS[name]
+    ours = _ours(info)
+    if ours is None:
+        return Measured(None, [])
+    counts, differences = Counts(), []
+    for dtype in DTYPES:
+        if dtype not in info.supported_dtypes("cpu"):
+            continue
+        differentiable = dtype is torch.float64 and info.supports_autograd
+        for i, sample in enumerate(_samples(info, dtype, differentiable)):
+            call = _Call(name, info, ours, sample, dtype)
+            outcome = call.forward()
+            if outcome is _NOT_COMPARABLE:
+                continue
+            counts.of_samples += 1
+            counts.samples += outcome is None
+            if outcome is not None:
+                differences.append(f"{name} {dtype} {call.described()}: {outcome}")
+            if differentiable and name not in UNDETERMINED:
+                outcome = call.gradient()
+                if outcome is not _NOT_COMPARABLE:
+                    counts.of_gradients += 1
+                    counts.gradients += outcome is None
+                    if outcome is not None:
+                        differences.append(f"{name} gradient {call.described()}: {outcome}")
+            if i < VARIANTS_TAKEN and dtype is not torch.bool:
+                for kind, outcome in call.variants():
+                    counts.of_variants += 1
+                    counts.variants += outcome is None
+                    if outcome is not None:
+                        differences.append(f"{name} {kind} {dtype} {call.described()}: {outcome}")
+    return Measured(counts, differences)
+
+
+def _samples(info: Any, dtype: Any, requires_grad: bool) -> Iterator[Any]:
+    seed = zlib.crc32(full_name(info).encode())
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        samples = list(islice(info.sample_inputs("cpu", dtype, requires_grad=requires_grad), CONSIDERED))
+    step = max(1, -(-len(samples) // TAKEN))
+    yield from samples[::step]
+
+
+def _named(root: Any, name: str) -> Any:
+    for part in name.split("."):
+        root = getattr(root, part, None)
+        if root is None:
+            return None
+    return root
+
+
+def _ours(info: Any) -> Callable[..., Any] | None:
+    """torchlite's operator of the same name: a function, else a method; None where there is neither.
+
+    Where op_db wraps the operator in a Python function of its own (to fix or reorder arguments), that wrapper is
+    run with torchlite in the place of torch.
+    """
+    found = _named(torchlite, info.name)
+    if not callable(found):  # a dtype such as torch.cfloat, where the operator is the method
+        found = getattr(torchlite.Tensor, info.name, None)
+    if found is None and isinstance(info.op, types.FunctionType) and "lambda" in info.op.__name__:
+        used = [n for n in info.op.__code__.co_names if n not in ("torch", "nn", "functional", "linalg", "fft")]
+        if used and all(_anywhere(n) for n in used):
+            found = info.op
+    if not callable(found):
+        return None
+    return _translated(info.op) if _from_tests(info.op) else found
+
+
+def _anywhere(name: str) -> bool:
+    return any(hasattr(place, name) for place in (torchlite, torchlite.Tensor, torchlite.nn.functional))
+
+
+def _from_tests(function: Any) -> bool:
+    return isinstance(function, types.FunctionType) and function.__module__.startswith("torch.testing")
+
+
+def _translated(function: Any) -> Callable[..., Any]:
+    """A function of torch's tests with torchlite in the place of torch."""
+    if not _from_tests(function):
+        return function
+    scope = {**function.__globals__, "torch": torchlite}
+    if function.__closure__ and any(c.cell_contents is torch for c in function.__closure__):
+        return function
+    twin = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
+    twin.__kwdefaults__ = function.__kwdefaults__
+    return twin
+
+
+_NOT_COMPARABLE = object()
+
+
+class _Call:
+    """One sample of an operator, called with both libraries."""
+
+    def __init__(self, name: str, info: Any, ours: Callable[..., Any], sample: Any, dtype: Any) -> None:
+        self.name, self.info, self.ours, self.sample, self.dtype = name, info, ours, sample, dtype
+        self.torch_args = (sample.input, *sample.args)
+
+    def described(self) -> str:
+        return f"{_short(self.torch_args)} {_short(self.sample.kwargs)}"
+
+    def _theirs(self, function: Any, args: Any, kwargs: Any) -> Any:
+        torch.manual_seed(0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(*args, **kwargs)
+
+    def _mine(self, function: Any, args: Any, kwargs: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
+            return function(*args, **kwargs)
+
+    def forward(self) -> Any:
+        """None where the results are equal, else what differs."""
+        try:
+            expected = self._theirs(self.info.op, _copied(self.torch_args), _copied(self.sample.kwargs))
+        except Exception:  # torch itself refuses the sample
+            return _NOT_COMPARABLE
+        return self._compared(self.ours, expected)
+
+    def _compared(self, function: Any, expected: Any) -> str | None:
+        try:
+            got = self._mine(function, converted(_copied(self.torch_args)), converted(_copied(self.sample.kwargs)))
+            return difference(got, expected, numbers=self.name not in UNDETERMINED)
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error)[:200]}"
+
+    def variants(self) -> Iterator[tuple[str, str | None]]:
+        """The method and the in-place form where torch has them."""
+        method = self.info.method_variant
+        if method is not None and isinstance(self.sample.input, torch.Tensor):
+            yield from self._variant("method", method)
+        in_place = self.info.inplace_variant
+        if in_place is not None and not self.sample.broadcasts_input:
+            yield from self._variant("in-place", in_place)
+
+    def _variant(self, kind: str, variant: Any) -> Iterator[tuple[str, str | None]]:
+        args, kwargs = _copied(self.torch_args), _copied(self.sample.kwargs)
+        try:
+            expected = self._theirs(variant, args, kwargs)
+        except Exception:
+            return
+        name = getattr(variant, "__name__", self.info.name)
+        ours = _translated(variant) if _from_tests(variant) else getattr(torchlite.Tensor, name, None)
+        if ours is None:
+            yield kind, f"Tensor has no {name}"
+        else:
+            yield kind, self._compared(ours, expected)
+
+    def gradient(self) -> Any:
+        """None where the gradients for a random cotangent are equal, else what differs."""
+        theirs = _with_gradients(self.torch_args, self.sample.kwargs)
+        leaves = [x for x in tensors_in(theirs) if x.requires_grad]
+        process = self.sample.output_process_fn_grad
+        try:
+            outputs = self._theirs(self.info.op, *theirs)
+            outputs = [y for y in tensors_in(process(outputs)) if y.requires_grad]
+            if not leaves or not outputs:
+                return _NOT_COMPARABLE
+            rng = np.random.default_rng(0)
+            cotangents = [torch.from_numpy(np.asarray(_cotangent(rng, y))).to(y.dtype) for y in outputs]
+            expected = torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True)
+        except Exception:
+            return _NOT_COMPARABLE
+        try:
+            ours = converted(theirs)
+            inputs = [x for x in tensors_in(ours) if x.requires_grad]
+            results = self._mine(self.ours, *ours)
+            results = [y for y in tensors_in(_translated(process)(results)) if y.requires_grad]
+            if len(results) != len(outputs):
+                return f"{len(results)} differentiable results instead of {len(outputs)}"
+            got = self._mine(torchlite.autograd.grad, (results, inputs, converted(cotangents)), {"allow_unused": True})
+            pairs = zip(got, expected, leaves, strict=True)
+            return difference(
+                [x.new_zeros(x.shape) if g is None else g for g, x in zip(got, inputs, strict=True)],
+                [torch.zeros_like(x) if e is None else e for _, e, x in pairs],
+            )
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _cotangent(rng: np.random.Generator, y: Any) -> Any:
+    drawn = rng.normal(size=tuple(y.shape))
+    return drawn + 1j * rng.normal(size=tuple(y.shape)) if y.is_complex() else drawn
+
+
+def _copied(value: Any) -> Any:
+    """The same arguments in memory of their own, so that no call disturbs another."""
+    return mapped(value, lambda x: x.detach().clone())
+
+
+def _with_gradients(*values: Any) -> Any:
+    return mapped(values, lambda x: x.detach().clone().requires_grad_(x.requires_grad))
+
+
+def converted(value: Any) -> Any:
+    """Arguments of torch as arguments of torchlite."""
+    return mapped(value, _as_ours, _named_constant)
+
+
+def _as_ours(x: Any) -> Any:
+    if x.layout is not torch.strided:
+        raise TypeError("sparse")
+    plain = x.detach().resolve_conj().resolve_neg()
+    halved = x.dtype is torch.bfloat16  # NumPy has none
+    own = torchlite.from_numpy(np.array((plain.float() if halved else plain).numpy(), order="K", copy=True))
+    own = own.bfloat16() if halved else own
+    return own.requires_grad_(x.requires_grad)
+
+
+def _named_constant(value: Any) -> Any:
+    if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+        return getattr(torchlite, str(value).removeprefix("torch."), None)
+    if isinstance(value, torch.device):
+        return str(value)
+    return value
+
+
+def mapped(value: Any, tensor: Callable[[Any], Any], other: Callable[[Any], Any] = lambda v: v) -> Any:
+    """A nested structure with a function applied to its tensors and one to everything else."""
+    if isinstance(value, torch.Tensor):
+        return tensor(value)
+    if type(value) in (list, tuple, torch.Size):
+        kind = list if type(value) is list else tuple
+        return kind(mapped(v, tensor, other) for v in value)
+    if type(value) is dict:
+        return {k: mapped(v, tensor, other) for k, v in value.items()}
+    return other(value)
+
+
+def tensors_in(value: Any) -> list[Any]:
+    """The tensors of a nested structure, in order."""
+    if isinstance(value, torch.Tensor | torchlite.Tensor):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    return [x for v in value for x in tensors_in(v)] if isinstance(value, list | tuple | type({}.values())) else []
+
+
+def difference(got: Any, expected: Any, *, numbers: bool = True) -> str | None:
+    """What differs between a result of torchlite and torch's, None where nothing does."""
+    if isinstance(expected, torch.Tensor):
+        if not isinstance(got, torchlite.Tensor):
+            return f"got {type(got).__name__} instead of a tensor"
+        if tuple(got.shape) != tuple(expected.shape):
+            return f"shape {tuple(got.shape)} instead of {tuple(expected.shape)}"
+        if str(got.dtype) != str(expected.dtype):
+            return f"{got.dtype} instead of {expected.dtype}"
+        if not numbers:
+            return None
+        theirs = expected.detach().resolve_conj().resolve_neg()
+        array = np.array((got.float() if expected.dtype is torch.bfloat16 else got).detach().numpy(), copy=True)
+        ours = torch.from_numpy(array).to(expected.dtype)
+        try:
+            torch.testing.assert_close(ours, theirs, equal_nan=True)
+        except AssertionError as error:
+            return " ".join(str(error).split())[:160]
+        return None
+    if isinstance(expected, list | tuple):
+        if not isinstance(got, list | tuple) or len(got) != len(expected):
+            return f"got {type(got).__name__} instead of {len(expected)} values"
+        found = (difference(g, e, numbers=numbers) for g, e in zip(got, expected, strict=True))
+        return next((f for f in found if f), None)
+    if isinstance(expected, torch.dtype):
+        return None if str(got) == str(expected) else f"{got} instead of {expected}"
+    if type(expected) is builtins.float:
+        return None if np.isclose(got, expected, equal_nan=True) else f"{got} instead of {expected}"
+    return None if got == expected else f"{got!r} instead of {expected!r}"
+
+
+def _short(value: Any) -> str:
+    described = mapped(value, lambda x: f"{str(x.dtype)[6:]}{list(x.shape)}")
+    return str(described).replace("'", "")[:160]

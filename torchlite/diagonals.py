@@ -1,0 +1,90 @@
+"""Diagonals and triangles of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.dispatch import apply
+from torchlite.ops.construct import dims_of
+from torchlite.ops.creation import tensor
+from torchlite.ops.mutation import embed_view, view_scatter
+from torchlite.ops.views import diagonal, diagonal_op
+
+
+@method()
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices in ``dim1`` and ``dim2`` of the result with the last dimension of ``input`` on a diagonal."""
+    first, second = (dims_of("diag_embed", d, input.ndim + 1)[0] for d in (dim1, dim2))
+    if first == second:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = input.shape[-1] + abs(offset)
+    shape = list(input.shape[:-1])
+    for place in sorted((first, second)):
+        shape.insert(place, n)
+    recipe = ((diagonal_op, {"offset": offset, "dim1": first, "dim2": second}),)
+    return apply(embed_view, (input,), {"recipe": recipe, "shape": tuple(shape)})
+
+
+@method()
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The matrix with a vector on its diagonal, or a copy of the diagonal of a matrix."""
+    if input.ndim == 1:
+        return diag_embed(input, diagonal)
+    if input.ndim != 2:
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input.ndim}D")
+    return input.diagonal(diagonal).clone()
+
+
+@method()
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with the flattened tensor on its diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@method()
+def trace(input: Tensor) -> Tensor:
+    """Sum of the diagonal of a matrix."""
+    if input.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    return diagonal(input).sum()
+
+
+@method()
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of ``input`` with ``src`` on the diagonal of ``dim1`` and ``dim2``."""
+    where = {"offset": offset, "dim1": input._checked_dim(dim1), "dim2": input._checked_dim(dim2)}
+    return apply(view_scatter, (input, src.to(input.dtype)), {"recipe": ((diagonal_op, where),)})
+
+
+def _indices(rows: Any, columns: Any, dtype: dtypes.dtype, device: Any) -> Tensor:
+    return tensor(np.stack([rows, columns]), dtype=dtype, device=device)
+
+
+def tril_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtypes.dtype = dtypes.int64,
+    device: Any = None,
+    layout: Any = None,  # noqa: ARG001
+) -> Tensor:
+    """Rows and columns of the elements of a row × col matrix on and below a diagonal; shape (2, n)."""
+    return _indices(*np.tril_indices(row, offset, col), dtype, device)
+
+
+def triu_indices(
+    row: int,
+    col: int,
+    offset: int = 0,
+    *,
+    dtype: dtypes.dtype = dtypes.int64,
+    device: Any = None,
+    layout: Any = None,  # noqa: ARG001
+) -> Tensor:
+    """Rows and columns of the elements of a row × col matrix on and above a diagonal; shape (2, n)."""
+    return _indices(*np.triu_indices(row, offset, col), dtype, device)
