@@ -2,10 +2,10 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, distributions, func, nn, optim, random, utils
-from torchlite import autograd, cuda, inplace_views, nn, optim, utils
+from torchlite import autograd, composites, cuda, distributions, fft, func, linalg, nn, optim, random, signal, special, utils
+import torchlite.composites.inplace_views
 from torchlite._tensor import Size, Tensor, is_tensor
-from torchlite.assembly import (
+from torchlite.composites.assembly import (
     atleast_1d,
     atleast_2d,
     atleast_3d,
@@ -24,7 +24,7 @@ from torchlite.assembly import (
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.devices import Device as device
 from torchlite.devices import get_default_device, set_default_device
-from torchlite.diagonals import diag, diag_embed, diagflat, diagonal_scatter, trace, tril_indices, triu_indices
+from torchlite.composites.diagonals import diag, diag_embed, diagflat, diagonal_scatter, trace, tril_indices, triu_indices
 from torchlite.dtypes import (
     bfloat16,
     bool_,
@@ -56,7 +56,7 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
-from torchlite.elementwise import (
+from torchlite.composites.elementwise import (
     absolute,
     arccos,
     arccosh,
@@ -79,7 +79,7 @@ from torchlite.elementwise import (
     not_equal,
     positive,
 )
-from torchlite.functional import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
+from torchlite.composites.general import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
 from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
 from torchlite.linalg import inv as inverse
 from torchlite.linalg import svd_by_columns as svd
@@ -263,9 +263,9 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
-from torchlite.sampling import multinomial, normal, poisson, randint_like
-from torchlite.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
-from torchlite.rearrangement import (
+from torchlite.composites.sampling import multinomial, normal, poisson, randint_like
+from torchlite.composites.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
+from torchlite.composites.rearrangement import (
     adjoint,
     dsplit,
     fliplr,
@@ -280,7 +280,7 @@ from torchlite.rearrangement import (
     tile,
     vsplit,
 )
-from torchlite.scattering import (
+from torchlite.composites.scattering import (
     index_add,
     index_copy,
     index_fill,
@@ -295,7 +295,7 @@ from torchlite.scattering import (
     take,
     take_along_dim,
 )
-from torchlite.searching import (
+from torchlite.composites.searching import (
     argwhere,
     bincount,
     bucketize,
@@ -309,7 +309,7 @@ from torchlite.searching import (
 )
 from torchlite.serialization import load, save
 from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
-from torchlite.statistics import (
+from torchlite.composites.statistics import (
     aminmax,
     cdist,
     corrcoef,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torchlite._tensor import Tensor
-from torchlite.elementwise import logit as logit
+from torchlite.composites.elementwise import logit as logit
 from torchlite.ops.arithmetic import where
 from torchlite.ops.floating import exp2 as exp2
 from torchlite.ops.floating import xlogy as xlogy

@@ -13,7 +13,7 @@ from torchlite.distributions.distribution import Distribution, float_limits
 from torchlite.nn.functional import one_hot
 from torchlite.ops.creation import arange
 from torchlite.ops.softmax import logsumexp, softmax
-from torchlite.sampling import multinomial
+from torchlite.composites.sampling import multinomial
 
 
 class Categorical(Distribution):

@@ -7,7 +7,7 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
-from torchlite.functional import nonzero
+from torchlite.composites.general import nonzero
 from torchlite.ops.creation import as_tensor
 from torchlite.ops.scan import ValuesAndIndices, sort
 

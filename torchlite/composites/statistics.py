@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
-from torchlite.functional import norm, std, var
+from torchlite.composites.general import norm, std, var
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import tensor

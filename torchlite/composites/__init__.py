@@ -1,0 +1,1 @@
+"""Composites: functions written with the primitive operators, one topic a file; they inherit everything from them."""
