@@ -63,7 +63,6 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return pow(base, power)
 
 
-@method()
 def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:  # noqa: ARG001
     """Whether each of ``elements`` is one of ``test_elements``."""
     if not isinstance(test_elements, Tensor):
@@ -77,3 +76,8 @@ def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, i
 
 method("logit_")(inplace(logit))
 method("ldexp_")(inplace(ldexp))
+
+# The constructors of operators attach these as methods too; PyTorch has none of them.
+for _name in ("log_odds", "log_odds_", "angle_", "fmax_", "fmin_", "logaddexp_", "logaddexp2_"):
+    if hasattr(Tensor, _name):
+        delattr(Tensor, _name)

@@ -122,7 +122,7 @@ def _path(operands: list[tuple[Tensor, Labels]], result: Labels) -> Sequence[Seq
         shadow = np.broadcast_to(np.empty((), bool), tuple(x.shape))
         arguments += [shadow, [numbers.setdefault(label, len(numbers)) for label in labels]]
     path, _ = np.einsum_path(*arguments, [numbers[label] for label in result], optimize="greedy")
-    return path[1:]  # type: ignore[no-any-return]
+    return path[1:]
 
 
 def _summed(x: Tensor, labels: Labels, needed: set[Hashable]) -> tuple[Tensor, Labels]:

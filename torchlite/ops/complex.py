@@ -117,7 +117,6 @@ def _slope_of_angle(g: Tensor, x: Tensor) -> Any:
     return complex(-x.imag * scale, x.real * scale)
 
 
-@method()
 def view_as_real(input: Tensor) -> Tensor:
     """Complex numbers as pairs (real, imaginary) in a last dimension of length 2.
 
@@ -129,7 +128,6 @@ def view_as_real(input: Tensor) -> Tensor:
     return apply(_view_as_real, (input,))
 
 
-@method()
 def view_as_complex(input: Tensor) -> Tensor:
     """Pairs (real, imaginary) in the last dimension, of length 2, as complex numbers.
 

@@ -160,7 +160,7 @@ def nan_to_num(
     """``input`` with NaN as 0 (or ``nan``) and the infinities as the largest finite numbers (or those given)."""
     if input._data.dtype.kind in "biu":
         return input.clone()
-    largest = float(ml_dtypes.finfo(input._data.dtype).max)
+    largest = float(ml_dtypes.finfo(input._data.dtype).max)  # type: ignore[no-untyped-call]
     limits = {
         "nan": 0.0 if nan is None else nan,
         "posinf": largest if posinf is None else posinf,
