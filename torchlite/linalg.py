@@ -12,15 +12,15 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
-from torchlite.dispatch import apply
 from torchlite.composites.general import norm as _norm
+from torchlite.composites.products import multi_dot as multi_dot
+from torchlite.dispatch import apply
 from torchlite.ops import factorization
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.contraction import matmul
 from torchlite.ops.creation import eye
 from torchlite.ops.joining import stack
-from torchlite.composites.products import multi_dot as multi_dot
 
 
 class LinAlgError(RuntimeError):

@@ -2,9 +2,24 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, composites, cuda, distributions, fft, func, linalg, nn, optim, random, signal, special, utils
 import torchlite.composites.inplace_views
+from torchlite import (
+    autograd,
+    composites,
+    cuda,
+    distributions,
+    fft,
+    func,
+    linalg,
+    nn,
+    optim,
+    random,
+    signal,
+    special,
+    utils,
+)
 from torchlite._tensor import Size, Tensor, is_tensor
+from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.composites.assembly import (
     atleast_1d,
     atleast_2d,
@@ -21,10 +36,132 @@ from torchlite.composites.assembly import (
     row_stack,
     vstack,
 )
-from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from torchlite.composites.diagonals import (
+    diag,
+    diag_embed,
+    diagflat,
+    diagonal_scatter,
+    trace,
+    tril_indices,
+    triu_indices,
+)
+from torchlite.composites.elementwise import (
+    absolute,
+    arccos,
+    arccosh,
+    arcsin,
+    arcsinh,
+    arctan,
+    arctan2,
+    arctanh,
+    clip,
+    fix,
+    float_power,
+    greater,
+    greater_equal,
+    ldexp,
+    less,
+    less_equal,
+    logit,
+    negative,
+    not_equal,
+    positive,
+)
+from torchlite.composites.general import (
+    addcdiv,
+    addcmul,
+    allclose,
+    equal,
+    isclose,
+    lerp,
+    nonzero,
+    norm,
+    std,
+    tril,
+    triu,
+    var,
+)
+from torchlite.composites.products import (
+    addbmm,
+    addmv,
+    addr,
+    baddbmm,
+    chain_matmul,
+    einsum,
+    ger,
+    inner,
+    kron,
+    tensordot,
+    vdot,
+)
+from torchlite.composites.rearrangement import (
+    dsplit,
+    fliplr,
+    flipud,
+    hsplit,
+    narrow_copy,
+    ravel,
+    repeat_interleave,
+    roll,
+    rot90,
+    tensor_split,
+    tile,
+    vsplit,
+)
+from torchlite.composites.sampling import multinomial, normal, poisson, randint_like
+from torchlite.composites.scattering import (
+    index_add,
+    index_copy,
+    index_fill,
+    index_put,
+    masked_scatter,
+    masked_select,
+    put,
+    scatter,
+    scatter_reduce,
+    select_scatter,
+    slice_scatter,
+    take,
+    take_along_dim,
+)
+from torchlite.composites.searching import (
+    argwhere,
+    bincount,
+    bucketize,
+    histc,
+    isin,
+    kthvalue,
+    msort,
+    searchsorted,
+    unique,
+    unique_consecutive,
+)
+from torchlite.composites.statistics import (
+    aminmax,
+    cdist,
+    corrcoef,
+    count_nonzero,
+    cov,
+    cummax,
+    cummin,
+    cumulative_trapezoid,
+    diff,
+    dist,
+    median,
+    mode,
+    nanmean,
+    nanmedian,
+    nanquantile,
+    nansum,
+    quantile,
+    renorm,
+    std_mean,
+    trapezoid,
+    trapz,
+    var_mean,
+)
 from torchlite.devices import Device as device
 from torchlite.devices import get_default_device, set_default_device
-from torchlite.composites.diagonals import diag, diag_embed, diagflat, diagonal_scatter, trace, tril_indices, triu_indices
 from torchlite.dtypes import (
     bfloat16,
     bool_,
@@ -56,30 +193,6 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
-from torchlite.composites.elementwise import (
-    absolute,
-    arccos,
-    arccosh,
-    arcsin,
-    arcsinh,
-    arctan,
-    arctan2,
-    arctanh,
-    clip,
-    fix,
-    float_power,
-    greater,
-    greater_equal,
-    isin,
-    ldexp,
-    less,
-    less_equal,
-    logit,
-    negative,
-    not_equal,
-    positive,
-)
-from torchlite.composites.general import addcdiv, addcmul, allclose, equal, isclose, lerp, nonzero, norm, std, tril, triu, var
 from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
 from torchlite.linalg import inv as inverse
 from torchlite.linalg import svd_by_columns as svd
@@ -263,75 +376,7 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
-from torchlite.composites.sampling import multinomial, normal, poisson, randint_like
-from torchlite.composites.products import addbmm, addmv, addr, baddbmm, chain_matmul, einsum, ger, inner, kron, tensordot, vdot
-from torchlite.composites.rearrangement import (
-    adjoint,
-    dsplit,
-    fliplr,
-    flipud,
-    hsplit,
-    narrow_copy,
-    ravel,
-    repeat_interleave,
-    roll,
-    rot90,
-    tensor_split,
-    tile,
-    vsplit,
-)
-from torchlite.composites.scattering import (
-    index_add,
-    index_copy,
-    index_fill,
-    index_put,
-    masked_scatter,
-    masked_select,
-    put,
-    scatter,
-    scatter_reduce,
-    select_scatter,
-    slice_scatter,
-    take,
-    take_along_dim,
-)
-from torchlite.composites.searching import (
-    argwhere,
-    bincount,
-    bucketize,
-    histc,
-    isin,
-    kthvalue,
-    msort,
-    searchsorted,
-    unique,
-    unique_consecutive,
-)
 from torchlite.serialization import load, save
 from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
-from torchlite.composites.statistics import (
-    aminmax,
-    cdist,
-    corrcoef,
-    count_nonzero,
-    cov,
-    cummax,
-    cummin,
-    cumulative_trapezoid,
-    diff,
-    dist,
-    median,
-    mode,
-    nanmean,
-    nanmedian,
-    nanquantile,
-    nansum,
-    quantile,
-    renorm,
-    std_mean,
-    trapezoid,
-    trapz,
-    var_mean,
-)
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -63,17 +63,6 @@ def float_power(input: Any, exponent: Any) -> Tensor:
     return pow(base, power)
 
 
-def isin(elements: Tensor, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:  # noqa: ARG001
-    """Whether each of ``elements`` is one of ``test_elements``."""
-    if not isinstance(test_elements, Tensor):
-        found = elements == test_elements
-    elif not isinstance(elements, Tensor):
-        found = (test_elements == elements).any()
-    else:
-        found = (elements.unsqueeze(-1) == test_elements.reshape(-1)).any(-1)
-    return ~found if invert else found
-
-
 method("logit_")(inplace(logit))
 method("ldexp_")(inplace(ldexp))
 

@@ -27,13 +27,6 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 @method()
-def adjoint(input: Tensor) -> Tensor:
-    """Matrices transposed and, where complex, conjugated."""
-    transposed = transpose(input, -2, -1)
-    return transposed.conj() if input.is_complex() else transposed
-
-
-@method()
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`narrow` in memory of its own."""
     return narrow(input, dim, start, length).clone()

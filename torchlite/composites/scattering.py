@@ -8,6 +8,7 @@ from typing import Any
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.composites.assembly import broadcast_tensors
+from torchlite.composites.searching import unique
 from torchlite.dispatch import apply
 from torchlite.ir import broadcast_shapes
 from torchlite.ops.arithmetic import maximum, minimum, mul, where
@@ -15,7 +16,6 @@ from torchlite.ops.creation import arange, zeros_like
 from torchlite.ops.indexing import gather, scatter_add, setitem
 from torchlite.ops.mutation import inplace, view_scatter
 from torchlite.ops.views import select_op
-from torchlite.composites.searching import unique
 
 _ALL = slice(None)
 

@@ -8,12 +8,12 @@ from typing import Any
 from torchlite import dtypes
 from torchlite._tensor import Size, Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.composites.sampling import multinomial
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution, float_limits
 from torchlite.nn.functional import one_hot
 from torchlite.ops.creation import arange
 from torchlite.ops.softmax import logsumexp, softmax
-from torchlite.composites.sampling import multinomial
 
 
 class Categorical(Distribution):
