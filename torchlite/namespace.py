@@ -2,7 +2,8 @@
 
 # ruff: noqa: F401
 
-from torchlite import autograd, cuda, inplace_views, nn, optim, utils
+from torchlite import autograd, cuda, nn, optim, utils
+from torchlite import inplace_views as _inplace_views
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.assembly import (
     atleast_1d,
