@@ -2,10 +2,8 @@
 
 # ruff: noqa: F401
 
-import torchlite.composites.inplace_views
 from torchlite import (
     autograd,
-    composites,
     cuda,
     distributions,
     fft,
@@ -20,6 +18,7 @@ from torchlite import (
 )
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from torchlite.composites import inplace_views as _inplace_views
 from torchlite.composites.assembly import (
     atleast_1d,
     atleast_2d,

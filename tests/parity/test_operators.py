@@ -138,6 +138,7 @@ COUNTERPARTS: dict[str, Any] = {
     "spread_to_windows": spread_to_windows,
     "permute": lambda x, dims: x.permute(dims),
     "flip": lambda x, dims: x.flip(dims),
+    "unfold": lambda x, dim, size, step: x.unfold(dim, size, step),
 }
 
 
