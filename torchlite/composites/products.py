@@ -79,7 +79,7 @@ def _contract(equation: str, terms: list[Labels], result: Labels | None, tensors
     for positions in _path(pending, result):
         chosen = [pending.pop(i) for i in sorted(positions, reverse=True)][::-1]
         needed = {label for _, labels in pending for label in labels} | set(result)
-        pending.append(functools.reduce(lambda a, b: _pair(*a, *b, needed), chosen))
+        pending.append(functools.reduce(lambda a, b: _pair(a[0], a[1], b[0], b[1], needed), chosen))
     if len(pending) > 1:
         raise AssertionError("the path of einsum left operands over")
     x, labels = _summed(*pending[0], set(result))

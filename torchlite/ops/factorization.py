@@ -129,7 +129,7 @@ qr_op: Op = register(
         "contract",
         run=lambda xp, x, *, mode: tuple(xp.linalg.qr(x, mode)),
         infer=lambda x, *, mode: _infer_qr(x, mode),
-        vjp=(lambda g, out, _x, mode: _qr_slope(*g, *out, mode),),
+        vjp=(lambda g, out, _x, mode: _qr_slope(g[0], g[1], out[0], out[1], mode),),
         samples=lambda rng: [
             Sample((rng.normal(size=(4, 3)),), {"mode": "reduced"}),
             Sample((rng.normal(size=(2, 3, 3)),), {"mode": "reduced"}),
