@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from inspect import signature
+from inspect import CO_VARARGS, unwrap
 from typing import Any, Literal, NamedTuple
 
 from torchlite.devices import CPU, Device
@@ -120,12 +120,12 @@ def _kept_by(vjp: Any, run: Any) -> tuple[tuple[bool, ...], bool]:
 
 def _positional(function: Any) -> list[str]:
     """Names of the positional parameters; ``*xs`` stands for as many as an operator can have index tensors."""
-    names: list[str] = []
-    for parameter in signature(function).parameters.values():
-        if parameter.kind is parameter.VAR_POSITIONAL:
-            names += [parameter.name] * _MAX_DIMS
-        elif parameter.kind is not parameter.KEYWORD_ONLY:
-            names.append(parameter.name)
+    # Read from the code object: `inspect.signature` would take a tenth of the time in which the package is imported.
+    code = unwrap(function).__code__
+    count = code.co_argcount
+    names = list(code.co_varnames[:count])
+    if code.co_flags & CO_VARARGS:
+        names += [code.co_varnames[count + code.co_kwonlyargcount]] * _MAX_DIMS
     return names
 
 
