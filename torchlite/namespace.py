@@ -2,20 +2,23 @@
 
 # ruff: noqa: F401
 
-from torchlite import (
-    autograd,
-    cuda,
-    distributions,
-    fft,
-    func,
-    linalg,
-    nn,
-    optim,
-    random,
-    signal,
-    special,
-    utils,
-)
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+
+if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
+    from torchlite import (
+        autograd,
+        cuda,
+        distributions,
+        fft,
+        func,
+        linalg,
+        nn,
+        optim,
+        random,
+        signal,
+        special,
+        utils,
+    )
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.composites import inplace_views as _inplace_views

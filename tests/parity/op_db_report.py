@@ -1,4 +1,7 @@
-"""Write ``docs/parity.md`` and the record that ``test_op_db.py`` holds: ``python tests/parity/op_db_report.py``."""
+"""Write ``docs/parity.md`` and the record that ``test_op_db.py`` holds: ``python tests/parity/op_db_report.py``.
+
+With names of operators (``linalg.``: all that begin so) it only prints their counts and differences.
+"""
 
 import json
 import sys
@@ -11,10 +14,32 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parity.op_db import CONSIDERED, OPERATORS, RECORD, TAKEN, Counts, Measured, measure, not_public
 
+SHOWN = 6
 PAGE = Path(__file__).parents[2] / "docs" / "parity.md"
 
 
 def main() -> None:
+    if len(sys.argv) > 1:
+        describe([name for name in sorted(OPERATORS) if any(_chosen(name, given) for given in sys.argv[1:])])
+    else:
+        write()
+
+
+def _chosen(name: str, given: str) -> bool:
+    return name.startswith(given) if given.endswith(".") else name == given or OPERATORS[name].name == given
+
+
+def describe(names: list[str]) -> None:
+    """Print what was measured of some operators."""
+    for name in names:
+        measured = measure(name)
+        print(name, "absent" if measured.counts is None else measured.counts)
+        for difference in measured.differences[:SHOWN]:
+            print("   ", difference)
+
+
+def write() -> None:
+    """Measure all operators and write the page and the record."""
     names = sorted(OPERATORS)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         measured = dict(zip(names, pool.map(measure, names, chunksize=8), strict=True))

@@ -17,7 +17,8 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
-from torchlite.ops.mutation import apply_inplace
+from torchlite.ops.destination import stored
+from torchlite.ops.mutation import apply_inplace, inplace
 
 Domain = tuple[float, float]
 _REAL = (float, int)
@@ -38,7 +39,7 @@ def unary(
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
-) -> Callable[[Tensor], Tensor]:
+) -> Callable[..., Tensor]:
     """An elementwise operator of one tensor.
 
     Args:
@@ -69,7 +70,9 @@ def unary(
         )
     )
 
-    def function(input: Tensor) -> Tensor:
+    def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return stored(name, function, (input,), {}, out)
         if to_float and input._data.dtype.kind in "biu":
             input = input.to(dtypes.get_default_dtype())
         return apply(op, (input,))
@@ -96,7 +99,7 @@ def binary(
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
-) -> Callable[[Any, Any], Tensor]:
+) -> Callable[..., Tensor]:
     """An elementwise operator of two tensors (or a tensor and a number), broadcast and promoted as PyTorch does.
 
     Args:
@@ -130,7 +133,9 @@ def binary(
         )
     )
 
-    def function(input: Any, other: Any) -> Tensor:
+    def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
+        if out is not None:
+            return stored(name, function, (input, other), {}, out)
         if not (  # `_alike`, spelled out: this is the hottest path there is
             isinstance(other, Tensor)
             and isinstance(input, Tensor)
@@ -145,8 +150,6 @@ def binary(
         left, right = operands(name, self, other, to_float=to_float)
         if left is self:
             return apply_inplace(op, self, (right,))
-        from torchlite.ops.mutation import inplace
-
         return inplace(function)(self, other)
 
     _publish(function, name, doc, in_place if result is None else None)
