@@ -1,8 +1,11 @@
-"""PyTorch's operator database against torchlite: how many of its samples, gradients and variants come out equal.
+"""PyTorch's operator database against torchlite: how many of its samples, gradients, variants and errors are equal.
 
 Every entry (``OpInfo``) of ``op_db`` knows how to make sample inputs of its operator. They are converted to torchlite,
 the same call is made with both libraries, and results are compared with PyTorch's own default tolerances. The samples
 are seeded; of the first 300 of each dtype at most 30 are taken, evenly spaced, so that the whole runs in minutes.
+
+Variants are the method, the in-place form, ``out=`` and the operator's other names (aliases). For the entry's error
+inputs, which PyTorch refuses, torchlite must raise an error of the same type.
 
 Importing this skips the importing test module where torch is not installed.
 """
@@ -33,7 +36,7 @@ with warnings.catch_warnings():
 
 RECORD = Path(__file__).with_name("op_db_counts.json")
 DTYPES = (torch.float64, torch.float32, torch.int64, torch.bool)
-CONSIDERED, TAKEN, VARIANTS_TAKEN = 300, 30, 10
+CONSIDERED, TAKEN, VARIANTS_TAKEN, ALIASED = 300, 30, 10, 3
 
 # Two libraries draw different random numbers and find different rubbish in new memory: shape and dtype are compared.
 UNDETERMINED = {
@@ -56,6 +59,8 @@ class Counts:
     of_gradients: int = 0
     variants: int = 0
     of_variants: int = 0
+    errors: int = 0
+    of_errors: int = 0
 
     def row(self) -> list[int]:
         return [getattr(self, field.name) for field in fields(self)]
@@ -68,9 +73,25 @@ class Measured:
     counts: Counts | None
     differences: list[str]
 
+    def note(self, what: str, outcome: Any, described: str) -> None:
+        """Count one comparison: ``outcome`` is None where it came out equal, else what differed."""
+        if outcome is _NOT_COMPARABLE:
+            return
+        counts = self.counts
+        setattr(counts, f"of_{what}", getattr(counts, f"of_{what}") + 1)
+        if outcome is None:
+            setattr(counts, what, getattr(counts, what) + 1)
+        else:
+            self.differences.append(f"{described}: {outcome}")
+
 
 def full_name(info: Any) -> str:
     return f"{info.name}.{info.variant_test_name}" if info.variant_test_name else str(info.name)
+
+
+def determined(info: Any) -> bool:
+    """Whether both libraries should compute the same numbers."""
+    return info.name not in UNDETERMINED and full_name(info) not in UNDETERMINED
 
 
 OPERATORS = {full_name(info): info for info in op_db}
@@ -89,6 +110,8 @@ def not_public(name: str) -> str | None:
         return "private"
     if last.startswith("_") and not last.startswith("__"):
         return "private"
+    if name == "slice":
+        return "an operator of ATen without a public name"
     if name in ("native_batch_norm", "native_dropout_backward", "native_layer_norm"):
         return "the kernel under a public function"
     return None
@@ -105,34 +128,36 @@ def measure(name: str) -> Measured:
     ours = _ours(info)
     if ours is None:
         return Measured(None, [])
-    counts, differences = Counts(), []
-    for dtype in DTYPES:
-        if dtype not in info.supported_dtypes("cpu"):
-            continue
-        differentiable = dtype is torch.float64 and info.supports_autograd
+    measured = Measured(Counts(), [])
+    for dtype in [d for d in DTYPES if d in info.supported_dtypes("cpu")] or [torch.complex128]:
+        differentiable = dtype in (torch.float64, torch.complex128) and info.supports_autograd
         for i, sample in enumerate(_samples(info, dtype, differentiable)):
             call = _Call(name, info, ours, sample, dtype)
             outcome = call.forward()
             if outcome is _NOT_COMPARABLE:
                 continue
-            counts.of_samples += 1
-            counts.samples += outcome is None
-            if outcome is not None:
-                differences.append(f"{name} {dtype} {call.described()}: {outcome}")
-            if differentiable and name not in UNDETERMINED:
-                outcome = call.gradient()
-                if outcome is not _NOT_COMPARABLE:
-                    counts.of_gradients += 1
-                    counts.gradients += outcome is None
-                    if outcome is not None:
-                        differences.append(f"{name} gradient {call.described()}: {outcome}")
-            if i < VARIANTS_TAKEN and dtype is not torch.bool:
-                for kind, outcome in call.variants():
-                    counts.of_variants += 1
-                    counts.variants += outcome is None
-                    if outcome is not None:
-                        differences.append(f"{name} {kind} {dtype} {call.described()}: {outcome}")
-    return Measured(counts, differences)
+            measured.note("samples", outcome, f"{name} {dtype} {call.described()}")
+            if differentiable and determined(info):
+                measured.note("gradients", call.gradient(), f"{name} gradient {call.described()}")
+            if dtype is not torch.bool:
+                for kind, outcome in call.variants(i):
+                    measured.note("variants", outcome, f"{name} {kind} {dtype} {call.described()}")
+    for described, outcome in _errors(info, ours):
+        measured.note("errors", outcome, f"{name} error {described}")
+    return measured
+
+
+def _errors(info: Any, ours: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """For each call that PyTorch refuses: None where torchlite raises an error of that type, else what happened."""
+    if info.error_inputs_func is None:
+        return
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        inputs = list(islice(info.error_inputs("cpu"), TAKEN))
+    for error_input in inputs:
+        call = _Call(full_name(info), info, ours, error_input.sample_input, None)
+        yield call.described(), call.refusal(error_input.error_type)
 
 
 def _samples(info: Any, dtype: Any, requires_grad: bool) -> Iterator[Any]:
@@ -164,8 +189,9 @@ def _ours(info: Any) -> Callable[..., Any] | None:
     found = _named(torchlite, info.name)
     if not callable(found):  # a dtype such as torch.cfloat, where the operator is the method
         found = getattr(torchlite.Tensor, info.name, None)
-    if found is None and isinstance(info.op, types.FunctionType) and "lambda" in info.op.__name__:
-        used = [n for n in info.op.__code__.co_names if n not in ("torch", "nn", "functional", "linalg", "fft")]
+    if not callable(found) and isinstance(info.op, types.FunctionType) and "lambda" in info.op.__name__:
+        parts = {"nn", "functional", "linalg", "fft", "Tensor"}
+        used = [n for n in info.op.__code__.co_names if n not in parts and n not in info.op.__globals__]
         if used and all(_anywhere(n) for n in used):
             found = info.op
     if not callable(found):
@@ -202,6 +228,7 @@ class _Call:
     def __init__(self, name: str, info: Any, ours: Callable[..., Any], sample: Any, dtype: Any) -> None:
         self.name, self.info, self.ours, self.sample, self.dtype = name, info, ours, sample, dtype
         self.torch_args = (sample.input, *sample.args)
+        self.determined = determined(info)
 
     def described(self) -> str:
         return f"{_short(self.torch_args)} {_short(self.sample.kwargs)}"
@@ -229,20 +256,90 @@ class _Call:
     def _compared(self, function: Any, expected: Any) -> str | None:
         try:
             got = self._mine(function, converted(_copied(self.torch_args)), converted(_copied(self.sample.kwargs)))
-            return difference(got, expected, numbers=self.name not in UNDETERMINED)
+            return difference(got, expected, numbers=self.determined)
         except Exception as error:
             return f"{type(error).__name__}: {str(error)[:200]}"
 
-    def variants(self) -> Iterator[tuple[str, str | None]]:
-        """The method and the in-place form where torch has them."""
-        method = self.info.method_variant
-        if method is not None and isinstance(self.sample.input, torch.Tensor):
-            yield from self._variant("method", method)
-        in_place = self.info.inplace_variant
-        if in_place is not None and not self.sample.broadcasts_input:
-            yield from self._variant("in-place", in_place)
+    def variants(self, place: int) -> Iterator[tuple[str, Any]]:
+        """The method, the in-place form, ``out=`` and the other names, for the first samples of an operator."""
+        if place >= VARIANTS_TAKEN:
+            return
+        info = self.info
+        takes_place = not self.sample.broadcasts_input
+        if isinstance(self.sample.input, torch.Tensor):
+            yield from self._variant("method", info.method_variant)
+        if takes_place:
+            yield from self._variant("in-place", info.inplace_variant)
+        if info.supports_out:
+            yield "out", self.out()
+        if place >= ALIASED:
+            return
+        for alias in info.aliases:
+            yield alias.name, self._alias(alias)
+            if isinstance(self.sample.input, torch.Tensor):
+                yield from self._variant(f"{alias.name} method", alias.method_variant)
+            if takes_place:
+                yield from self._variant(f"{alias.name} in-place", alias.inplace_variant)
 
-    def _variant(self, kind: str, variant: Any) -> Iterator[tuple[str, str | None]]:
+    def _alias(self, alias: Any) -> Any:
+        ours = _named(torchlite, alias.name)
+        if ours is None:
+            return f"torchlite has no {alias.name}"
+        try:
+            expected = self._theirs(alias.op, _copied(self.torch_args), _copied(self.sample.kwargs))
+        except Exception:
+            return _NOT_COMPARABLE
+        return self._compared(ours, expected)
+
+    def out(self) -> Any:
+        """Results stored in given tensors, which the call returns; what PyTorch stores is compared."""
+        args, kwargs = _copied(self.torch_args), _copied(self.sample.kwargs)
+        try:
+            results = self._theirs(self.info.op, args, kwargs)
+            targets = mapped(results, lambda x: torch.empty_strided(x.shape, x.stride(), dtype=x.dtype))
+            if not isinstance(results, torch.Tensor):
+                targets = tuple(targets)
+            self._theirs(self.info.op, _copied(args), {**kwargs, "out": targets})
+        except Exception:
+            return _NOT_COMPARABLE
+        mine = mapped(targets, lambda x: torchlite.full(tuple(x.shape), 1, dtype=_named_constant(x.dtype)))
+        try:
+            got = self._mine(self.ours, converted(_copied(args)), {**converted(_copied(kwargs)), "out": mine})
+        except Exception as error:
+            return f"{type(error).__name__}: {str(error)[:200]}"
+        if any(a is not b for a, b in zip(tensors_in(got), tensors_in(mine), strict=True)):
+            return "the call does not return what was given as out"
+        return difference(mine, targets, numbers=self.determined)
+
+    def refusal(self, kind: Any) -> Any:
+        """None where both libraries raise an error of type ``kind``."""
+        kind = tuple(
+            RuntimeError if k is NotImplementedError else k for k in (kind if type(kind) is tuple else (kind,))
+        )
+        try:
+            args, kwargs = _copied(self.torch_args), _copied(self.sample.kwargs)
+            mine = converted(_copied(self.torch_args)), converted(_copied(self.sample.kwargs))
+        except Exception:  # a sparse or quantized tensor
+            return _NOT_COMPARABLE
+        try:
+            self._theirs(self.info.op, args, kwargs)
+        except Exception:
+            pass
+        else:
+            return _NOT_COMPARABLE
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                got = self.ours(*mine[0], **mine[1])
+        except kind:
+            return None
+        except Exception as error:
+            return f"{type(error).__name__} instead of {_names(kind)}: {str(error)[:160]}"
+        return f"no error, {_names(kind)} expected; gave {_short(got)[:80]}"
+
+    def _variant(self, kind: str, variant: Any) -> Iterator[tuple[str, Any]]:
+        if variant is None:
+            return
         args, kwargs = _copied(self.torch_args), _copied(self.sample.kwargs)
         try:
             expected = self._theirs(variant, args, kwargs)
@@ -285,6 +382,10 @@ class _Call:
             )
         except Exception as error:
             return f"{type(error).__name__}: {str(error)[:200]}"
+
+
+def _names(kinds: tuple[type, ...]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds)
 
 
 def _cotangent(rng: np.random.Generator, y: Any) -> Any:

@@ -59,20 +59,23 @@ def page(measured: dict[str, Measured], present: dict[str, Counts]) -> str:
             "",
             "Written by `python tests/parity/op_db_report.py`; do not edit. Every entry of PyTorch 2.13's `op_db` runs its own",
             "sample inputs (float64, float32, int64, bool) with both libraries. Results are compared with PyTorch's default",
-            "tolerances, float64 gradients with a random cotangent, and the method and in-place form where the entry has one.",
+            "tolerances, float64 gradients with a random cotangent. Variants are the method, the in-place form, `out=` and the",
+            "operator's other names. For what PyTorch refuses, an error of the same type must be raised.",
             f"The samples are seeded; of the first {CONSIDERED} of each dtype at most {TAKEN} are taken, evenly spaced.",
             "",
             "| | equal | of | |",
             "|---|---:|---:|---:|",
             _total("operators present", len(public) - len(absent), len(public)),
+            _total("of them with names of their own", _distinct(set(public) - set(absent)), _distinct(public)),
             _total("samples", *_sums(present.values(), "samples")),
             _total("gradients", *_sums(present.values(), "gradients")),
-            _total("methods and in-place forms", *_sums(present.values(), "variants")),
+            _total("methods, in-place forms, `out=`, aliases", *_sums(present.values(), "variants")),
+            _total("errors", *_sums(present.values(), "errors")),
             "",
             "## Operators",
             "",
-            "| operator | samples | gradients | methods, in-place |",
-            "|---|---:|---:|---:|",
+            "| operator | samples | gradients | variants | errors |",
+            "|---|---:|---:|---:|---:|",
             *(_row(name, counts) for name, counts in present.items()),
             "",
             "## Absent",
@@ -85,6 +88,11 @@ def page(measured: dict[str, Measured], present: dict[str, Counts]) -> str:
             "",
         ]
     )
+
+
+def _distinct(names: Iterable[str]) -> int:
+    """Number of operators: several entries may test one under different arguments."""
+    return len({OPERATORS[name].name for name in names})
 
 
 def _sums(counts: Iterable[Counts], what: str) -> tuple[int, int]:
@@ -100,8 +108,9 @@ def _row(name: str, c: Counts) -> str:
     def cell(equal: int, of: int) -> str:
         return f"{equal}/{of}" if of else ""
 
-    cells = cell(c.samples, c.of_samples), cell(c.gradients, c.of_gradients), cell(c.variants, c.of_variants)
-    return f"| `{name}` | {' | '.join(cells)} |"
+    kinds = ("samples", "gradients", "variants", "errors")
+    cells = " | ".join(cell(getattr(c, kind), getattr(c, f"of_{kind}")) for kind in kinds)
+    return f"| `{name}` | {cells} |"
 
 
 if __name__ == "__main__":
