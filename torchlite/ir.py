@@ -56,6 +56,7 @@ class Op:
         name: PyTorch's name where it has one.
         kind: what the operator does to its elements; a ``view`` shares memory with its first input.
         run: ``run(xp, *arrays, **params)`` computes the result with the array module ``xp`` (NumPy or CuPy).
+        ufunc: where ``run`` on NumPy arrays is this function of the arrays alone, the function: it saves a call.
         infer: ``infer(*avals, **params)`` is the result's `Aval` (or a tuple), or raises an error that names
             what is wrong with the shapes.
         vjp: for each input a function ``(g, out, *inputs, **params)`` that gives the cotangent of that input from
@@ -83,6 +84,7 @@ class Op:
     onnx: str | None = None
     samples: Callable[[Any], Sequence[Sample]] | None = None
     doc: str = ""
+    ufunc: Callable[..., Any] | None = None
     keeps: tuple[bool, ...] = ()
     keeps_out: bool = False
 

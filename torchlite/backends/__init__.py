@@ -114,6 +114,8 @@ def synchronize() -> None:
 def reshape_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
     """``array`` seen with another shape, sharing its memory; None where strides make that impossible."""
     if xp is np:
+        if array.flags.c_contiguous:
+            return array.reshape(shape)
         try:
             return array.reshape(shape, copy=False)
         except ValueError:

@@ -62,6 +62,7 @@ def unary(
             run=run,
             infer=lambda x: Aval(x.shape, _result_dtype(result, x.dtype), x.device),
             vjp=None if vjp is None else (vjp,),
+            ufunc=None if ufunc is None or quiet else getattr(np, ufunc),
             inplace=write if result is None else None,
             scalar=scalar,
             onnx=onnx,
@@ -123,6 +124,7 @@ def binary(
             run=run,
             infer=infer,
             vjp=vjp,
+            ufunc=None if ufunc is None or quiet else getattr(np, ufunc),
             inplace=write if result is None else None,
             scalar=scalar,
             onnx=onnx,
@@ -282,6 +284,8 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
         IndexError: for a dimension that does not exist.
         RuntimeError: for one that is named twice.
     """
+    if type(dim) is int and -ndim <= dim < ndim:
+        return (dim if dim >= 0 else dim + ndim,)
     if dim is None or dim == () or dim == []:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)

@@ -15,7 +15,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
-from torchlite.dispatch import apply
+from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
@@ -123,8 +123,9 @@ _index_put: Op = register(
 @method("__getitem__")
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``self[key]``: a view for integers, slices, None and Ellipsis, a copy where tensors or masks index."""
-    if type(key) is int and self.ndim and 0 <= key < self._data.shape[0]:
-        return apply(select_op, (self,), {"index": (key,)})
+    shape = self._data.shape
+    if type(key) is int and shape and -shape[0] <= key < shape[0]:
+        return apply_view(select_op, self, {"index": (key,)})
     basic, spec, indices = _split(self, key if type(key) is tuple else (key,))
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:

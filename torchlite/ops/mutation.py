@@ -174,12 +174,23 @@ def before_write(x: Tensor, *, copy: bool) -> Tensor:
 def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: dict[str, Any] = NO_PARAMS) -> Tensor:
     """``target`` becomes ``op(target, *others)``, without a temporary where no history is wanted."""
     data = target._data
-    recording = grad_mode.enabled and (target._node is not None or any(x._node is not None for x in others))
+    recording = False
+    if grad_mode.enabled:
+        for x in (target, *others):
+            if x._node is not None:
+                recording = True
     if op.inplace is not None and not recording and not isinstance(data, Aval):
-        arrays = [x._data for x in others]
-        if all(type(a) is type(data) and a.dtype == data.dtype for a in arrays):
-            if any(a.shape != data.shape and a.shape != () for a in arrays):
-                _check_fits(op.name, target, op.infer(*(Aval(a.shape, a.dtype) for a in (data, *arrays)), **params))
+        arrays = []
+        for x in others:
+            array = x._data
+            if type(array) is not type(data) or array.dtype != data.dtype:
+                break
+            if array.shape != data.shape and array.shape != ():
+                _check_fits(
+                    op.name, target, op.infer(Aval(data.shape, data.dtype), *(x._data for x in others), **params)
+                )
+            arrays.append(array)
+        else:
             op.inplace(backends.array_module(data), data, data, *arrays, **params)
             target._storage.written()
             return target

@@ -5,13 +5,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import no_slope, unary
 
 exp = unary(
-    "exp", lambda g, out, _x: g * out.conj(), ufunc="exp", to_float=True, scalar="exp(x)", onnx="Exp", doc="eˣ."
+    "exp",
+    lambda g, out, _x: g * out.conj(),
+    ufunc="exp",
+    quiet=False,
+    to_float=True,
+    scalar="exp(x)",
+    onnx="Exp",
+    doc="eˣ.",
 )
 expm1 = unary("expm1", lambda g, out, _x: g * (out + 1), ufunc="expm1", to_float=True, scalar="expm1(x)", doc="eˣ - 1.")
 log = unary(
@@ -55,6 +64,7 @@ sin = unary(
     "sin",
     lambda g, _out, x: g * x.cos().conj(),
     ufunc="sin",
+    quiet=False,
     to_float=True,
     scalar="sin(x)",
     onnx="Sin",
@@ -64,6 +74,7 @@ cos = unary(
     "cos",
     lambda g, _out, x: -g * x.sin().conj(),
     ufunc="cos",
+    quiet=False,
     to_float=True,
     scalar="cos(x)",
     onnx="Cos",
@@ -83,6 +94,7 @@ tanh = unary(
     "tanh",
     lambda g, out, _x: g * (1 - out * out).conj(),
     ufunc="tanh",
+    quiet=False,
     to_float=True,
     scalar="tanh(x)",
     onnx="Tanh",
@@ -100,7 +112,7 @@ sigmoid = unary(
 relu = unary(
     "relu",
     lambda g, out, _x: where(out > 0, g, 0.0),
-    run=lambda xp, x: xp.maximum(x, x.dtype.type(0)),
+    run=lambda xp, x: _relu(xp, x),
     quiet=False,
     scalar="x > 0 ? x : 0",
     onnx="Relu",
@@ -131,6 +143,17 @@ round = unary(
 isnan = unary("isnan", ufunc="isnan", result=bool, onnx="IsNaN", doc="Whether x is NaN.")
 isinf = unary("isinf", ufunc="isinf", result=bool, onnx="IsInf", doc="Whether x is infinite.")
 isfinite = unary("isfinite", ufunc="isfinite", result=bool, doc="Whether x is neither infinite nor NaN.")
+
+
+# Made once for each dtype: making one costs as much as the maximum of a small array.
+_ZEROS: dict[Any, Any] = {}
+
+
+def _relu(xp: Any, x: Any) -> Any:
+    zero = _ZEROS.get(x.dtype)
+    if zero is None:
+        zero = _ZEROS[x.dtype] = np.zeros((), x.dtype)
+    return np.maximum(x, zero) if xp is np else xp.maximum(x, x.dtype.type(0))
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:

@@ -44,7 +44,7 @@ def reduction(
 
     Args:
         name, vjp, doc, onnx: as in `Op`.
-        run: ``(xp, x, axis, keepdims)``.
+        run: ``(xp, x, *, dims, keepdim)``.
         result: the result's NumPy dtype from the input's.
         empty: whether no elements at all have a result.
     """
@@ -69,7 +69,7 @@ def reduction(
         Op(
             name,
             "reduce",
-            run=lambda xp, x, *, dims, keepdim: run(xp, x, dims, keepdim),
+            run=run,
             infer=infer,
             vjp=None if vjp is None else (vjp,),
             onnx=onnx,
@@ -79,13 +79,14 @@ def reduction(
     )
 
 
-def _run_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
-    if x.dtype.itemsize == 2 and x.dtype in _HALVES:  # accumulate wider than the type itself
-        return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(x.dtype)
-    if x.dtype.kind in "biu":  # NumPy adds uint8 up in uint64
+def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    dtype = x.dtype
+    if xp is np and dtype.kind == "f" and dtype.itemsize > 2:  # what `sum` ends in, without NumPy's Python around it
+        return _add_reduce(x, dims, None, None, keepdim)
+    if dtype.itemsize == 2 and dtype in _HALVES:  # accumulate wider than the type itself
+        return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(dtype)
+    if dtype.kind in "biu":  # NumPy adds uint8 up in uint64
         return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
-    if xp is np:  # what `sum` ends in, without NumPy's Python around it
-        return _add_reduce(x, axis=dims, keepdims=keepdim)
     return xp.sum(x, axis=dims, keepdims=keepdim)
 
 
@@ -99,6 +100,29 @@ _sum = reduction(
 )
 
 
+def _count(shape: Shape, dims: tuple[int, ...]) -> int:
+    n = 1
+    for d in dims:
+        n *= shape[d]
+    return n
+
+
+def _run_mean(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    n = _count(x.shape, dims)
+    if x.dtype.itemsize == 2:
+        return (xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32) / n).astype(x.dtype)
+    return _run_sum(xp, x, dims=dims, keepdim=keepdim) / n
+
+
+_mean = reduction(
+    "mean",
+    _run_mean,
+    lambda g, _out, _x, dims, keepdim: _restored(g / _count(_x.shape, dims), _x, dims, keepdim),
+    onnx="ReduceMean",
+    doc="Σ x / n over the dimensions; float16 and bfloat16 are computed in float32; NaN of nothing.",
+)
+
+
 def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     chosen = x == _restored(out, x, dims, keepdim)
     count = apply(_sum, (chosen,), {"dims": dims, "keepdim": True}).to(x.dtype)
@@ -108,7 +132,7 @@ def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepd
 
 _amax = reduction(
     "amax",
-    lambda _xp, x, dims, keepdim: x.max(axis=dims, keepdims=keepdim),
+    lambda _xp, x, *, dims, keepdim: x.max(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMax",
@@ -116,7 +140,7 @@ _amax = reduction(
 )
 _amin = reduction(
     "amin",
-    lambda _xp, x, dims, keepdim: x.min(axis=dims, keepdims=keepdim),
+    lambda _xp, x, *, dims, keepdim: x.min(axis=dims, keepdims=keepdim),
     _extreme_vjp,
     empty=False,
     onnx="ReduceMin",
@@ -131,14 +155,14 @@ def _truth_dtype(dtype: Any) -> Any:
 
 _any = reduction(
     "any",
-    lambda xp, x, dims, keepdim: xp.any(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
+    lambda xp, x, *, dims, keepdim: xp.any(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
     None,
     result=_truth_dtype,
     doc="Whether some element is not 0.",
 )
 _all = reduction(
     "all",
-    lambda xp, x, dims, keepdim: xp.all(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
+    lambda xp, x, *, dims, keepdim: xp.all(x, axis=dims, keepdims=keepdim).astype(_truth_dtype(x.dtype)),
     None,
     result=_truth_dtype,
     doc="Whether no element is 0.",
@@ -200,12 +224,9 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
         raise RuntimeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: {input.dtype}"
         )
-    dims = dims_of("mean", dim, input.ndim)
-    n = 1
-    for d in dims:
-        n *= input._data.shape[d]
-    total: Tensor = apply(_sum, (input,), {"dims": dims, "keepdim": keepdim})
-    return total / n
+    if dim is None and not keepdim:
+        return apply(_mean, (input,), _WHOLE[len(input._data.shape)])
+    return _apply(_mean, input, dim, keepdim)
 
 
 @method()

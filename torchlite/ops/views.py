@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor, method
-from torchlite.dispatch import apply
+from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.mutation import embed_view
@@ -118,9 +118,6 @@ select_op: Op = register(
 )
 
 
-_INT = {int}
-
-
 def _run_diagonal(_xp: Any, x: Any, *, offset: int, dim1: int, dim2: int) -> Any:
     out = x.diagonal(offset, dim1, dim2)
     if isinstance(out, np.ndarray) and x.flags.writeable:  # NumPy hands diagonals out read-only
@@ -199,7 +196,10 @@ def _shape_argument(name: str, x: Tensor, shape: tuple[Any, ...]) -> Shape:
     """``(2, -1)`` or ``((2, -1),)`` with the unknown length filled in."""
     if len(shape) == 1 and not isinstance(shape[0], (int, np.integer, Tensor)):
         shape = tuple(shape[0])
-    if set(map(type, shape)) <= _INT and min(shape, default=0) >= 0:
+    for n in shape:
+        if type(n) is not int or n < 0:
+            break
+    else:
         return shape
     lengths = [int(n) for n in shape]
     if lengths.count(-1) > 1 or any(n < -1 for n in lengths):
@@ -221,7 +221,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     Raises:
         RuntimeError: when the number of elements differs or the strides do not allow it.
     """
-    return apply(view_op, (self,), {"shape": _shape_argument("view", self, shape)})
+    return apply_view(view_op, self, {"shape": _shape_argument("view", self, shape)})
 
 
 @method()
@@ -237,7 +237,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
         and backends.reshape_view(backends.array_module(data), data, lengths) is None
     ):
         input = input.contiguous()
-    return apply(view_op, (input,), {"shape": lengths})
+    return apply_view(view_op, input, {"shape": lengths})
 
 
 def _size(shape: Shape) -> int:
@@ -256,7 +256,7 @@ def permute(input: Tensor, *dims: Any) -> Tensor:
         raise RuntimeError(
             f"permute: {list(order)} names {len(positions)} dimensions of a tensor that has {input.ndim} (shape {list(input.shape)})"
         )
-    return apply(permute_op, (input,), {"dims": positions})
+    return apply_view(permute_op, input, {"dims": positions})
 
 
 @method("transpose", "swapaxes", "swapdims")
@@ -267,15 +267,16 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     order = list(range(input.ndim))
     a, b = input._checked_dim(dim0), input._checked_dim(dim1)
     order[a], order[b] = b, a
-    return apply(permute_op, (input,), {"dims": tuple(order)})
+    return apply_view(permute_op, input, {"dims": tuple(order)})
 
 
 @method()
 def t(input: Tensor) -> Tensor:
     """The transpose of a matrix; vectors and numbers as they are."""
-    if input.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input.ndim}D")
-    return apply(permute_op, (input,), {"dims": (1, 0) if input.ndim == 2 else tuple(range(input.ndim))})
+    ndim = len(input._data.shape)
+    if ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {ndim}D")
+    return apply_view(permute_op, input, {"dims": (1, 0) if ndim == 2 else tuple(range(ndim))})
 
 
 @method("movedim", "moveaxis")
@@ -323,7 +324,7 @@ def expand(self: Tensor, *sizes: Any) -> Tensor:
             lengths[i] = self._data.shape[i - lead]
     if tuple(lengths) == self._data.shape:
         return self
-    return apply(expand_op, (self,), {"shape": tuple(int(n) for n in lengths)})
+    return apply_view(expand_op, self, {"shape": tuple(int(n) for n in lengths)})
 
 
 @method()
@@ -409,7 +410,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {dim}"
         )
-    return apply(select_op, (input,), {"index": (slice(None),) * position + (int(index),)})
+    return apply_view(select_op, input, {"index": (slice(None),) * position + (int(index),)})
 
 
 @method()
@@ -420,7 +421,7 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     start = start + n if start < 0 else start
     if not 0 <= start <= start + length <= n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
-    return apply(select_op, (input,), {"index": (slice(None),) * position + (slice(start, start + length),)})
+    return apply_view(select_op, input, {"index": (slice(None),) * position + (slice(start, start + length),)})
 
 
 @method()
