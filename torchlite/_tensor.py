@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from torchlite import backends, dtypes
-from torchlite.autograd.graph import Leaf, Storage
+from torchlite.autograd.graph import Leaf, Selected, Storage
 from torchlite.devices import CPU, Device
 from torchlite.ir import Aval
 
@@ -218,7 +218,14 @@ class Tensor:
     @property
     def grad_fn(self) -> Any:
         """The recorded operation that made this tensor; None for leaves."""
-        return None if self.is_leaf else self._node
+        if self.is_leaf:
+            return None
+        return self._node.parent if type(self._node) is Selected else self._node
+
+    @property
+    def output_nr(self) -> int:
+        """Which result of its ``grad_fn`` this is."""
+        return self._node.index if type(self._node) is Selected else 0
 
     @property
     def grad(self) -> Tensor | None:
@@ -247,7 +254,9 @@ class Tensor:
     def data(self, value: Tensor) -> None:
         self._data = value._data
         if type(self._node) is Leaf:
-            self._node = Leaf(self)
+            leaf = Leaf(self)
+            leaf.hooks, leaf.after = self._node.hooks, self._node.after
+            self._node = leaf
 
     @property
     def _version(self) -> int:

@@ -67,11 +67,11 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
 
     if recorded and op.vjp is not None and grad_mode.enabled:
         saved = [x if keep else None for x, keep in zip(inputs, op.keeps)] if op.keeps else _NOTHING  # noqa: B905
-        out._node = node = Node(op, params, edges, saved, result.shape, result.dtype)
         if op.keeps_out:
             out._storage = storage = Storage()
-            node.out = (result, storage)
+            out._node = Node(op, params, edges, saved, result.shape, result.dtype, (result, storage))
             return out
+        out._node = Node(op, params, edges, saved, result.shape, result.dtype)
     out._storage = Storage()
     return out
 
@@ -103,11 +103,8 @@ def _several(op: Op, inputs: Sequence[Tensor], params: dict[str, Any], results: 
     edges = [x._node for x in inputs]
     if op.vjp is not None and grad_mode.enabled and any(edge is not None for edge in edges):
         saved = [x if keep else None for x, keep in zip(inputs, op.keeps)]  # noqa: B905 - keeps may be shorter
-        node = Node(op, params, edges, saved, None, None)
-        node.shape = [r.shape for r in results]
-        node.dtype = [r.dtype for r in results]
-        if op.keeps_out:
-            node.out = tuple((out._data, out._storage) for out in outs)
+        kept = tuple((out._data, out._storage) for out in outs) if op.keeps_out else None
+        node = Node(op, params, edges, saved, [r.shape for r in results], [r.dtype for r in results], kept)
         for i, out in enumerate(outs):
             if out._data.dtype.kind not in "biu":
                 out._node = Selected(node, i, out._data.shape, out._data.dtype)

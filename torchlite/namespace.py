@@ -21,6 +21,7 @@ if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
     )
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
 from torchlite.composites import inplace_views as _inplace_views
 from torchlite.composites.assembly import (
     atleast_1d,

@@ -1,6 +1,6 @@
 """Anomaly mode: which line of the forward pass made the operation whose gradient is NaN.
 
-While the mode is on, `Node` gets a constructor that also remembers the stack; while it is off, nothing is different.
+While the mode is on, the stack is remembered with every node that is made.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from torchlite import backends
-from torchlite.autograd.graph import Node
+from torchlite.autograd.graph import Node, observe, unobserve
 from torchlite.ir import Aval
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_plain_init = Node.__init__
 _forward_stacks: weakref.WeakKeyDictionary[Any, list[traceback.FrameSummary]] = weakref.WeakKeyDictionary()
 
 
@@ -94,14 +93,15 @@ def is_anomaly_check_nan_enabled() -> bool:
 
 
 def _switch(enabled: bool, check_nan: bool) -> None:
+    if enabled and not anomaly_mode.enabled:
+        observe(_remember)
+    elif anomaly_mode.enabled and not enabled:
+        unobserve(_remember)
     anomaly_mode.enabled, anomaly_mode.check_nan = enabled, check_nan
-    # `Node` is made for every recorded operation: with the mode off not even a test of a flag is paid there.
-    setattr(Node, "__init__", _remembering_init if enabled else _plain_init)  # noqa: B010 - as types see it, methods stay
 
 
-def _remembering_init(self: Node, *args: Any) -> None:
-    _plain_init(self, *args)
-    _forward_stacks[self] = traceback.extract_stack()[:-1]
+def _remember(node: Node) -> None:
+    _forward_stacks[node] = traceback.extract_stack()[:-2]
 
 
 def forward_location(node: Any) -> str:

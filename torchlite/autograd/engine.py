@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import heapq
-import weakref
+import threading
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -15,9 +16,38 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.anomaly import anomaly_mode, check_gradients, forward_location
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node, Selected
+from torchlite.autograd.hooks import extras
+from torchlite.autograd.saved_tensors import Packed
 from torchlite.ir import Aval
 
 FREED = "freed"
+SECOND_TIME = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed): what {} saved was freed by the first backward. Specify retain_graph=True there if you need to backward "
+    "through the graph a second time or to access saved tensors after backward."
+)
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, eq=False)
+class Walk:
+    """One backward pass: where it begins, and the nodes that lead to what was asked for (None where all do)."""
+
+    roots: Sequence[Any]
+    wanted: set[Any] | None
+
+    def visits(self) -> set[Any]:
+        """The nodes that it comes to."""
+        return _behind(self.roots) if self.wanted is None else self.wanted
+
+
+class _Walks(threading.local):
+    """The passes that are under way in this thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.stack: list[Walk] = []
+
+
+walks = _Walks()
 
 
 @method("backward")
@@ -56,13 +86,18 @@ def backward(
     roots, cotangents = _roots(tensors, grad_tensors)
     keep = create_graph if retain_graph is None else retain_graph
     targets = None if inputs is None else {x._node: x for x in _as_tuple(inputs)}
+    if targets is not None and not targets:
+        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
     if targets is not None and None in targets:
-        raise RuntimeError("one of the differentiated inputs does not require grad")
+        raise RuntimeError("One of the differentiated Tensors does not require grad")
 
-    def gather(leaf: Any, g: Tensor, owned: bool) -> None:
-        tensor = leaf.tensor() if targets is None else targets[leaf]
+    def gather(node: Any, g: Tensor, owned: bool) -> None:
+        tensor = node.tensor() if targets is None else targets[node]
         if tensor is not None:
             _accumulate(tensor, g, owned, create_graph)
+            if type(node) is Leaf and node.after:
+                for hook in tuple(node.after.values()):
+                    hook(tensor)
 
     _walk(roots, cotangents, targets, gather, keep, create_graph)
 
@@ -150,7 +185,7 @@ def _as_tuple(tensors: Any) -> tuple[Any, ...]:
 
 
 def _walk(
-    roots: Iterable[Tensor],
+    roots: Sequence[Tensor],
     cotangents: Iterable[Tensor],
     targets: dict[Any, Tensor] | None,
     gather: Any,
@@ -167,10 +202,9 @@ def _walk(
     def send(node: Any, g: Tensor, fresh: bool) -> None:
         if wanted is not None and node not in wanted:
             return
-        if node.shape is not None and g._data.shape != node.shape:
-            g, fresh = _sum_to(g, node.shape), True
-        if g._data.dtype != node.dtype:
-            g, fresh = g.to(dtypes.of(node.dtype)), True
+        fitted = _fitted(g, node)
+        if fitted is not g:
+            g, fresh = fitted, True
         earlier = pending.get(node)
         if earlier is None:
             pending[node] = g
@@ -183,6 +217,7 @@ def _walk(
 
     previous = grad_mode.enabled
     grad_mode.enabled = create_graph
+    walks.stack.append(Walk(roots, wanted))
     try:
         g: Any
         for root, g in zip(roots, cotangents, strict=True):
@@ -194,33 +229,95 @@ def _walk(
                 g = tuple(parts.pop(node))
             else:
                 g = pending.pop(node)
-                if node.hooks is not None:
-                    for hook in tuple(node.hooks):
-                        replaced = hook(g)
-                        g = g if replaced is None else replaced
+                if node.hooks:
+                    g = _hooked(node.hooks, g)
                     owned.discard(node)
-            if targets is None:
-                if type(node) is Leaf:
-                    gather(node, g, node in owned)
-                    continue
-            elif node in targets:
-                gather(node, g, False)
             if type(node) is Selected:
+                if targets is not None and node in targets:
+                    gather(node, g, False)
                 parent = node.parent
                 if parent not in parts:
                     parts[parent] = [None] * len(parent.shape)
                     heapq.heappush(queue, (-parent.seq, id(parent), parent))
                 parts[parent][node.index] = g
-            elif type(node) is Node:
+                continue
+            noted = extras.get(node) if extras else None
+            if noted is not None and noted.before:
+                g = _prehooked(noted.before, g)
+            if targets is None:
+                if type(node) is Leaf:
+                    gather(node, g, node in owned)
+            elif node in targets:
+                gather(node, g, False)
+            after = noted.after if noted is not None else None
+            if type(node) is Leaf:
+                for hook in tuple(after.values()) if after else ():
+                    hook((), (g,))
+            elif after:
+                _through_hooked(node, g, send, keep, after)
+            else:
                 _through(node, g, send, keep)
-            elif type(node) is not Leaf:
-                node.send_back(g, send, keep)
     except Exception as error:
         if anomaly_mode.enabled and "forward pass" not in str(error):
             error.add_note(f"Error detected in {node.name()}. {forward_location(node)}")
         raise
     finally:
         grad_mode.enabled = previous
+        walks.stack.pop()
+
+
+def _fitted(g: Tensor, node: Any) -> Tensor:
+    """A cotangent in the shape and dtype of the result it is for: summed over broadcast dimensions, converted."""
+    if node.shape is not None and g._data.shape != node.shape:
+        g = _sum_to(g, node.shape)
+    return g if g._data.dtype == node.dtype else g.to(dtypes.of(node.dtype))
+
+
+def _hooked(hooks: dict[Any, Any], g: Tensor) -> Tensor:
+    """The gradient after the hooks of its tensor."""
+    for hook in tuple(hooks.values()):
+        replaced = hook(g)
+        if replaced is not None:
+            if not isinstance(replaced, Tensor):
+                raise TypeError(f"expected Variable, but hook returned '{type(replaced).__name__}'")
+            if replaced._data.shape != g._data.shape:
+                raise RuntimeError(
+                    f"hook '{getattr(hook, '__name__', hook)}' has changed the size of value: from {list(g.shape)} to "
+                    f"{list(replaced.shape)}"
+                )
+            g = replaced
+    return g
+
+
+def _prehooked(hooks: dict[Any, Any], g: Any) -> Any:
+    """The gradient, or gradients, that a node gets after the hooks that come before it."""
+    several = isinstance(g, tuple)
+    grads = g if several else (g,)
+    for hook in tuple(hooks.values()):
+        replaced = hook(grads)
+        if replaced is not None:
+            grads = replaced if isinstance(replaced, tuple) else (replaced,)
+    return grads if several else grads[0]
+
+
+def _through_hooked(node: Node, g: Any, send: Any, keep: bool, hooks: dict[Any, Any]) -> None:
+    """`_through`, with hooks that see and replace what it sends on."""
+    grads: list[Any] = [None] * len(node.edges)
+
+    def collect(edge: Any, gradient: Tensor, _fresh: bool) -> None:
+        place = next(
+            i for i, (e, found) in enumerate(zip(node.edges, grads, strict=True)) if e is edge and found is None
+        )
+        grads[place] = _fitted(gradient, edge)
+
+    _through(node, g, collect, keep)
+    for hook in tuple(hooks.values()):
+        replaced = hook(tuple(grads), g if isinstance(g, tuple) else (g,))
+        if replaced is not None:
+            grads = list(replaced) if isinstance(replaced, tuple) else [replaced]
+    for edge, gradient in zip(node.edges, grads, strict=True):
+        if edge is not None and gradient is not None:
+            send(edge, gradient, False)
 
 
 def _leading_to(targets: dict[Any, Tensor], roots: Iterable[Tensor]) -> set[Any]:
@@ -229,7 +326,7 @@ def _leading_to(targets: dict[Any, Tensor], roots: Iterable[Tensor]) -> set[Any]
     stack = [root._node for root in roots]
     while stack:
         node = stack[-1]
-        edges = [node.parent] if type(node) is Selected else getattr(node, "edges", ())
+        edges = [node.parent] if type(node) is Selected else node.edges
         unseen = [edge for edge in edges if edge is not None and edge not in useful]
         if unseen and useful.get(node) is None:
             useful[node] = False
@@ -240,14 +337,26 @@ def _leading_to(targets: dict[Any, Tensor], roots: Iterable[Tensor]) -> set[Any]
     return {node for node, use in useful.items() if use}
 
 
-def _through(node: Node, g: Any, send: Any, keep: bool) -> None:
+def _behind(roots: Iterable[Any]) -> set[Any]:
+    """All nodes of the graph behind ``roots``."""
+    seen: set[Any] = set()
+    stack = [root._node for root in roots]
+    while stack:
+        node = stack.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            stack += [node.parent] if type(node) is Selected else node.edges
+    return seen
+
+
+def _through(node: Any, g: Any, send: Any, keep: bool) -> None:
     """Send the cotangents of a node's inputs on."""
+    if type(node) is not Node:
+        node.send_back(g, send, keep)
+        return
     op, params, edges = node.op, node.params, node.edges
     if node.saved is FREED:
-        raise RuntimeError(
-            f"Trying to backward through the graph a second time: the tensors that {op.name} saved have been freed. "
-            "Specify retain_graph=True the first time if you need to backward twice."
-        )
+        raise RuntimeError(SECOND_TIME.format(op.name))
     inputs = _unpack_inputs(node)
     out = None if node.out is None else _unpack_out(node)
     if callable(op.vjp):
@@ -271,6 +380,8 @@ def _unpack_inputs(node: Node) -> list[Any]:
     for edge, x in zip_longest(node.edges, node.saved):
         if x is None:
             inputs.append(None if edge is None else Aval(edge.shape, edge.dtype))
+        elif type(x) is Packed:
+            inputs.append(wrap(x.unpacked(), edge))
         elif x._storage.stamp > node.seq:
             raise _overwritten(node, f"input {len(inputs)}", x._data)
         else:
@@ -282,16 +393,22 @@ def _unpack_inputs(node: Node) -> list[Any]:
 def _unpack_out(node: Node) -> Any:
     if isinstance(node.shape, list):
         for array, storage in node.out:
-            if storage.stamp > node.seq:
+            if type(array) is not Packed and storage.stamp > node.seq:
                 raise _overwritten(node, "a result", array)
         return tuple(
-            wrap(array, Selected(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None)
+            wrap(
+                _unpacked(array), Selected(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None
+            )
             for i, (array, _) in enumerate(node.out)
         )
     array, storage = node.out
-    if storage.stamp > node.seq:
+    if type(array) is not Packed and storage.stamp > node.seq:
         raise _overwritten(node, "the result", array)
-    return wrap(array, node)
+    return wrap(_unpacked(array), node)
+
+
+def _unpacked(array: Any) -> Any:
+    return array.unpacked() if type(array) is Packed else array
 
 
 def _overwritten(node: Node, what: str, array: Any) -> RuntimeError:
@@ -320,43 +437,3 @@ def _sum_to(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     dims = [i for i in range(g.ndim) if i < leading or (shape[i - leading] == 1 and g.shape[i] != 1)]
     summed: Tensor = g.sum(dims, keepdim=True) if dims else g
     return summed.reshape(shape) if leading else summed
-
-
-@method("register_hook")
-def register_hook(self: Tensor, hook: Any) -> RemovableHandle:
-    """Call ``hook(grad)`` when the gradient of this tensor is known; what it returns replaces the gradient."""
-    if self._node is None:
-        raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-    if self._node.hooks is None:
-        self._node.hooks = []
-    return RemovableHandle(self._node.hooks, hook)
-
-
-@method("retain_grad")
-def retain_grad(self: Tensor) -> None:
-    """Make this result keep its gradient in ``.grad``, as leaves do."""
-    if self._node is None:
-        raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-    if not self.is_leaf:
-        ref = weakref.ref(self)
-
-        def keep(g: Tensor) -> None:
-            tensor = ref()
-            if tensor is not None:
-                tensor._grad = g if tensor._grad is None else tensor._grad + g
-
-        self.register_hook(keep)
-
-
-class RemovableHandle:
-    """Removes the hook that it was returned for."""
-
-    def __init__(self, hooks: list[Any], hook: Any) -> None:
-        self._hooks = hooks
-        self._hook = hook
-        hooks.append(hook)
-
-    def remove(self) -> None:
-        """Stop calling the hook; once is enough."""
-        if self._hook in self._hooks:
-            self._hooks.remove(self._hook)

@@ -10,8 +10,10 @@ from typing import Any
 from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.anomaly import anomaly_mode, check_gradients
+from torchlite.autograd.engine import SECOND_TIME
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.autograd.graph import Node, Selected
+from torchlite.autograd.saved_tensors import Packed, pack
 from torchlite.ops.creation import zeros
 from torchlite.ops.mutation import _refuse_leaf, _renew_history
 
@@ -288,9 +290,9 @@ class _SavedTensors:
         for x in tensors:
             i = next((i for i, out in enumerate(outs) if out is x), None) if x is not None else None
             if i is None:
-                self.entries.append(None if x is None else (x, x._node))
+                self.entries.append(None if x is None else (pack(x), x._node))
             else:
-                self.entries.append((x.detach(), i))
+                self.entries.append((pack(x.detach()), i))
         self.node = weakref.ref(node)  # weak: the node holds this
 
     def free(self) -> None:
@@ -300,13 +302,12 @@ class _SavedTensors:
     def unpacked(self) -> tuple[Any, ...]:
         """The tensors, with their histories."""
         if self.entries is None:
-            raise RuntimeError(
-                f"Trying to backward through the graph a second time: the tensors that {self.owner} saved have been "
-                "freed. Specify retain_graph=True the first time if you need to backward twice."
-            )
+            raise RuntimeError(SECOND_TIME.format(self.owner))
         return tuple(None if entry is None else self._unpack(i, *entry) for i, entry in enumerate(self.entries))
 
-    def _unpack(self, i: int, x: Tensor, edge: Any) -> Tensor:
+    def _unpack(self, i: int, x: Tensor | Packed, edge: Any) -> Tensor:
+        if isinstance(x, Packed):
+            return wrap(x.unpacked(), self._place(edge, x) if isinstance(edge, int) else edge)
         if x._storage.stamp > self.seq:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
@@ -314,11 +315,15 @@ class _SavedTensors:
                 "it was saved for backward. Use the out-of-place operator, or .clone() before the write."
             )
         if isinstance(edge, int):
-            node = self.node()
-            restored: Tensor = wrap(x._data, None if node is None or x._data.dtype.kind in "biu" else node.place(edge))
+            restored: Tensor = wrap(x._data, self._place(edge, x._data))
             restored._storage = x._storage
             return restored
         return x if x._node is edge else wrap(x._data, edge)
+
+    def _place(self, i: int, array: Any) -> Any:
+        """Where in the graph result ``i`` is."""
+        node = self.node()
+        return None if node is None or array.dtype.kind in "biu" else node.place(i)
 
 
 class _DifferentiatedTwice(Function):

@@ -7,9 +7,13 @@ producer" is descending order.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import weakref
+from collections.abc import Callable
 from typing import Any
+
+from torchlite.autograd.hooks import Hooked
 
 clock = itertools.count(1)
 
@@ -44,7 +48,7 @@ class Storage:
         self.writes += 1
 
 
-class Node:
+class Node(Hooked):
     """One recorded operation: a vertex of the graph behind ``tensor.grad_fn``.
 
     Attributes:
@@ -59,15 +63,17 @@ class Node:
 
     __slots__ = ("__weakref__", "dtype", "edges", "hooks", "op", "out", "params", "saved", "seq", "shape")
 
-    def __init__(self, op: Any, params: dict[str, Any], edges: list[Any], saved: Any, shape: Any, dtype: Any) -> None:
+    def __init__(
+        self, op: Any, params: dict[str, Any], edges: list[Any], saved: Any, shape: Any, dtype: Any, out: Any = None
+    ) -> None:
         self.op = op
         self.params = params
         self.edges = edges
         self.saved = saved
-        self.out: Any = None
+        self.out = out
         self.shape = shape
         self.dtype = dtype
-        self.hooks: list[Any] | None = None
+        self.hooks: dict[Any, Any] | None = None
         self.seq = next(clock)
 
     def name(self) -> str:
@@ -76,14 +82,11 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The nodes that this one sends gradients to, as PyTorch lists them."""
-        return tuple((edge, 0) for edge in self.edges)
-
-    def __repr__(self) -> str:
-        return f"<{self.name()}>"
+        """The nodes that this one sends gradients to, each with the place of the result that was used."""
+        return tuple((e.parent, e.index) if type(e) is Selected else (e, 0) for e in self.edges)
 
 
-class Selected:
+class Selected(Hooked):
     """One result of an operation with several: passes its gradient to that place of the operation's node."""
 
     __slots__ = ("__weakref__", "dtype", "hooks", "index", "parent", "seq", "shape")
@@ -93,33 +96,83 @@ class Selected:
         self.index = index
         self.shape = shape
         self.dtype = dtype
-        self.hooks: list[Any] | None = None
+        self.hooks: dict[Any, Any] | None = None
         self.seq = next(clock)
 
     def name(self) -> str:
         """The name of the operation's node."""
         return self.parent.name()
 
-    def __repr__(self) -> str:
-        return repr(self.parent)
 
-
-class Leaf:
+class Leaf(Hooked):
     """The end of the graph at a tensor made by the user: gradients gather in its ``.grad``."""
 
-    __slots__ = ("__weakref__", "dtype", "hooks", "shape", "tensor")
+    __slots__ = ("__weakref__", "after", "dtype", "hooks", "shape", "tensor")
     seq = 0
+    edges: tuple[Any, ...] = ()
 
     def __init__(self, tensor: Any) -> None:
         # Weak, because the tensor holds this node: a cycle would keep both until the collector runs.
         self.tensor = weakref.ref(tensor)
         self.shape = tensor._data.shape
         self.dtype = tensor._data.dtype
-        self.hooks: list[Any] | None = None
+        self.hooks: dict[Any, Any] | None = None
+        self.after: dict[Any, Any] | None = None
 
     def name(self) -> str:
         """PyTorch's name for it."""
         return "AccumulateGrad"
 
-    def __repr__(self) -> str:
-        return f"<{self.name()}>"
+    @property
+    def variable(self) -> Any:
+        """The tensor, None when it is gone."""
+        return self.tensor()
+
+    @property
+    def next_functions(self) -> tuple[Any, ...]:
+        """Nothing comes after a leaf."""
+        return ()
+
+
+_plain_init = Node.__init__
+_observers: list[Callable[[Node], None]] = []
+
+
+def observe(callback: Callable[[Node], None]) -> None:
+    """Call ``callback`` with every node that is made, until `unobserve`.
+
+    Nodes are made for every recorded operation: while nobody observes, not even the test of a flag is paid there.
+    """
+    _observers.append(callback)
+    setattr(Node, "__init__", _observed_init)  # noqa: B010 - as types see it, methods stay
+
+
+def unobserve(callback: Callable[[Node], None]) -> None:
+    """End what `observe` began."""
+    _observers.remove(callback)
+    if not _observers:
+        setattr(Node, "__init__", _plain_init)  # noqa: B010
+
+
+def _observed_init(self: Node, *args: Any) -> None:
+    _plain_init(self, *args)
+    for callback in tuple(_observers):
+        callback(self)
+
+
+# What PyTorch keeps beside the nodes in `torch.autograd.graph` needs tensors, which lie above this file.
+_ABOVE = {
+    "GradientEdge": "gradient_edge",
+    "disable_saved_tensors_hooks": "saved_tensors",
+    "get_gradient_edge": "gradient_edge",
+    "increment_version": "gradient_edge",
+    "register_multi_grad_hook": "tensor_hooks",
+    "save_on_cpu": "saved_tensors",
+    "saved_tensors_hooks": "saved_tensors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ABOVE:
+        return getattr(importlib.import_module(f"torchlite.autograd.{_ABOVE[name]}"), name)
+    raise AttributeError(f"module 'torchlite.autograd.graph' has no attribute {name!r}")

@@ -14,7 +14,7 @@ from torchlite import autograd
 from torchlite._tensor import Tensor
 from torchlite.autograd.functional import jacobian_of
 from torchlite.autograd.grad_mode import enable_grad, is_grad_enabled
-from torchlite.autograd.graph import Selected
+from torchlite.autograd.graph import Leaf, Selected
 from torchlite.func.pytree import leaves, mapped, rebuilt
 
 ArgNums = int | tuple[int, ...]
@@ -205,10 +205,7 @@ def _reaches_others(x: Tensor, own: set[int]) -> bool:
         if node is None or id(node) in seen:
             continue
         seen.add(id(node))
-        if type(node) is Selected:
-            stack.append(node.parent)
-        elif hasattr(node, "edges"):
-            stack += node.edges
-        else:
+        if type(node) is Leaf:
             return True
+        stack += [node.parent] if type(node) is Selected else node.edges
     return False

@@ -1,6 +1,6 @@
 """Building blocks of models, by PyTorch's names, parameter names and layouts."""
 
-import torchlite.autograd.engine  # noqa: F401 - attaches backward
+import torchlite.autograd.tensor_hooks  # noqa: F401 - attaches backward and hooks
 from torchlite.nn import functional, init, utils
 from torchlite.nn.activation import GELU, Dropout, Flatten, ReLU, Sigmoid, Softmax, Tanh
 from torchlite.nn.containers import ModuleDict, ModuleList, Sequential

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -10,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.autograd.hooks import RemovableHandle
 from torchlite.devices import Device
 from torchlite.parameter import Buffer, Parameter
 
 M = TypeVar("M", bound="Module")
-_hook_ids = itertools.count()
 
 
 class IncompatibleKeys(NamedTuple):
@@ -22,28 +21,6 @@ class IncompatibleKeys(NamedTuple):
 
     missing_keys: list[str]
     unexpected_keys: list[str]
-
-
-class HookHandle:
-    """Removes the hook that it was returned for; also a context manager that does so at the end."""
-
-    def __init__(self, hooks: dict[int, Any], hook: Any, *, prepend: bool = False) -> None:
-        self._hooks = hooks
-        self._id = next(_hook_ids)
-        hooks[self._id] = hook
-        if prepend:
-            for key in [k for k in hooks if k != self._id]:
-                hooks[key] = hooks.pop(key)
-
-    def remove(self) -> None:
-        """Stop calling the hook."""
-        self._hooks.pop(self._id, None)
-
-    def __enter__(self) -> HookHandle:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.remove()
 
 
 class Module:
@@ -160,31 +137,31 @@ class Module:
 
     def register_forward_pre_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
+    ) -> RemovableHandle:
         """Call ``hook(module, args)`` before forward; what it returns replaces the arguments."""
-        return HookHandle(self._forward_pre_hooks, (hook, with_kwargs), prepend=prepend)
+        return RemovableHandle(self._forward_pre_hooks, (hook, with_kwargs), prepend=prepend)
 
     def register_forward_hook(
         self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> HookHandle:
+    ) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after forward; what it returns replaces the output."""
-        return HookHandle(self._forward_hooks, (hook, with_kwargs), prepend=prepend)
+        return RemovableHandle(self._forward_hooks, (hook, with_kwargs), prepend=prepend)
 
-    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> HookHandle:
+    def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` in backward; a result replaces the gradient of the first input."""
-        return HookHandle(self._backward_hooks, hook, prepend=prepend)
+        return RemovableHandle(self._backward_hooks, hook, prepend=prepend)
 
-    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+    def register_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, local_metadata)`` when this module's state has been gathered."""
-        return HookHandle(self._state_dict_hooks, hook)
+        return RemovableHandle(self._state_dict_hooks, hook)
 
-    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)`` before loading."""
-        return HookHandle(self._load_state_dict_pre_hooks, hook)
+        return RemovableHandle(self._load_state_dict_pre_hooks, hook)
 
-    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> HookHandle:
+    def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading."""
-        return HookHandle(self._load_state_dict_post_hooks, hook)
+        return RemovableHandle(self._load_state_dict_post_hooks, hook)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own ``param`` under ``name``; None keeps the name without a value."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import enable_grad, no_grad
+from torchlite.autograd.hooks import RemovableHandle
 from torchlite.devices import CPU
-from torchlite.nn.module import HookHandle
 
 _BLOCK = 1 << 16
 
@@ -119,11 +119,11 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(optimizer, args, kwargs)`` before every step."""
-        return HookHandle(self._step_pre_hooks, hook)
+        return RemovableHandle(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> Any:
         """Call ``hook(optimizer, args, kwargs)`` after every step."""
-        return HookHandle(self._step_post_hooks, hook)
+        return RemovableHandle(self._step_post_hooks, hook)
 
     def state_dict(self) -> dict[str, Any]:
         """State and groups with parameters numbered in order, as PyTorch saves them."""

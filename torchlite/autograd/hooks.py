@@ -1,0 +1,71 @@
+"""Functions that backward calls on its way, and the handles that remove them."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from typing import TYPE_CHECKING, Any
+
+_ids = itertools.count()
+
+
+class RemovableHandle:
+    """Removes the hook that it was returned for; also a context manager that does so at the end."""
+
+    def __init__(self, hooks: dict[Any, Any], hook: Any, *, prepend: bool = False) -> None:
+        self._hooks = hooks
+        self.id = next(_ids)
+        hooks[self.id] = hook
+        if prepend:
+            for key in [k for k in hooks if k != self.id]:
+                hooks[key] = hooks.pop(key)
+
+    def remove(self) -> None:
+        """Stop calling the hook; once is enough."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.remove()
+
+
+class NodeExtras:
+    """What few nodes have: hooks before and after their turn in backward, and what a program noted on them."""
+
+    def __init__(self) -> None:
+        self.before: dict[Any, Any] = {}
+        self.after: dict[Any, Any] = {}
+        self.metadata: dict[Any, Any] = {}
+
+
+# Beside the nodes and not in them: nodes are made for every recorded operation.
+extras: weakref.WeakKeyDictionary[Any, NodeExtras] = weakref.WeakKeyDictionary()
+
+
+class Hooked:
+    """The part of a node's interface that PyTorch gives to programs."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def name(self) -> str:
+            """PyTorch's name of the node."""
+
+    @property
+    def metadata(self) -> dict[Any, Any]:
+        """A dictionary for a program's own notes."""
+        return extras.setdefault(self, NodeExtras()).metadata
+
+    def register_prehook(self, hook: Any) -> RemovableHandle:
+        """Call ``hook(grad_outputs)`` before the node's turn; the tuple it returns replaces the gradients."""
+        return RemovableHandle(extras.setdefault(self, NodeExtras()).before, hook)
+
+    def register_hook(self, hook: Any) -> RemovableHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after the node's turn; what it returns replaces the former."""
+        return RemovableHandle(extras.setdefault(self, NodeExtras()).after, hook)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()}>"
