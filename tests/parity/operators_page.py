@@ -1,0 +1,209 @@
+"""Write ``docs/operators.md``, the table of every operator: ``python tests/parity/operators_page.py``.
+
+What a composite is made of is found by running op_db's samples of it and noting which primitives run.
+"""
+
+import inspect
+import json
+import re
+import sys
+import types
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from parity.op_db import DTYPES, OPERATORS, converted, full_name, recorded, torch
+
+import torchlite
+from torchlite import ir
+
+PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
+DERIVATIVES = Path(__file__).with_name("op_db_gradcheck.json")
+# Where functions live, and PyTorch's module of the same names.
+PLACES = {
+    "torchlite": torch,
+    "torchlite.Tensor": torch.Tensor,
+    "torchlite.nn.functional": torch.nn.functional,
+    "torchlite.linalg": torch.linalg,
+    "torchlite.fft": torch.fft,
+    "torchlite.special": torch.special,
+    "torchlite.signal.windows": torch.signal.windows,
+}
+# Names of PyTorch that are not here, by pattern: why. The first that fits counts.
+REASONS = {
+    r"^_|^unify|^parse_|^import_ir|^fork$|^wait$|^classes$|^ops$|^types$|^typename$|^Any$|^Union$|^Optional$|^TYPE_|^Callable$": "internal, or no operator",
+    r"[Ss]parse|_csr|_coo|_csc|_bsr|_bsc|coalesce|^crow_|^ccol_|^col_indices|^row_indices|^smm$|^hspmm|^sspaddmm|dense_dim": "sparse tensors are out of scope",
+    r"[Qq]uantize|^q_|^qscheme|^quint|^qint|^fbgemm|fake_quant|dequantize|quantized_": "quantization has its own issue",
+    r"mkldnn|cudnn|miopen|nccl|_xla|is_vulkan|is_mps|is_xpu|is_ipu|is_ort|is_hpu|is_maia|is_mtia|^xpu$|^mtia$|^mps$|^ipu$|^hpu$": "of one vendor's device",
+    r"^sym_|^Sym|^vmap$|^cond$|^while_loop$|^compile$|^compiler$|^export$|^fx$|^jit|^Script|ScriptMod|^Graph|^TracingState|^autocast|JIT|_jit": "capture and compilation have their own issue",
+    r"[Nn]amed|^names$|^rename|refine_names|align_|has_names": "named dimensions, which PyTorch deprecates",
+    r"Storage$|Tensor$|Type$": "legacy types",
+    r"[Nn]ested": "nested tensors are out of scope",
+}
+
+
+def functions(place: Any) -> dict[str, Any]:
+    """The public functions, methods and properties of a module or class."""
+    found = {}
+    for name in dir(place):
+        value = inspect.getattr_static(place, name) if isinstance(place, type) else getattr(place, name)
+        if name.startswith("_") or isinstance(value, type | types.ModuleType):
+            continue
+        if callable(value) or isinstance(value, property):
+            found[name] = value
+    return found
+
+
+def located(path: str) -> Any:
+    place = torchlite
+    for part in path.split(".")[1:]:
+        place = getattr(place, part)
+    return place
+
+
+class Ran:
+    """Notes the primitives that run while it is entered."""
+
+    def __enter__(self) -> set[str]:
+        self.names: set[str] = set()
+        self.originals = {op: (op.run, op.ufunc) for op in ir.REGISTRY.values()}
+        for op, (run, _) in self.originals.items():
+            object.__setattr__(op, "run", self.noting(op.name, run))
+            object.__setattr__(op, "ufunc", None)
+        return self.names
+
+    def noting(self, name: str, run: Any) -> Any:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            self.names.add(name)
+            return run(*args, **kwargs)
+
+        return noted
+
+    def __exit__(self, *_: object) -> None:
+        for op, (run, ufunc) in self.originals.items():
+            object.__setattr__(op, "run", run)
+            object.__setattr__(op, "ufunc", ufunc)
+
+
+def primitives_of(function: Any, entry: Any) -> set[str]:
+    """The primitives that op_db's first samples of an entry run."""
+    dtype = next((d for d in DTYPES if d in entry.supported_dtypes("cpu")), torch.complex128)
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        samples = list(islice(entry.sample_inputs("cpu", dtype, requires_grad=False), 4))
+        with Ran() as names:
+            for sample in samples:
+                try:
+                    function(*converted((sample.input, *sample.args)), **converted(sample.kwargs))
+                except Exception:  # what differs from PyTorch stands in docs/parity.md
+                    continue
+    return names
+
+
+def rows() -> Iterator[tuple[str, list[str]]]:
+    """A row for each public function, by where it is."""
+    entries: dict[str, list[Any]] = {}
+    for info in OPERATORS.values():
+        for name in (info.name, *(alias.name for alias in info.aliases)):
+            entries.setdefault(name, []).append(info)
+    counts = recorded()
+    derivatives = json.loads(DERIVATIVES.read_text()) if DERIVATIVES.exists() else {}
+    top = functions(torchlite)
+    for path in PLACES:
+        for name, function in functions(located(path)).items():
+            if path == "torchlite.Tensor" and name.removesuffix("_") in top:
+                continue
+            qualified = f"{path}.{name}".removeprefix("torchlite.").removeprefix("Tensor.")
+            found = entries.get(qualified, [])
+            yield path, [f"`{name}`", *described(name, function, found, counts, derivatives)]
+
+
+def described(name: str, function: Any, entries: list[Any], counts: Any, derivatives: Any) -> list[str]:
+    """Kind, agreement with PyTorch, and what covers the operator."""
+    first = getattr(function, "__name__", name)
+    own = ir.REGISTRY.get(name)
+    used = set()
+    for info in entries[:1]:
+        if callable(function):
+            used = primitives_of(function, info)
+    if first != name and first.isidentifier():
+        kind = f"`{first}`"
+    elif own is not None and used <= {name}:
+        kind = f"primitive, {own.kind}"
+    else:
+        kind = "composite" if used else "function"
+    ops = [ir.REGISTRY[n] for n in used]
+    names = [full_name(info) for info in entries]
+    equal, of = (sum(counts[n][i] for n in names if n in counts) for i in (0, 1))
+    gradients, of_gradients = (sum(counts[n][i] for n in names if n in counts) for i in (2, 3))
+    second = any(derivatives.get(n, {}).get("gradgradcheck") for n in names)
+    return [
+        kind,
+        f"{equal}/{of}" if of else "",
+        "yes" if callable(function) else "",
+        f"{gradients}/{of_gradients}" if of_gradients else "",
+        "yes" if second else "",
+        "yes" if ops and all(op.onnx for op in ops) else "",
+        "yes" if ops and all(op.scalar or op.kind == "view" for op in ops) else "",
+    ]
+
+
+def absent() -> Iterator[tuple[str, str, str]]:
+    """Names of PyTorch that torchlite lacks, with where they are and why."""
+    for path, theirs in PLACES.items():
+        ours = located(path)
+        for name in functions(theirs):
+            if not hasattr(ours, name):
+                yield path, name, reason(name)
+
+
+def reason(name: str) -> str:
+    return next((why for pattern, why in REASONS.items() if re.search(pattern, name)), "not written yet")
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [
+        "# Operators",
+        "",
+        "Written by `python tests/parity/operators_page.py`; do not edit. Every public function, with",
+        "",
+        "- **kind**: a primitive is one record in `torchlite/ops/`; a composite is written with primitives; a function runs none",
+        "  in the samples of PyTorch's operator database, or has no entry there; another name's function is that name;",
+        "- **NumPy**: how many of the database's samples equal PyTorch's results, and **gradient**: how many gradients do;",
+        "- **CuPy**: the same code runs with CuPy's arrays; see [gpu.md](gpu.md) for what has been run on a GPU;",
+        "- **second**: gradients of gradients agree with finite differences;",
+        "- **ONNX** and **compile**: every primitive that runs has an ONNX operator, and a C expression or none needed (a view).",
+        "",
+    ]
+    for path, group in grouped(rows()):
+        lines += [
+            f"## {path}", "",
+            "| name | kind | NumPy | CuPy | gradient | second | ONNX | compile |", "|---|---|---:|---|---:|---|---|---|",
+            *(f"| {' | '.join(cells)} |" for (cells,) in group), "",
+        ]  # fmt: skip
+    lines += ["## Names of PyTorch that are not here", ""]
+    for path, group in grouped(absent()):
+        by_reason: dict[str, list[str]] = {}
+        for name, why in group:
+            by_reason.setdefault(why, []).append(f"`{name}`")
+        lines += [f"### {path.replace('torchlite', 'torch')}", ""]
+        lines += [f"- {why}: {', '.join(names)}" for why, names in by_reason.items()]
+        lines += [""]
+    return "\n".join(lines)
+
+
+def grouped(items: Iterator[Any]) -> Iterator[tuple[str, list[Any]]]:
+    groups: dict[str, list[Any]] = {}
+    for path, *rest in items:
+        groups.setdefault(path, []).append(rest)
+    yield from groups.items()
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page())
