@@ -10,7 +10,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
-from torchlite.nn.functional.convolution import pair
+from torchlite.nn.functional.lengths import lengths
 from torchlite.nn.module import Module
 from torchlite.ops.creation import empty
 from torchlite.parameter import Parameter
@@ -61,10 +61,10 @@ class Conv2d(Module):
             raise ValueError(f"Invalid padding string {padding!r}, should be one of 'valid', 'same'")
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = pair("kernel_size", kernel_size)
-        self.stride = pair("stride", stride)
-        self.padding = padding if isinstance(padding, str) else pair("padding", padding)
-        self.dilation = pair("dilation", dilation)
+        self.kernel_size = lengths("Conv2d", "kernel_size", kernel_size, 2)
+        self.stride = lengths("Conv2d", "stride", stride, 2)
+        self.padding = padding if isinstance(padding, str) else lengths("Conv2d", "padding", padding, 2)
+        self.dilation = lengths("Conv2d", "dilation", dilation, 2)
         self.groups = groups
         self.padding_mode = padding_mode
         if padding == "same" and self.stride != (1, 1):

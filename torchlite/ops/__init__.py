@@ -2,10 +2,12 @@
 
 from torchlite.ops import (
     arithmetic,
+    columns,
     comparison,
     complex,
     contraction,
     conversion,
+    convolution,
     creation,
     factorization,
     floating,
@@ -16,6 +18,7 @@ from torchlite.ops import (
     joining,
     mutation,
     pointwise,
+    pooling,
     products,
     random,
     reduction,
@@ -24,15 +27,16 @@ from torchlite.ops import (
     standardize,
     trigonometry,
     views,
-    windows,
 )
 
 __all__ = [
     "arithmetic",
+    "columns",
     "comparison",
     "complex",
     "contraction",
     "conversion",
+    "convolution",
     "creation",
     "factorization",
     "floating",
@@ -43,6 +47,7 @@ __all__ = [
     "joining",
     "mutation",
     "pointwise",
+    "pooling",
     "products",
     "random",
     "reduction",
@@ -51,5 +56,4 @@ __all__ = [
     "standardize",
     "trigonometry",
     "views",
-    "windows",
 ]

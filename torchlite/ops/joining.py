@@ -128,11 +128,17 @@ def _infer_pad(x: Aval, *, widths: tuple[tuple[int, int], ...], value: float) ->
     return Aval(tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)), x.dtype, x.device)
 
 
+def _run_pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
+    out = xp.full(tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)), value, x.dtype)
+    out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))] = x
+    return out
+
+
 _pad = register(
     Op(
         "constant_pad",
         "copy",
-        run=lambda xp, x, *, widths, value: xp.pad(x, widths, constant_values=value),
+        run=_run_pad,
         infer=_infer_pad,
         vjp=(
             lambda g, _out, _x, widths, value: g[  # noqa: ARG005

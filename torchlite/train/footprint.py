@@ -70,7 +70,7 @@ def _operations(node: Node) -> int:
     out: int = sum(math.prod(s) for s in shape) if isinstance(shape, list) else math.prod(shape)
     if name in ("linear", "matmul"):
         return 2 * out * int(_shape_of(node, 1)[-1 if name == "linear" else -2])
-    if name == "conv2d":
+    if name == "convolution":
         return 2 * out * math.prod(_shape_of(node, 1)[1:])
     return 0 if node.op.kind in ("view", "copy") else out
 

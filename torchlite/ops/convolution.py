@@ -1,0 +1,212 @@
+"""Convolution over any number of dimensions.
+
+Convolution and its two gradients are three operators, each the gradient of the others, so gradients of any order stay
+among them; the gradient of the input is the transposed convolution. On NumPy the windows are copied out (im2col) and
+multiplied as matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends, dtypes
+from torchlite._tensor import Tensor
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.columns import add_columns, blocks, columns
+from torchlite.ops.contraction import product
+from torchlite.ops.windows import Lengths, Window, inside, size_of
+
+
+def _grouped(xp: Any, x: Any, window: Window, out: Lengths, groups: int) -> Any:
+    """Every window as a column, by groups of channels: (N, groups, C/groups · elements, positions)."""
+    n, c = x.shape[:2]
+    return columns(xp, x, window, out).reshape(n, groups, c // groups * math.prod(window.kernel), math.prod(out))
+
+
+def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
+    out = window.out_size("convolution", size_of(x, window))
+    n, rows = x.shape[0], weight.shape[0] // groups
+    kernels = weight.reshape(groups, rows, math.prod(weight.shape[1:]))
+    result = xp.empty((n, groups, rows, math.prod(out)), x.dtype)
+    for block in blocks(xp, x, groups * kernels.shape[2], out):
+        part = product(xp, kernels, _grouped(xp, x[block], window, out, groups), result[block])
+        for b in bias:
+            part += b.reshape(groups, rows, 1)
+    return result.reshape(n, weight.shape[0], *out)
+
+
+def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
+    n, out = g.shape[0], size_of(g, window)
+    rows = weight.shape[0] // groups
+    kernels = weight.reshape(groups, rows, math.prod(weight.shape[1:])).swapaxes(1, 2)
+    g = g.reshape(n, groups, rows, math.prod(out))
+    channels = weight.shape[1] * groups
+    full = xp.zeros((n, channels, *window.padded_size(size, out)), g.dtype)
+    for block in blocks(xp, g, groups * kernels.shape[1], out):
+        parts = product(xp, kernels, g[block]).reshape(-1, channels, math.prod(window.kernel), *out)
+        add_columns(full[block], parts, window, out)
+    return xp.ascontiguousarray(inside(full, window, size))
+
+
+def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
+    n, out = x.shape[0], size_of(g, window)
+    shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
+    rows = g.reshape(n, groups, g.shape[1] // groups, math.prod(out))
+    kernels = xp.zeros((groups, rows.shape[2], math.prod(shape[1:])), x.dtype)
+    for block in blocks(xp, x, groups * kernels.shape[2], out):
+        kernels += backends.sum_of_products(xp, rows[block], _grouped(xp, x[block], window, out, groups))
+    return kernels.reshape(shape)
+
+
+def _infer_convolution(x: Aval, weight: Aval, *bias: Aval, window: Window, groups: int) -> Aval:
+    name = f"conv{window.ndim}d"
+    if x.shape[1] != weight.shape[1] * groups:
+        raise RuntimeError(
+            f"{name}: given groups={groups}, weight of size {list(weight.shape)}, expected input {list(x.shape)} to have "
+            f"{weight.shape[1] * groups} channels, but got {x.shape[1]} channels instead"
+        )
+    if weight.shape[0] % groups:
+        raise RuntimeError(f"{name}: {weight.shape[0]} output channels can't be divided into {groups} groups")
+    check_dtypes(name, x, weight, *bias)
+    for b in bias:
+        if b.shape != weight.shape[:1]:
+            raise RuntimeError(f"{name}: bias {list(b.shape)} does not fit a weight {list(weight.shape)}")
+    return Aval((x.shape[0], weight.shape[0], *window.out_size(name, size_of(x, window))), x.dtype, x.device)
+
+
+def _infer_input_grad(g: Aval, weight: Aval, *, window: Window, groups: int, size: Lengths) -> Aval:
+    name = f"conv_transpose{window.ndim}d"
+    if g.shape[1] != weight.shape[0]:
+        raise RuntimeError(
+            f"{name}: given transposed=1, weight of size {list(weight.shape)}, expected input {list(g.shape)} to have "
+            f"{weight.shape[0]} channels, but got {g.shape[1]} channels instead"
+        )
+    if weight.shape[0] % groups:
+        raise RuntimeError(f"{name}: {weight.shape[0]} input channels can't be divided into {groups} groups")
+    check_dtypes(name, g, weight)
+    return Aval((g.shape[0], weight.shape[1] * groups, *size), g.dtype, g.device)
+
+
+def check_dtypes(name: str, x: Any, weight: Any, *bias: Any) -> None:
+    """Refuse arguments of different dtypes.
+
+    Raises:
+        RuntimeError: naming them.
+    """
+    for what, other in (("weight", weight), *(("bias", b) for b in bias)):
+        if other.dtype != x.dtype:
+            raise RuntimeError(
+                f"{name}: Input type ({dtypes.of(x.dtype)}) and {what} type ({dtypes.of(other.dtype)}) should be the "
+                "same; convert one with .to()"
+            )
+
+
+_CASES = (
+    ((5, 6), Window.of((3, 3), padding=(1, 1)), 1),
+    ((5, 6), Window.of((3, 2), (2, 1), dilation=(1, 2)), 1),
+    ((5, 6), Window.of((2, 2), padding=(1, 0)), 2),
+    ((5, 6), Window.of((1, 1)), 1),
+    ((7,), Window.of((3,), (2,), (1,)), 2),
+    ((2, 3, 3), Window.of((2, 1, 2), (1, 2, 1), (0, 0, 1)), 1),
+)
+
+
+def _samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample(
+            (rng.normal(size=(2, 4, *size)), rng.normal(size=(6, 4 // groups, *window.kernel))),
+            {"window": window, "groups": groups},
+        )
+        for size, window, groups in _CASES
+    ]
+
+
+def _biased(rng: np.random.Generator) -> list[Sample]:
+    return [Sample((*s.arrays, rng.normal(size=6)), s.params) for s in _samples(rng)[:1]]
+
+
+def _input_grad_samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample(
+            (rng.normal(size=_out_shape(s)), s.arrays[1]), {**s.params, "size": size_of(s.arrays[0], s.params["window"])}
+        )
+        for s in _samples(rng)
+    ]
+
+
+def _weight_grad_samples(rng: np.random.Generator) -> list[Sample]:
+    return [Sample((s.arrays[0], rng.normal(size=_out_shape(s))), s.params) for s in _samples(rng)]
+
+
+def _out_shape(sample: Sample) -> Lengths:
+    return _infer_convolution(*(Aval(a.shape, a.dtype) for a in sample.arrays), **sample.params).shape
+
+
+def _convolve(x: Tensor, weight: Tensor, window: Window, groups: int) -> Any:
+    return apply(convolution, (x, weight), {"window": window, "groups": groups})
+
+
+def _input_grad(g: Tensor, weight: Tensor, window: Window, groups: int, size: Lengths) -> Any:
+    return apply(convolution_input_grad, (g, weight), {"window": window, "groups": groups, "size": size})
+
+
+def _weight_grad(x: Tensor, g: Tensor, window: Window, groups: int) -> Any:
+    return apply(convolution_weight_grad, (x, g), {"window": window, "groups": groups})
+
+
+# The rules below are the three bilinear forms of Σ x·w·g with the factors that stay conjugated.
+convolution: Op = register(
+    Op(
+        "convolution",
+        "contract",
+        run=_run_convolution,
+        infer=_infer_convolution,
+        vjp=(
+            lambda g, _out, _x, weight, *_bias, window, groups: _input_grad(
+                g, weight.conj(), window, groups, size_of(_x, window)
+            ),
+            lambda g, _out, x, _weight, *_bias, window, groups: _weight_grad(x.conj(), g, window, groups),
+            lambda g, _out, _x, _weight, *_bias, window, groups: g.sum((0, *range(2, g.ndim))),  # noqa: ARG005
+        ),
+        onnx="Conv",
+        samples=lambda rng: [*_samples(rng), *_biased(rng)],
+        doc="out[n,o,i…] = Σ x[n,c,i·s+u·d-p…] · weight[o,c,u…] + b[o] (cross-correlation), by groups of channels.",
+    )
+)
+convolution_input_grad: Op = register(
+    Op(
+        "convolution_input_grad",
+        "contract",
+        run=_run_input_grad,
+        infer=_infer_input_grad,
+        vjp=(
+            lambda g, _out, _g, weight, window, groups, size: _convolve(g, weight.conj(), window, groups),  # noqa: ARG005
+            lambda g, _out, grad, _weight, window, groups, size: _weight_grad(g, grad.conj(), window, groups),  # noqa: ARG005
+        ),
+        onnx="ConvTranspose",
+        samples=_input_grad_samples,
+        doc="The transposed convolution: the cotangent of the input of `convolution` from that of its result.",
+    )
+)
+convolution_weight_grad: Op = register(
+    Op(
+        "convolution_weight_grad",
+        "contract",
+        run=_run_weight_grad,
+        infer=lambda x, g, *, window, groups: Aval(
+            (g.shape[1], x.shape[1] // groups, *window.kernel), x.dtype, x.device
+        ),
+        vjp=(
+            lambda g, _out, _x, grad, window, groups: _input_grad(
+                grad.conj(), g, window, groups, size_of(_x, window)
+            ),
+            lambda g, _out, x, _grad, window, groups: _convolve(x.conj(), g, window, groups),
+        ),
+        samples=_weight_grad_samples,
+        doc="The cotangent of the weight of `convolution` from its input and the cotangent of its result.",
+    )
+)
