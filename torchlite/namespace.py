@@ -199,6 +199,20 @@ from torchlite.func import vmap
 from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
 from torchlite.linalg import inv as inverse
 from torchlite.linalg import svd_by_columns as svd
+from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d
+from torchlite.nn.functional.adaptive_pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
+from torchlite.nn.functional.average_pooling import avg_pool1d
+from torchlite.nn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_tbc,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    convolution,
+)
+from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from torchlite.ops.arithmetic import (
     abs,
     add,

@@ -49,49 +49,85 @@ def index_add(values: Any, *indices: Any, spec: Any, shape: Any) -> Any:
     return flat.index_add(0, places.reshape(-1), values.reshape(-1)).reshape(shape)
 
 
-def conv2d(x: Any, weight: Any, *bias: Any, window: Any, groups: Any) -> Any:
-    return F.conv2d(x, weight, *(bias or (None,)), window.stride, window.padding, window.dilation, groups)
+def convolution(x: Any, weight: Any, *bias: Any, window: Any, groups: Any) -> Any:
+    return torch.convolution(
+        x, weight, *(bias or (None,)), window.stride, window.padding, window.dilation, False, (0,) * window.ndim, groups
+    )
 
 
-def conv2d_input_grad(g: Any, weight: Any, window: Any, groups: Any, size: Any) -> Any:
-    shape = (g.shape[0], weight.shape[1] * groups, *size)
-    return torch.ops.aten.convolution_backward(
-        g, torch.zeros(shape, dtype=g.dtype), weight, None, window.stride, window.padding, window.dilation, False,
-        [0, 0], groups, [True, False, False],
-    )[0]  # fmt: skip
+def convolution_input_grad(g: Any, weight: Any, window: Any, groups: Any, size: Any) -> Any:
+    x = torch.zeros((g.shape[0], weight.shape[1] * groups, *size), dtype=g.dtype)
+    return convolution_backward(g, x, weight, window, groups, 0)
 
 
-def conv2d_weight_grad(x: Any, g: Any, window: Any, groups: Any) -> Any:
+def convolution_weight_grad(x: Any, g: Any, window: Any, groups: Any) -> Any:
     weight = torch.zeros((g.shape[1], x.shape[1] // groups, *window.kernel), dtype=g.dtype)
+    return convolution_backward(g, x, weight, window, groups, 1)
+
+
+def convolution_backward(g: Any, x: Any, weight: Any, window: Any, groups: Any, which: int) -> Any:
     return torch.ops.aten.convolution_backward(
-        g, x, weight, None, window.stride, window.padding, window.dilation, False,
-        [0, 0], groups, [False, True, False],
-    )[1]  # fmt: skip
+        g, x, weight, None, window.stride, window.padding, window.dilation, False, (0,) * window.ndim, groups,
+        [i == which for i in range(3)],
+    )[which]  # fmt: skip
 
 
-def max_pool2d(x: Any, window: Any) -> Any:
-    return F.max_pool2d(x, window.kernel, window.stride, window.padding, window.dilation, window.ceil)
+def max_pool(x: Any, window: Any) -> Any:
+    function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[window.ndim - 1]
+    return function(x, window.kernel, window.stride, window.padding, window.dilation, window.ceil)
 
 
-def plane_indices(places: Any, window: Any, size: Any) -> Any:
-    """Places in windows as indices into the flattened plane, by PyTorch's unfolding of the indices themselves."""
-    out = places.shape[-2:]
-    rows = torch.arange(out[0])[:, None] * window.stride[0] - window.padding[0]
-    columns = torch.arange(out[1])[None] * window.stride[1] - window.padding[1]
-    k = places.long()
-    rows = rows + k // window.kernel[1] * window.dilation[0]
-    columns = columns + k % window.kernel[1] * window.dilation[1]
-    return (rows * size[1] + columns).flatten(-2)
+def flat_indices(places: Any, window: Any, size: Any) -> Any:
+    """Places in windows as indices into the flattened array, and 1 where they lie inside of it."""
+    lead, n = places.ndim - window.ndim, window.ndim
+    within = torch.unravel_index(places.long(), window.kernel)
+    flat = torch.zeros(places.shape, dtype=torch.int64)
+    for axis in range(n):
+        starts = torch.arange(places.shape[lead + axis]).reshape([-1 if d == axis else 1 for d in range(n)])
+        flat = flat * size[axis] + (
+            starts * window.stride[axis] - window.padding[axis] + within[axis] * window.dilation[axis]
+        )
+    return flat.flatten(lead)
 
 
 def pick_from_windows(x: Any, places: Any, window: Any) -> Any:
-    where = plane_indices(places, window, x.shape[-2:])
-    return x.flatten(-2).gather(-1, where).reshape(places.shape)
+    lead = x.ndim - window.ndim
+    where = flat_indices(places, window, x.shape[lead:])
+    return x.flatten(lead).gather(-1, where).reshape(places.shape)
 
 
 def spread_to_windows(g: Any, places: Any, window: Any, size: Any) -> Any:
-    plane = torch.zeros((*g.shape[:-2], size[0] * size[1]), dtype=g.dtype)
-    return plane.scatter_add(-1, plane_indices(places, window, size), g.flatten(-2)).reshape(*g.shape[:-2], *size)
+    lead = g.ndim - window.ndim
+    flat = torch.zeros((*g.shape[:lead], int(np.prod(size))), dtype=g.dtype)
+    flat = flat.scatter_add(-1, flat_indices(places, window, size), g.flatten(lead))
+    return flat.reshape(*g.shape[:lead], *size)
+
+
+def all_ones(window: Any, like: Any) -> Any:
+    return torch.ones((1, 1, *window.kernel), dtype=like.dtype)
+
+
+def sum_windows(x: Any, window: Any) -> Any:
+    size = x.shape[-window.ndim :]
+    reach = [(m - 1) * s + (k - 1) * d + 1 for m, k, s, d in zip(
+        window.out_size("sum", size), window.kernel, window.stride, window.dilation, strict=True)]  # fmt: skip
+    ends = [max(r - n - p, 0) for r, n, p in zip(reach, size, window.padding, strict=True)]
+    widened = F.pad(x, padding(list(zip(window.padding, ends, strict=True))))
+    flat = widened.reshape(-1, 1, *widened.shape[-window.ndim :])
+    out = convolution(flat, all_ones(window, x), window=window._replace(padding=(0,) * window.ndim), groups=1)
+    return out.reshape(*x.shape[: -window.ndim], *out.shape[2:])[
+        (..., *(slice(m) for m in window.out_size("sum", size)))
+    ]
+
+
+def share_among_windows(g: Any, window: Any, size: Any) -> Any:
+    x = torch.zeros((*g.shape[: -window.ndim], *size), dtype=torch.float64, requires_grad=True)
+    (shared,) = torch.autograd.grad(sum_windows(x, window), x, g.double(), create_graph=g.requires_grad)
+    return shared.to(g.dtype)
+
+
+def col2im(g: Any, window: Any, size: Any) -> Any:
+    return F.fold(g, size, window.kernel, window.dilation, window.padding, window.stride)
 
 
 def standardize(x: Any, dims: Any, eps: Any) -> Any:
@@ -130,10 +166,14 @@ COUNTERPARTS: dict[str, Any] = {
     "standardize_grad": standardize_grad,
     "affine": lambda x, weight, bias: x * weight + bias,
     "sum_of_products": lambda x, y, shape: (x * y).sum_to_size(shape),
-    "conv2d": conv2d,
-    "conv2d_input_grad": conv2d_input_grad,
-    "conv2d_weight_grad": conv2d_weight_grad,
-    "max_pool2d": max_pool2d,
+    "convolution": convolution,
+    "convolution_input_grad": convolution_input_grad,
+    "convolution_weight_grad": convolution_weight_grad,
+    "im2col": lambda x, window: F.unfold(x, window.kernel, window.dilation, window.padding, window.stride),
+    "col2im": col2im,
+    "max_pool": max_pool,
+    "sum_windows": sum_windows,
+    "share_among_windows": share_among_windows,
     "pick_from_windows": pick_from_windows,
     "spread_to_windows": spread_to_windows,
     "permute": lambda x, dims: x.permute(dims),
@@ -150,12 +190,13 @@ COUNTERPARTS |= {name: reduction(name) for name in ("sum", "mean", "amax", "amin
 
 OPS = sorted(COUNTERPARTS)
 FLOAT_ONLY = {
-    "standardize", "standardize_grad", "affine", "sum_of_products",
-    "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "mean",
+    "standardize", "standardize_grad", "affine", "sum_of_products", "mean",
+    "convolution", "convolution_input_grad", "convolution_weight_grad", "im2col", "col2im", "sum_windows",
+    "share_among_windows", "max_pool",
 }  # fmt: skip
 DIFFERENTIABLE = [name for name in OPS if ir.REGISTRY[name].vjp is not None]
 # Bool goes only through what PyTorch defines for it.
-NO_BOOL = {"linear", "max_pool2d", "pick_from_windows", "spread_to_windows"}  # fmt: skip
+NO_BOOL = {"linear", "pick_from_windows", "spread_to_windows"}
 
 
 def cases(name: str, dtype: str) -> Any:
@@ -175,8 +216,8 @@ def cases(name: str, dtype: str) -> Any:
 
 
 def values(name: str, result: Any) -> Any:
-    """The results to compare: PyTorch's max_pool2d does not say the place in the window."""
-    return result[0] if name == "max_pool2d" else result
+    """The results to compare: PyTorch's max pooling does not say the place in the window."""
+    return result[0] if name == "max_pool" else result
 
 
 @pytest.mark.parametrize("name", OPS)

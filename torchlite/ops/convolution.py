@@ -132,7 +132,8 @@ def _biased(rng: np.random.Generator) -> list[Sample]:
 def _input_grad_samples(rng: np.random.Generator) -> list[Sample]:
     return [
         Sample(
-            (rng.normal(size=_out_shape(s)), s.arrays[1]), {**s.params, "size": size_of(s.arrays[0], s.params["window"])}
+            (rng.normal(size=_out_shape(s)), s.arrays[1]),
+            {**s.params, "size": size_of(s.arrays[0], s.params["window"])},
         )
         for s in _samples(rng)
     ]
@@ -201,9 +202,7 @@ convolution_weight_grad: Op = register(
             (g.shape[1], x.shape[1] // groups, *window.kernel), x.dtype, x.device
         ),
         vjp=(
-            lambda g, _out, _x, grad, window, groups: _input_grad(
-                grad.conj(), g, window, groups, size_of(_x, window)
-            ),
+            lambda g, _out, _x, grad, window, groups: _input_grad(grad.conj(), g, window, groups, size_of(_x, window)),
             lambda g, _out, x, _grad, window, groups: _convolve(x.conj(), g, window, groups),
         ),
         samples=_weight_grad_samples,

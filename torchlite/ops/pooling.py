@@ -144,7 +144,9 @@ max_pool: Op = register(
         infer=_infer_max_pool,
         vjp=(
             lambda g, out, _x, window: (
-                None if g[0] is None else apply(spread_op, (g[0], out[1]), {"window": window, "size": size_of(_x, window)})
+                None
+                if g[0] is None
+                else apply(spread_op, (g[0], out[1]), {"window": window, "size": size_of(_x, window)})
             ),
         ),
         onnx="MaxPool",
@@ -185,9 +187,7 @@ sum_windows: Op = register(
         "reduce",
         run=_run_sum,
         infer=_infer_sum,
-        vjp=(
-            lambda g, _out, _x, window: apply(share_op, (g,), {"window": window, "size": size_of(_x, window)}),
-        ),
+        vjp=(lambda g, _out, _x, window: apply(share_op, (g,), {"window": window, "size": size_of(_x, window)}),),
         samples=_samples,
         doc="The sum of the elements of every window, padded with zeros.",
     )
@@ -203,8 +203,6 @@ share_op: Op = register(
         doc="Zeros to which each element is added at every place of its window: the adjoint of summing windows.",
     )
 )
-
-
 
 
 def pick(x: Tensor, places: Tensor, window: Window) -> Tensor:

@@ -66,8 +66,7 @@ class Window(NamedTuple):
     def padded_size(self, size: Lengths, out: Lengths) -> Lengths:
         """Size of the padded input, long enough for the last window."""
         return tuple(
-            max(n + 2 * p, (m - 1) * s + (k - 1) * d + 1)
-            for n, m, k, s, p, d in zip(size, out, *self[:4], strict=True)
+            max(n + 2 * p, (m - 1) * s + (k - 1) * d + 1) for n, m, k, s, p, d in zip(size, out, *self[:4], strict=True)
         )
 
     @property

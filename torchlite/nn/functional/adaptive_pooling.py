@@ -110,7 +110,9 @@ def _wanted(name: str, n: int, input: Tensor, output_size: Any) -> Lengths:
     given = output_size if isinstance(output_size, Sequence) else (output_size,) * n
     wanted = lengths(name, "output_size", tuple(m if w is None else w for w, m in zip(given, size, strict=True)), n)
     if min(wanted) < 0:
-        raise RuntimeError(f"{name}: elements of output_size must be greater than or equal to 0, but got {list(wanted)}")
+        raise RuntimeError(
+            f"{name}: elements of output_size must be greater than or equal to 0, but got {list(wanted)}"
+        )
     return wanted
 
 

@@ -214,7 +214,9 @@ def _transposed(
     reach = tuple((m - 1) * s + d * (k - 1) + 1 for m, s, d, k in zip(x.shape[2:], step, spread, kernel, strict=True))
     size = tuple(r - 2 * p + e for r, p, e in zip(reach, border, extra, strict=True))
     if any(m < 1 for m in size):
-        raise RuntimeError(f"{name}: Given input size {list(x.shape[2:])}, calculated output size {list(size)} is too small")
+        raise RuntimeError(
+            f"{name}: Given input size {list(x.shape[2:])}, calculated output size {list(size)} is too small"
+        )
     if any(e >= s for e, s in zip(extra, step, strict=True)):
         # A convolution of a result of this size would have more positions than the input: crop and extend instead.
         whole = {"window": Window(kernel, step, (0,) * n, spread), "groups": groups, "size": reach}
@@ -222,9 +224,7 @@ def _transposed(
         out = pad(apply(primitives.convolution_input_grad, (x, weight), whole), sides)
     else:
         window = Window(kernel, step, border, spread)
-        out = apply(
-            primitives.convolution_input_grad, (x, weight), {"window": window, "groups": groups, "size": size}
-        )
+        out = apply(primitives.convolution_input_grad, (x, weight), {"window": window, "groups": groups, "size": size})
     if bias is not None:
         if bias.shape != out.shape[1:2]:
             raise RuntimeError(

@@ -21,7 +21,9 @@ def lengths(name: str, argument: str, value: Any, n: int) -> Lengths:
     if isinstance(value, int | np.integer):
         return (int(value),) * n
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise TypeError(f"{name}(): argument '{argument}' must be an int or a tuple of ints, not {type(value).__name__}")
+        raise TypeError(
+            f"{name}(): argument '{argument}' must be an int or a tuple of ints, not {type(value).__name__}"
+        )
     if not all(isinstance(v, int | np.integer) for v in value):
         raise TypeError(f"{name}(): argument '{argument}' must be an int or a tuple of ints, got {value!r}")
     if len(value) == 1:
@@ -66,7 +68,9 @@ def pooling_window(
     kernel = lengths(name, "kernel_size", kernel_size, n)
     window = Window(
         kernel,
-        kernel if stride is None or (not isinstance(stride, int) and len(stride) == 0) else lengths(name, "stride", stride, n),
+        kernel
+        if stride is None or (not isinstance(stride, int) and len(stride) == 0)
+        else lengths(name, "stride", stride, n),
         lengths(name, "padding", padding, n),
         lengths(name, "dilation", dilation, n),
         bool(ceil_mode),
