@@ -100,8 +100,7 @@ def check_dtypes(name: str, x: Any, weight: Any, *bias: Any) -> None:
     for what, other in (("weight", weight), *(("bias", b) for b in bias)):
         if other.dtype != x.dtype:
             raise RuntimeError(
-                f"{name}: Input type ({dtypes.of(x.dtype)}) and {what} type ({dtypes.of(other.dtype)}) should be the "
-                "same; convert one with .to()"
+                f"{name}: input is {dtypes.of(x.dtype)} and {what} is {dtypes.of(other.dtype)}; convert one with .to()"
             )
 
 
