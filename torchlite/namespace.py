@@ -66,6 +66,7 @@ from torchlite.composites.elementwise import (
     less,
     less_equal,
     logit,
+    mvlgamma,
     negative,
     not_equal,
     positive,
@@ -292,6 +293,7 @@ from torchlite.ops.creation import (
     zeros,
     zeros_like,
 )
+from torchlite.ops.error import erfc, erfinv
 from torchlite.ops.floating import (
     copysign,
     exp2,
@@ -310,10 +312,11 @@ from torchlite.ops.floating import (
     signbit,
     xlogy,
 )
-from torchlite.ops.gamma import digamma, erfc, erfinv
+from torchlite.ops.gamma import _standard_gamma_grad, digamma, igamma, igammac, lgamma, polygamma
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
+from torchlite.ops.modified_bessel import i0
 from torchlite.ops.pointwise import (
     ceil,
     cos,

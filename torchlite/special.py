@@ -7,11 +7,11 @@ import math
 from torchlite._tensor import Tensor
 from torchlite.composites.elementwise import logit as logit
 from torchlite.ops.arithmetic import where
+from torchlite.ops.error import erfc as erfc
+from torchlite.ops.error import erfinv as erfinv
 from torchlite.ops.floating import exp2 as exp2
 from torchlite.ops.floating import xlogy as xlogy
 from torchlite.ops.gamma import digamma as digamma
-from torchlite.ops.gamma import erfc as erfc
-from torchlite.ops.gamma import erfinv as erfinv
 from torchlite.ops.pointwise import erf as erf
 from torchlite.ops.pointwise import expm1 as expm1
 from torchlite.ops.pointwise import log1p as log1p

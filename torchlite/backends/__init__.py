@@ -173,13 +173,7 @@ def sum_of_products(xp: Any, x: Any, y: Any) -> Any:
 def erf(xp: Any, x: Any) -> Any:
     """The error function; NumPy has none."""
     if xp is np:
-        from torchlite.backends.error_function import erf as numpy_erf
+        from torchlite.backends.special.error import erf as numpy_erf
 
         return numpy_erf(x)
     return importlib.import_module("cupyx.scipy.special").erf(x)
-
-
-def special(xp: Any, name: str, x: Any) -> Any:
-    """``name`` (erfc, erfinv or digamma) of ``x``: SciPy's names, in CuPy; NumPy has none of them."""
-    module = "torchlite.backends.gamma_function" if xp is np else "cupyx.scipy.special"
-    return getattr(importlib.import_module(module), name)(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torchlite import dtypes
@@ -9,7 +10,9 @@ from torchlite._tensor import Tensor, method
 from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
 from torchlite.ops.construct import common_dtype
+from torchlite.ops.destination import takes_out
 from torchlite.ops.floating import log_odds
+from torchlite.ops.gamma import lgamma
 from torchlite.ops.mutation import inplace
 from torchlite.ops.pointwise import trunc
 from torchlite.ops.trigonometry import acos, acosh, asin, asinh, atan, atan2, atanh
@@ -48,6 +51,24 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     return log_odds(input if eps is None else clamp(input, eps, 1 - eps))
 
 
+@takes_out
+@method()
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the gamma function of dimension ``p``: p (p - 1) / 4 ln π + Σ ln Γ(x - j / 2) over j < p.
+
+    Raises:
+        RuntimeError: for ``p`` below 1.
+    """
+    if p < 1:
+        raise RuntimeError(f"mvlgamma: p has to be greater than or equal to 1, got {p}")
+    if input._data.dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
+    total = lgamma(input)
+    for j in range(1, p):
+        total = total + lgamma(input - 0.5 * j)
+    return total + p * (p - 1) / 4 * math.log(math.pi)
+
+
 @method()
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Input · 2^other."""
@@ -64,6 +85,7 @@ def float_power(input: Any, exponent: Any) -> Tensor:
 
 
 method("logit_")(inplace(logit))
+method("mvlgamma_")(inplace(mvlgamma))
 method("ldexp_")(inplace(ldexp))
 
 # The constructors of operators attach these as methods too; PyTorch has none of them.

@@ -36,6 +36,7 @@ def unary(
     quiet: bool = True,
     to_float: bool = False,
     result: Any = None,
+    methods: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
@@ -51,6 +52,7 @@ def unary(
         quiet: whether NumPy's floating-point warnings are silenced in each call, which costs 0.4 µs.
         to_float: whether integers are converted to the default float dtype first.
         result: the NumPy dtype of the result where it is not the input's, or a function that gives it from the input's.
+        methods: whether Tensor has it as a method and in place; PyTorch has no methods for some functions.
         scalar, onnx: as in `Op`.
         domain: an interval in which it is differentiable, for the tests.
     """
@@ -83,7 +85,7 @@ def unary(
             raise RuntimeError(f"{name}_: result type float can't be cast to the desired output type {self.dtype.name}")
         return apply_inplace(op, self, ())
 
-    _publish(function, name, doc, in_place if result is None or _depends(result) else None)
+    _publish(function, name, doc, methods, in_place if result is None or _depends(result) else None)
     return function
 
 
@@ -97,6 +99,7 @@ def binary(
     quiet: bool = True,
     to_float: bool = False,
     result: Any = None,
+    methods: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
@@ -106,7 +109,7 @@ def binary(
     Args:
         name: its name, also as a method and (with an underscore) in place.
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
-        doc, ufunc, run, quiet, to_float, result, scalar, onnx, domain: as in `unary`.
+        doc, ufunc, run, quiet, to_float, result, methods, scalar, onnx, domain: as in `unary`.
     """
     run, write = _runs(ufunc, run, quiet)
 
@@ -154,7 +157,7 @@ def binary(
             return apply_inplace(op, self, (right,))
         return inplace(function)(self, other)
 
-    _publish(function, name, doc, in_place if result is None else None)
+    _publish(function, name, doc, methods, in_place if result is None else None)
     return function
 
 
@@ -267,9 +270,11 @@ def _draw(rng: np.random.Generator, shape: tuple[int, ...], domain: Domain) -> A
     return rng.uniform(*domain, size=shape)
 
 
-def _publish(function: Any, name: str, doc: str, in_place: Any) -> None:
+def _publish(function: Any, name: str, doc: str, methods: bool, in_place: Any) -> None:
     function.__name__ = function.__qualname__ = name
     function.__doc__ = doc
+    if not methods:
+        return
     method(name)(function)
     if in_place is not None:
         in_place.__name__ = in_place.__qualname__ = f"{name}_"
@@ -304,3 +309,12 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
 def no_slope(g: Tensor, _out: Any, _x: Any) -> Tensor:
     """The gradient rule of step functions: zero."""
     return g.new_zeros(g.shape)
+
+
+def not_differentiable(name: str, argument: str) -> Callable[..., Tensor]:
+    """The gradient rule of an input for which PyTorch has none either: it refuses, where silence would be wrong."""
+
+    def refuse(_g: Tensor, _out: Any, _x: Any, _y: Any) -> Tensor:
+        raise RuntimeError(f"the derivative of {name} for its argument {argument!r} is not implemented, as in PyTorch")
+
+    return refuse
