@@ -6,12 +6,25 @@ import math
 
 from torchlite._tensor import Tensor
 from torchlite.composites.elementwise import logit as logit
+from torchlite.composites.elementwise import mvlgamma as multigammaln
 from torchlite.ops.arithmetic import where
 from torchlite.ops.error import erfc as erfc
+from torchlite.ops.error import erfcx as erfcx
 from torchlite.ops.error import erfinv as erfinv
+from torchlite.ops.error import log_ndtr as log_ndtr
+from torchlite.ops.error import ndtri as ndtri
 from torchlite.ops.floating import exp2 as exp2
 from torchlite.ops.floating import xlogy as xlogy
 from torchlite.ops.gamma import digamma as digamma
+from torchlite.ops.gamma import igamma as gammainc
+from torchlite.ops.gamma import igammac as gammaincc
+from torchlite.ops.gamma import lgamma as gammaln
+from torchlite.ops.gamma import polygamma as polygamma
+from torchlite.ops.gamma import zeta as zeta
+from torchlite.ops.modified_bessel import i0 as i0
+from torchlite.ops.modified_bessel import i0e as i0e
+from torchlite.ops.modified_bessel import i1 as i1
+from torchlite.ops.modified_bessel import i1e as i1e
 from torchlite.ops.pointwise import erf as erf
 from torchlite.ops.pointwise import expm1 as expm1
 from torchlite.ops.pointwise import log1p as log1p
@@ -23,8 +36,9 @@ from torchlite.ops.softmax import softmax as softmax
 from torchlite.ops.trigonometry import sinc as sinc
 
 __all__ = [
-    "digamma", "entr", "erf", "erfc", "erfinv", "exp2", "expit", "expm1", "log1p", "log_softmax", "logit", "logsumexp",
-    "ndtr", "ndtri", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy",
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammainc", "gammaincc", "gammaln", "i0",
+    "i0e", "i1", "i1e", "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri",
+    "polygamma", "psi", "round", "sinc", "softmax", "xlog1py", "xlogy", "zeta",
 ]  # fmt: skip
 
 psi = digamma
@@ -44,8 +58,3 @@ def xlog1py(input: Tensor, other: Tensor) -> Tensor:
 def ndtr(input: Tensor) -> Tensor:
     """The standard normal distribution function."""
     return erfc(input * -math.sqrt(0.5)) * 0.5
-
-
-def ndtri(input: Tensor) -> Tensor:
-    """The inverse of `ndtr`."""
-    return erfinv(input * 2 - 1) * math.sqrt(2)

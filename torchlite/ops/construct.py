@@ -165,7 +165,7 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     """Two operands as tensors of one dtype, on one device.
 
     Raises:
-        TypeError: for an operand that is neither tensor, array nor number.
+        TypeError: for an operand that is neither tensor, array nor number, and for two numbers.
     """
     if _alike(x, y) and not (to_float and x._data.dtype.kind in "biu"):
         return x, y
@@ -181,6 +181,8 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     on = [v.device for v in (x, y) if isinstance(v, Tensor) and v.ndim > 0] or [
         v.device for v in (x, y) if isinstance(v, Tensor)
     ]
+    if not on:
+        raise TypeError(f"{name}: expected at least one Tensor, got two numbers")
     return converted(x, dtype, on[0]), converted(y, dtype, on[0])
 
 

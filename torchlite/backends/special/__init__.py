@@ -29,8 +29,14 @@ _CUPY_NAMES = {"lgamma": "gammaln", "igamma": "gammainc", "igammac": "gammaincc"
 
 
 def evaluate(xp: Any, name: str, *arrays: Any, **params: Any) -> Any:
-    """The function ``name`` of arrays of one floating-point dtype, broadcast, in that dtype."""
+    """The function ``name`` of arrays of one floating-point dtype, broadcast, in that dtype.
+
+    Raises:
+        RuntimeError: for arrays of integers or complex numbers.
+    """
     dtype = arrays[0].dtype
+    if dtype.kind in "biuc":
+        raise RuntimeError(f"{name}: not implemented for {dtype}, only for floating-point numbers")
     if xp is not np:
         kernel = getattr(importlib.import_module("cupyx.scipy.special"), _CUPY_NAMES.get(name, name), None)
         if kernel is not None:
