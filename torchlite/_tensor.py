@@ -86,6 +86,9 @@ class Tensor:
         sub_: Any
         mul_: Any
         div_: Any
+        floor_divide_: Any
+        remainder_: Any
+        pow_: Any
 
     @property
     def shape(self) -> Size:

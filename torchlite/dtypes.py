@@ -173,3 +173,51 @@ def result_type(tensors: list[tuple[dtype, int]], scalars: list[bool | int | flo
 def can_cast(from_: dtype, to: dtype) -> bool:
     """Whether PyTorch allows a result of ``from_`` to be stored into ``to`` (never down a category)."""
     return category(from_) <= category(to)
+
+
+class finfo:
+    """The limits of a floating-point dtype (of a complex one: of its parts); the default dtype's where none is given.
+
+    >>> finfo(float16).max, finfo(float32).bits, finfo(float64).eps
+    (65504.0, 32, 2.220446049250313e-16)
+
+    Raises:
+        TypeError: for any other dtype.
+    """
+
+    def __init__(self, type: dtype | None = None) -> None:
+        kind = _default if type is None else _REAL_OF.get(type, type)
+        if not kind.is_floating_point:
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle {kind}")
+        limits: Any = ml_dtypes.finfo(kind.numpy)  # type: ignore[no-untyped-call]
+        self.bits = kind.itemsize * 8
+        self.dtype = kind.name
+        self.eps, self.max, self.min = float(limits.eps), float(limits.max), float(limits.min)
+        self.smallest_normal = self.tiny = float(limits.smallest_normal)
+        self.resolution = 10.0**-limits.precision
+
+    def __repr__(self) -> str:
+        shown = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+        return f"finfo({', '.join(f'{name}={getattr(self, name):g}' for name in shown)}, dtype={self.dtype})"
+
+
+class iinfo:
+    """The limits of an integer dtype.
+
+    >>> iinfo(int8)
+    iinfo(min=-128, max=127, dtype=int8)
+
+    Raises:
+        TypeError: for any other dtype.
+    """
+
+    def __init__(self, type: dtype) -> None:
+        if category(type) != 1:
+            if type is bool_:
+                raise TypeError("torch.bool is not supported by torch.iinfo")
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle {type}")
+        limits = np.iinfo(type.numpy)
+        self.bits, self.dtype, self.min, self.max = limits.bits, type.name, int(limits.min), int(limits.max)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"

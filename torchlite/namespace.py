@@ -146,8 +146,6 @@ from torchlite.composites.statistics import (
     corrcoef,
     count_nonzero,
     cov,
-    cummax,
-    cummin,
     cumulative_trapezoid,
     diff,
     dist,
@@ -259,6 +257,7 @@ from torchlite.ops.complex import (
     angle,
     complex,
     conj,
+    conj_physical,
     imag,
     is_complex,
     is_floating_point,
@@ -270,7 +269,6 @@ from torchlite.ops.complex import (
     view_as_complex,
     view_as_real,
 )
-from torchlite.ops.complex import conj as conj_physical
 from torchlite.ops.contraction import addmm, bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
@@ -357,7 +355,7 @@ from torchlite.ops.random import (
     set_rng_state,
 )
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
-from torchlite.ops.scan import argsort, cumsum, max, min, sort, topk
+from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.trigonometry import (
     acos,

@@ -26,7 +26,7 @@ class Results(tuple[Any, ...]):
 
         def __getattr__(self, name: str) -> Any: ...
 
-    def __new__(cls, values: Any) -> Results:
+    def __new__(cls, values: Any) -> Results:  # noqa: D102
         result = super().__new__(cls, values)
         if len(result) != len(cls.__match_args__):
             raise TypeError(

@@ -150,6 +150,19 @@ def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     return result.view(x.dtype)
 
 
+def running_extreme(xp: Any, x: Any, axis: int, *, largest: bool) -> Any:
+    """The largest (or smallest) element so far along ``axis``; NaN from the first one on."""
+    better = xp.maximum if largest else xp.minimum
+    if xp is np:
+        return better.accumulate(x, axis=axis)
+    result, n, reach = x.copy(), x.shape[axis], 1
+    along = xp.moveaxis(result, axis, 0)
+    while reach < n:  # each round doubles how far back an element has looked; CuPy has no accumulate for these
+        along[reach:] = better(along[reach:], along[:-reach].copy())
+        reach *= 2
+    return result
+
+
 def inner(xp: Any, x: Any, y: Any, axes: tuple[int, ...]) -> Any:
     """Σ x·y over ``axes``, which stay as length 1, without an array of the products where NumPy can do without."""
     if xp is not np or x.dtype.kind not in "fc" or x.dtype.itemsize < 4 or x.dtype != y.dtype:

@@ -12,6 +12,7 @@ from torchlite.dtypes import int64
 from torchlite.ir import broadcast_shapes as _broadcast
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.creation import tensor
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.joining import cat, stack
 from torchlite.ops.views import expand, reshape
 
@@ -54,12 +55,14 @@ def _each(tensors: tuple[Any, ...], change: Any) -> Any:
     return tuple(change(x) for x in _given(tensors))
 
 
+@takes_out_as(OutDtype.JOINED)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors beside each other: along dimension 1, or 0 of vectors."""
     parts = atleast_1d(list(tensors))
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
+@takes_out_as(OutDtype.JOINED)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors below each other, vectors as rows."""
     return cat(atleast_2d(list(tensors)), 0)
@@ -68,16 +71,19 @@ def vstack(tensors: Sequence[Tensor]) -> Tensor:
 row_stack = vstack
 
 
+@takes_out_as(OutDtype.JOINED)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors behind each other, along dimension 2."""
     return cat(atleast_3d(list(tensors)), 2)
 
 
+@takes_out_as(OutDtype.JOINED)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors beside each other, vectors as columns."""
     return cat([reshape(x, -1, 1) if x.ndim < 2 else x for x in tensors], 1)
 
 
+@takes_out
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the given ones along its diagonal, and 0 elsewhere.
 

@@ -11,6 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import tensor
+from torchlite.ops.destination import takes_out
 from torchlite.ops.mutation import embed_view, view_scatter
 from torchlite.ops.views import diagonal, diagonal_op
 
@@ -29,6 +30,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return apply(embed_view, (input,), {"recipe": recipe, "shape": tuple(shape)})
 
 
+@takes_out
 @method()
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with a vector on its diagonal, or a copy of the diagonal of a matrix."""

@@ -20,15 +20,14 @@ from torchlite.ops.trigonometry import acos, acosh, asin, asinh, atan, atan2, at
 absolute, negative, clip, fix = abs, neg, clamp, trunc
 arccos, arcsin, arctan, arctan2, arccosh, arcsinh, arctanh = acos, asin, atan, atan2, acosh, asinh, atanh
 greater, greater_equal, less, less_equal, not_equal = gt, ge, lt, le, ne
-_SECOND_NAMES: dict[str, Any] = {
-    "absolute": abs, "negative": neg, "fix": trunc, "arccos": acos, "arcsin": asin, "arctan": atan, "arctan2": atan2,
-    "arccosh": acosh, "arcsinh": asinh, "arctanh": atanh, "greater": gt, "greater_equal": ge, "less": lt,
-    "less_equal": le, "not_equal": ne,
+_SECOND_NAMES = {
+    "absolute": "abs", "negative": "neg", "fix": "trunc", "arccos": "acos", "arcsin": "asin", "arctan": "atan",
+    "arctan2": "atan2", "arccosh": "acosh", "arcsinh": "asinh", "arctanh": "atanh", "greater": "gt",
+    "greater_equal": "ge", "less": "lt", "less_equal": "le", "not_equal": "ne",
 }  # fmt: skip
-for _name, _function in _SECOND_NAMES.items():
-    method(_name)(_function)
-    if hasattr(Tensor, f"{_function.__name__}_"):
-        method(f"{_name}_")(getattr(Tensor, f"{_function.__name__}_"))
+for _name, _first_name in _SECOND_NAMES.items():
+    method(_name)(getattr(Tensor, _first_name))
+    method(f"{_name}_")(getattr(Tensor, f"{_first_name}_"))
 
 
 @method()
@@ -43,6 +42,7 @@ def positive(input: Tensor) -> Tensor:
     return input
 
 
+@takes_out
 @method()
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """ln(p / (1 - p)), with p limited to [eps, 1 - eps] where ``eps`` is given; the inverse of sigmoid."""
@@ -69,6 +69,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     return total + p * (p - 1) / 4 * math.log(math.pi)
 
 
+@takes_out
 @method()
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Input · 2^other."""
@@ -76,19 +77,33 @@ def ldexp(input: Tensor, other: Tensor) -> Tensor:
     return input * base
 
 
+@takes_out
 @method()
 def float_power(input: Any, exponent: Any) -> Tensor:
     """``input`` to the power ``exponent``, computed in float64 (complex128 for complex numbers)."""
-    wide = dtypes.complex128 if dtypes.category(common_dtype((input, exponent))) == 3 else dtypes.float64
-    base, power = (v.to(wide) if isinstance(v, Tensor) else v for v in (input, exponent))
+    base, power = (v.to(_wide(input, exponent)) if isinstance(v, Tensor) else v for v in (input, exponent))
     return pow(base, power)
+
+
+def _wide(input: Any, exponent: Any) -> dtypes.dtype:
+    return dtypes.complex128 if dtypes.category(common_dtype((input, exponent))) == 3 else dtypes.float64
+
+
+@method()
+def float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """In-place form of `float_power`.
+
+    Raises:
+        RuntimeError: for a tensor that can't hold its result.
+    """
+    wide = _wide(self, exponent)
+    if self.dtype is not wide:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype} but the operation's result requires dtype {wide}"
+        )
+    return inplace(float_power)(self, exponent)
 
 
 method("logit_")(inplace(logit))
 method("mvlgamma_")(inplace(mvlgamma))
 method("ldexp_")(inplace(ldexp))
-
-# The constructors of operators attach these as methods too; PyTorch has none of them.
-for _name in ("log_odds", "log_odds_", "angle_", "fmax_", "fmin_", "logaddexp_", "logaddexp2_"):
-    if hasattr(Tensor, _name):
-        delattr(Tensor, _name)

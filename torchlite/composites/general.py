@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchlite import backends
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import mean
 
 
+@takes_out
 @method()
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 · tensor2."""
     return input + tensor1 * tensor2 * value
 
 
+@takes_out
 @method()
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 / tensor2."""
     return input + tensor1 / tensor2 * value
 
 
+@takes_out
 @method()
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Input + weight · (end - input)."""
@@ -36,6 +40,7 @@ method("addcdiv_")(inplace(addcdiv))
 method("lerp_")(inplace(lerp))
 
 
+@takes_out
 @method()
 def var(
     input: Tensor,
@@ -43,16 +48,31 @@ def var(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: float = 1,
+    correction: float | None = None,
 ) -> Tensor:
-    """Σ (x - μ)² / (n - correction) over ``dim``; NaN where n - correction is 0."""
-    correction = correction if unbiased is None else int(unbiased)
+    """Σ |x - μ|² / (n - correction) over ``dim``; NaN where n - correction is 0.
+
+    Args:
+        input: the tensor.
+        dim: an int, several, or None for all; as in PyTorch ``var(x, False)`` means ``unbiased``.
+        unbiased: the correction as a truth value.
+        keepdim: whether reduced dimensions stay with length 1.
+        correction: 1 by default.
+
+    Raises:
+        RuntimeError: for an integer or bool tensor.
+    """
+    if input._data.dtype.kind in "biu":
+        raise RuntimeError(f"std and var only support floating point and complex dtypes, got {input.dtype}")
+    dim, correction = correction_of(dim, unbiased, correction)
     dims = dims_of("var", dim, input.ndim)
     n = math.prod(input.shape[d] for d in dims)
-    squares: Tensor = (input - mean(input, dims, True)).square().sum(dims, keepdim)
-    return squares / max(n - correction, 0)
+    centred = input - mean(input, dims, True)
+    squares = (centred * centred.conj()).real if input.is_complex() else centred.square()
+    return squares.sum(dims, keepdim) / max(n - correction, 0)
 
 
+@takes_out
 @method()
 def std(
     input: Tensor,
@@ -60,13 +80,22 @@ def std(
     unbiased: bool | None = None,
     keepdim: bool = False,
     *,
-    correction: float = 1,
+    correction: float | None = None,
 ) -> Tensor:
     """The square root of `var`."""
-    variance = var(input, dim, unbiased, keepdim, correction=correction)
-    return _root(variance, 2)
+    return _root(var(input, dim, unbiased, keepdim, correction=correction), 2)
 
 
+def correction_of(dim: Any, unbiased: bool | None, correction: float | None) -> tuple[Any, float]:
+    """The dimensions and the correction that PyTorch's overloads of var and std mean."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if unbiased is not None:
+        return dim, int(unbiased)
+    return dim, 1 if correction is None else correction
+
+
+@takes_out_as(OutDtype.SAME)
 @method()
 def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
     """(Σ |x|ᵖ)^(1/p) over ``dim``; the largest |x| for p = inf.
@@ -97,10 +126,23 @@ def _root(x: Tensor, p: float) -> Tensor:
 
 @method()
 def isclose(input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Tensor:
-    """|input - other| ≤ atol + rtol · |other|, elementwise; infinities are close to themselves only."""
-    near = ((input - other).abs() <= (other.abs() * rtol + atol)) & other.isfinite()
-    close: Tensor = near | (input == other)
-    return close | (input.isnan() & other.isnan()) if equal_nan else close
+    """|input - other| ≤ atol + rtol · |other|, elementwise; infinities are close to themselves only.
+
+    Raises:
+        RuntimeError: for two dtypes, and for a negative tolerance.
+    """
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"isclose: {input.dtype} did not match {other.dtype}")
+    for name, tolerance in (("rtol", rtol), ("atol", atol)):
+        if tolerance < 0:
+            raise RuntimeError(f"isclose: {name} must be greater than or equal to zero, but got {tolerance}")
+    close: Tensor = input == other
+    if input._data.dtype.kind in "biu":
+        input, other = (x.to(dtypes.float64) for x in (input, other))
+    elif equal_nan:
+        close = close | (input.isnan() & other.isnan())
+    distance = (input - other).abs()
+    return close | ((distance <= (other * rtol).abs() + atol) & distance.isfinite())
 
 
 @method()
@@ -115,6 +157,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
     return input.shape == other.shape and bool((input == other).all())
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
     """The positions of the elements that are not 0, one a row; or one vector of positions for each dimension."""
@@ -133,12 +176,14 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
     return stack(positions, 1)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of matrices, 0 above the diagonal."""
     return where(_below(input, diagonal), input, input.new_zeros(()))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """The upper triangle of matrices, 0 below the diagonal."""

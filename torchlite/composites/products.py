@@ -10,6 +10,7 @@ import numpy as np
 
 from torchlite._tensor import Tensor, method
 from torchlite.ops.contraction import bmm, dot, matmul, mv, outer
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 
 Labels = list[Hashable]
 
@@ -165,6 +166,7 @@ def _size(shape: Sequence[int]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
+@takes_out_as(OutDtype.SAME)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Σ of products over ``dims``: the last and first so many, or the positions listed for ``a`` and for ``b``.
 
@@ -201,30 +203,35 @@ def _scaled_sum(input: Tensor, product: Tensor, beta: float, alpha: float) -> Te
     return (input if beta == 1 else input * beta) + scaled
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (batch1 @ batch2) of batches of matrices."""
     return _scaled_sum(input, bmm(batch1, batch2), beta, alpha)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · Σ of the products of a batch."""
     return _scaled_sum(input, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat @ vec)."""
     return _scaled_sum(input, mv(mat, vec), beta, alpha)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · vec1 vec2ᵀ."""
     return _scaled_sum(input, outer(vec1, vec2), beta, alpha)
 
 
+@takes_out
 @method()
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Σ over the last dimensions of both; the product where one has none."""
@@ -233,12 +240,14 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Σ conj(xᵢ) yᵢ of two vectors."""
     return dot(input.conj(), other)
 
 
+@takes_out
 @method()
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """Kronecker's product: every element of ``input`` times all of ``other``."""
@@ -250,6 +259,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return (left * right).reshape([m * n for m, n in zip(xs, ys, strict=True)])
 
 
+@takes_out_as(OutDtype.SAME)
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of matrices in the order that costs least."""
     return multi_dot(matrices)

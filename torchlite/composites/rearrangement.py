@@ -10,6 +10,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import arange
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import cat, flip, repeat
 from torchlite.ops.views import narrow, reshape, transpose
 
@@ -26,6 +27,7 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
     return reshape(self, tuple(other.shape))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`narrow` in memory of its own."""

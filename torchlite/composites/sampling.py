@@ -9,6 +9,7 @@ from typing import Any
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import copy_
 from torchlite.ops.random import Generator, rand, randint, randn
 
@@ -51,6 +52,7 @@ def normal(
     return drawn.requires_grad_() if requires_grad else drawn
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None

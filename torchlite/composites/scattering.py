@@ -13,6 +13,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import broadcast_shapes
 from torchlite.ops.arithmetic import maximum, minimum, mul, where
 from torchlite.ops.creation import arange, zeros_like
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.indexing import gather, scatter_add, setitem
 from torchlite.ops.mutation import inplace, view_scatter
 from torchlite.ops.views import select_op
@@ -48,6 +49,7 @@ def _same_dtype(name: str, input: Tensor, source: Tensor) -> None:
         )
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """``input`` with ``alpha`` · the parts of ``source`` added at the positions ``index`` along ``dim``."""
@@ -59,6 +61,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return index_put(input, _positions(axis, index), added.to(input.dtype), accumulate=True)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """``input`` with the parts at the positions ``index`` along ``dim`` replaced by those of ``source``."""
@@ -101,6 +104,7 @@ def _scatter_arguments(input: Tensor, index: Tensor, src: Any) -> tuple[Tensor, 
     return input, index, src
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None
@@ -131,6 +135,7 @@ def scatter(
     return _written(whole, _coordinates(axis, places), source).reshape(tuple(input.shape))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
@@ -208,6 +213,7 @@ def _neutral(dtype: dtypes.dtype, reduce: str) -> Any:
     return 2 ** (bits - signed) - 1
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements of ``input`` where ``mask`` holds, as a vector; both are broadcast to one shape."""
@@ -232,6 +238,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     return _written(wide, chosen, source.reshape(-1)[:n])
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at positions ``index`` of the flattened tensor."""
@@ -249,6 +256,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     return flat.reshape(tuple(input.shape))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """The elements at ``indices`` along ``dim`` (of the flattened tensor without), broadcast in the other dimensions.
@@ -279,6 +287,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return apply(view_scatter, (input, src.to(input.dtype)), _region((_ALL,) * axis + (int(index),)))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchlite import backends, dtypes
+from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.general import nonzero
 from torchlite.ops.creation import as_tensor
-from torchlite.ops.scan import ValuesAndIndices, sort
+from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.scan import sort
 
 
 @method()
@@ -18,25 +19,29 @@ def argwhere(input: Tensor) -> Tensor:
     return nonzero(input)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def msort(input: Tensor) -> Tensor:
     """The elements in order along dimension 0."""
     return sort(input, 0).values
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
-def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.Results:
     """The ``k``-th smallest element along ``dim``, counted from 1, and where it was."""
     n = 1 if input.ndim == 0 else input.shape[input._checked_dim(dim)]
     if not 1 <= k <= n:
         raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}: k is {k} of {n} elements")
     values, indices = sort(input, dim, stable=True)
-    if input.ndim == 0:
-        return ValuesAndIndices(values, indices)
-    values, indices = (x.narrow(dim, k - 1, 1) for x in (values, indices))
-    return ValuesAndIndices(values, indices) if keepdim else ValuesAndIndices(values.squeeze(dim), indices.squeeze(dim))
+    if input.ndim:
+        values, indices = (x.select(dim, k - 1).clone() for x in (values, indices))
+        if keepdim:
+            values, indices = values.unsqueeze(dim), indices.unsqueeze(dim)
+    return return_types.kthvalue((values, indices))
 
 
+@takes_out_as(OutDtype.SAME)
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each of ``elements`` is among ``test_elements``, or with ``invert`` is not."""
     tensors = [as_tensor(v) for v in (elements, test_elements)]
@@ -53,6 +58,7 @@ def _searched(xp: Any, sorted_sequence: Any, values: Any, side: str) -> Any:
     return xp.stack(found).reshape(values.shape) if found else xp.zeros(values.shape, "int64")
 
 
+@takes_out_as(OutDtype.SAME)
 def searchsorted(
     sorted_sequence: Tensor,
     input: Any,
@@ -89,6 +95,7 @@ def searchsorted(
     return wrap(xp.asarray(found).astype("int32" if out_int32 else "int64"))
 
 
+@takes_out_as(OutDtype.SAME)
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The number of the bucket between ``boundaries`` (sorted) that each value falls into."""
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
@@ -114,6 +121,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return wrap(xp.bincount(input._data, weights._data, minlength).astype(dtype))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements fall into each of ``bins`` equal parts of [min, max]; of the data's range where both are equal.

@@ -3,91 +3,109 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
-from torchlite import dtypes
+from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor, method
-from torchlite.composites.general import norm, std, var
+from torchlite.composites.general import correction_of, norm, std, var
 from torchlite.ops.arithmetic import where
+from torchlite.ops.complex import complex
 from torchlite.ops.construct import dims_of
-from torchlite.ops.creation import tensor
+from torchlite.ops.creation import arange, tensor
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.joining import cat
 from torchlite.ops.reduction import mean
-from torchlite.ops.scan import ValuesAndIndices, argsort, sort
+from torchlite.ops.scan import argsort, sort
 from torchlite.ops.softmax import softmax
 
 
-class MinAndMax(NamedTuple):
-    """The smallest and the largest element."""
-
-    min: Tensor
-    max: Tensor
-
-
 def var_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The variance (see `var`) and the mean over ``dim``."""
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    dim, correction = correction_of(dim, unbiased, correction)
+    return var(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 
 def std_mean(
-    input: Tensor, dim: Any = None, unbiased: bool | None = None, keepdim: bool = False, *, correction: float = 1
+    input: Tensor,
+    dim: Any = None,
+    unbiased: bool | None = None,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation (see `std`) and the mean over ``dim``."""
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    dim, correction = correction_of(dim, unbiased, correction)
+    return std(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 
-def _middle(input: Tensor, dim: Any, keepdim: bool, *, skip_nan: bool) -> Any:
+def _middle(kind: type[return_types.Results], input: Tensor, dim: Any, keepdim: bool) -> Any:
+    """The middle elements as a ``kind``; without the NaN for nanmedian."""
     if dim is None:
         if input.numel() == 0:
-            return input.new_full((), math.nan)
-        return _middle(input.reshape(-1), 0, False, skip_nan=skip_nan).values
+            return input.new_full((), math.nan if input.is_floating_point() else dtypes.iinfo(input.dtype).min)
+        return _middle(kind, input.reshape(-1), 0, False).values
     if input.ndim == 0:
-        dims_of("median", dim, 0)
-        return ValuesAndIndices(input.clone(), input.new_zeros((), dtype=dtypes.int64))
+        dims_of(kind.__name__, dim, 0)
+        return kind((input.clone(), input.new_zeros((), dtype=dtypes.int64)))
     dim = input._checked_dim(dim)
     n = input.shape[dim]
     if n == 0:
-        raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
+        raise IndexError(f"{kind.__name__}(): Expected reduction dim {dim} to have non-zero size.")
     order = argsort(input.detach(), dim)
     missing = input.isnan().sum(dim, keepdim=True)  # NaN is sorted to the end
-    if skip_nan:
-        place = ((n - missing - 1).clamp(min=0).div(2, rounding_mode="floor")).to(dtypes.int64)
+    if kind is return_types.nanmedian:
+        place = (n - missing - 1).clamp(min=0) // 2
     else:
         place = where(missing > 0, n - missing, (n - 1) // 2)
     indices = order.gather(dim, place)
     values = input.gather(dim, indices)
-    return ValuesAndIndices(values, indices) if keepdim else ValuesAndIndices(values.squeeze(dim), indices.squeeze(dim))
+    return kind((values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim)))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The middle element, the lower one of two; NaN where there is one. With ``dim``: (values, indices) along it."""
-    return _middle(input, dim, keepdim, skip_nan=False)
+    return _middle(return_types.median, input, dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
     """The `median` of the elements that are not NaN."""
-    return _middle(input, dim, keepdim, skip_nan=True)
+    return _middle(return_types.nanmedian, input, dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
-def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> ValuesAndIndices:
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> return_types.Results:
     """The most frequent element along ``dim``, the smallest of several, and where it is found last."""
     if input.ndim == 0:
-        return ValuesAndIndices(input.clone(), input.new_zeros((), dtype=dtypes.int64))
+        dims_of("mode", dim, 0)
+        return return_types.mode((input.clone(), input.new_zeros((), dtype=dtypes.int64)))
     last = input.movedim(dim, -1)
+    n = last.shape[-1]
+    if n == 0:
+        raise IndexError(f"mode(): Expected reduction dim {dim} to have non-zero size.")
     ordered = sort(last.detach(), -1).values
-    counts = (ordered.unsqueeze(-1) == ordered.unsqueeze(-2)).sum(-1)
-    chosen = ordered.gather(-1, counts.argmax(-1, keepdim=True))
-    backwards = (last == chosen).to(dtypes.int64).flip(-1)
-    indices = last.shape[-1] - 1 - backwards.argmax(-1, keepdim=True)
+    # Runs of equal elements: each element's distance from where its run begins is largest at the end of the longest.
+    place = arange(n, device=input.device).expand(ordered.shape)
+    begins = cat([ordered.new_ones((*ordered.shape[:-1], 1)).bool(), ordered[..., 1:] != ordered[..., :-1]], -1)
+    length = place - where(begins, place, 0).cummax(-1).values
+    chosen = ordered.gather(-1, length.argmax(-1, keepdim=True))
+    same = (last == chosen) | (last.isnan() & chosen.isnan())
+    indices = n - 1 - same.to(dtypes.int64).flip(-1).argmax(-1, keepdim=True)
     values = last.gather(-1, indices)
     if keepdim:
-        return ValuesAndIndices(values.movedim(-1, dim), indices.movedim(-1, dim))
-    return ValuesAndIndices(values.squeeze(-1), indices.squeeze(-1))
+        return return_types.mode((values.movedim(-1, dim), indices.movedim(-1, dim)))
+    return return_types.mode((values.squeeze(-1), indices.squeeze(-1)))
 
 
 def _quantile(
@@ -97,12 +115,16 @@ def _quantile(
         raise RuntimeError(
             f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, but got {interpolation}"
         )
+    if input.dtype not in (dtypes.float32, dtypes.float64):
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype, got {input.dtype}")
     levels = q if isinstance(q, Tensor) else tensor(q, dtype=input.dtype, device=input.device)
+    if levels.ndim > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, got {levels.ndim} dimensions")
     if levels.dtype is not input.dtype:
         raise RuntimeError(
             f"{name}() q tensor must be same dtype as the input tensor, got {levels.dtype} and {input.dtype}"
         )
-    if bool(((levels < 0) | (levels > 1)).any()):
+    if not levels.is_meta and bool(((levels < 0) | (levels > 1)).any()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if input.numel() == 0:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
@@ -111,7 +133,7 @@ def _quantile(
     missing = last.isnan().sum(-1, keepdim=True)
     n = last.shape[-1]
     known = (n - missing).to(input.dtype)
-    ranks = levels.detach().reshape(-1) * ((known - 1).clamp(min=0) if skip_nan else n - 1)
+    ranks = levels.reshape(-1) * ((known - 1).clamp(min=0) if skip_nan else n - 1)
     if not skip_nan:
         ranks = where(missing > 0, n - 1.0, ranks.expand((*missing.shape[:-1], ranks.shape[-1])))
     ranks = {"lower": ranks.floor, "higher": ranks.ceil, "nearest": ranks.round}.get(interpolation, ranks.clone)()
@@ -120,11 +142,14 @@ def _quantile(
     high = ordered.gather(-1, ranks.ceil().to(dtypes.int64))
     weight = (ranks > below).to(input.dtype) * 0.5 if interpolation == "midpoint" else ranks - below
     result: Tensor = (low + (high - low) * weight).movedim(-1, 0)  # (levels, ...)
-    if keepdim:
-        result = result.unsqueeze(dim % input.ndim + 1) if dim is not None else result.reshape(-1, *(1,) * input.ndim)
+    if keepdim and dim is None:
+        result = result.reshape(-1, *(1,) * input.ndim)
+    elif keepdim and input.ndim:
+        result = result.unsqueeze(input._checked_dim(dim) + 1)  # type: ignore[arg-type]
     return result if levels.ndim else result.squeeze(0)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -133,6 +158,7 @@ def quantile(
     return _quantile("quantile", input, q, dim, keepdim, interpolation, skip_nan=False)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
@@ -141,6 +167,7 @@ def nanquantile(
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, skip_nan=True)
 
 
+@takes_out_as(OutDtype.COMPUTE)
 @method()
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Σ of the elements that are not NaN."""
@@ -148,6 +175,7 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
     return total
 
 
+@takes_out
 @method()
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean of the elements that are not NaN."""
@@ -155,19 +183,22 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dty
     return nansum(input, dim, keepdim, dtype=dtype) / known
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """The number of elements over ``dim`` that are not 0."""
     return (input != 0).sum(dim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
-def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> MinAndMax:
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> return_types.Results:
     """The smallest and the largest element, of all or along ``dim``."""
     dims = () if dim is None else dim
-    return MinAndMax(input.amin(dims, keepdim), input.amax(dims, keepdim))
+    return return_types.aminmax((input.amin(dims, keepdim), input.amax(dims, keepdim)))
 
 
+@takes_out
 @method()
 def diff(
     input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
@@ -179,6 +210,8 @@ def diff(
     """
     if input.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n == 0:
+        return input.clone()
     parts = [x for x in (prepend, input, append) if x is not None]
     x = cat(parts, dim) if len(parts) > 1 else input
     for _ in range(n):
@@ -218,7 +251,10 @@ def cov(
     input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:
     """The covariances of the rows; columns are observations, counted ``fweights`` times or weighing ``aweights``."""
+    if input.ndim > 2:
+        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim}")
     x = input.reshape(1, -1) if input.ndim < 2 else input
+    x = x.to(dtypes.get_default_dtype()) if x._data.dtype.kind in "biu" else x
     weights = None
     for w in (fweights, aweights):
         weights = w if weights is None else weights if w is None else weights * w
@@ -232,23 +268,20 @@ def cov(
     divisor = divisor.clamp(min=0) if isinstance(divisor, Tensor) else max(divisor, 0)
     weighted = centred if weights is None else centred * weights
     result: Tensor = (weighted @ centred.mH) / divisor
-    return result.reshape(()) if input.ndim < 2 else result
+    return result.squeeze()
 
 
 @method()
 def corrcoef(input: Tensor) -> Tensor:
     """Pearson's correlations of the rows; columns are observations."""
     c = cov(input)
-    if input.ndim < 2:
+    if c.ndim == 0:
         return c / c
-    deviations = (c * _unit_like(c)).sum(-1).sqrt()
-    return (c / deviations.unsqueeze(1) / deviations.unsqueeze(0)).clamp(-1, 1)
-
-
-def _unit_like(c: Tensor) -> Tensor:
-    from torchlite.ops.creation import eye
-
-    return eye(c.shape[0], dtype=c.dtype, device=c.device)
+    deviations = c.diagonal().sqrt()
+    correlations = c / deviations.unsqueeze(1) / deviations.unsqueeze(0)
+    if c.is_complex():
+        return complex(correlations.real.clamp(-1, 1), correlations.imag.clamp(-1, 1))
+    return correlations.clamp(-1, 1)
 
 
 @method()
@@ -262,6 +295,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = Non
     return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """``input`` with each slice along ``dim`` scaled down to a p-norm of at most ``maxnorm``."""
@@ -274,39 +308,3 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 def softmin(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """exp(-xᵢ) / Σⱼ exp(-xⱼ) along ``dim``."""
     return softmax(-input, dim, dtype)
-
-
-def _running_extreme(input: Tensor, dim: int, *, largest: bool) -> ValuesAndIndices:
-    if input.ndim == 0:
-        return ValuesAndIndices(input.clone(), input.new_zeros((), dtype=dtypes.int64))
-    dim = input._checked_dim(dim)
-    values, places, best = [], [], None
-    place = None
-    for i, x in enumerate(input.detach().unbind(dim)):
-        here = x.new_full(x.shape, i, dtype=dtypes.int64)
-        if best is None or place is None:
-            best, place = x, here
-        else:
-            better = ((x >= best) if largest else (x <= best)) | x.isnan()
-            better = better & (~best.isnan() | x.isnan())
-            best, place = where(better, x, best), where(better, here, place)
-        values.append(best)
-        places.append(place)
-    if not places:
-        return ValuesAndIndices(input.clone(), input.new_zeros(input.shape, dtype=dtypes.int64))
-    from torchlite.ops.joining import stack
-
-    indices = stack(places, dim)
-    return ValuesAndIndices(input.gather(dim, indices), indices)
-
-
-@method()
-def cummax(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The largest element so far along ``dim``, and where it (last) was."""
-    return _running_extreme(input, dim, largest=True)
-
-
-@method()
-def cummin(input: Tensor, dim: int) -> ValuesAndIndices:
-    """The smallest element so far along ``dim``, and where it (last) was."""
-    return _running_extreme(input, dim, largest=False)

@@ -11,6 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, unary
+from torchlite.ops.destination import OutDtype, stored, takes_out
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -53,7 +54,7 @@ _true_div = binary(
 )
 floor_divide = binary(
     "floor_divide",
-    (no_slope_pair := (lambda g, _out, _x, _y: g.new_zeros(g.shape)), no_slope_pair),
+    (no_slope, no_slope),
     run=lambda xp, x, y: xp.floor_divide(x, divisor(xp, y)),
     domain=(0.6, 0.9),
     doc="⌊x / y⌋, elementwise with broadcasting.",
@@ -71,7 +72,7 @@ _power = binary(
         lambda g, _out, x, y: where(y == 0, 0.0, g * y * x ** where(y == 0, 1.0, y - 1)),
         lambda g, out, x, y: g * out * where((x == 0) & (y >= 0), 1.0, x).log(),
     ),
-    run=lambda xp, x, y: xp.power(x, y).astype(x.dtype, copy=False),  # NumPy makes int8 of bools
+    run=lambda xp, x, y: _run_power(xp, x, y),
     scalar="pow(x, y)",
     onnx="Pow",
     domain=(0.5, 2.0),
@@ -111,7 +112,13 @@ reciprocal = unary(
     doc="1 / x.",
 )
 square = unary(
-    "square", lambda g, _out, x: g * (x.conj() * 2), run=lambda xp, x: xp.multiply(x, x), scalar="x * x", doc="x²."
+    "square",
+    lambda g, _out, x: g * (x.conj() * 2),
+    run=lambda xp, x: xp.multiply(x, x, dtype=_square_dtype(x.dtype)),
+    result=lambda dtype: _square_dtype(dtype),
+    out_dtype=OutDtype.CAST,
+    scalar="x * x",
+    doc="x²; of bools as int64.",
 )
 sqrt = unary(
     "sqrt",
@@ -195,6 +202,19 @@ def _run_sign(xp: Any, x: Any) -> Any:
     return signs if x.dtype.kind in "iuc" else xp.where(signs == signs, signs, x.dtype.type(0))
 
 
+def _square_dtype(dtype: Any) -> Any:
+    return np.dtype(np.int64) if dtype.kind == "b" else dtype
+
+
+def _run_power(xp: Any, x: Any, y: Any) -> Any:
+    if x.dtype.kind == "i":  # an integer to a negative power: NumPy raises, PyTorch cuts the fraction off
+        negative = y < 0
+        if negative.any():
+            of_one = xp.where(x == -1, 1 - 2 * (y & 1), x == 1).astype(x.dtype)
+            return xp.where(negative, of_one, xp.power(x, xp.where(negative, 0, y))).astype(x.dtype, copy=False)
+    return xp.power(x, y).astype(x.dtype, copy=False)  # NumPy makes int8 of bools
+
+
 def divisor(xp: Any, y: Any) -> Any:
     """``y``, unless it is an integer 0: those have no infinity to give."""
     if xp is np and y.dtype.kind in "iu" and not y.all():
@@ -208,6 +228,7 @@ def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
     return x >= min if max is None else (x >= min) & (x <= max)
 
 
+@takes_out
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds and ``other`` elsewhere, elementwise with broadcasting.
 
@@ -231,12 +252,15 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return apply(_where, (condition, input, other))
 
 
+@takes_out
 @method("clamp", "clip")
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """``input`` limited to [min, max]; either bound may be missing, a number or a tensor."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
+        if not all(v is None or isinstance(v, Tensor) for v in (min, max)):
+            raise TypeError("clamp(): min and max must both be tensors or both be numbers")
         out = input if min is None else maximum(input, min)
         return out if max is None else minimum(out, max)
     bounds = [b for b in (min, max) if b is not None]
@@ -247,18 +271,52 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 method("clamp_", "clip_")(inplace(clamp))
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+@takes_out
+@method()
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """``input``, but at least ``min``."""
+    return clamp(input, min=min)
+
+
+@takes_out
+@method()
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """``input``, but at most ``max``."""
+    return clamp(input, max=max)
+
+
+method("clamp_min_")(inplace(clamp_min))
+method("clamp_max_")(inplace(clamp_max))
+
+
+# The functions from here to `pow` are hot: they name ``out`` themselves, where `takes_out` would cost a call.
+def add(input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """``input + alpha · other``."""
-    return _add(input, other if alpha == 1 else other * alpha)
+    if out is not None:
+        return stored("add", add, (input, other), {"alpha": alpha}, out)
+    return _add(input, other if alpha == 1 else _scaled("add", input, other, alpha))
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Tensor:
+def sub(input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """``input - alpha · other``."""
-    return _sub(input, other if alpha == 1 else other * alpha)
+    if out is not None:
+        return stored("sub", sub, (input, other), {"alpha": alpha}, out)
+    return _sub(input, other if alpha == 1 else _scaled("sub", input, other, alpha))
 
 
-def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
+    """``alpha · other``, where ``alpha`` is no number of a higher kind than the two operands."""
+    if isinstance(alpha, float | complex) and dtypes.category(common_dtype((input, other))) < 2:
+        raise RuntimeError(
+            f"{name}(): For integral input tensors, argument alpha must not be a floating point number, got {alpha}"
+        )
+    return other * alpha
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     """``input / other``; ``rounding_mode`` "floor" or "trunc" rounds the quotient and keeps integers integers."""
+    if out is not None:
+        return stored("div", div, (input, other), {"rounding_mode": rounding_mode}, out)
     if rounding_mode is None:
         return _true_div(input, other)
     if rounding_mode == "floor":
@@ -267,16 +325,20 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
         raise RuntimeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
-    quotient = _true_div(input, other).trunc()
     dtype = common_dtype((input, other))
-    return quotient.to(dtype)
+    if dtypes.category(dtype) < 2:
+        floored = floor_divide(input, other)
+        return floored + ((floored < 0) & (floored * other != input)).to(dtype)
+    return _true_div(input, other).trunc()
 
 
-def pow(input: Any, exponent: Any) -> Tensor:
+def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
     """``input`` to the power ``exponent``."""
+    if out is not None:
+        return stored("pow", pow, (input, exponent), {}, out)
     if isinstance(input, Tensor) and type(exponent) in (int, float):
         if exponent == 2 and (type(exponent) is int or input._data.dtype.kind not in "biu"):
-            return square(input if input._data.dtype.kind != "b" else input.to(dtypes.int64))
+            return square(input)
         if exponent == 0.5 and input.is_floating_point():
             return sqrt(input)
         if exponent < 0 and type(exponent) is int and not input.is_floating_point() and not input.is_complex():
@@ -286,23 +348,37 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 _add_ = Tensor.add_
 _sub_ = Tensor.sub_
+_true_div_ = Tensor.div_
+_div_by_mode = inplace(div)
 
 
-@method()
+@method("add_")
 def add_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self + alpha · other``."""
-    return _add_(self, other if alpha == 1 else other * alpha)
+    return _add_(self, other if alpha == 1 else _scaled("add_", self, other, alpha))
 
 
-@method()
+@method("sub_", "subtract_")
 def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self - alpha · other``."""
-    return _sub_(self, other if alpha == 1 else other * alpha)
+    return _sub_(self, other if alpha == 1 else _scaled("sub_", self, other, alpha))
+
+
+@method("div_", "divide_")
+def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """In-place ``self / other``, rounded as in `div`."""
+    return _true_div_(self, other) if rounding_mode is None else _div_by_mode(self, other, rounding_mode=rounding_mode)
+
+
+def rsub(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
+    """``other - alpha · input``."""
+    return sub(other, input, alpha=alpha)
 
 
 _methods: dict[str, Any] = {"add": add, "sub": sub, "div": div, "true_divide": _true_div, "pow": pow}
 for _name, _function in _methods.items():
     method(_name)(_function)
+method("true_divide_")(_true_div_)
 
 
 method("where")(lambda self, condition, other: where(condition, self, other))
@@ -326,11 +402,15 @@ for _symbol, _function in {
 method("__iadd__")(_add_)
 method("__isub__")(_sub_)
 method("__imul__")(Tensor.mul_)
-method("__itruediv__")(Tensor.div_)
+method("__itruediv__")(_true_div_)
+method("__ifloordiv__")(Tensor.floor_divide_)
+method("__imod__")(Tensor.remainder_)
+method("__ipow__")(Tensor.pow_)
 method("__neg__")(neg)
 method("__pos__")(lambda self: self)
 method("__abs__")(abs)
 multiply, divide, subtract, true_divide = mul, div, sub, _true_div
 method("multiply")(mul)
+method("multiply_")(Tensor.mul_)
 method("divide")(div)
 method("subtract")(sub)

@@ -9,6 +9,7 @@ import numpy as np
 
 from torchlite._tensor import Tensor, method
 from torchlite.ops.construct import binary, unary
+from torchlite.ops.destination import OutDtype
 
 eq = binary("eq", ufunc="equal", quiet=False, result=bool, scalar="x == y", onnx="Equal", doc="x = y, elementwise.")
 ne = binary("ne", ufunc="not_equal", quiet=False, result=bool, scalar="x != y", doc="x ≠ y, elementwise.")
@@ -41,7 +42,14 @@ logical_xor = binary(
     doc="Exactly one is not 0.",
 )
 logical_not = unary(
-    "logical_not", ufunc="logical_not", quiet=False, result=bool, scalar="!x", onnx="Not", doc="x is 0."
+    "logical_not",
+    ufunc="logical_not",
+    quiet=False,
+    result=bool,
+    out_dtype=OutDtype.CAST,
+    scalar="!x",
+    onnx="Not",
+    doc="x is 0.",
 )
 
 _INTEGERS = (0.0, 8.0)

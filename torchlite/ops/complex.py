@@ -15,7 +15,9 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import unary
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import stack
+from torchlite.ops.mutation import inplace
 
 
 def _real_dtype(dtype: Any) -> Any:
@@ -72,6 +74,7 @@ angle = unary(
     run=lambda xp, x: _run_angle(xp, x),
     to_float=True,
     result=_real_dtype,
+    as_in_place=False,
     domain=(0.2, 2.0),
     doc="The angle of complex numbers in radians; π for negative real numbers, 0 for the others.",
 )
@@ -164,10 +167,26 @@ Tensor.real = property(real)  # type: ignore[attr-defined]
 Tensor.imag = property(imag)  # type: ignore[attr-defined]
 
 
-@method("conj", "conj_physical")
+@method()
 def conj(input: Tensor) -> Tensor:
     """The complex conjugates; a real tensor itself."""
     return apply(_conj, (input,)) if input._data.dtype.kind == "c" else input
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def conj_physical(input: Tensor) -> Tensor:
+    """The complex conjugates; a real tensor itself."""
+    return conj(input)
+
+
+method("conj_physical_")(inplace(conj_physical))
+
+
+@method()
+def resolve_neg(input: Tensor) -> Tensor:
+    """The tensor itself: signs are always computed here."""
+    return input
 
 
 @method()
@@ -193,6 +212,7 @@ Tensor.mH = property(adjoint)  # type: ignore[attr-defined]
 Tensor.H = property(_conjugate_transpose)  # type: ignore[attr-defined]
 
 
+@takes_out_as(OutDtype.SAME)
 def complex(real: Tensor, imag: Tensor) -> Tensor:
     """real + i · imag of two floating-point tensors of one dtype.
 
@@ -208,6 +228,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     return view_as_complex(stack([real, imag], -1))
 
 
+@takes_out_as(OutDtype.SAME)
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """abs · (cos(angle) + i sin(angle)).
 

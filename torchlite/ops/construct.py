@@ -1,7 +1,7 @@
 """Constructors for the common kinds of operator: they supply broadcasting, promotion, inference and samples.
 
 An elementwise operator is one call of `unary` or `binary`, which returns the public function and attaches it to
-Tensor under its name and, in place, under ``name_``.
+Tensor under its name and, in place, under ``name_``, where PyTorch has those forms.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
-from torchlite.ops.destination import stored
+from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.mutation import apply_inplace, inplace
 
 Domain = tuple[float, float]
@@ -37,9 +37,11 @@ def unary(
     to_float: bool = False,
     result: Any = None,
     methods: bool = True,
+    as_in_place: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
+    out_dtype: OutDtype | None = None,
 ) -> Callable[..., Tensor]:
     """An elementwise operator of one tensor.
 
@@ -52,10 +54,13 @@ def unary(
         quiet: whether NumPy's floating-point warnings are silenced in each call, which costs 0.4 µs.
         to_float: whether integers are converted to the default float dtype first.
         result: the NumPy dtype of the result where it is not the input's, or a function that gives it from the input's.
-        methods: whether Tensor has it as a method and in place; PyTorch has no methods for some functions.
+        methods: whether Tensor has it as methods; PyTorch has only functions for some.
+        as_in_place: whether one of the methods works in place.
         scalar, onnx: as in `Op`.
         domain: an interval in which it is differentiable, for the tests.
+        out_dtype: which dtypes ``out`` may have; only the result's, unless integers become floats.
     """
+    rule = out_dtype or (OutDtype.CAST if to_float else OutDtype.SAME)
     run, write = _runs(ufunc, run, quiet)
     op = register(
         Op(
@@ -75,7 +80,7 @@ def unary(
 
     def function(input: Tensor, *, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            return stored(name, function, (input,), {}, out)
+            return stored(name, function, (input,), {}, out, rule)
         if to_float and input._data.dtype.kind in "biu":
             input = input.to(dtypes.get_default_dtype())
         return apply(op, (input,))
@@ -85,7 +90,7 @@ def unary(
             raise RuntimeError(f"{name}_: result type float can't be cast to the desired output type {self.dtype.name}")
         return apply_inplace(op, self, ())
 
-    _publish(function, name, doc, methods, in_place if result is None or _depends(result) else None)
+    _publish(function, name, doc, methods, in_place if as_in_place else None)
     return function
 
 
@@ -100,16 +105,19 @@ def binary(
     to_float: bool = False,
     result: Any = None,
     methods: bool = True,
+    as_in_place: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
+    out_dtype: OutDtype = OutDtype.CAST,
 ) -> Callable[..., Tensor]:
     """An elementwise operator of two tensors (or a tensor and a number), broadcast and promoted as PyTorch does.
 
     Args:
         name: its name, also as a method and (with an underscore) in place.
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
-        doc, ufunc, run, quiet, to_float, result, methods, scalar, onnx, domain: as in `unary`.
+        doc, ufunc, run, quiet, to_float, result, methods, as_in_place, scalar, onnx, domain: as in `unary`.
+        out_dtype: which dtypes ``out`` may have.
     """
     run, write = _runs(ufunc, run, quiet)
 
@@ -140,7 +148,7 @@ def binary(
 
     def function(input: Any, other: Any, *, out: Tensor | None = None) -> Tensor:
         if out is not None:
-            return stored(name, function, (input, other), {}, out)
+            return stored(name, function, (input, other), {}, out, out_dtype)
         if not (  # `_alike`, spelled out: this is the hottest path there is
             isinstance(other, Tensor)
             and isinstance(input, Tensor)
@@ -157,7 +165,7 @@ def binary(
             return apply_inplace(op, self, (right,))
         return inplace(function)(self, other)
 
-    _publish(function, name, doc, methods, in_place if result is None else None)
+    _publish(function, name, doc, methods, in_place if as_in_place else None)
     return function
 
 
@@ -308,7 +316,7 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     return positive
 
 
-def no_slope(g: Tensor, _out: Any, _x: Any) -> Tensor:
+def no_slope(g: Tensor, _out: Any, *_inputs: Any) -> Tensor:
     """The gradient rule of step functions: zero."""
     return g.new_zeros(g.shape)
 

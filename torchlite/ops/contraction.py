@@ -11,6 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
+from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 
 _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
@@ -68,12 +69,14 @@ _matmul: Op = register(
 
 
 @method("matmul", "__matmul__")
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix product with PyTorch's rules: vectors are rows or columns, leading dimensions broadcast.
 
     Raises:
         RuntimeError: naming the shapes where inner lengths or dtypes differ.
     """
+    if out is not None:  # not by `takes_out`, which would cost a call
+        return stored("matmul", matmul, (input, other), {}, out, OutDtype.SAME)
     if len(input._data.shape) == 2 == len(other._data.shape):
         return apply(_matmul, (input, other))
     if input.ndim == 0 or other.ndim == 0:
@@ -87,14 +90,14 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
         lead = x.shape[:-1]
         if x.shape[-1] == y.shape[0]:
             flat: Tensor = apply(_matmul, (x.reshape(-1, x.shape[-1]) if x.numel() else x, y))
-            out = flat.reshape((*lead, y.shape[-1]))
+            product = flat.reshape((*lead, y.shape[-1]))
         else:
-            out = apply(_matmul, (x, y))
+            product = apply(_matmul, (x, y))
     else:
-        out = apply(_matmul, (x, y))
+        product = apply(_matmul, (x, y))
     if row:
-        out = out.squeeze(-2)
-    return out.squeeze(-1) if column else out
+        product = product.squeeze(-2)
+    return product.squeeze(-1) if column else product
 
 
 method("__rmatmul__")(lambda self, other: matmul(other, self))
@@ -106,24 +109,28 @@ def _expect_dims(name: str, x: Tensor, ndim: int) -> Tensor:
     return x
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices."""
     return matmul(_expect_dims("mm", input, 2), _expect_dims("mm", mat2, 2))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices."""
     return matmul(_expect_dims("bmm", input, 3), _expect_dims("bmm", mat2, 3))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Σ xᵢ yᵢ of two vectors."""
     return matmul(_expect_dims("dot", input, 1), _expect_dims("dot", tensor, 1))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
@@ -198,12 +205,14 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return rows.reshape((*input.shape[:-1], weight.shape[0]))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat1 @ mat2)."""
     return input * beta + matmul(mat1, mat2) * alpha
 
 
+@takes_out
 @method()
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """xᵢ yⱼ of two vectors."""

@@ -12,6 +12,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
+from torchlite.ops.destination import OutDtype, takes_out_as
 
 
 def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -144,21 +145,25 @@ def _on(device: Device) -> Any:
     return backends.cupy().cuda.Device(device.index) if device.type == "cuda" else contextlib.nullcontext()
 
 
+@takes_out_as(OutDtype.CREATE)
 def zeros(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` filled with 0."""
     return _filled(size, 0, dtype, device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def ones(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` filled with 1."""
     return _filled(size, 1, dtype, device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def empty(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` with whatever is in memory."""
     return _filled(size, None, dtype, device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def full(
     size: Sequence[int],
     fill_value: Any,
@@ -209,6 +214,7 @@ def _range_dtype(values: Sequence[Any]) -> dtypes.dtype:
     return dtypes.get_default_dtype() if any(isinstance(v, float) for v in values) else dtypes.int64
 
 
+@takes_out_as(OutDtype.CREATE)
 def arange(
     start: Any,
     end: Any = None,
@@ -238,20 +244,22 @@ def arange(
     return _placed(array.astype(kind), device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def linspace(
-    start: float,
-    end: float,
+    start: Any,
+    end: Any,
     steps: int,
     *,
     dtype: dtypes.dtype | None = None,
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``steps`` evenly spaced numbers from ``start`` to ``end``, both included."""
-    array = np.linspace(start, end, steps).astype((dtype or dtypes.get_default_dtype()).numpy)
-    return _placed(array, device, requires_grad)
+    """``steps`` evenly spaced numbers from ``start`` to ``end`` (numbers or 0-d tensors), both included."""
+    kind = _spacing_dtype((start, end), dtype)
+    return _placed(_evenly_spaced("linspace", start, end, steps, kind).astype(kind), device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def logspace(
     start: Any,
     end: Any,
@@ -263,11 +271,35 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``steps`` powers of ``base`` whose exponents are evenly spaced from ``start`` to ``end``, both included."""
-    kind = (dtype or dtypes.get_default_dtype()).numpy
-    first, last = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    kind = _spacing_dtype((start, end), dtype)
     with np.errstate(all="ignore"):
-        array = np.power(float(base), np.linspace(first, last, steps)).astype(kind)
+        array = np.power(float(base), _evenly_spaced("logspace", start, end, steps, kind)).astype(kind)
     return _placed(array, device, requires_grad)
+
+
+def _spacing_dtype(ends: tuple[Any, Any], dtype: dtypes.dtype | None) -> np.dtype[Any]:
+    if dtype is not None:
+        return dtype.numpy
+    whole = any(isinstance(v.item() if isinstance(v, Tensor) else v, complex) for v in ends)
+    return dtypes.of_scalar(1j if whole else 1.0).numpy
+
+
+def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """The numbers in float64 (or complex128), counted from both ends, so that they are symmetric as PyTorch's are."""
+    if steps < 0:
+        raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")
+    for value in (start, end):
+        if isinstance(value, Tensor) and value.ndim:
+            raise RuntimeError(f"{name}: start and end must be numbers or 0-d tensors, got shape {list(value.shape)}")
+    wide = np.complex128 if kind.kind == "c" else np.float64
+    first, last = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
+    if kind.kind in "iu":
+        first, last = int(first), int(last)
+    if steps == 1:
+        return np.array([first], wide)
+    step = (last - first) / (steps - 1) if steps else 0.0
+    i = np.arange(steps)
+    return np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i)).astype(wide)
 
 
 def scalar_tensor(
@@ -277,6 +309,7 @@ def scalar_tensor(
     return _filled(((),), s, dtype, device, requires_grad)
 
 
+@takes_out_as(OutDtype.CREATE)
 def eye(
     n: int,
     m: int | None = None,

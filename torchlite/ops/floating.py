@@ -8,11 +8,14 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from torchlite import return_types
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import divisor, where
-from torchlite.ops.construct import binary, unary
+from torchlite.ops.construct import binary, no_slope, unary
+from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.mutation import inplace
 
 exp2 = unary(
     "exp2",
@@ -30,12 +33,26 @@ frac = unary(
     domain=(0.2, 0.8),
     doc="x without its integer part: x - trunc(x).",
 )
-signbit = unary("signbit", run=lambda xp, x: _run_signbit(xp, x), result=bool, doc="Whether the sign of x is minus.")
+signbit = unary(
+    "signbit",
+    run=lambda xp, x: _run_signbit(xp, x),
+    result=bool,
+    as_in_place=False,
+    doc="Whether the sign of x is minus.",
+)
 isposinf = unary(
-    "isposinf", run=lambda xp, x: _equals(xp, x, np.inf), result=bool, doc="Whether x is positive infinity."
+    "isposinf",
+    run=lambda xp, x: _equals(xp, x, np.inf),
+    result=bool,
+    as_in_place=False,
+    doc="Whether x is positive infinity.",
 )
 isneginf = unary(
-    "isneginf", run=lambda xp, x: _equals(xp, x, -np.inf), result=bool, doc="Whether x is negative infinity."
+    "isneginf",
+    run=lambda xp, x: _equals(xp, x, -np.inf),
+    result=bool,
+    as_in_place=False,
+    doc="Whether x is negative infinity.",
 )
 fmod = binary(
     "fmod",
@@ -52,6 +69,7 @@ fmax = binary(
         lambda g, _out, x, y: where((x >= y) | y.isnan(), 0.0, g),
     ),
     ufunc="fmax",
+    as_in_place=False,
     scalar="fmax(x, y)",
     doc="The larger of x and y; the other one where one is NaN.",
 )
@@ -62,6 +80,7 @@ fmin = binary(
         lambda g, _out, x, y: where((x <= y) | y.isnan(), 0.0, g),
     ),
     ufunc="fmin",
+    as_in_place=False,
     scalar="fmin(x, y)",
     doc="The smaller of x and y; the other one where one is NaN.",
 )
@@ -69,7 +88,7 @@ copysign = binary(
     "copysign",
     (
         lambda g, out, x, _y: where(x == 0, 0.0, g * (out / x)),
-        lambda g, _out, _x, _y: g.new_zeros(g.shape),
+        no_slope,
     ),
     ufunc="copysign",
     to_float=True,
@@ -77,8 +96,19 @@ copysign = binary(
     domain=(0.2, 2.0),
     doc="|x| with the sign of y.",
 )
-nextafter = binary("nextafter", ufunc="nextafter", scalar="nextafter(x, y)", doc="The float beside x towards y.")
-heaviside = binary("heaviside", run=lambda xp, x, y: _run_heaviside(xp, x, y), doc="0 for x < 0, y at 0, 1 for x > 0.")
+nextafter = binary(
+    "nextafter",
+    (no_slope, no_slope),
+    ufunc="nextafter",
+    scalar="nextafter(x, y)",
+    doc="The float beside x towards y.",
+)
+heaviside = binary(
+    "heaviside",
+    out_dtype=OutDtype.SAME,
+    run=lambda xp, x, y: _run_heaviside(xp, x, y),
+    doc="0 for x < 0, y at 0, 1 for x > 0.",
+)
 logaddexp = binary(
     "logaddexp",
     (
@@ -86,6 +116,7 @@ logaddexp = binary(
         lambda g, _out, x, y: g / ((x - y).exp() + 1),
     ),
     ufunc="logaddexp",
+    as_in_place=False,
     doc="ln(eˣ + eʸ), without overflow.",
 )
 logaddexp2 = binary(
@@ -95,6 +126,7 @@ logaddexp2 = binary(
         lambda g, _out, x, y: g / ((x - y).exp2() + 1),
     ),
     ufunc="logaddexp2",
+    as_in_place=False,
     doc="log₂(2ˣ + 2ʸ), without overflow.",
 )
 xlogy = binary(
@@ -113,6 +145,7 @@ log_odds = unary(
     lambda g, _out, x: where((x >= 0) & (x <= 1), g / (x * (1 - x)), math.nan),
     run=lambda xp, x: xp.log(x / (1 - x)),
     to_float=True,
+    methods=False,
     domain=(0.2, 0.8),
     doc="ln(x / (1 - x)), PyTorch's logit; NaN outside [0, 1], and so is its gradient.",
 )
@@ -153,6 +186,7 @@ def _run_heaviside(xp: Any, x: Any, y: Any) -> Any:
     return xp.where(x != x, x.dtype.type(0), step)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
@@ -169,8 +203,12 @@ def nan_to_num(
     return apply(_nan_to_num, (input,), limits)
 
 
+method("nan_to_num_")(inplace(nan_to_num))
+
+
+@takes_out_as(OutDtype.SAME)
 @method()
-def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
+def frexp(input: Tensor) -> return_types.Results:
     """The mantissas in ±[0.5, 1) and the int32 exponents: ``input`` = mantissa · 2^exponent.
 
     Raises:
@@ -178,5 +216,4 @@ def frexp(input: Tensor) -> tuple[Tensor, Tensor]:
     """
     if not input.is_floating_point():
         raise RuntimeError(f"torch.frexp() only supports floating-point dtypes, got {input.dtype}")
-    mantissa, exponent = apply(_frexp, (input,))
-    return mantissa, exponent
+    return return_types.frexp(apply(_frexp, (input,)))

@@ -17,6 +17,7 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
 
@@ -314,6 +315,7 @@ _scatter_add: Op = register(
 )
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The elements of ``input`` at positions ``index`` along ``dim``; the result has the shape of ``index``."""
@@ -326,6 +328,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return apply(gather_op, (input, index), {"dim": position})
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with the elements of ``src`` added at positions ``index`` along ``dim``."""
@@ -337,6 +340,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """The parts of ``input`` at the positions ``index`` along ``dim``."""

@@ -11,6 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import common_dtype, dims_of
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.views import narrow
 
 
@@ -50,6 +51,7 @@ _cat = register(
 )
 
 
+@takes_out_as(OutDtype.JOINED)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along ``dim``; the other lengths must be equal.
 
@@ -71,6 +73,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 concat = concatenate = cat
 
 
+@takes_out_as(OutDtype.JOINED)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension ``dim``."""
     if not tensors:

@@ -119,11 +119,27 @@ def assign(target: Tensor, value: Tensor, *, computed: bool = True) -> Tensor:
         source = value._data
         if not computed:
             xp = backends.array_module(data)
-            xp.copyto(data, backends.to_device(source, target.device), casting="unsafe")
+            try:
+                xp.copyto(data, backends.to_device(source, target.device), casting="unsafe")
+            except ValueError:
+                refuse_internal_overlap("copy_", target)
+                raise
     target._storage.written()
     if recording:
         _renew_history(target, value)
     return target
+
+
+def refuse_internal_overlap(name: str, target: Tensor) -> None:
+    """Raise the error for writing where several elements of ``target`` are one number in memory."""
+    data = target._data
+    if isinstance(data, Aval) or data.flags.c_contiguous:
+        return
+    if any(stride == 0 and length > 1 for stride, length in zip(data.strides, data.shape, strict=True)):
+        raise RuntimeError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor refers to a single memory "
+            "location. Please clone() the tensor before performing the operation."
+        )
 
 
 def _refuse_leaf(target: Tensor) -> None:
@@ -191,7 +207,11 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
                 )
             arrays.append(array)
         else:
-            op.inplace(backends.array_module(data), data, data, *arrays, **params)
+            try:
+                op.inplace(backends.array_module(data), data, data, *arrays, **params)
+            except ValueError:
+                refuse_internal_overlap(f"{op.name}_", target)
+                raise
             target._storage.written()
             return target
     if recording:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
 import numpy as np
 
 from torchlite import backends
-from torchlite._tensor import Tensor
+from torchlite._tensor import Tensor, method
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import no_slope, unary
+from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.mutation import inplace
 
 exp = unary(
     "exp",
@@ -131,18 +134,36 @@ erf = unary(
 floor = unary("floor", no_slope, ufunc="floor", scalar="floor(x)", onnx="Floor", domain=(0.2, 0.8), doc="⌊x⌋.")
 ceil = unary("ceil", no_slope, ufunc="ceil", scalar="ceil(x)", onnx="Ceil", domain=(0.2, 0.8), doc="⌈x⌉.")
 trunc = unary("trunc", no_slope, ufunc="trunc", scalar="trunc(x)", domain=(0.2, 0.8), doc="x without its fraction.")
-round = unary(
+_round = unary(
     "round",
     no_slope,
     run=lambda xp, x: xp.round(x),
+    methods=False,
     scalar="rint(x)",
     onnx="Round",
     domain=(0.6, 0.9),
     doc="The nearest integer; halves go to the even one.",
 )
-isnan = unary("isnan", ufunc="isnan", result=bool, onnx="IsNaN", doc="Whether x is NaN.")
-isinf = unary("isinf", ufunc="isinf", result=bool, onnx="IsInf", doc="Whether x is infinite.")
-isfinite = unary("isfinite", ufunc="isfinite", result=bool, doc="Whether x is neither infinite nor NaN.")
+isnan = unary("isnan", ufunc="isnan", result=bool, as_in_place=False, onnx="IsNaN", doc="Whether x is NaN.")
+isinf = unary("isinf", ufunc="isinf", result=bool, as_in_place=False, onnx="IsInf", doc="Whether x is infinite.")
+isfinite = unary(
+    "isfinite", ufunc="isfinite", result=bool, as_in_place=False, doc="Whether x is neither infinite nor NaN."
+)
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest number with ``decimals`` digits behind the point (before it where negative); halves go to even ones."""
+    if decimals == 0:
+        return _round(input)
+    if input._data.dtype.kind in "biu":
+        raise RuntimeError(f"round: decimals are not implemented for {input.dtype}")
+    scale = 10.0 ** builtins.abs(decimals)
+    return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
+
+
+method("round_")(inplace(round))
 
 
 # Made once for each dtype: making one costs as much as the maximum of a small array.

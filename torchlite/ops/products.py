@@ -12,7 +12,9 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import cat
+from torchlite.ops.mutation import inplace
 
 
 def _sum_dtype(dtype: Any) -> Any:
@@ -102,6 +104,7 @@ def _logcumsumexp_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Any:
     return (x - peak).exp() * (g * (peak - out).exp()).flip(dim).cumsum(dim).flip(dim)
 
 
+@takes_out_as(OutDtype.COMPUTE)
 @method()
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Π of the elements along ``dim``, or of all; integers multiply in int64."""
@@ -115,12 +118,17 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     return result.unsqueeze(position) if keepdim else result
 
 
+@takes_out_as(OutDtype.COMPUTE)
 @method()
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running products along ``dim``; integers multiply in int64."""
     return _along(_cumprod, input if dtype is None else input.to(dtype), dim)
 
 
+method("cumprod_")(inplace(cumprod))
+
+
+@takes_out_as(OutDtype.SAME)
 @method()
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """ln of the running sums of e^input along ``dim``, without overflow."""

@@ -22,6 +22,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import _lengths
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import copy_
 
 _DEFAULT_SEED = 67280421310721
@@ -207,6 +208,7 @@ def _float_dtype(dtype: dtypes.dtype | None) -> Any:
     return kind.numpy
 
 
+@takes_out_as(OutDtype.CREATE)
 def rand(
     *size: Any,
     generator: Generator | None = None,
@@ -219,6 +221,7 @@ def rand(
     return out.requires_grad_() if requires_grad else out
 
 
+@takes_out_as(OutDtype.CREATE)
 def randn(
     *size: Any,
     generator: Generator | None = None,
@@ -231,6 +234,7 @@ def randn(
     return out.requires_grad_() if requires_grad else out
 
 
+@takes_out_as(OutDtype.CREATE)
 def randint(
     low: int,
     high: Any = None,
@@ -252,6 +256,7 @@ def randint(
     return wrap(values.astype((dtype or dtypes.int64).numpy, copy=False))
 
 
+@takes_out_as(OutDtype.CREATE)
 def randperm(
     n: int, *, generator: Generator | None = None, dtype: dtypes.dtype | None = None, device: Any = None
 ) -> Tensor:

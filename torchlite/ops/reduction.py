@@ -13,6 +13,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
+from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 
 _add_reduce: Any = np.add.reduce
 _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
@@ -203,8 +204,17 @@ def _apply(op: Op, x: Tensor, dim: Any, keepdim: bool) -> Tensor:
 
 
 @method()
-def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
+def sum(
+    input: Tensor,
+    dim: Any = None,
+    keepdim: bool = False,
+    *,
+    dtype: dtypes.dtype | None = None,
+    out: Tensor | None = None,  # named here and not by `takes_out`, which would cost a call
+) -> Tensor:
     """Σ of the elements over ``dim`` (an int, several, or all of them); integers add up in int64."""
+    if out is not None:
+        return stored("sum", sum, (input, dim, keepdim), {"dtype": dtype}, out, OutDtype.COMPUTE)
     if dtype is None:
         if dim is None and not keepdim:
             return apply(_sum, (input,), _WHOLE[len(input._data.shape)])
@@ -212,6 +222,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.
     return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)
 
 
+@takes_out
 @method()
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean over ``dim`` (an int, several, or all of them); NaN of nothing.
@@ -229,12 +240,14 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes
     return _apply(_mean, input, dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over ``dim``; equal elements share the gradient."""
     return _apply(_amax, _not_empty("amax", input, dim), dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over ``dim``; equal elements share the gradient."""
@@ -249,12 +262,14 @@ def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
     return x
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element over ``dim`` is not 0."""
     return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element over ``dim`` is 0."""
@@ -276,12 +291,14 @@ def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor
     return apply(op, (input,), {"dim": position, "keepdim": keepdim})
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the (first) largest element along ``dim``, or in the flattened tensor."""
     return _arg_reduce(_argmax, input, dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the (first) smallest element along ``dim``, or in the flattened tensor."""

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from torchlite import dtypes
+from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import dims_of
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.indexing import gather_op
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import argmax, argmin
-
-
-class ValuesAndIndices(NamedTuple):
-    """Elements and where along the dimension they were found."""
-
-    values: Tensor
-    indices: Tensor
 
 
 def _run_argsort(xp: Any, x: Any, *, dim: int, descending: bool) -> Any:
@@ -64,6 +58,7 @@ _cumsum: Op = register(
 )
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> Tensor:  # noqa: ARG001
     """The positions that sort ``input`` along ``dim``; equal elements always keep their order."""
@@ -73,15 +68,17 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
     return apply(_argsort, (input,), {"dim": position, "descending": descending})
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
-def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> ValuesAndIndices:
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = False) -> return_types.Results:
     """The elements in order along ``dim``, and where they were."""
     indices = argsort(input, dim, descending, stable)
-    return ValuesAndIndices(_take(input, dim, indices), indices)
+    return return_types.sort((_take(input, dim, indices), indices))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
-def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> ValuesAndIndices:  # noqa: ARG001
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> return_types.Results:  # noqa: ARG001
     """The ``k`` largest (or smallest) elements along ``dim`` in order, and where they were."""
     n = 1 if input.ndim == 0 else input.shape[input._checked_dim(dim)]
     if not 0 <= k <= n:
@@ -89,9 +86,10 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     indices = argsort(input, dim, descending=largest)
     if input.ndim:
         indices = indices.narrow(dim, 0, k)
-    return ValuesAndIndices(_take(input, dim, indices), indices)
+    return return_types.topk((_take(input, dim, indices), indices))
 
 
+@takes_out_as(OutDtype.COMPUTE)
 @method()
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running totals along ``dim``; integers add up in int64."""
@@ -127,16 +125,61 @@ def _extreme(name: str, input: Tensor, dim: Any, keepdim: bool) -> Any:
     values = _take(input, dim, indices)
     if not keepdim and input.ndim:
         values, indices = values.squeeze(dim), indices.squeeze(dim)
-    return ValuesAndIndices(values, indices)
+    return (return_types.max if largest else return_types.min)((values, indices))
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim`` (values, indices) along it; with a tensor the elementwise maximum."""
     return _extreme("max", input, dim, keepdim)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim`` (values, indices) along it; with a tensor the elementwise minimum."""
     return _extreme("min", input, dim, keepdim)
+
+
+def _run_running_place(xp: Any, x: Any, *, dim: int, largest: bool) -> Any:
+    best = backends.running_extreme(xp, x, dim, largest=largest)
+    places = xp.arange(x.shape[dim]).reshape([-1 if d == dim else 1 for d in range(x.ndim)])
+    return backends.running_extreme(xp, xp.where((x == best) | (x != x), places, 0), dim, largest=True)
+
+
+_running_place = register(
+    Op(
+        "running_place",
+        "index",
+        run=_run_running_place,
+        infer=lambda x, *, dim, largest: Aval(x.shape, np.dtype(np.int64), x.device),  # noqa: ARG005
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)),), {"dim": 1, "largest": True}),
+            Sample((rng.normal(size=(3, 4)),), {"dim": 0, "largest": False}),
+        ],
+        doc="Where along a dimension the largest (or smallest) element so far last was; NaN exceeds all.",
+    )
+)
+
+
+def _running_extreme(kind: type[return_types.Results], input: Tensor, dim: int) -> return_types.Results:
+    (position,) = dims_of(kind.__name__, dim, input.ndim) or (0,)
+    if input.ndim == 0:
+        return kind((input.clone(), input.new_zeros((), dtype=dtypes.int64)))
+    indices = apply(_running_place, (input,), {"dim": position, "largest": kind is return_types.cummax})
+    return kind((_take(input, position, indices), indices))
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def cummax(input: Tensor, dim: int) -> return_types.Results:
+    """The largest element so far along ``dim``, and where it (last) was."""
+    return _running_extreme(return_types.cummax, input, dim)
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def cummin(input: Tensor, dim: int) -> return_types.Results:
+    """The smallest element so far along ``dim``, and where it (last) was."""
+    return _running_extreme(return_types.cummin, input, dim)

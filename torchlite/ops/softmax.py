@@ -11,6 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.construct import dims_of
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 
 
 def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
@@ -76,18 +77,21 @@ def _apply(op: Op, x: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
     return apply(op, (x,), {"dim": position})
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """exp(xᵢ) / Σⱼ exp(xⱼ) along ``dim``."""
     return _apply(_softmax, input, dim, dtype)
 
 
+@takes_out_as(OutDtype.SAME)
 @method()
 def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """xᵢ - ln Σⱼ exp(xⱼ) along ``dim``."""
     return _apply(_log_softmax, input, dim, dtype)
 
 
+@takes_out
 @method()
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """ln Σ exp(xᵢ) over ``dim``, without overflow."""
