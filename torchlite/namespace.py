@@ -174,12 +174,14 @@ from torchlite.dtypes import (
     complex128,
     double,
     dtype,
+    finfo,
     float16,
     float32,
     float64,
     float_,
     get_default_dtype,
     half,
+    iinfo,
     int8,
     int16,
     int32,
@@ -216,6 +218,8 @@ from torchlite.ops.arithmetic import (
     abs,
     add,
     clamp,
+    clamp_max,
+    clamp_min,
     div,
     divide,
     floor_divide,
@@ -228,6 +232,7 @@ from torchlite.ops.arithmetic import (
     reciprocal,
     remainder,
     rsqrt,
+    rsub,
     sign,
     sqrt,
     square,
@@ -396,5 +401,15 @@ from torchlite.ops.views import (
 from torchlite.printing import set_printoptions
 from torchlite.serialization import load, save
 from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
+
+# Methods in place that PyTorch also has as functions: `torchlite.exp_(x)` is `x.exp_()`.
+_IN_PLACE = (
+    "abs", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh", "atan",
+    "atanh", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "conj_physical", "cos", "cosh", "deg2rad", "erf",
+    "erfc", "exp", "exp2", "expm1", "fill", "fix", "floor", "frac", "gcd", "index_put", "lcm", "ldexp", "log", "log10",
+    "log1p", "log2", "logit", "nan_to_num", "neg", "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt",
+    "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy", "zero",
+)  # fmt: skip
+globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _IN_PLACE})
 
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -210,6 +210,8 @@ def diff(
     """
     if input.ndim == 0:
         raise RuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
     if n == 0:
         return input.clone()
     parts = [x for x in (prepend, input, append) if x is not None]
@@ -256,8 +258,10 @@ def cov(
     x = input.reshape(1, -1) if input.ndim < 2 else input
     x = x.to(dtypes.get_default_dtype()) if x._data.dtype.kind in "biu" else x
     weights = None
-    for w in (fweights, aweights):
-        weights = w if weights is None else weights if w is None else weights * w
+    for name, given in (("fweights", fweights), ("aweights", aweights)):
+        if given is not None:
+            _check_weights(name, given, x.shape[1])
+            weights = given if weights is None else weights * given
     total: Any = x.shape[1] if weights is None else weights.sum()
     average = x.mean(1, True) if weights is None else (x * weights).sum(1, True) / total
     centred = x - average
@@ -269,6 +273,17 @@ def cov(
     weighted = centred if weights is None else centred * weights
     result: Tensor = (weighted @ centred.mH) / divisor
     return result.squeeze()
+
+
+def _check_weights(name: str, weights: Tensor, n: int) -> None:
+    if weights.ndim > 1:
+        raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {weights.ndim} dimensions")
+    if weights._data.dtype.kind not in ("iu" if name == "fweights" else "f"):
+        raise RuntimeError(f"cov(): expected {name} to have another dtype than {weights.dtype}")
+    if weights.numel() != n:
+        raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations, {n}")
+    if not weights.is_meta and bool((weights < 0).any()):
+        raise RuntimeError(f"cov(): {name} cannot be negative")
 
 
 @method()

@@ -87,6 +87,7 @@ maximum = binary(
     ufunc="maximum",
     scalar="x > y || x != x ? x : y",
     onnx="Max",
+    numbers="neither",
     doc="The larger of x and y; NaN where either is. Equal values share the gradient.",
 )
 minimum = binary(
@@ -98,6 +99,7 @@ minimum = binary(
     ufunc="minimum",
     scalar="x < y || x != x ? x : y",
     onnx="Min",
+    numbers="neither",
     doc="The smaller of x and y; NaN where either is. Equal values share the gradient.",
 )
 neg = unary("neg", lambda g, _out, _x: -g, ufunc="negative", scalar="-x", onnx="Neg", doc="-x.")

@@ -11,27 +11,78 @@ from torchlite._tensor import Tensor, method
 from torchlite.ops.construct import binary, unary
 from torchlite.ops.destination import OutDtype
 
-eq = binary("eq", ufunc="equal", quiet=False, result=bool, scalar="x == y", onnx="Equal", doc="x = y, elementwise.")
-ne = binary("ne", ufunc="not_equal", quiet=False, result=bool, scalar="x != y", doc="x ≠ y, elementwise.")
-lt = binary("lt", ufunc="less", quiet=False, result=bool, scalar="x < y", onnx="Less", doc="x < y, elementwise.")
-le = binary(
-    "le", ufunc="less_equal", quiet=False, result=bool, scalar="x <= y", onnx="LessOrEqual", doc="x ≤ y, elementwise."
+eq = binary(
+    "eq",
+    ufunc="equal",
+    quiet=False,
+    result=bool,
+    scalar="x == y",
+    onnx="Equal",
+    numbers="other",
+    doc="x = y, elementwise.",
 )
-gt = binary("gt", ufunc="greater", quiet=False, result=bool, scalar="x > y", onnx="Greater", doc="x > y, elementwise.")
+ne = binary(
+    "ne", ufunc="not_equal", quiet=False, result=bool, scalar="x != y", numbers="other", doc="x ≠ y, elementwise."
+)
+lt = binary(
+    "lt",
+    ufunc="less",
+    quiet=False,
+    result=bool,
+    scalar="x < y",
+    onnx="Less",
+    numbers="other",
+    doc="x < y, elementwise.",
+)
+le = binary(
+    "le",
+    ufunc="less_equal",
+    quiet=False,
+    result=bool,
+    scalar="x <= y",
+    onnx="LessOrEqual",
+    numbers="other",
+    doc="x ≤ y, elementwise.",
+)
+gt = binary(
+    "gt",
+    ufunc="greater",
+    quiet=False,
+    result=bool,
+    scalar="x > y",
+    onnx="Greater",
+    numbers="other",
+    doc="x > y, elementwise.",
+)
 ge = binary(
     "ge",
     ufunc="greater_equal",
     result=bool,
     scalar="x >= y",
     onnx="GreaterOrEqual",
+    numbers="other",
     doc="x ≥ y, elementwise.",
 )
 
 logical_and = binary(
-    "logical_and", ufunc="logical_and", quiet=False, result=bool, scalar="x && y", onnx="And", doc="Both are not 0."
+    "logical_and",
+    ufunc="logical_and",
+    quiet=False,
+    result=bool,
+    scalar="x && y",
+    onnx="And",
+    numbers="neither",
+    doc="Both are not 0.",
 )
 logical_or = binary(
-    "logical_or", ufunc="logical_or", quiet=False, result=bool, scalar="x || y", onnx="Or", doc="One is not 0."
+    "logical_or",
+    ufunc="logical_or",
+    quiet=False,
+    result=bool,
+    scalar="x || y",
+    onnx="Or",
+    numbers="neither",
+    doc="One is not 0.",
 )
 logical_xor = binary(
     "logical_xor",
@@ -39,6 +90,7 @@ logical_xor = binary(
     result=bool,
     scalar="!x != !y",
     onnx="Xor",
+    numbers="neither",
     doc="Exactly one is not 0.",
 )
 logical_not = unary(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from numbers import Number
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.mutation import apply_inplace, inplace
 
 Domain = tuple[float, float]
+Numbers = Literal["either", "other", "neither"]
 _REAL = (float, int)
 _SHAPES = ((3, 4), (), (0, 2), (2, 1, 3))
 _SHAPE_PAIRS = (((3, 4), (3, 4)), ((2, 1, 3), (4, 1)), ((), (2,)), ((0, 3), (1, 3)), ((), ()))
@@ -109,6 +110,7 @@ def binary(
     scalar: str | None = None,
     onnx: str | None = None,
     domain: Domain = (-2.0, 2.0),
+    numbers: Numbers = "either",
     out_dtype: OutDtype = OutDtype.CAST,
 ) -> Callable[..., Tensor]:
     """An elementwise operator of two tensors (or a tensor and a number), broadcast and promoted as PyTorch does.
@@ -117,6 +119,7 @@ def binary(
         name: its name, also as a method and (with an underscore) in place.
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
         doc, ufunc, run, quiet, to_float, result, methods, as_in_place, scalar, onnx, domain: as in `unary`.
+        numbers: which operand may be a Python number in the function; the others must be tensors.
         out_dtype: which dtypes ``out`` may have.
     """
     run, write = _runs(ufunc, run, quiet)
@@ -156,6 +159,8 @@ def binary(
             and type(input._data) is type(other._data)
             and not (to_float and input._data.dtype.kind in "biu")
         ):
+            if numbers != "either":
+                _refuse_numbers(name, input, None if numbers == "other" else other)
             input, other = operands(name, input, other, to_float=to_float)
         return apply(op, (input, other))
 
@@ -167,6 +172,12 @@ def binary(
 
     _publish(function, name, doc, methods, in_place if as_in_place else None)
     return function
+
+
+def _refuse_numbers(name: str, *operands: Any) -> None:
+    for position, value in enumerate(operands, 1):
+        if isinstance(value, Number):
+            raise TypeError(f"{name}(): argument {position} must be Tensor, not {type(value).__name__}")
 
 
 def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tensor, Tensor]:

@@ -286,6 +286,8 @@ def _spacing_dtype(ends: tuple[Any, Any], dtype: dtypes.dtype | None) -> np.dtyp
 
 def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The numbers in float64 (or complex128), counted from both ends, so that they are symmetric as PyTorch's are."""
+    if not isinstance(steps, int):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")
     for value in (start, end):

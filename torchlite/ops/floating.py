@@ -60,6 +60,7 @@ fmod = binary(
     run=lambda xp, x, y: xp.fmod(x, divisor(xp, y)),
     scalar="fmod(x, y)",
     domain=(0.6, 0.9),
+    numbers="other",
     doc="x - y·trunc(x / y): the remainder with the sign of the dividend.",
 )
 fmax = binary(
@@ -71,6 +72,7 @@ fmax = binary(
     ufunc="fmax",
     as_in_place=False,
     scalar="fmax(x, y)",
+    numbers="neither",
     doc="The larger of x and y; the other one where one is NaN.",
 )
 fmin = binary(
@@ -82,6 +84,7 @@ fmin = binary(
     ufunc="fmin",
     as_in_place=False,
     scalar="fmin(x, y)",
+    numbers="neither",
     doc="The smaller of x and y; the other one where one is NaN.",
 )
 copysign = binary(
@@ -94,19 +97,25 @@ copysign = binary(
     to_float=True,
     scalar="copysign(x, y)",
     domain=(0.2, 2.0),
+    numbers="other",
     doc="|x| with the sign of y.",
 )
 nextafter = binary(
     "nextafter",
-    (no_slope, no_slope),
+    (
+        lambda g, _out, x, y: where(x == y, 0.0, g),
+        lambda g, _out, x, y: where(x == y, g, 0.0),
+    ),
     ufunc="nextafter",
     scalar="nextafter(x, y)",
+    numbers="neither",
     doc="The float beside x towards y.",
 )
 heaviside = binary(
     "heaviside",
     out_dtype=OutDtype.SAME,
     run=lambda xp, x, y: _run_heaviside(xp, x, y),
+    numbers="neither",
     doc="0 for x < 0, y at 0, 1 for x > 0.",
 )
 logaddexp = binary(
@@ -117,6 +126,7 @@ logaddexp = binary(
     ),
     ufunc="logaddexp",
     as_in_place=False,
+    numbers="neither",
     doc="ln(eˣ + eʸ), without overflow.",
 )
 logaddexp2 = binary(
@@ -127,6 +137,7 @@ logaddexp2 = binary(
     ),
     ufunc="logaddexp2",
     as_in_place=False,
+    numbers="neither",
     doc="log₂(2ˣ + 2ʸ), without overflow.",
 )
 xlogy = binary(

@@ -8,8 +8,10 @@ from torchlite._tensor import method
 from torchlite.ops.construct import binary
 
 _INTEGERS = (1.0, 8.0)
-gcd = binary("gcd", ufunc="gcd", domain=_INTEGERS, doc="The greatest common divisor of two integers.")
-lcm = binary("lcm", ufunc="lcm", domain=_INTEGERS, doc="The least common multiple of two integers.")
+gcd = binary(
+    "gcd", ufunc="gcd", domain=_INTEGERS, numbers="neither", doc="The greatest common divisor of two integers."
+)
+lcm = binary("lcm", ufunc="lcm", domain=_INTEGERS, numbers="neither", doc="The least common multiple of two integers.")
 bitwise_left_shift = binary(
     "bitwise_left_shift",
     run=lambda xp, x, y: _shifted(xp.left_shift, x, y),

@@ -95,6 +95,7 @@ atan2 = binary(
     to_float=True,
     scalar="atan2(x, y)",
     domain=(0.3, 2.0),
+    numbers="neither",
     doc="The angle in (-π, π] of the point (y, x): atan(x / y) in the right quadrant.",
 )
 hypot = binary(
@@ -106,6 +107,7 @@ hypot = binary(
     ufunc="hypot",
     scalar="hypot(x, y)",
     domain=(0.3, 2.0),
+    numbers="neither",
     doc="√(x² + y²), without overflow of the squares.",
 )
 sinc = unary(
