@@ -6,7 +6,7 @@ from typing import Any
 
 from torchlite import backends
 from torchlite.devices import Device
-from torchlite.ops.random import default_generator
+from torchlite.ops.generator import default_generator
 
 
 def is_available() -> bool:

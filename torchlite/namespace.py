@@ -112,7 +112,7 @@ from torchlite.composites.rearrangement import (
     tile,
     vsplit,
 )
-from torchlite.composites.sampling import multinomial, normal, poisson, randint_like
+from torchlite.composites.sampling import multinomial, normal
 from torchlite.composites.scattering import (
     index_add,
     index_copy,
@@ -316,6 +316,15 @@ from torchlite.ops.floating import (
     xlogy,
 )
 from torchlite.ops.gamma import _standard_gamma_grad, digamma, igamma, igammac, lgamma, polygamma
+from torchlite.ops.generator import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
@@ -343,22 +352,7 @@ from torchlite.ops.pointwise import (
     trunc,
 )
 from torchlite.ops.products import cumprod, logcumsumexp, prod
-from torchlite.ops.random import (
-    Generator,
-    bernoulli,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    rand,
-    rand_like,
-    randint,
-    randn,
-    randn_like,
-    randperm,
-    seed,
-    set_rng_state,
-)
+from torchlite.ops.random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
 from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
@@ -377,6 +371,7 @@ from torchlite.ops.trigonometry import (
     sinc,
     sinh,
 )
+from torchlite.ops.variates import bernoulli, binomial, poisson
 from torchlite.ops.views import (
     broadcast_to,
     chunk,

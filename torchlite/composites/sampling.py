@@ -1,4 +1,4 @@
-"""Samplers made of uniform and normal numbers; like those, pure functions of the generator's seed and offset."""
+"""Normal numbers of given moments, multinomial indices, and tensors filled with random numbers in place."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from typing import Any
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import no_grad
-from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.construct import common_dtype
+from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.generator import Generator
 from torchlite.ops.mutation import copy_
-from torchlite.ops.random import Generator, rand, randint, randn
+from torchlite.ops.random import bounds, check_integer_range, rand, randint, randn
+from torchlite.ops.variates import check_probabilities, normal_of
 
+_UNGIVEN: Any = object()
 _LARGEST_EXACT = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
 
 
+@takes_out
 def normal(
     mean: Any,
     std: Any = 1.0,
@@ -23,8 +28,10 @@ def normal(
     *,
     generator: Generator | None = None,
     dtype: dtypes.dtype | None = None,
+    layout: Any = None,  # noqa: ARG001 - PyTorch's signature
     device: Any = None,
     requires_grad: bool = False,
+    pin_memory: bool = False,  # noqa: ARG001 - PyTorch's signature
 ) -> Tensor:
     """Normal numbers of the given means and standard deviations.
 
@@ -36,20 +43,25 @@ def normal(
         RuntimeError: for a negative standard deviation.
         TypeError: when shape or size is missing or given twice.
     """
-    negative = bool((std < 0).any()) if isinstance(std, Tensor) else std < 0
-    if negative:
-        raise RuntimeError("normal expects all elements of std >= 0.0")
-    like = mean if isinstance(mean, Tensor) else std if isinstance(std, Tensor) else None
-    if (like is None) == (size is None):
+    given = [x for x in (mean, std) if isinstance(x, Tensor)]
+    if bool(given) == (size is not None):
         raise TypeError("normal: give tensors for mean or std, or two numbers and size=(...)")
-    with no_grad():
-        if like is None:
+    _check_std("normal", std)
+    if not given:
+        with no_grad():
             drawn = randn(size, generator=generator, dtype=dtype, device=device) * std + mean
-        else:
-            both = isinstance(mean, Tensor) and isinstance(std, Tensor)
-            shape = (mean.detach() + std.detach()).shape if both else like.shape
-            drawn = randn(*shape, generator=generator, dtype=like.dtype, device=like.device) * std + mean
-    return drawn.requires_grad_() if requires_grad else drawn
+        return drawn.requires_grad_() if requires_grad else drawn
+    kind = common_dtype(given)
+    like = given[0].to(kind)
+    wide = [x.to(kind) if isinstance(x, Tensor) else like.new_full((), x) for x in (mean, std)]
+    return normal_of(wide[0], wide[1], generator)
+
+
+def _check_std(name: str, std: Any) -> None:
+    negative = not std.is_meta and bool((std < 0).any()) if isinstance(std, Tensor) else std < 0
+    if negative:
+        found = "a negative one" if isinstance(std, Tensor) else f"std {std}"
+        raise RuntimeError(f"{name} expects all elements of std >= 0.0, but found {found}")
 
 
 @takes_out_as(OutDtype.SAME)
@@ -77,6 +89,8 @@ def multinomial(
         raise RuntimeError(
             f"cannot sample n_sample > prob_dist.size(-1) samples without replacement: {num_samples} > {input.shape[-1]}"
         )
+    if input.is_meta:
+        return input.new_empty((*input.shape[:-1], num_samples), dtype=dtypes.int64)
     xp = backends.array_module(input._data)
     weights = input.detach().to(dtypes.float64)._data
     if not bool(xp.isfinite(weights).all()) or bool((weights < 0).any()):
@@ -86,11 +100,7 @@ def multinomial(
     rows = weights.reshape(-1, weights.shape[-1])
     if replacement:
         u = rand(len(rows), num_samples, generator=generator, dtype=dtypes.float64, device=input.device)._data
-        edges = xp.cumsum(rows, -1)
-        # The last category with a weight catches what rounding leaves above the sum.
-        drawn = xp.stack([xp.searchsorted(e, x * e[-1], side="right") for e, x in zip(edges, u, strict=True)])
-        last = rows.shape[1] - 1 - xp.argmax(rows[:, ::-1] > 0, -1)
-        drawn = xp.minimum(drawn, last[:, None])
+        drawn = _inverted(xp, rows, u)
     else:
         if bool(((rows > 0).sum(-1) < num_samples).any()):
             raise RuntimeError(
@@ -103,44 +113,74 @@ def multinomial(
     return result
 
 
-def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Poisson numbers of the rates in ``input``, in its dtype.
+def _inverted(xp: Any, rows: Any, u: Any) -> Any:
+    """For each row of weights the categories in which ``u`` in [0, 1) times their sum falls.
 
-    Rates up to 16 count how many uniform numbers can be multiplied before the product falls below exp(-rate) (Knuth);
-    a larger rate is a sum of independent parts of at most 16.
+    One search serves all rows: row r is searched for r + u in the cumulative sums, each divided by its last and
+    raised by r.
+    """
+    edges = xp.cumsum(rows, -1)
+    edges = edges / edges[:, -1:]
+    above = xp.arange(len(rows))[:, None]
+    found = xp.searchsorted((edges + above).reshape(-1), (u + above).reshape(-1), side="right").reshape(u.shape)
+    # The last category with a weight catches what rounding leaves above the sum, the first what it leaves below.
+    first = xp.argmax(rows > 0, -1)
+    last = rows.shape[1] - 1 - xp.argmax(rows[:, ::-1] > 0, -1)
+    return xp.clip(found - above * rows.shape[1], first[:, None], last[:, None])
+
+
+@method()
+def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with uniform numbers in [from, to).
 
     Raises:
-        RuntimeError: for a negative rate.
+        RuntimeError: when ``from`` is above ``to``, or one of them does not fit the dtype.
     """
-    xp = backends.array_module(input._data)
-    rates = input.detach().to(dtypes.float64)._data
-    if bool((~(rates >= 0)).any()):
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    total = xp.zeros(rates.shape)
-    rest = rates
-    while bool((rest > 0).any()):
-        part = xp.minimum(rest, 16.0)
-        rest = rest - part
-        limit, product, running = xp.exp(-part), xp.ones(rates.shape), part > 0
-        while bool(running.any()):
-            product = product * rand(*rates.shape, generator=generator, dtype=dtypes.float64, device=input.device)._data
-            running = running & (product > limit)
-            total = total + running
-    result: Tensor = wrap(total.astype(input._data.dtype))
-    return result
+    _refuse_integers("uniform_", self)
+    if not from_ <= to:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={from_} > to={to}")
+    least, most = bounds(dtypes.float32 if self.is_complex() else self.dtype)
+    for word, value in (("from", from_), ("to", to)):
+        if not least <= value <= most:
+            raise RuntimeError(f"uniform_: {word} is out of bounds for {self.dtype}: {value}")
+    drawn = rand(tuple(self.shape), generator=generator, dtype=self.dtype, device=self.device)
+    if self.is_complex():
+        return copy_(self, drawn * (to - from_) + complex(from_, from_))
+    return copy_(self, drawn * (to - from_) + from_)
 
 
-def randint_like(
-    input: Tensor, low: int, high: int | None = None, *, dtype: dtypes.dtype | None = None, device: Any = None
-) -> Tensor:
-    """Integers in [low, high), or in [0, low), of the shape, dtype and device of ``input``."""
-    low, high = (0, low) if high is None else (low, high)
-    return randint(low, high, tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device)
+@method()
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Tensor:
+    """Fill with normal numbers.
+
+    Raises:
+        RuntimeError: for a negative standard deviation.
+    """
+    _refuse_integers("normal_", self)
+    _check_std("normal_", std)
+    drawn = randn(tuple(self.shape), generator=generator, dtype=self.dtype, device=self.device)
+    return copy_(self, drawn * std + mean)
+
+
+@method()
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Generator | None = None) -> Tensor:
+    """Fill with 1 with probability ``p``, a number or a tensor, else 0.
+
+    Raises:
+        RuntimeError: for probabilities outside [0, 1].
+    """
+    if isinstance(p, Tensor):
+        check_probabilities(p)
+        p = p.detach()
+    elif not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
+    return copy_(self, rand(tuple(self.shape), generator=generator, device=self.device) < p)
 
 
 @method()
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with exponential numbers of density λ·exp(-λx)."""
+    _refuse_integers("exponential_", self, complex_too=True)
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
     return _filled(self, lambda u: -u.log() / lambd, generator)
@@ -149,6 +189,8 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
 @method()
 def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) -> Tensor:
     """Fill with the number of tries, 1 or more, up to the first success of probability ``p``."""
+    if self.is_complex() or self.dtype is dtypes.bool_:
+        raise RuntimeError(f"geometric_ is not defined for dtype {self.dtype}")
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p}")
     return _filled(self, lambda u: (u.log() / math.log1p(-p)).ceil().clamp(min=1), generator)
@@ -157,6 +199,7 @@ def geometric_(self: Tensor, p: float, *, generator: Generator | None = None) ->
 @method()
 def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with Cauchy numbers: median + σ·tan(π(u - ½))."""
+    _refuse_integers("cauchy_", self, complex_too=True)
     if not sigma > 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma}")
     return _filled(self, lambda u: ((u - 0.5) * math.pi).tan() * sigma + median, generator)
@@ -165,33 +208,43 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
 @method()
 def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator: Generator | None = None) -> Tensor:
     """Fill with numbers whose logarithm is normal."""
+    _refuse_integers("log_normal_", self, complex_too=True)
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    drawn = randn(*self.shape, generator=generator, dtype=_wide(self), device=self.device)
+    drawn = randn(tuple(self.shape), generator=generator, dtype=_wide(self), device=self.device)
     return copy_(self, (drawn * std + mean).exp())
 
 
 @method()
-def random_(self: Tensor, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Tensor:
+def random_(self: Tensor, from_: Any = None, to: Any = _UNGIVEN, *, generator: Generator | None = None) -> Tensor:
     """Fill with integers in [from, to), ``random_(to)`` in [0, to).
 
-    Without bounds: all values from 0 that an integer dtype has, or that a floating-point dtype holds exactly.
+    Without an upper bound: up to the largest value that an integer dtype has, or up to which a floating-point dtype
+    holds all integers.
 
     Raises:
-        RuntimeError: for an empty range.
+        RuntimeError: for an empty range, and one that the dtype can't hold.
     """
-    low, high = (from_, to) if to is not None else (0, from_)
-    if to is None and from_ == 0:
-        kind = self.dtype
-        name = str(kind).rpartition(".")[2]
-        high = _LARGEST_EXACT[name] + 1 if kind.is_floating_point else 2 if name == "bool" else _integers(name)
+    low, high = (None, from_) if to is _UNGIVEN else (from_, to)
+    low, high = 0 if low is None else int(low), _values(self.dtype) if high is None else int(high)
+    check_integer_range("random_", low, high, self.dtype)
     return copy_(self, randint(low, high, tuple(self.shape), generator=generator, device=self.device))
 
 
-def _integers(name: str) -> int:
-    """How many values from 0 upward an integer dtype has; 2**63 - 1 for the largest."""
+def _values(kind: dtypes.dtype) -> int:
+    """One more than the largest integer that is drawn for a dtype; 2**63 - 1 for the largest."""
+    name = str(kind).rpartition(".")[2]
+    if kind.is_floating_point:
+        return _LARGEST_EXACT[name] + 1
+    if kind is dtypes.bool_ or kind.is_complex:
+        return 2
     bits = int(name.lstrip("uint"))
     return 2**bits if name.startswith("u") else min(2 ** (bits - 1), 2**63 - 1)
+
+
+def _refuse_integers(name: str, x: Tensor, *, complex_too: bool = False) -> None:
+    if not x.is_floating_point() and (complex_too or not x.is_complex()):
+        raise RuntimeError(f"{name}: the numbers are continuous, and dtype {x.dtype} can't hold them")
 
 
 def _wide(x: Tensor) -> dtypes.dtype:
@@ -201,7 +254,7 @@ def _wide(x: Tensor) -> dtypes.dtype:
 def _open_unit(shape: Any, dtype: dtypes.dtype, device: Any, generator: Generator | None) -> Tensor:
     """Uniform in (0, 1), whose logarithm is finite."""
     half_step = 2.0**-54 if dtype is dtypes.float64 else 2.0**-25
-    return rand(*shape, generator=generator, dtype=dtype, device=device).clamp(min=half_step)
+    return rand(tuple(shape), generator=generator, dtype=dtype, device=device).clamp(min=half_step)
 
 
 def _filled(x: Tensor, transform: Callable[[Tensor], Tensor], generator: Generator | None) -> Tensor:

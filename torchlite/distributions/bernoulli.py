@@ -11,7 +11,8 @@ from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution, broadcast_all, float_limits
 from torchlite.nn.functional import binary_cross_entropy_with_logits
 from torchlite.ops.creation import arange
-from torchlite.ops.random import bernoulli, rand
+from torchlite.ops.random import rand
+from torchlite.ops.variates import bernoulli
 
 
 class _Binary(Distribution):

@@ -8,8 +8,8 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.func.pytree import leaves, rebuilt, spread
+from torchlite.ops.generator import default_generator
 from torchlite.ops.joining import stack
-from torchlite.ops.random import default_generator
 
 
 def vmap(

@@ -6,7 +6,7 @@ import math
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
-from torchlite.ops.random import Generator
+from torchlite.ops.generator import Generator
 
 
 @no_grad()

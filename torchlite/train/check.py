@@ -10,7 +10,7 @@ from torchlite import dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.devices import CPU, META
 from torchlite.ops.creation import empty, from_numpy, tensor
-from torchlite.ops.random import default_generator
+from torchlite.ops.generator import default_generator
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import dataset_card
 from torchlite.train.config.schema import Config

@@ -13,7 +13,7 @@ from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
 from torchlite.devices import Device
 from torchlite.ops.creation import from_numpy
-from torchlite.ops.random import Generator
+from torchlite.ops.generator import Generator
 from torchlite.train.check import pipeline
 from torchlite.train.config.schema import Config
 from torchlite.utils.data import DataLoader, Dataset

@@ -9,7 +9,7 @@ from torchlite import backends, dtypes, nn
 from torchlite.devices import CPU, META, Device
 from torchlite.errors import ConfigError
 from torchlite.ops.creation import empty
-from torchlite.ops.random import manual_seed
+from torchlite.ops.generator import manual_seed
 from torchlite.optim import Optimizer
 from torchlite.train.check import check_shapes, transformed
 from torchlite.train.config.schema import Config

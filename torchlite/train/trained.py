@@ -8,7 +8,7 @@ from typing import Any
 
 from torchlite import nn
 from torchlite.devices import Device
-from torchlite.ops.random import default_generator
+from torchlite.ops.generator import default_generator
 from torchlite.train.checkpoint import Checkpoint
 from torchlite.train.config.schema import Config
 from torchlite.train.model import Trace, build_model

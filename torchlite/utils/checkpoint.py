@@ -20,7 +20,7 @@ from torchlite.autograd.function import Function
 from torchlite.autograd.grad_mode import enable_grad, is_grad_enabled
 from torchlite.autograd.graph import Node, observe, unobserve
 from torchlite.autograd.saved_tensors import Packed, pack, saved_tensors_hooks
-from torchlite.ops.random import default_generator
+from torchlite.ops.generator import default_generator
 
 Contexts = tuple[contextlib.AbstractContextManager[Any], contextlib.AbstractContextManager[Any]]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
-from torchlite.ops.random import Generator
+from torchlite.ops.generator import Generator
 from torchlite.utils.data.collate import CollateFn, default_collate, default_convert
 from torchlite.utils.data.dataset import Dataset, IterableDataset
 from torchlite.utils.data.fetch import Exhausted, Fetcher

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from torchlite._tensor import Tensor
-from torchlite.ops.random import Generator, default_generator, randperm
+from torchlite.ops.generator import Generator, default_generator
+from torchlite.ops.random import randperm
 from torchlite.utils.data.collate import default_collate
 
 T_co = TypeVar("T_co", covariant=True)

@@ -9,7 +9,8 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.ops.creation import as_tensor
-from torchlite.ops.random import Generator, rand, randint, randperm
+from torchlite.ops.generator import Generator
+from torchlite.ops.random import rand, randint, randperm
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchlite.ops.random import manual_seed
+from torchlite.ops.generator import manual_seed
 from torchlite.utils.data.fetch import Exhausted, Fetch, Fetcher
 from torchlite.utils.data.transfer import Packed
 
