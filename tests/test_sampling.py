@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 import torchlite as torch
-from torchlite.ops.implicit_gradients import beta_gradient, standard_gamma_gradient
+from torchlite.autograd import gradcheck
+from torchlite.ops.dirichlet_gradient import beta_gradient
+from torchlite.ops.gamma import _standard_gamma_grad
 from torchlite.ops.variates import sample_dirichlet, standard_gamma, von_mises
 
 N = 40_000
@@ -166,7 +168,7 @@ def gamma_cdf(alpha, z):
 @pytest.mark.parametrize("alpha", [0.03, 0.6, 1.0, 4.0, 60.0])
 def test_gamma_samples_keep_their_quantile(alpha):
     for z in (0.01, 0.4, 1.0, alpha, 1.5 * alpha + 1):
-        slope = standard_gamma_gradient(*torch.tensor([[alpha], [z]], dtype=torch.float64)).item()
+        slope = _standard_gamma_grad(*torch.tensor([[alpha], [z]], dtype=torch.float64)).item()
         step = 1e-5 * alpha
         change = (gamma_cdf(alpha + step, z) - gamma_cdf(alpha - step, z)) / (2 * step)
         density = math.exp((alpha - 1) * math.log(z) - z - math.lgamma(alpha))
@@ -240,3 +242,16 @@ def test_fork_rng():
     after = torch.rand(2)
     torch.manual_seed(1)
     assert torch.equal(torch.rand(2), after)
+
+
+def test_gradients_of_dirichlet_samples_can_be_differentiated_again():
+    concentration = torch.tensor([0.4, 3.0, 1.5], dtype=torch.float64, requires_grad=True)
+    x = torch.tensor([0.1, 0.7, 0.2], dtype=torch.float64, requires_grad=True)
+    assert gradcheck(lambda x, c: beta_gradient(x, c, c.sum(-1, True)), (x, concentration))
+
+
+def test_gradients_of_gamma_samples_refuse_a_second_derivative():
+    concentration = torch.tensor([2.0], requires_grad=True)
+    (slope,) = torch.autograd.grad(standard_gamma(concentration), concentration, create_graph=True)
+    with pytest.raises(RuntimeError, match="derivative of _standard_gamma_grad"):
+        slope.backward()

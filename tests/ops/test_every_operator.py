@@ -17,7 +17,7 @@ INTEGERS_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "gcd
 SYMMETRIC = {"cholesky_factor", "eigh"}  # defined for symmetric matrices, of which they read one triangle
 
 # Inputs (by position) whose gradient is refused, as in PyTorch.
-REFUSED = {"igamma": 0, "igammac": 0, "zeta": 0}
+REFUSED = {"igamma": 0, "igammac": 0, "zeta": 0, "standard_gamma_grad": 0}
 
 
 def samples(name):

@@ -79,6 +79,10 @@ _standard_gamma_slope = register(
         "elementwise",
         run=lambda xp, x, y: evaluate(xp, "standard_gamma_grad", x, y),
         infer=lambda x, y: x,  # noqa: ARG005
+        vjp=(
+            not_differentiable("_standard_gamma_grad", "self"),
+            lambda g, out, x, y: g * (digamma(x) - y.log() + out - out * (x - 1) / y),
+        ),
         samples=lambda rng: [Sample((rng.uniform(0.3, 30.0, (3, 4)), rng.uniform(0.3, 30.0, (3, 4))), {})],
         doc="dy/dx of a sample y of Gamma(x, 1) at a fixed probability: -(∂P/∂x) / (∂P/∂y), P = igamma(x, y).",
     )

@@ -1,7 +1,7 @@
 """Random tensors whose distribution has tensors as parameters: Bernoulli, normal, gamma, Dirichlet, Poisson, binomial.
 
 Like `rand` and `randn` they are pure functions of the generator's seed and offset. Gamma and Dirichlet numbers have
-gradients by their parameters (see `implicit_gradients`); of the others the gradient is 0, as in PyTorch.
+gradients by their parameters (see `dirichlet_gradient`); of the others the gradient is 0, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from torchlite.backends.philox import random_words
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, broadcast_shapes, register
 from torchlite.ops.destination import takes_out
+from torchlite.ops.dirichlet_gradient import dirichlet_gradient
+from torchlite.ops.gamma import _standard_gamma_grad
 from torchlite.ops.generator import Generator, default_generator
-from torchlite.ops.implicit_gradients import dirichlet_gradient, standard_gamma_gradient
 from torchlite.ops.random import _normal_words, _uniform_words
 
 _ROUNDS = 1
@@ -118,7 +119,7 @@ _von_mises = _parametric(
 _standard_gamma_op = _parametric(
     "standard_gamma",
     _gamma_run,
-    (lambda g, out, concentration, seed, offset: g * standard_gamma_gradient(concentration, out),),  # noqa: ARG005
+    (lambda g, out, concentration, seed, offset: g * _standard_gamma_grad(concentration, out),),  # noqa: ARG005
     "Gamma numbers of rate 1 and the given concentrations.",
 )
 _dirichlet_op = register(

@@ -1,15 +1,15 @@
-"""How gamma and Dirichlet samples move with their parameters: gradients by implicit reparameterisation.
+"""How beta and Dirichlet samples move with their parameters: gradients by implicit reparameterisation.
 
-A sample x of the distribution function F(x; α) keeps its quantile when α changes, so dx/dα = -(∂F/∂α) / (∂F/∂x)
-(Figurnov, Mohamed and Mnih, "Implicit reparameterization gradients", 2018). As functions of l, the logarithm or logit
-of x, both densities are p(l) ∝ exp(α·s(l)) times what does not depend on α, and then
+A sample x of the distribution function F(x; a, b) keeps its quantile when a changes, so dx/da = -(∂F/∂a) / (∂F/∂x)
+(Figurnov, Mohamed and Mnih, "Implicit reparameterization gradients", 2018). With t the sigmoid of l, the density of l is
+p(l) ∝ tᵃ(1 - t)ᵇ, and
 
-    dx/dα = (dx/dl) · ∫ |s(l + v) - E s|·p(l + v) / p(l) dv
+    dx/da = x(1 - x) · ∫ |ln t(l + v) - E ln t|·p(l + v) / p(l) dv
 
-over v from 0 to +∞ where s(l) is above its mean E s, to -∞ where it is below: nothing cancels in an integral of
+over v from 0 to +∞ where ln x is above the mean E ln t, to -∞ where it is below: nothing cancels in an integral of
 positive numbers. Parameters below 1, whose integrals stretch over very different lengths, are first raised by 1 with
-the recurrences of the incomplete gamma and beta functions. The quadrature is double-exponential (Takahasi and Mori,
-1974), accurate to about 1e-8, and written with tensor operators, so that gradients of any order exist.
+the recurrences of the incomplete beta function. The quadrature is double-exponential (Takahasi and Mori, 1974), accurate
+to about 1e-8, and written with tensor operators, so that gradients of any order exist.
 """
 
 from __future__ import annotations
@@ -25,19 +25,6 @@ from torchlite.ops.floating import logaddexp
 from torchlite.ops.gamma import digamma
 
 _STEP = 0.1
-
-
-def standard_gamma_gradient(concentration: Tensor, sample: Tensor) -> Tensor:
-    """The derivative of gamma numbers of rate 1 by their concentrations; PyTorch's ``_standard_gamma_grad``."""
-    given, z = (x.to(dtypes.float64) for x in (concentration, sample))
-    small = given.detach() < 1
-    alpha = where(small, given + 1, given)
-    above_mean = z.log() - digamma(alpha)
-    side = _side(above_mean)
-    scale = side / ((alpha - z).abs() + z.sqrt()).detach()
-    integral = _half_line(lambda v: (above_mean + v) * side * (alpha * v - z * v.expm1()).exp(), scale)
-    raised = z / given * (z * integral - above_mean)
-    return where(small, raised, z * integral).to(sample.dtype)
 
 
 def dirichlet_gradient(g: Tensor, sample: Tensor, concentration: Tensor) -> Tensor:
@@ -60,15 +47,14 @@ def beta_gradient(sample: Tensor, concentration: Tensor, total: Tensor) -> Tenso
     small, small_other = given.detach() < 1, other.detach() < 1
     a, b = where(small, given + 1, given), where(small_other, other + 1, other)
     log_x, log_rest = x.log(), (-x).log1p()
-    logit = log_x - log_rest
     mean = digamma(a) - digamma(a + b)
-    side = _side(log_x - mean)
+    side = where(log_x.detach() < mean.detach(), -mean.new_ones(()), 1.0)
     scale = side / ((a * (1 - x) - b * x).abs() + ((a + b) * x * (1 - x)).sqrt()).detach()
 
     def integrand(v: Tensor) -> Tensor:
-        log_t = -logaddexp(-(logit + v), 0.0)
-        log_other = log_t - (logit + v)
-        return (log_t - mean) * side * (a * (log_t - log_x) + b * (log_other - log_rest)).exp()
+        logit = log_x - log_rest + v
+        log_t = -logaddexp(-logit, 0.0)
+        return (log_t - mean) * side * (a * (log_t - log_x) + b * (log_t - logit - log_rest)).exp()
 
     slope = x * _half_line(integrand, scale)
     fall = log_x + digamma(a + other) - digamma(a)
@@ -76,10 +62,6 @@ def beta_gradient(sample: Tensor, concentration: Tensor, total: Tensor) -> Tenso
     fall = log_x + digamma(given + other) - digamma(given + 1)
     slope = where(small, x * (given + other) / given * slope - x / given * fall, slope)
     return slope.to(sample.dtype)
-
-
-def _side(above_mean: Tensor) -> Tensor:
-    return where(above_mean.detach() < 0, -above_mean.new_ones(()), 1.0)
 
 
 def _half_line(integrand: Callable[[Tensor], Tensor], scale: Tensor) -> Tensor:
