@@ -53,7 +53,7 @@ def beta_gradient(sample: Tensor, concentration: Tensor, total: Tensor) -> Tenso
 
     def integrand(v: Tensor) -> Tensor:
         logit = log_x - log_rest + v
-        log_t = -logaddexp(-logit, 0.0)
+        log_t = -logaddexp(-logit, logit.new_zeros(()))
         return (log_t - mean) * side * (a * (log_t - log_x) + b * (log_t - logit - log_rest)).exp()
 
     slope = x * _half_line(integrand, scale)
