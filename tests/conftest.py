@@ -1,8 +1,14 @@
-"""Tests marked ``gpu`` run where CuPy finds a CUDA device and are skipped elsewhere."""
+"""Tests marked ``gpu`` run where CuPy finds a CUDA device, or on a simulated one, and are skipped elsewhere."""
 
+import os
 from typing import Any
 
 import pytest
+
+if os.environ.get("TORCHLITE_SIMULATED_GPU") == "1":
+    import simulated_gpu
+
+    simulated_gpu.install()
 
 from torchlite.backends import cuda_device_count
 

@@ -125,13 +125,13 @@ def recorded() -> dict[str, list[int]]:
 def measure(name: str) -> Measured:
     """Run the samples of one operator with both libraries."""
     info = OPERATORS[name]
-    ours = _ours(info)
+    ours = operator_of(info)
     if ours is None:
         return Measured(None, [])
     measured = Measured(Counts(), [])
     for dtype in [d for d in DTYPES if d in info.supported_dtypes("cpu")] or [torch.complex128]:
         differentiable = dtype in (torch.float64, torch.complex128) and info.supports_autograd
-        for i, sample in enumerate(_samples(info, dtype, differentiable)):
+        for i, sample in enumerate(samples_of(info, dtype, differentiable)):
             call = _Call(name, info, ours, sample, dtype)
             outcome = call.forward()
             if outcome is _NOT_COMPARABLE:
@@ -160,7 +160,8 @@ def _errors(info: Any, ours: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
         yield call.described(), call.refusal(error_input.error_type)
 
 
-def _samples(info: Any, dtype: Any, requires_grad: bool) -> Iterator[Any]:
+def samples_of(info: Any, dtype: Any, requires_grad: bool) -> Iterator[Any]:
+    """Sample inputs of an entry, seeded by its name: of the first 300 at most 30, evenly spaced."""
     seed = zlib.crc32(full_name(info).encode())
     torch.manual_seed(seed)
     random.seed(seed)
@@ -180,7 +181,7 @@ def _named(root: Any, name: str) -> Any:
     return root
 
 
-def _ours(info: Any) -> Callable[..., Any] | None:
+def operator_of(info: Any) -> Callable[..., Any] | None:
     """torchlite's operator of the same name: a function, else a method; None where there is neither.
 
     Where op_db wraps the operator in a Python function of its own (to fix or reorder arguments), that wrapper is
@@ -427,7 +428,7 @@ def _named_constant(value: Any) -> Any:
 
 def mapped(value: Any, tensor: Callable[[Any], Any], other: Callable[[Any], Any] = lambda v: v) -> Any:
     """A nested structure with a function applied to its tensors and one to everything else."""
-    if isinstance(value, torch.Tensor):
+    if isinstance(value, torch.Tensor | torchlite.Tensor):
         return tensor(value)
     if type(value) in (list, tuple, torch.Size):
         kind = list if type(value) is list else tuple

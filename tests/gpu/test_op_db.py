@@ -1,0 +1,74 @@
+"""Every operator of PyTorch's database gives on a GPU what it gives on the CPU, gradients included."""
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from oracle import numbers
+from parity.op_db import (
+    OPERATORS,
+    converted,
+    determined,
+    mapped,
+    operator_of,
+    recorded,
+    samples_of,
+    tensors_in,
+    torch,
+)
+
+import torchlite
+
+pytestmark = pytest.mark.gpu
+TAKEN = 4
+# What stays on the host, or means another thing there.
+HOST_ONLY = {"to": "its samples name the device to go to"}
+
+
+def moved(value: Any) -> Any:
+    return mapped(value, lambda x: x.detach().to("cuda").requires_grad_(x.requires_grad))
+
+
+@pytest.mark.parametrize("name", sorted(recorded().keys() & OPERATORS.keys()))
+def test_gpu_gives_what_the_cpu_gives(name: str) -> None:
+    if name in HOST_ONLY:
+        pytest.skip(HOST_ONLY[name])
+    info = OPERATORS[name]
+    function = operator_of(info)
+    dtype = next(
+        (d for d in (torch.float32, torch.int64, torch.bool) if d in info.supported_dtypes("cpu")), torch.complex64
+    )
+    for sample in islice(samples_of(info, dtype, info.supports_autograd and dtype.is_floating_point), TAKEN):
+        arguments = converted((sample.input, *sample.args)), converted(sample.kwargs)
+        wants_gradients = info.supports_autograd and determined(info)
+        try:
+            expected = tensors_in(function(*arguments[0], **arguments[1]))
+            expected_gradients = gradients(arguments, expected) if wants_gradients else []
+        except Exception:  # what differs from PyTorch stands in docs/parity.md
+            continue
+        args, kwargs = moved(arguments[0]), moved(arguments[1])
+        if "device" in kwargs:
+            kwargs["device"] = "cuda"
+        got = tensors_in(function(*args, **kwargs))
+        assert len(got) == len(expected)
+        compare(info, got, expected)
+        if wants_gradients:
+            compare(info, gradients((args, kwargs), got), expected_gradients)
+
+
+def gradients(arguments: Any, results: list[Any]) -> list[Any]:
+    """The gradients of the sum of all results, with respect to all arguments."""
+    results = [y.abs() if y.is_complex() else y for y in results if y.requires_grad]
+    inputs = [x for x in tensors_in(arguments) if x.requires_grad]
+    if not results or not inputs:
+        return []
+    found = torchlite.autograd.grad([y.sum() for y in results], inputs, allow_unused=True)
+    return [g for g in found if g is not None]
+
+
+def compare(info: Any, got: list[Any], expected: list[Any]) -> None:
+    for a, b in zip(got, expected, strict=True):
+        assert (a.shape, a.dtype, a.device.type) == (b.shape, b.dtype, "cuda")
+        if determined(info):
+            np.testing.assert_allclose(numbers(a.cpu()), numbers(b), rtol=1e-4, atol=1e-4)

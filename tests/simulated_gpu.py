@@ -1,0 +1,309 @@
+"""A stand-in for CuPy that computes with NumPy, so that code for a GPU is exercised where there is none.
+
+It refuses what CuPy refuses: arrays of the host among those of the device, implicit conversion to NumPy, functions and
+methods that CuPy 14 does not have; and it never returns scalars. What it can't show is what only a GPU has: the
+arithmetic of its kernels, their compilation, its memory. Enabled by ``TORCHLITE_SIMULATED_GPU=1``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import sys
+import types
+from typing import Any
+
+import numpy as np
+
+# What NumPy has and CuPy 14.2 has not.
+LACKING = {
+    "": {
+        "asmatrix", "block", "bmat", "einsum_path", "errstate", "geomspace", "geterr", "histogram_bin_edges", "insert",
+        "matvec", "nanpercentile", "nanquantile", "ndenumerate", "nditer", "nested_iters", "polyder", "polydiv", "polyint",
+        "seterr", "spacing", "unstack", "vecdot", "vecmat", "frompyfunc",
+    },
+    "linalg": {
+        "diagonal", "matrix_norm", "multi_dot", "outer", "svdvals", "tensordot", "trace", "vecdot", "vector_norm",
+    },
+    "fft": set(),
+    "lib.stride_tricks": set(),
+    "random": set(),
+}  # fmt: skip
+NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
+SPECIAL = {
+    "digamma", "erf", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "j0", "j1",
+    "k0", "k0e", "k1", "k1e", "log_ndtr", "loggamma", "multigammaln", "ndtr", "ndtri", "polygamma", "psi", "y0", "y1", "zeta",
+}  # fmt: skip
+
+
+def host(value: Any, where: str) -> Any:
+    """The NumPy value behind an argument.
+
+    Raises:
+        TypeError: for an array of the host, which CuPy does not take among its own.
+    """
+    if isinstance(value, ndarray):
+        return value.on_host
+    if isinstance(value, np.ndarray):
+        raise TypeError(f"{where}: Unsupported type <class 'numpy.ndarray'>")
+    if type(value) in (list, tuple):
+        return type(value)(host(v, where) for v in value)
+    if type(value) is dict:
+        return {k: host(v, where) for k, v in value.items()}
+    return value
+
+
+def device(value: Any) -> Any:
+    """A result of NumPy as CuPy returns it: every array and scalar is an array of the device."""
+    if isinstance(value, np.ndarray | np.generic):
+        return ndarray(np.asarray(value))
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(device(v) for v in value))
+    if type(value) in (list, tuple):
+        return type(value)(device(v) for v in value)
+    return value
+
+
+def on_device(function: Any, name: str) -> Any:
+    """A function of NumPy with arrays of the device for arguments and results."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        out = kwargs.get("out")
+        result = function(*(host(a, name) for a in args), **host(kwargs, name))
+        return out if isinstance(out, ndarray) else device(result)
+
+    return call
+
+
+class Ufunc:
+    """A universal function; its methods too."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.nin, self.nout, self.__name__ = function.nin, function.nout, function.__name__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return on_device(self.function, self.__name__)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in ("reduce", "accumulate", "outer", "at", "reduceat"):
+            raise AttributeError(f"cupy.{self.__name__} has no {name}")
+        return on_device(getattr(self.function, name), f"{self.__name__}.{name}")
+
+
+class ndarray:
+    """An array of the device."""
+
+    __array_priority__ = 100
+
+    def __init__(self, on_host: Any) -> None:
+        self.on_host = on_host
+
+    shape = property(lambda self: self.on_host.shape)
+    dtype = property(lambda self: self.on_host.dtype)
+    ndim = property(lambda self: self.on_host.ndim)
+    size = property(lambda self: self.on_host.size)
+    nbytes = property(lambda self: self.on_host.nbytes)
+    itemsize = property(lambda self: self.on_host.itemsize)
+    strides = property(lambda self: self.on_host.strides)
+    flags = property(lambda self: self.on_host.flags)
+    T = property(lambda self: ndarray(self.on_host.T))
+    mT = property(lambda self: ndarray(self.on_host.mT))
+    base = property(lambda self: None if self.on_host.base is None else device(self.on_host.base))
+    device = property(lambda self: types.SimpleNamespace(id=0))
+    data = property(lambda self: types.SimpleNamespace(ptr=self.on_host.ctypes.data))
+
+    @property
+    def real(self) -> Any:
+        return ndarray(self.on_host.real)
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self.on_host.real = host(value, "real")
+
+    @property
+    def imag(self) -> Any:
+        return ndarray(self.on_host.imag)
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self.on_host.imag = host(value, "imag")
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in NO_METHODS:
+            raise AttributeError(f"'cupy.ndarray' object has no attribute {name!r}")
+        return on_device(getattr(self.on_host, name), name)
+
+    def diagonal(self, *args: Any, **kwargs: Any) -> Any:
+        result = self.on_host.diagonal(*args, **kwargs)
+        result.flags.writeable = True  # NumPy hands diagonals out read-only, CuPy does not
+        return ndarray(result)
+
+    def get(self) -> Any:
+        return self.on_host.copy()
+
+    def item(self, *args: Any) -> Any:
+        return self.on_host.item(*args)
+
+    def tolist(self) -> Any:
+        return self.on_host.tolist()
+
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or ufunc.__name__ in LACKING[""]:
+            return NotImplemented
+        if "out" in kwargs and type(kwargs["out"]) is tuple:
+            (kwargs["out"],) = kwargs["out"]
+        return on_device(ufunc, ufunc.__name__)(*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
+        if function.__module__ != "numpy" or function.__name__ in LACKING[""]:
+            return NotImplemented
+        return on_device(function, function.__name__)(*args, **kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        return ndarray(np.asarray(self.on_host[host(key, "index")]))
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        self.on_host[host(key, "index")] = host(value, "setitem")
+
+    def __len__(self) -> int:
+        return len(self.on_host)
+
+    def __iter__(self) -> Any:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.on_host)
+
+    def __int__(self) -> int:
+        return int(self.on_host)
+
+    def __float__(self) -> float:
+        return float(self.on_host)
+
+    def __complex__(self) -> complex:
+        return complex(self.on_host)
+
+    def __copy__(self) -> Any:
+        return ndarray(self.on_host.copy())
+
+    def __dlpack__(self, **_: Any) -> Any:
+        raise BufferError("a simulated GPU has no memory to export")
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+
+def _operator(name: str) -> Any:
+    def call(self: ndarray, *others: Any) -> Any:
+        values = [host(o, name) for o in others]
+        result = getattr(self.on_host, name)(*values)
+        if result is NotImplemented:
+            return result
+        return self if name.startswith("__i") and name not in ("__invert__",) else device(result)
+
+    return call
+
+
+_OPERATORS = (
+    "add sub mul truediv floordiv mod pow matmul radd rsub rmul rtruediv rfloordiv rmod rpow rmatmul iadd isub imul itruediv "
+    "ifloordiv imod ipow and or xor rand ror rxor iand ior ixor lshift rshift neg pos abs invert eq ne lt le gt ge divmod"
+)
+for _name in _OPERATORS.split():
+    setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
+
+
+class Module(types.ModuleType):
+    """A module of CuPy: NumPy's functions that CuPy has too."""
+
+    def __init__(self, name: str, of: Any, lacking: set[str]) -> None:
+        super().__init__(name)
+        self.of, self.lacking = of, lacking
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name in self.lacking:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        found = getattr(self.of, name)
+        if isinstance(found, np.ufunc):
+            found = Ufunc(found)
+        elif callable(found) and not isinstance(found, type):
+            found = on_device(found, f"{self.__name__}.{name}")
+        setattr(self, name, found)
+        return found
+
+
+def as_device(array: Any, dtype: Any = None, *, copy: bool | None = None, **_: Any) -> ndarray:
+    """``cupy.asarray`` and ``cupy.array``: they alone take arrays of the host."""
+    if isinstance(array, ndarray):
+        return ndarray(np.array(array.on_host, dtype, copy=copy))
+    if type(array) in (list, tuple):
+        array = host(array, "array")
+    return ndarray(np.array(array, dtype))
+
+
+class _RawKernel:
+    """The one kernel that random streams need, by NumPy's generator of the same numbers."""
+
+    def __init__(self, _source: str, name: str) -> None:
+        if name != "philox4x64":
+            raise NotImplementedError(f"kernel {name} is not simulated")
+
+    def __call__(self, _grid: Any, _block: Any, arguments: Any) -> None:
+        words, blocks, seed, stream, offset, epoch = arguments
+        key = np.array([seed, stream], np.uint64)
+        generator = np.random.Philox(counter=int(offset) | (int(epoch) << 128), key=key)
+        words.on_host[...] = generator.random_raw(4 * int(blocks))
+
+
+def _special(name: str) -> Any:
+    """A special function by what the package itself does on the host."""
+    from torchlite import backends
+
+    if name == "erf":
+        return on_device(lambda x: backends.erf(np, x), name)
+    return on_device(lambda *args: backends.special(np, name, *args), name)
+
+
+def install() -> None:
+    """Put the stand-in where ``import cupy`` finds it."""
+    cupy = Module("cupy", np, LACKING[""])
+    for path in ("linalg", "fft", "random"):
+        setattr(cupy, path, Module(f"cupy.{path}", getattr(np, path), LACKING[path]))
+    tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, set())
+    # CuPy's takes no check of bounds and no `subok`.
+    tricks.as_strided = lambda x, shape=None, strides=None: ndarray(  # type: ignore[attr-defined]
+        np.lib.stride_tricks.as_strided(x.on_host, shape, strides)
+    )
+    cupy.lib = types.SimpleNamespace(stride_tricks=tricks)  # type: ignore[attr-defined]
+    runtime = types.SimpleNamespace(
+        getDeviceCount=lambda: 1, getDeviceProperties=lambda _index: {"name": b"simulated", "totalGlobalMem": 1 << 33}
+    )
+
+    class Device(contextlib.nullcontext):  # type: ignore[type-arg]
+        def __init__(self, id: int | None = None) -> None:
+            super().__init__()
+            self.id = id or 0
+
+    pool = types.SimpleNamespace(free_all_blocks=lambda: None, used_bytes=lambda: 0, total_bytes=lambda: 0)
+    cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
+        Device=Device, runtime=runtime, get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None)
+    )
+    cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
+    cupy.ndarray = ndarray  # type: ignore[attr-defined]
+    cupy.asarray = cupy.array = as_device  # type: ignore[attr-defined]
+    cupy.asnumpy = lambda x: x.get() if isinstance(x, ndarray) else np.asarray(x)  # type: ignore[attr-defined]
+    cupy.RawKernel = _RawKernel  # type: ignore[attr-defined]
+    cupyx = types.ModuleType("cupyx")
+    for name, ufunc in (("scatter_add", np.add), ("scatter_max", np.maximum), ("scatter_min", np.minimum)):
+        setattr(cupyx, name, on_device(ufunc.at, name))
+    scipy, special = types.ModuleType("cupyx.scipy"), types.ModuleType("cupyx.scipy.special")
+    special.__getattr__ = lambda name: _special(name) if name in SPECIAL else _absent(name)  # type: ignore[attr-defined]
+    sys.modules |= {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": scipy, "cupyx.scipy.special": special}
+
+
+def _absent(name: str) -> Any:
+    raise AttributeError(f"cupyx.scipy.special has no {name}")
