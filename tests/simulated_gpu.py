@@ -262,10 +262,18 @@ class _RawKernel:
 def _special(name: str) -> Any:
     """A special function by what the package itself does on the host."""
     from torchlite import backends
+    from torchlite.backends import special
 
     if name == "erf":
         return on_device(lambda x: backends.erf(np, x), name)
-    return on_device(lambda *args: backends.special(np, name, *args), name)
+    own = {theirs: ours for ours, theirs in special._CUPY_NAMES.items()}.get(name, name)
+
+    def function(*args: Any) -> Any:
+        arrays = [a for a in args if isinstance(a, np.ndarray)]
+        orders = [a for a in args if not isinstance(a, np.ndarray)]
+        return special.evaluate(np, own, *arrays, **dict(zip(("n",), orders, strict=False)))
+
+    return on_device(function, name)
 
 
 def install() -> None:
