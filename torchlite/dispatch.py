@@ -140,6 +140,8 @@ def _explained(error: Exception, op: Op, arrays: list[Any], params: dict[str, An
             op.infer(*avals, **params)
         except Exception as clearer:
             return clearer
+    if isinstance(error, TypeError):  # NumPy has no loop for these dtypes
+        error = RuntimeError(f"{op.name} is not implemented for {' and '.join(str(a.dtype) for a in avals)}: {error}")
     inputs = ", ".join(f"{list(a.shape)} {a.dtype}" for a in avals)
     error.add_note(f"in operator {op.name}({inputs}" + "".join(f", {k}={v!r}" for k, v in params.items()) + ")")
     return error

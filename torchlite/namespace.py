@@ -329,6 +329,7 @@ from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_ad
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
 from torchlite.ops.modified_bessel import i0
+from torchlite.ops.mutation import fill
 from torchlite.ops.pointwise import (
     ceil,
     cos,

@@ -12,8 +12,8 @@ from torchlite.dtypes import int64
 from torchlite.ir import broadcast_shapes as _broadcast
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.creation import tensor
-from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
-from torchlite.ops.joining import cat, stack
+from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.joining import cat, expect_tensors, stack
 from torchlite.ops.views import expand, reshape
 
 
@@ -58,14 +58,14 @@ def _each(tensors: tuple[Any, ...], change: Any) -> Any:
 @takes_out_as(OutDtype.JOINED)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors beside each other: along dimension 1, or 0 of vectors."""
-    parts = atleast_1d(list(tensors))
+    parts = atleast_1d(list(expect_tensors("hstack", tensors)))
     return cat(parts, 0 if parts[0].ndim == 1 else 1)
 
 
 @takes_out_as(OutDtype.JOINED)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors below each other, vectors as rows."""
-    return cat(atleast_2d(list(tensors)), 0)
+    return cat(atleast_2d(list(expect_tensors("vstack", tensors))), 0)
 
 
 row_stack = vstack
@@ -74,16 +74,16 @@ row_stack = vstack
 @takes_out_as(OutDtype.JOINED)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors behind each other, along dimension 2."""
-    return cat(atleast_3d(list(tensors)), 2)
+    return cat(atleast_3d(list(expect_tensors("dstack", tensors))), 2)
 
 
 @takes_out_as(OutDtype.JOINED)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """The tensors beside each other, vectors as columns."""
-    return cat([reshape(x, -1, 1) if x.ndim < 2 else x for x in tensors], 1)
+    parts = expect_tensors("column_stack", tensors)
+    return cat([reshape(x, -1, 1) if x.ndim < 2 else x for x in parts], 1)
 
 
-@takes_out
 def block_diag(*tensors: Tensor) -> Tensor:
     """A matrix with the given ones along its diagonal, and 0 elsewhere.
 

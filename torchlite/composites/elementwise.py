@@ -9,7 +9,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
-from torchlite.ops.construct import common_dtype
+from torchlite.ops.construct import common_dtype, refuse_numbers
 from torchlite.ops.destination import takes_out
 from torchlite.ops.floating import log_odds
 from torchlite.ops.gamma import lgamma
@@ -73,6 +73,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 @method()
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Input · 2^other."""
+    refuse_numbers("ldexp", input, other)
     base: Tensor = pow(2.0, other)
     return input * base
 

@@ -195,6 +195,8 @@ method("triu_")(inplace(triu))
 
 
 def _below(input: Tensor, diagonal: int) -> Tensor:
+    if input.ndim < 2:
+        raise RuntimeError(f"tril and triu: input tensor must have at least 2 dimensions, got {input.ndim}")
     from torchlite.ops.creation import arange
 
     rows = arange(input.shape[-2], device=input.device).unsqueeze(1)

@@ -10,8 +10,8 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
-from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, unary
-from torchlite.ops.destination import OutDtype, stored, takes_out
+from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
+from torchlite.ops.destination import OutDtype, stored, takes_out_as
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -230,7 +230,7 @@ def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
     return x >= min if max is None else (x >= min) & (x <= max)
 
 
-@takes_out
+@takes_out_as(OutDtype.SAME)
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """``input`` where ``condition`` holds and ``other`` elsewhere, elementwise with broadcasting.
 
@@ -254,17 +254,19 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return apply(_where, (condition, input, other))
 
 
-@takes_out
 @method("clamp", "clip")
-def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Tensor:
     """``input`` limited to [min, max]; either bound may be missing, a number or a tensor."""
+    if out is not None:
+        tensors = isinstance(min, Tensor) or isinstance(max, Tensor)
+        return stored("clamp", clamp, (input, min, max), {}, out, OutDtype.CAST if tensors else OutDtype.SAME)
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         if not all(v is None or isinstance(v, Tensor) for v in (min, max)):
             raise TypeError("clamp(): min and max must both be tensors or both be numbers")
-        out = input if min is None else maximum(input, min)
-        return out if max is None else minimum(out, max)
+        raised = input if min is None else maximum(input, min)
+        return raised if max is None else minimum(raised, max)
     bounds = [b for b in (min, max) if b is not None]
     dtype = common_dtype((input, *bounds))
     return apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
@@ -273,18 +275,16 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 method("clamp_", "clip_")(inplace(clamp))
 
 
-@takes_out
 @method()
-def clamp_min(input: Tensor, min: Any) -> Tensor:
+def clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Tensor:
     """``input``, but at least ``min``."""
-    return clamp(input, min=min)
+    return clamp(input, min=min, out=out)
 
 
-@takes_out
 @method()
-def clamp_max(input: Tensor, max: Any) -> Tensor:
+def clamp_max(input: Tensor, max: Any, *, out: Tensor | None = None) -> Tensor:
     """``input``, but at most ``max``."""
-    return clamp(input, max=max)
+    return clamp(input, max=max, out=out)
 
 
 method("clamp_min_")(inplace(clamp_min))
@@ -374,6 +374,7 @@ def div_(self: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 
 def rsub(input: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """``other - alpha · input``."""
+    refuse_numbers("rsub", input)
     return sub(other, input, alpha=alpha)
 
 

@@ -14,7 +14,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import where
-from torchlite.ops.construct import unary
+from torchlite.ops.construct import refuse_numbers, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import stack
 from torchlite.ops.mutation import inplace
@@ -235,6 +235,7 @@ def polar(abs: Tensor, angle: Tensor) -> Tensor:
     Raises:
         RuntimeError: when the dtypes differ or are not float32 or float64.
     """
+    refuse_numbers("polar", abs, angle)
     return complex(abs * angle.cos(), abs * angle.sin())
 
 

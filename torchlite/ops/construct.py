@@ -160,7 +160,7 @@ def binary(
             and not (to_float and input._data.dtype.kind in "biu")
         ):
             if numbers != "either":
-                _refuse_numbers(name, input, None if numbers == "other" else other)
+                refuse_numbers(name, input, None if numbers == "other" else other)
             input, other = operands(name, input, other, to_float=to_float)
         return apply(op, (input, other))
 
@@ -174,7 +174,8 @@ def binary(
     return function
 
 
-def _refuse_numbers(name: str, *operands: Any) -> None:
+def refuse_numbers(name: str, *operands: Any) -> None:
+    """Raise PyTorch's error for a number where only a tensor may be."""
     for position, value in enumerate(operands, 1):
         if isinstance(value, Number):
             raise TypeError(f"{name}(): argument {position} must be Tensor, not {type(value).__name__}")

@@ -232,10 +232,16 @@ def arange(
     if end is None:
         start, end = 0, start
     start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    if dtype is dtypes.bool_:
+        raise RuntimeError("arange is not implemented for torch.bool")
+    if not all(math.isfinite(v) for v in (start, end)):
+        raise RuntimeError(f"arange: unsupported range: {start} -> {end}")
     if dtype is not None and dtype.numpy.kind in "iu":
+        if int(step) == 0 != step:
+            raise ValueError(f"arange: step must be nonzero, but {step} is 0 as {dtype}")
         start, end, step = int(start), int(end), int(step)
     if step == 0:
-        raise RuntimeError("step must be nonzero")
+        raise RuntimeError("arange: step must be nonzero")
     if (end - start) * step < 0:
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     kind = (dtype or _range_dtype((start, end, step))).numpy
@@ -293,6 +299,8 @@ def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[A
     for value in (start, end):
         if isinstance(value, Tensor) and value.ndim:
             raise RuntimeError(f"{name}: start and end must be numbers or 0-d tensors, got shape {list(value.shape)}")
+    if kind.kind == "b":
+        raise RuntimeError(f"{name} is not implemented for torch.bool")
     wide = np.complex128 if kind.kind == "c" else np.float64
     first, last = (v.item() if isinstance(v, Tensor) else v for v in (start, end))
     if kind.kind in "iu":
@@ -321,6 +329,9 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """An n×m matrix (n×n by default) with ones on the diagonal."""
+    for name, length in (("n", n), ("m", m)):
+        if length is not None and length < 0:
+            raise RuntimeError(f"eye: {name} must be greater or equal to 0, got {length}")
     return _placed(np.eye(n, m, dtype=(dtype or dtypes.get_default_dtype()).numpy), device, requires_grad)
 
 

@@ -51,6 +51,18 @@ _cat = register(
 )
 
 
+def expect_tensors(name: str, tensors: Any, empty: type[Exception] = RuntimeError) -> Sequence[Tensor]:
+    """``tensors``, if it is a sequence of at least one tensor."""
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    if not tensors:
+        raise empty(f"{name} expects a non-empty sequence of tensors")
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"{name}: expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
+    return tensors
+
+
 @takes_out_as(OutDtype.JOINED)
 def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors one after the other along ``dim``; the other lengths must be equal.
@@ -59,8 +71,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         ValueError: for no tensors.
         RuntimeError: naming the shapes where they do not fit.
     """
-    if not tensors:
-        raise ValueError("cat: expected a non-empty list of Tensors")
+    expect_tensors("cat", tensors, ValueError)
     dtype = common_dtype(tensors)
     parts = [x.to(dtype) for x in tensors if x._data.shape != (0,)] or [tensors[0].to(dtype)]
     if parts[0].ndim == 0:
@@ -76,8 +87,7 @@ concat = concatenate = cat
 @takes_out_as(OutDtype.JOINED)
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """The tensors, all of one shape, along a new dimension ``dim``."""
-    if not tensors:
-        raise RuntimeError("stack expects a non-empty TensorList")
+    expect_tensors("stack", tensors)
     shape = tensors[0].shape
     for i, x in enumerate(tensors):
         if x.shape != shape:

@@ -276,10 +276,44 @@ def _with_own_node(x: Tensor) -> Tensor:
     return result
 
 
+_fill = register(
+    Op(
+        "fill",
+        "elementwise",
+        run=lambda xp, x, value: xp.full_like(x, value),
+        infer=lambda x, value: x,  # noqa: ARG005
+        vjp=(lambda g, _out, _x, _value: g.new_zeros(g.shape), lambda g, _out, _x, _value: g.sum()),
+        samples=lambda rng: [Sample((rng.normal(size=(3, 4)), rng.normal(size=())), {})],
+        doc="x with every element replaced by the one element of ``value``.",
+    )
+)
+
+
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor like ``input`` with every element ``value``, a number or a 0-d tensor.
+
+    Raises:
+        RuntimeError: for a ``value`` of more dimensions.
+    """
+    return apply(_fill, (input, _filling(input, value)))
+
+
+def _filling(x: Tensor, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        return x.new_full((), value)
+    if value.ndim:
+        raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions.")
+    return value.to(x.device, x.dtype)
+
+
 @method("fill_")
 def fill_(self: Tensor, value: Any) -> Tensor:
-    """Set every element to ``value``."""
-    return copy_(self, value if isinstance(value, Tensor) else self.new_full((), value))
+    """Set every element to ``value``, a number or a 0-d tensor."""
+    value = _filling(self, value)
+    if grad_mode.enabled and self._node is not None:  # it still depends on what it was, if only with a slope of 0
+        _refuse_leaf(self)
+        value = fill(before_write(self, copy=False), value)
+    return copy_(self, value)
 
 
 @method("zero_")

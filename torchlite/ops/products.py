@@ -15,6 +15,7 @@ from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import cat
 from torchlite.ops.mutation import inplace
+from torchlite.ops.scan import accumulated
 
 
 def _sum_dtype(dtype: Any) -> Any:
@@ -108,13 +109,14 @@ def _logcumsumexp_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Any:
 @method()
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Π of the elements along ``dim``, or of all; integers multiply in int64."""
-    x = input if dtype is None else input.to(dtype)
-    if dim is None or x.ndim == 0:
+    if dtype is not None:
+        return prod(input.to(dtype), dim, keepdim).to(dtype)
+    if dim is None or input.ndim == 0:
         if dim is not None:
             dims_of("prod", dim, 0)
-        return apply(_prod, (x.reshape(-1),), {"dim": 0})
-    (position,) = dims_of("prod", dim, x.ndim)
-    result: Tensor = apply(_prod, (x,), {"dim": position})
+        return apply(_prod, (input.reshape(-1),), {"dim": 0})
+    (position,) = dims_of("prod", dim, input.ndim)
+    result: Tensor = apply(_prod, (input,), {"dim": position})
     return result.unsqueeze(position) if keepdim else result
 
 
@@ -122,7 +124,9 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 @method()
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running products along ``dim``; integers multiply in int64."""
-    return _along(_cumprod, input if dtype is None else input.to(dtype), dim)
+    if dtype is not None:
+        return cumprod(input.to(dtype), dim).to(accumulated("cumprod", dtype))
+    return _along(_cumprod, input, dim)
 
 
 method("cumprod_")(inplace(cumprod))

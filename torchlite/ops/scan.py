@@ -89,16 +89,21 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     return return_types.topk((_take(input, dim, indices), indices))
 
 
+def accumulated(name: str, dtype: dtypes.dtype) -> dtypes.dtype:
+    """The ``dtype`` that running totals are asked for in, which can't be bool."""
+    if dtype is dtypes.bool_:
+        raise RuntimeError(f"{name} is not implemented for torch.bool")
+    return dtype
+
+
 @takes_out_as(OutDtype.COMPUTE)
 @method()
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running totals along ``dim``; integers add up in int64."""
-    x = input if dtype is None else input.to(dtype)
-    if x.ndim == 0:
-        dims_of("cumsum", dim, 0)
-        return x.sum()
-    (position,) = dims_of("cumsum", dim, x.ndim)
-    return apply(_cumsum, (x,), {"dim": position})
+    if dtype is not None:
+        return cumsum(input.to(dtype), dim).to(accumulated("cumsum", dtype))
+    (position,) = dims_of("cumsum", dim, input.ndim) or (None,)
+    return input.sum() if position is None else apply(_cumsum, (input,), {"dim": position})
 
 
 method("cumsum_")(inplace(cumsum))
