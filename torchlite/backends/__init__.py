@@ -124,6 +124,24 @@ def reshape_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
     return reshaped if array.size == 0 or reshaped.data.ptr == array.data.ptr else None
 
 
+def broadcast_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
+    """``xp.broadcast_to``, which in NumPy is Python that takes 2 µs: read-only where elements repeat."""
+    lead = len(shape) - array.ndim
+    if xp is not np or lead < 0 or array.size == 0 or not array.flags.c_contiguous:
+        return xp.broadcast_to(array, shape)
+    strides = [0] * lead
+    for length, wanted, stride in zip(array.shape, shape[lead:], array.strides):  # noqa: B905 - in the hot path
+        if length == wanted:
+            strides.append(stride)
+        elif length == 1:
+            strides.append(0)
+        else:
+            return np.broadcast_to(array, shape)  # which says what does not fit
+    result = np.ndarray(shape, array.dtype, array, 0, strides)
+    result.flags.writeable = False
+    return result
+
+
 def scatter_add(xp: Any, target: Any, index: Any, values: Any) -> None:
     """``target[index] += values`` in place, adding repeatedly where an element is named repeatedly."""
     if xp is np:

@@ -74,7 +74,7 @@ expand_op: Op = register(
     Op(
         "expand",
         "view",
-        run=lambda xp, x, *, shape: xp.broadcast_to(x, shape),
+        run=lambda xp, x, *, shape: backends.broadcast_view(xp, x, shape),
         infer=_infer_expand,
         vjp=(lambda g, _out, _x, shape: g,),  # noqa: ARG005 - backward sums over broadcast dimensions everywhere
         onnx="Expand",
