@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
-from torchlite.ops.destination import OutDtype, stored, takes_out_as
+from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -230,8 +231,7 @@ def _inside(x: Tensor, min: float | None, max: float | None) -> Tensor:
     return x >= min if max is None else (x >= min) & (x <= max)
 
 
-@takes_out_as(OutDtype.SAME)
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
     """``input`` where ``condition`` holds and ``other`` elsewhere, elementwise with broadcasting.
 
     With ``condition`` alone it is ``nonzero(condition, as_tuple=True)``.
@@ -240,8 +240,13 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         condition: a bool tensor.
         input, other: tensors or numbers.
     """
+    if out is not None:
+        return stored("where", where, (condition, input, other), {}, out, OutDtype.SAME)
     if input is None and other is None:
         return condition.nonzero(as_tuple=True)
+    if condition._data.dtype == np.uint8:
+        warnings.warn("where: a condition of dtype uint8 is deprecated, use a bool tensor", UserWarning, stacklevel=2)
+        condition = condition.to(dtypes.bool_)
     if condition._data.dtype.kind != "b":
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
