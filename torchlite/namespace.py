@@ -213,7 +213,9 @@ from torchlite.nn.functional.convolution import (
     conv_transpose3d,
     convolution,
 )
+from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
+from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,
     add,

@@ -53,7 +53,7 @@ index_op: Op = register(
     Op(
         "index",
         "index",
-        run=lambda xp, x, *indices, spec: x[_key(spec, indices)],  # noqa: ARG005
+        run=lambda xp, x, *indices, spec: backends.take(x, _key(spec, indices)),  # noqa: ARG005
         infer=_infer_index,
         vjp=lambda g, _out, _x, *indices, spec: (
             apply(_index_add, (g, *indices), {"spec": spec, "shape": _x.shape}),

@@ -26,6 +26,15 @@ from torchlite.nn.functional.convolution import (
 )
 from torchlite.nn.functional.dropout import dropout
 from torchlite.nn.functional.embedding import embedding, one_hot
+from torchlite.nn.functional.folding import fold, unfold
+from torchlite.nn.functional.fractional_pooling import (
+    fractional_max_pool2d,
+    fractional_max_pool2d_with_indices,
+    fractional_max_pool3d,
+    fractional_max_pool3d_with_indices,
+)
+from torchlite.nn.functional.grid_sampling import affine_grid, grid_sample
+from torchlite.nn.functional.interpolation import interpolate, upsample, upsample_bilinear, upsample_nearest
 from torchlite.nn.functional.loss import binary_cross_entropy_with_logits, cross_entropy, mse_loss, nll_loss
 from torchlite.nn.functional.max_pooling import (
     max_pool1d,
@@ -40,6 +49,7 @@ from torchlite.nn.functional.max_pooling import (
 )
 from torchlite.nn.functional.normalization import batch_norm, layer_norm
 from torchlite.nn.functional.padding import pad
+from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.contraction import linear
 from torchlite.ops.pointwise import relu, sigmoid, softplus, tanh
 from torchlite.ops.softmax import log_softmax, softmax

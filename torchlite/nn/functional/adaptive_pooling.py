@@ -5,7 +5,6 @@ Region i of a length n goes from ⌊i·n/out⌋ to ⌈(i+1)·n/out⌉.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import lengths
+from torchlite.ops.arithmetic import where
 from torchlite.ops.indexing import index_select
 from torchlite.ops.pooling import flat_positions, max_pool, pick, sum_windows
 from torchlite.ops.windows import Lengths, Window
@@ -116,38 +116,41 @@ def _wanted(name: str, n: int, input: Tensor, output_size: Any) -> Lengths:
     return wanted
 
 
-def _regions(n: int, count: int) -> tuple[Any, Any]:
-    """Where ``count`` regions of a length ``n`` begin and end."""
-    at = np.arange(count)
-    return at * n // count, -(-(at + 1) * n // count)
+def _empty(input: Tensor, wanted: Lengths) -> Tensor:
+    """A result without elements, with the history of ``input``."""
+    lead = input.shape[: input.ndim - len(wanted)]
+    return input.reshape(-1)[:0].reshape((*lead, *wanted))
 
 
 def _averaged(n: int, input: Tensor, output_size: Any) -> Tensor:
     wanted = _wanted(f"adaptive_avg_pool{n}d", n, input, output_size)
     whole = [axis for axis, w in zip(range(-n, 0), wanted, strict=True) if w == 1]
     out = input.mean(whole, keepdim=True) if whole else input
-    if 0 not in wanted:
-        kernel = tuple(m // w if m % w == 0 else 1 for m, w in zip(out.shape[out.ndim - n :], wanted, strict=True))
-        if any(k > 1 for k in kernel):
-            out = apply(sum_windows, (out,), {"window": Window.of(kernel, kernel)}) / math.prod(kernel)
-    for axis, w in zip(range(-n, 0), wanted, strict=True):
-        if out.shape[axis] != w:
-            out = (out.transpose(axis, -1) @ _region_means(out.shape[axis], w, out)).transpose(axis, -1)
-    return out if out is not input else input.clone()
-
-
-def _region_means(n: int, count: int, like: Tensor) -> Tensor:
-    """The (n, regions) matrix that averages regions of a length ``n``."""
-    starts, ends = _regions(n, count)
-    rows = np.arange(n)[:, None]
-    return like.new_tensor(((rows >= starts) & (rows < ends)) / (ends - starts))
+    if 0 in wanted:
+        return _empty(out, wanted)
+    tables = [_elements(m, w) for m, w in zip(out.shape[out.ndim - n :], wanted, strict=True)]
+    kernel = tuple(table.shape[1] for table in tables)
+    if all(k == 1 for k in kernel):
+        return out if out is not input else input.clone()
+    x = _regrouped(out, tables)
+    count = 1
+    for axis, table in zip(range(-n, 0), tables, strict=True):
+        repeated = np.diff(table, axis=1, prepend=-1) == 0
+        if repeated.any():
+            beside = (-1, *(1,) * (-1 - axis))
+            x = where(wrap(repeated.reshape(beside)).to(x.device), 0.0, x)
+            lengths = (~repeated).sum(1)
+            count = count * x.new_tensor(lengths.reshape(beside))
+        else:
+            count = count * table.shape[1]
+    return apply(sum_windows, (x,), {"window": Window.of(kernel, kernel)}) / count
 
 
 def _maximal(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
     wanted = _wanted(f"adaptive_max_pool{n}d", n, input, output_size)
     size = tuple(input.shape[input.ndim - n :])
     if 0 in wanted:
-        empty = input[(..., *(slice(w) for w in wanted))].reshape((*input.shape[: input.ndim - n], *wanted))
+        empty = _empty(input, wanted)
         return (empty, empty.to(dtypes.int64)) if return_indices else empty
     tables = [_elements(m, w) for m, w in zip(size, wanted, strict=True)]
     kernel = tuple(table.shape[1] for table in tables)
@@ -160,7 +163,8 @@ def _maximal(n: int, input: Tensor, output_size: Any, return_indices: bool) -> A
 
 def _elements(n: int, count: int) -> Any:
     """The elements of every region, (regions, longest); shorter regions repeat their last one."""
-    starts, ends = _regions(n, count)
+    at = np.arange(count)
+    starts, ends = at * n // count, -(-(at + 1) * n // count)
     within = np.arange((ends - starts).max())
     return np.minimum(starts[:, None] + within, ends[:, None] - 1)
 

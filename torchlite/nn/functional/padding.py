@@ -49,8 +49,6 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: got {list(widths)} for "
             f"shape {list(input.shape)}"
         )
-    if mode == "circular" and input.ndim - len(pairs) != 2:
-        raise RuntimeError(f"pad: Invalid padding size, expected {2 * (input.ndim - 2)} widths but got {len(widths)}")
     for dim, before, after in pairs:
         input = _BORDERS[mode](input, dim, before, after)
     return input
