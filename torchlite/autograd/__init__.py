@@ -16,7 +16,7 @@ from torchlite.autograd.grad_mode import (
 
 if TYPE_CHECKING:
     from torchlite._tensor import Tensor as Variable
-    from torchlite.autograd import function, functional
+    from torchlite.autograd import forward_ad, function, functional, graph
     from torchlite.autograd.anomaly import detect_anomaly, set_detect_anomaly
     from torchlite.autograd.engine import backward, grad
     from torchlite.autograd.function import Function
@@ -28,11 +28,13 @@ __all__ = [
     "backward",
     "detect_anomaly",
     "enable_grad",
+    "forward_ad",
     "function",
     "functional",
     "grad",
     "gradcheck",
     "gradgradcheck",
+    "graph",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
@@ -53,7 +55,7 @@ _SOURCES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("function", "functional"):
+    if name in ("forward_ad", "function", "functional", "graph"):
         return importlib.import_module(f"torchlite.autograd.{name}")
     if name in _SOURCES:
         module = importlib.import_module(f"torchlite.{_SOURCES[name]}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
@@ -197,14 +197,13 @@ def _walk(
     owned: set[Any] = set()  # nodes whose pending gradient is an array that nothing else refers to
     parts: dict[Node, list[Tensor | None]] = {}
     queue: list[tuple[int, int, Any]] = []
-    wanted = None if targets is None else _leading_to(targets, roots)
+    wanted = None if targets is None else leading_to(targets, roots)
 
     def send(node: Any, g: Tensor, fresh: bool) -> None:
         if wanted is not None and node not in wanted:
             return
-        fitted = _fitted(g, node)
-        if fitted is not g:
-            g, fresh = fitted, True
+        given, g = g, fitted(g, node)
+        fresh = fresh or g is not given
         earlier = pending.get(node)
         if earlier is None:
             pending[node] = g
@@ -266,7 +265,7 @@ def _walk(
         walks.stack.pop()
 
 
-def _fitted(g: Tensor, node: Any) -> Tensor:
+def fitted(g: Tensor, node: Any) -> Tensor:
     """A cotangent in the shape and dtype of the result it is for: summed over broadcast dimensions, converted."""
     if node.shape is not None and g._data.shape != node.shape:
         g = _sum_to(g, node.shape)
@@ -308,7 +307,7 @@ def _through_hooked(node: Node, g: Any, send: Any, keep: bool, hooks: dict[Any, 
         place = next(
             i for i, (e, found) in enumerate(zip(node.edges, grads, strict=True)) if e is edge and found is None
         )
-        grads[place] = _fitted(gradient, edge)
+        grads[place] = fitted(gradient, edge)
 
     _through(node, g, collect, keep)
     for hook in tuple(hooks.values()):
@@ -320,7 +319,7 @@ def _through_hooked(node: Node, g: Any, send: Any, keep: bool, hooks: dict[Any, 
             send(edge, gradient, False)
 
 
-def _leading_to(targets: dict[Any, Tensor], roots: Iterable[Tensor]) -> set[Any]:
+def leading_to(targets: Container[Any], roots: Iterable[Tensor]) -> set[Any]:
     """The nodes between ``roots`` and ``targets``: no gradient is computed for any other."""
     useful: dict[Any, bool] = {}
     stack = [root._node for root in roots]
@@ -351,28 +350,34 @@ def _behind(roots: Iterable[Any]) -> set[Any]:
 
 def _through(node: Any, g: Any, send: Any, keep: bool) -> None:
     """Send the cotangents of a node's inputs on."""
+    results = cotangents_of_inputs(node, g)
+    if anomaly_mode.enabled and anomaly_mode.check_nan:
+        check_gradients(node, results)
     if type(node) is not Node:
-        node.send_back(g, send, keep)
-        return
-    op, params, edges = node.op, node.params, node.edges
+        if not keep:
+            node.free()
+    elif not keep and (node.op.keeps_out or True in node.op.keeps):
+        node.saved, node.out = FREED, None
+    for edge, result in zip(node.edges, results, strict=True):
+        if edge is not None and result is not None:
+            send(edge, result, result is not g and result._base is None)
+
+
+def cotangents_of_inputs(node: Any, g: Any) -> Sequence[Any]:
+    """For each input of a node its cotangent, None where there is none, from that of the result (or of all results)."""
+    if type(node) is not Node:
+        return node.pull(g)
+    op, params = node.op, node.params
     if node.saved is FREED:
         raise RuntimeError(SECOND_TIME.format(op.name))
     inputs = _unpack_inputs(node)
     out = None if node.out is None else _unpack_out(node)
     if callable(op.vjp):
-        results = op.vjp(g, out, *inputs, **params)
-    else:
-        results = [
-            None if edge is None or rule is None else rule(g, out, *inputs, **params)
-            for edge, rule in zip(edges, op.vjp, strict=False)
-        ]
-    if anomaly_mode.enabled and anomaly_mode.check_nan:
-        check_gradients(node, results)
-    if not keep and (op.keeps_out or True in op.keeps):
-        node.saved, node.out = FREED, None
-    for edge, result in zip(edges, results, strict=True):
-        if edge is not None and result is not None:
-            send(edge, result, result is not g and result._base is None)
+        return op.vjp(g, out, *inputs, **params)
+    return [
+        None if edge is None or rule is None else rule(g, out, *inputs, **params)
+        for edge, rule in zip(node.edges, op.vjp, strict=False)
+    ]
 
 
 def _unpack_inputs(node: Node) -> list[Any]:

@@ -9,7 +9,6 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
-from torchlite.autograd.anomaly import anomaly_mode, check_gradients
 from torchlite.autograd.engine import SECOND_TIME
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.autograd.graph import Node, Selected
@@ -33,6 +32,8 @@ class FunctionCtx:
         self._dirty: tuple[Any, ...] = ()
         self._non_differentiable: tuple[Any, ...] = ()
         self._materialize_grads = True
+        self._for_forward: tuple[Any, ...] | None = None
+        self._forward_mode = False
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for backward, which finds them in `saved_tensors`.
@@ -47,6 +48,10 @@ class FunctionCtx:
                     "set other values as attributes of ctx"
                 )
         self._to_save = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for `Function.jvp`, which finds them in `saved_tensors`."""
+        self._for_forward = tensors
 
     def mark_dirty(self, *args: Tensor) -> None:
         """Say which inputs forward has written into; each must be returned as well."""
@@ -67,6 +72,8 @@ class FunctionCtx:
         Raises:
             RuntimeError: when backward has freed it, or when one was overwritten since.
         """
+        if self._forward_mode and self._for_forward is not None:
+            return self._for_forward
         return self._to_save if self._saved is None else self._saved.unpacked()
 
 
@@ -118,6 +125,13 @@ class Function:
 
     vjp = backward
 
+    @staticmethod
+    def jvp(_ctx: Any, *_grad_inputs: Any) -> Any:
+        """Tangents of the results from those of the arguments; where it is not defined, backward is transposed."""
+        raise RuntimeError(
+            "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
+        )
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run ``forward`` and record the operation where an argument requires a gradient."""
@@ -140,7 +154,7 @@ class Function:
             return result
         outs = tuple(_result(out, args, ctx) for out in outs)
         if recorded:
-            _record(cls, ctx, edges, outs, several=isinstance(result, tuple))
+            _record(cls, ctx, edges, args, outs, several=isinstance(result, tuple))
         return outs if isinstance(result, tuple) else outs[0]
 
 
@@ -181,7 +195,9 @@ def _result(out: Any, args: tuple[Any, ...], ctx: FunctionCtx) -> Any:
     return alias
 
 
-def _record(cls: type[Function], ctx: FunctionCtx, edges: list[Any], outs: tuple[Any, ...], *, several: bool) -> None:
+def _record(
+    cls: type[Function], ctx: FunctionCtx, edges: list[Any], args: tuple[Any, ...], outs: Any, *, several: bool
+) -> None:
     for x in ctx._dirty:
         if not _in(x, outs):
             raise RuntimeError(f"{cls.__name__}: an input was marked dirty but is not among the results of forward")
@@ -194,6 +210,8 @@ def _record(cls: type[Function], ctx: FunctionCtx, edges: list[Any], outs: tuple
     if not any(differentiable):
         return
     node = FunctionNode(cls, ctx, edges, outs, several)
+    if node.has_jvp():
+        node.argument_avals = _avals(args)
     # The tensors it keeps are taken before the results get their histories: inputs keep the edges they came with.
     ctx._saved = _SavedTensors(node, ctx._to_save, outs)
     ctx._to_save = ()
@@ -210,15 +228,20 @@ def _record(cls: type[Function], ctx: FunctionCtx, edges: list[Any], outs: tuple
 class FunctionNode(Node):
     """The node of one call of a `Function`."""
 
-    __slots__ = ("avals", "ctx", "function")
+    __slots__ = ("argument_avals", "avals", "ctx", "function")
 
     def __init__(self, function: type[Function], ctx: FunctionCtx, edges: list[Any], outs: Any, several: bool) -> None:
-        avals = [(x._data.shape, x._data.dtype, x.device) if isinstance(x, Tensor) else None for x in outs]
+        avals = _avals(outs)
         shapes, kinds = [None if a is None else a[0] for a in avals], [None if a is None else a[1] for a in avals]
         super().__init__(None, {}, edges, (), shapes if several else shapes[0], kinds if several else kinds[0])
         self.function = function
         self.ctx = ctx
         self.avals = avals
+        self.argument_avals: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        """What forward has put on ``ctx``, which in PyTorch is this node."""
+        return getattr(object.__getattribute__(self, "ctx"), name)
 
     def name(self) -> str:
         """The class's name and ``Backward``, as PyTorch has it."""
@@ -228,25 +251,34 @@ class FunctionNode(Node):
         """Where the gradient of result ``i`` arrives."""
         return Selected(self, i, self.shape[i], self.dtype[i]) if isinstance(self.shape, list) else self
 
-    def send_back(self, g: Any, send: Any, keep: bool) -> None:
-        """Run the user's backward and send its gradients on."""
+    def pull(self, g: Any) -> list[Any]:
+        """What the user's backward gives for each argument of forward."""
         grads = list(g) if isinstance(g, tuple) else [g]
         if self.ctx._materialize_grads:
-            grads = [
-                zeros(aval[0], dtype=dtypes.of(aval[1]), device=aval[2]) if x is None and aval is not None else x
-                for x, aval in zip(grads, self.avals, strict=True)
-            ]
+            grads = _materialized(grads, self.avals)
         function = self.function
         backward = function.vjp if function.backward is Function.backward else function.backward
         results = backward(self.ctx, *grads)
-        gradients = self._checked(results if isinstance(results, (tuple, list)) else (results,))
-        if anomaly_mode.enabled and anomaly_mode.check_nan:
-            check_gradients(self, gradients)
-        if not keep and self.ctx._saved is not None:
+        return self._checked(results if isinstance(results, (tuple, list)) else (results,))
+
+    def has_jvp(self) -> bool:
+        """Whether the user wrote the rule of forward mode."""
+        return self.function.jvp is not Function.jvp
+
+    def push(self, tangents: list[Any]) -> Any:
+        """What the user's jvp gives: a tangent for each result."""
+        if self.ctx._materialize_grads:
+            tangents = _materialized(tangents, self.argument_avals)
+        self.ctx._forward_mode = True
+        try:
+            return self.function.jvp(self.ctx, *tangents)
+        finally:
+            self.ctx._forward_mode = False
+
+    def free(self) -> None:
+        """Let go of what was saved for backward."""
+        if self.ctx._saved is not None:
             self.ctx._saved.free()
-        for edge, gradient in zip(self.edges, gradients, strict=True):
-            if edge is not None and gradient is not None:
-                send(edge, gradient, False)
 
     def _checked(self, gradients: Any) -> list[Any]:
         gradients = list(gradients)
@@ -271,6 +303,19 @@ class FunctionNode(Node):
                     f"expected shape compatible with {list(edge.shape)}"
                 )
         return gradients
+
+
+def _avals(values: Any) -> list[Any]:
+    """Shape, dtype and device of what is a tensor, None for the others."""
+    return [(x._data.shape, x._data.dtype, x.device) if isinstance(x, Tensor) else None for x in values]
+
+
+def _materialized(values: list[Any], avals: list[Any]) -> list[Any]:
+    """``values`` with zeros in the place of None, wherever a tensor is meant."""
+    return [
+        zeros(aval[0], dtype=dtypes.of(aval[1]), device=aval[2]) if x is None and aval is not None else x
+        for x, aval in zip(values, avals, strict=True)
+    ]
 
 
 def _broadcasts_from(shape: tuple[int, ...], larger: tuple[int, ...]) -> bool:

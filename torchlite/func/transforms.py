@@ -12,9 +12,9 @@ from typing import Any
 
 from torchlite import autograd
 from torchlite._tensor import Tensor
+from torchlite.autograd.forward_ad import push, without_own_history
 from torchlite.autograd.functional import jacobian_of
 from torchlite.autograd.grad_mode import enable_grad, is_grad_enabled
-from torchlite.autograd.graph import Leaf, Selected
 from torchlite.func.pytree import leaves, mapped, rebuilt
 
 ArgNums = int | tuple[int, ...]
@@ -85,7 +85,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> Any:
 
 
 def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool = False, has_aux: bool = False) -> Any:
-    """``(func(*primals), J·tangents)``, by differentiating uᵀJ, which is linear in u, by u."""
+    """``(func(*primals), J·tangents)``; see `torchlite.autograd.forward_ad`."""
     if not isinstance(primals, tuple) or not isinstance(tangents, tuple):
         raise TypeError("jvp: primals and tangents must be tuples, one value for each argument of the function")
     vs = leaves(tangents)
@@ -98,10 +98,9 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
         outs = leaves(value)
         if strict and not all(out.requires_grad for out in outs):
             raise RuntimeError("jvp: strict, and a result does not depend on the arguments")
-        us = [out.detach().new_zeros(out.shape).requires_grad_() for out in outs]
-        pulled = _cotangents(outs, leaves(chosen), us)
-        pushed = rebuilt(value, iter(_cotangents(pulled, us, vs)))
-        own |= {id(u._node) for u in us}
+        found = push(outs, {x._node: v for x, v in zip(leaves(chosen), vs, strict=True)}, own)
+        tangents_of_outs = [o.detach().new_zeros(o.shape) if t is None else t for o, t in zip(outs, found, strict=True)]
+        pushed = rebuilt(value, iter(tangents_of_outs))
     closed = _closed((value, pushed), own)
     return (*closed, _closed(aux, own)) if has_aux else closed
 
@@ -144,11 +143,11 @@ def hessian(func: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any
     return jacrev(jacrev(func, argnums), argnums)
 
 
-def _watched(args: tuple[Any, ...], argnums: ArgNums, name: str) -> tuple[tuple[Any, ...], Any, set[int]]:
+def _watched(args: tuple[Any, ...], argnums: ArgNums, name: str) -> tuple[tuple[Any, ...], Any, set[Any]]:
     """The arguments with the chosen ones made points to differentiate at, those, and the leaves made for it."""
     places = (argnums,) if isinstance(argnums, int) else argnums
     watched = list(args)
-    own: set[int] = set()
+    own: set[Any] = set()
 
     def watch(x: Any) -> Tensor:
         if not isinstance(x, Tensor):
@@ -156,7 +155,7 @@ def _watched(args: tuple[Any, ...], argnums: ArgNums, name: str) -> tuple[tuple[
         if x.requires_grad:
             return x.view(x.shape) if x.is_contiguous() else x.clone()
         point = x.detach().requires_grad_()
-        own.add(id(point._node))
+        own.add(point._node)
         return point
 
     for place in places:
@@ -186,26 +185,8 @@ def _cotangents(outs: list[Tensor], xs: list[Tensor], vs: list[Tensor]) -> list[
     return [x.detach().new_zeros(x.shape) if g is None else g for g, x in zip(found, xs, strict=True)]
 
 
-def _closed(tree: Any, own: set[int]) -> Any:
+def _closed(tree: Any, own: set[Any]) -> Any:
     """``tree`` without the history that ends only at our own leaves: nobody outside can differentiate by those."""
     keep = is_grad_enabled()
 
-    def close(x: Any) -> Any:
-        if not isinstance(x, Tensor) or not x.requires_grad or (keep and _reaches_others(x, own)):
-            return x
-        return x.detach()
-
-    return mapped(close, tree)
-
-
-def _reaches_others(x: Tensor, own: set[int]) -> bool:
-    stack, seen = [x._node], set(own)
-    while stack:
-        node = stack.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        if type(node) is Leaf:
-            return True
-        stack += [node.parent] if type(node) is Selected else node.edges
-    return False
+    return mapped(lambda x: without_own_history(x, own, keep) if isinstance(x, Tensor) else x, tree)

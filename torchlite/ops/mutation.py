@@ -258,7 +258,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:  # noqa
     """Write ``src`` (broadcast, converted, from any device) into this tensor."""
     source = src if isinstance(src, Tensor) else self.new_tensor(src)
     if source._node is not None and grad_mode.enabled:
-        source = _with_own_node(source)
+        source = with_own_node(source)
     if not isinstance(self._data, Aval) and source._data is not self._data:
         try:
             return assign(self, source, computed=False)
@@ -269,7 +269,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:  # noqa
     return assign(self, source)
 
 
-def _with_own_node(x: Tensor) -> Tensor:
+def with_own_node(x: Tensor) -> Tensor:
     """``x`` one step on in the graph: what takes over its numbers is neither the same leaf nor heard by its hooks."""
     result = before_write(x, copy=False)
     result._node = Node(view_scatter, {"recipe": ()}, [None, x._node], [None, None], x._data.shape, x._data.dtype)
