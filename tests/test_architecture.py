@@ -19,7 +19,10 @@ FLOORS = {
     "torchlite.return_types": 0,
     "torchlite.backends": 1,
     "torchlite.autograd": 2,
+    "torchlite.autograd.engine": 4,
     "torchlite.autograd.forward_ad": 4,
+    "torchlite.autograd.numeric": 4,
+    "torchlite.autograd.tensor_hooks": 4,
     "torchlite.autograd.function": 4,
     "torchlite.autograd.functional": 4,
     "torchlite._tensor": 2,
@@ -51,7 +54,9 @@ FLOORS = {
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
     ("torchlite", "torchlite.namespace"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.engine"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.forward_ad"): "type checkers only",
+    ("torchlite.autograd", "torchlite.autograd.numeric"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.function"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.functional"): "type checkers only",
 }

@@ -121,9 +121,10 @@ def test_gradients_of_first_and_second_order(name):
 
         if not any(o.requires_grad for o in outputs(run(*inputs))):
             continue
-        assert gradcheck(run, inputs)
+        large = sum(x.numel() for x in inputs) > 30
+        assert gradcheck(run, inputs, fast_mode=large)
         if name not in ROUGH:
-            assert gradgradcheck(run, inputs, atol=1e-4)
+            assert gradgradcheck(run, inputs, atol=1e-4, fast_mode=large)
         checked += 1
     assert checked
 

@@ -19,6 +19,7 @@ from torchlite.autograd.graph import Leaf, Node, Selected
 from torchlite.autograd.hooks import extras
 from torchlite.autograd.saved_tensors import Packed
 from torchlite.ir import Aval
+from torchlite.ops.joining import stack
 
 FREED = "freed"
 SECOND_TIME = (
@@ -108,7 +109,9 @@ def grad(
     grad_outputs: Tensor | Sequence[Tensor | None] | None = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,  # noqa: ARG001 - PyTorch's signature
     allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Tensor | None, ...]:
     """The vector-Jacobian product of ``outputs`` with respect to ``inputs``; no ``.grad`` is touched.
@@ -117,6 +120,8 @@ def grad(
         outputs, grad_outputs, retain_graph, create_graph: as in `backward`.
         inputs: the tensors to differentiate by.
         allow_unused: give None for an input that the outputs do not depend on, instead of raising.
+        is_grads_batched: each of ``grad_outputs`` has a first dimension over which the results are computed one by one
+            and stacked.
         materialize_grads: give zeros there.
 
     >>> import torchlite as torch
@@ -125,6 +130,10 @@ def grad(
     >>> dx.item(), torch.autograd.grad(dx, x)[0].item()
     (27.0, 18.0)
     """
+    if allow_unused is False and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True, but got: False.")
+    if is_grads_batched:
+        return _each(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     roots, cotangents = _roots(outputs, grad_outputs)
     wanted = _as_tuple(inputs)
     for i, x in enumerate(wanted):
@@ -148,6 +157,31 @@ def grad(
                     "Set allow_unused=True if this is the desired behavior."
                 )
     return tuple(results)
+
+
+def _each(
+    outputs: Any, inputs: Any, grad_outputs: Any, retain_graph: bool | None, create_graph: bool, *options: Any
+) -> tuple[Tensor | None, ...]:
+    """`grad` for each of several cotangents, stacked."""
+    several = () if grad_outputs is None else [g for g in _as_tuple(grad_outputs) if g is not None]
+    if not several:
+        raise RuntimeError("grad: is_grads_batched=True needs grad_outputs with a first dimension of cotangents")
+    allow_unused, materialize = options
+    keep = create_graph if retain_graph is None else retain_graph
+    n = len(several[0])
+    rows = [
+        grad(
+            outputs,
+            inputs,
+            [None if g is None else g[i] for g in _as_tuple(grad_outputs)],
+            retain_graph=keep or i < n - 1,
+            create_graph=create_graph,
+            allow_unused=allow_unused,
+            materialize_grads=materialize,
+        )
+        for i in range(n)
+    ]
+    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))
 
 
 def _roots(tensors: Any, gradients: Any) -> tuple[tuple[Tensor, ...], list[Tensor]]:
