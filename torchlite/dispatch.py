@@ -11,7 +11,7 @@ import numpy as np
 from torchlite import backends
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
-from torchlite.autograd.graph import Node, Selected, Storage
+from torchlite.autograd.graph import Node, Storage, place_of
 from torchlite.ir import Aval, Op
 
 _ndarray = np.ndarray
@@ -107,7 +107,7 @@ def _several(op: Op, inputs: Sequence[Tensor], params: dict[str, Any], results: 
         node = Node(op, params, edges, saved, [r.shape for r in results], [r.dtype for r in results], kept)
         for i, out in enumerate(outs):
             if out._data.dtype.kind not in "biu":
-                out._node = Selected(node, i, out._data.shape, out._data.dtype)
+                out._node = place_of(node, i, out._data.shape, out._data.dtype)
     return outs
 
 

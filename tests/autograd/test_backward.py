@@ -275,6 +275,18 @@ def test_a_leaf_that_died_gets_no_gradient() -> None:
     assert x.grad.tolist() == [3.0]
 
 
+def test_gradients_through_one_of_several_results_add_up() -> None:
+    # The rule of standardize reads its results again: their gradients come from inside of it and from outside.
+    x = torch.tensor(np.linspace(-1, 2, 8).reshape(2, 4) ** 2, requires_grad=True)
+    weight = leaf(1.0, 2.0, 0.5, -1.0)
+    out = torch.nn.functional.layer_norm(x, (4,), weight)
+    first = grad((out**2).sum(), [x, weight], create_graph=True)
+    roots = [(first[0] * x).sum(), (first[1] * weight).sum()]
+    together = grad(roots, x, retain_graph=True)[0]
+    alone = [grad(root, x, retain_graph=True)[0] for root in roots]
+    np.testing.assert_allclose(together.numpy(), (alone[0] + alone[1]).numpy(), rtol=1e-12)
+
+
 def test_unused_branches_do_not_get_gradients() -> None:
     x, y = leaf(1.0), leaf(2.0)
     _ = x * y

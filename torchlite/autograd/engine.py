@@ -15,7 +15,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.anomaly import anomaly_mode, check_gradients, forward_location
 from torchlite.autograd.grad_mode import grad_mode
-from torchlite.autograd.graph import Leaf, Node, Selected
+from torchlite.autograd.graph import Leaf, Node, Selected, place_of
 from torchlite.autograd.hooks import extras
 from torchlite.autograd.saved_tensors import Packed
 from torchlite.ir import Aval
@@ -436,7 +436,7 @@ def _unpack_out(node: Node) -> Any:
                 raise _overwritten(node, "a result", array)
         return tuple(
             wrap(
-                _unpacked(array), Selected(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None
+                _unpacked(array), place_of(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None
             )
             for i, (array, _) in enumerate(node.out)
         )

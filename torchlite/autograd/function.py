@@ -11,7 +11,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.engine import SECOND_TIME
 from torchlite.autograd.grad_mode import grad_mode, no_grad
-from torchlite.autograd.graph import Node, Selected
+from torchlite.autograd.graph import Node, place_of
 from torchlite.autograd.saved_tensors import Packed, pack
 from torchlite.ops.creation import zeros
 from torchlite.ops.mutation import _refuse_leaf, _renew_history
@@ -249,7 +249,7 @@ class FunctionNode(Node):
 
     def place(self, i: int) -> Any:
         """Where the gradient of result ``i`` arrives."""
-        return Selected(self, i, self.shape[i], self.dtype[i]) if isinstance(self.shape, list) else self
+        return place_of(self, i, self.shape[i], self.dtype[i]) if isinstance(self.shape, list) else self
 
     def pull(self, g: Any) -> list[Any]:
         """What the user's backward gives for each argument of forward."""

@@ -104,6 +104,18 @@ class Selected(Hooked):
         return self.parent.name()
 
 
+# By operation and number: while a place is in use, all that the result's gradient flows through is one object.
+_places: weakref.WeakValueDictionary[tuple[int, int], Selected] = weakref.WeakValueDictionary()
+
+
+def place_of(parent: Node, index: int, shape: Any, dtype: Any) -> Selected:
+    """Where the gradient of result ``index`` of an operation with several arrives."""
+    place = _places.get((id(parent), index))
+    if place is None:
+        place = _places[id(parent), index] = Selected(parent, index, shape, dtype)
+    return place
+
+
 class Leaf(Hooked):
     """The end of the graph at a tensor made by the user: gradients gather in its ``.grad``."""
 
