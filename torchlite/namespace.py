@@ -200,6 +200,19 @@ from torchlite.func import vmap
 from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
 from torchlite.linalg import inv as inverse
 from torchlite.linalg import svd_by_columns as svd
+from torchlite.nn.functional.activation import (
+    celu,
+    celu_,
+    hardshrink,
+    prelu,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    threshold,
+    threshold_,
+)
 from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d
 from torchlite.nn.functional.adaptive_pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
 from torchlite.nn.functional.average_pooling import avg_pool1d
@@ -213,8 +226,11 @@ from torchlite.nn.functional.convolution import (
     conv_transpose3d,
     convolution,
 )
+from torchlite.nn.functional.distance import cosine_similarity, pairwise_distance, pdist
 from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
+from torchlite.nn.functional.linear import bilinear
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
+from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
 from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,

@@ -7,7 +7,7 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
-from torchlite.ops.arithmetic import where
+from torchlite.ops.arithmetic import sign, where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.mutation import inplace
@@ -111,7 +111,7 @@ def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> T
         magnitudes, dims = input.abs(), () if dim is None else dim
         return magnitudes.amax(dims, keepdim) if p > 0 else magnitudes.amin(dims, keepdim)
     if p == 0:
-        return (input != 0).sum(dim, keepdim).to(input.dtype)
+        return sign(input.abs()).sum(dim, keepdim)  # has a gradient, of 0
     if p == 1:
         return input.abs().sum(dim, keepdim)
     return _root((input.abs() ** p).sum(dim, keepdim), p)

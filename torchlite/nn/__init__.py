@@ -5,6 +5,7 @@ from torchlite.nn import functional, init, utils
 from torchlite.nn.activation import GELU, Dropout, Flatten, ReLU, Sigmoid, Softmax, Tanh
 from torchlite.nn.containers import ModuleDict, ModuleList, Sequential
 from torchlite.nn.convolution import Conv2d
+from torchlite.nn.functional.chunked_cross_entropy import LinearCrossEntropyOptions
 from torchlite.nn.linear import Embedding, Identity, Linear
 from torchlite.nn.loss import BCEWithLogitsLoss, CrossEntropyLoss, MSELoss
 from torchlite.nn.module import Module
@@ -26,6 +27,7 @@ __all__ = [
     "Identity",
     "LayerNorm",
     "Linear",
+    "LinearCrossEntropyOptions",
     "MSELoss",
     "MaxPool2d",
     "Module",

@@ -1,6 +1,7 @@
 """Every primitive operator, one family a file; importing this package attaches them all to Tensor."""
 
 from torchlite.ops import (
+    activation,
     arithmetic,
     columns,
     comparison,
@@ -17,6 +18,7 @@ from torchlite.ops import (
     indexing,
     integers,
     joining,
+    loss,
     modified_bessel,
     mutation,
     pointwise,
@@ -32,6 +34,7 @@ from torchlite.ops import (
 )
 
 __all__ = [
+    "activation",
     "arithmetic",
     "columns",
     "comparison",
@@ -48,6 +51,7 @@ __all__ = [
     "indexing",
     "integers",
     "joining",
+    "loss",
     "modified_bessel",
     "mutation",
     "pointwise",

@@ -181,8 +181,3 @@ def _sigmoid(xp: Any, x: Any) -> Any:
     # e⁻ˣ overflows to infinity for very negative x, and 1/(1 + inf) = 0 is right.
     one = x.dtype.type(1)
     return one / (one + xp.exp(-x))
-
-
-def softplus(x: Tensor) -> Tensor:
-    """ln(1 + eˣ), without overflow."""
-    return relu(x) + log1p(exp(-x.abs()))

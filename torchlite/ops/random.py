@@ -272,12 +272,3 @@ def randint_like(
         device=device or input.device,
         requires_grad=requires_grad,
     )
-
-
-def dropout(input: Tensor, p: float) -> Tensor:
-    """Each element 0 with probability ``p`` and divided by 1 - p otherwise."""
-    if p == 0:
-        return input
-    kept = rand(tuple(input.shape), device=input.device, dtype=dtypes.float32) >= p
-    scale = 0.0 if p == 1 else 1 / (1 - p)
-    return input * (kept.to(input.dtype) * scale)

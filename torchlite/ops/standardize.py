@@ -69,7 +69,7 @@ _centered: Op = register(
 def _vjp(g: Any, out: Any, _x: Any, dims: tuple[int, ...], eps: float) -> Tensor | None:  # noqa: ARG001
     standard, _, scale = out
     g_standard, g_mean, g_scale = g
-    n = standard.numel() // scale.numel()
+    n = standard.numel() // max(scale.numel(), 1)
     total: Tensor | None = None
     if g_standard is not None:
         total = apply(_centered, (g_standard, standard, scale), {"dims": dims})

@@ -1,0 +1,95 @@
+"""Activation functions that one operator computes in fewer passes over memory than several would."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends
+from torchlite._tensor import Tensor
+from torchlite.ir import Op, Sample, register
+from torchlite.ops.arithmetic import where
+from torchlite.ops.pointwise import sigmoid
+
+
+def _activation(
+    name: str,
+    run: Callable[..., Any],
+    vjp: Callable[..., Any],
+    doc: str,
+    params: dict[str, Any],
+    onnx: str | None = None,
+) -> Op:
+    return register(
+        Op(
+            name,
+            "elementwise",
+            run=np.errstate(all="ignore")(run),
+            infer=lambda x, **_params: x,
+            vjp=(vjp,),
+            onnx=onnx,
+            # Both sides of the kinks at 0 and ±1, and none on them.
+            samples=lambda rng: [
+                Sample((rng.choice([-1.0, 1.0], (3, 4)) * rng.uniform(0.2, 0.8, (3, 4)),), params),
+                Sample((rng.choice([-1.0, 1.0], 6) * rng.uniform(1.2, 2.0, 6),), params),
+                Sample((rng.uniform(0.2, 0.8, ()),), params),
+            ],
+            doc=doc,
+        )
+    )
+
+
+def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> Any:
+    below = xp.expm1(xp.minimum(x, x.dtype.type(0)) * slope)
+    return backends.where(xp, x > 0, x * scale, below * (alpha * scale))
+
+
+elu_op = _activation(
+    "elu",
+    _run_elu,
+    lambda g, out, x, alpha, scale, slope: where(x > 0, g * scale, g * ((out + alpha * scale) * slope)),
+    "scale · x for x > 0, scale · α(exp(slope · x) - 1) below.",
+    {"alpha": 1.3, "scale": 1.1, "slope": 0.7},
+    onnx="Elu",
+)
+leaky_relu_op = _activation(
+    "leaky_relu",
+    lambda xp, x, *, negative_slope: backends.where(xp, x > 0, x, x * negative_slope),
+    lambda g, _out, x, negative_slope: where(x > 0, g, g * negative_slope),
+    "x for x > 0, negative_slope · x below.",
+    {"negative_slope": 0.3},
+    onnx="LeakyRelu",
+)
+hardtanh_op = _activation(
+    "hardtanh",
+    lambda xp, x, *, min_val, max_val: xp.clip(x, x.dtype.type(min_val), x.dtype.type(max_val)),
+    lambda g, _out, x, min_val, max_val: where((x > min_val) & (x < max_val), g, 0.0),
+    "x limited to [min_val, max_val]; no gradient at the limits and outside.",
+    {"min_val": -1.0, "max_val": 1.0},
+    onnx="Clip",
+)
+
+
+def _run_softplus(xp: Any, x: Any, *, beta: float, threshold: float) -> Any:
+    scaled = x * beta
+    out = xp.maximum(scaled, x.dtype.type(0)) + xp.log1p(xp.exp(-xp.abs(scaled)))
+    out = out / beta
+    return out if math.isinf(threshold) else backends.where(xp, scaled > threshold, x, out)
+
+
+def _softplus_vjp(g: Tensor, _out: Any, x: Tensor, beta: float, threshold: float) -> Tensor:
+    slope = g * sigmoid(x * beta)
+    return slope if math.isinf(threshold) else where(x * beta > threshold, g, slope)
+
+
+softplus_op = _activation(
+    "softplus",
+    _run_softplus,
+    _softplus_vjp,
+    "ln(1 + exp(β x)) / β without overflow; x itself where β x is above the threshold.",
+    {"beta": 1.5, "threshold": 1.5},
+    onnx="Softplus",
+)
