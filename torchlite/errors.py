@@ -69,3 +69,7 @@ class DeviceError(TorchliteError, RuntimeError):
     """A device or an optional package is not available here."""
 
     exit_code = 12
+
+
+class LinAlgError(RuntimeError):
+    """A matrix is singular or not positive-definite, or its factorization did not converge."""

@@ -197,9 +197,14 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
-from torchlite.linalg import cross, det, logdet, matrix_exp, matrix_power, slogdet
-from torchlite.linalg import inv as inverse
-from torchlite.linalg import svd_by_columns as svd
+from torchlite.linalg import det, matrix_exp, matrix_power, slogdet
+from torchlite.linalg.determinants import logdet
+from torchlite.linalg.elimination import lu_unpack
+from torchlite.linalg.lowrank import pca_lowrank, svd_lowrank
+from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinverse, qr, svd, triangular_solve
+from torchlite.linalg.orthogonal import geqrf, ormqr
+from torchlite.linalg.orthogonal import householder_product as orgqr
+from torchlite.linalg.positive_definite import cholesky_inverse, cholesky_solve
 from torchlite.nn.functional.activation import (
     celu,
     celu_,

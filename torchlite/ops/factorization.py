@@ -1,8 +1,8 @@
-"""Inverses, solutions and factorizations of (batches of) matrices, by LAPACK through ``xp.linalg``.
+"""Triangular and orthogonal factorizations of (batches of) matrices.
 
-The gradient rules hold for real and complex matrices; a transpose there is the conjugate transpose. Sources: M. Giles,
-An extended collection of matrix derivative results (2008); I. Murray, Differentiation of the Cholesky decomposition
-(2016); S. Walter and L. Lehmann, Algorithmic differentiation of linear algebra functions (2018).
+The gradient rules hold for real and complex matrices; a transpose there is the conjugate transpose. Sources: I. Murray,
+Differentiation of the Cholesky decomposition (2016); S. Walter and L. Lehmann, Algorithmic differentiation of linear
+algebra functions (2018); for LU, F. de Hoog, R. Anderssen and M. Lukas, Differentiation of matrix functionals (2011).
 """
 
 from __future__ import annotations
@@ -12,115 +12,81 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.backends import bunch_kaufman, elimination
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.inversion import infer_info, triangular_op, well_conditioned
+from torchlite.ops.joining import cat
+
+_INT32, _INT64 = np.dtype(np.int32), np.dtype(np.int64)
 
 
-def _real(dtype: Any) -> Any:
-    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
-
-
-def _well_conditioned(rng: Any, *shape: int) -> Any:
-    return rng.normal(size=shape) + 3 * np.eye(shape[-1])
-
-
-def _positive_definite(rng: Any, *shape: int) -> Any:
+def positive_definite(rng: Any, *shape: int) -> Any:
+    """A sample for what needs positive-definite matrices."""
     x = rng.normal(size=shape)
     return x @ x.swapaxes(-1, -2) + np.eye(shape[-1])
 
 
-inverse_op: Op = register(
-    Op(
-        "inverse",
-        "contract",
-        run=lambda xp, x: xp.linalg.inv(x),
-        infer=lambda x: x,
-        vjp=(lambda g, out, _x: -(out.mH @ g @ out.mH),),
-        samples=lambda rng: [Sample((_well_conditioned(rng, 2, 3, 3),), {})],
-        doc="The inverse of square matrices.",
-    )
-)
-solve_op: Op = register(
-    Op(
-        "solve_matrix",
-        "contract",
-        run=lambda xp, a, b: xp.linalg.solve(a, b),
-        infer=lambda a, b: Aval(
-            (*broadcast_shapes("solve", a.shape[:-2], b.shape[:-2]), *b.shape[-2:]), b.dtype, b.device
-        ),
-        vjp=(
-            lambda g, out, a, _b: -(apply(solve_op, (a.mH, g)) @ out.mH),
-            lambda g, _out, a, _b: apply(solve_op, (a.mH, g)),
-        ),
-        samples=lambda rng: [
-            Sample((_well_conditioned(rng, 2, 3, 3), rng.normal(size=(2, 3, 2))), {}),
-            Sample((_well_conditioned(rng, 3, 3), rng.normal(size=(2, 3, 2))), {}),
-        ],
-        doc="The X with A X = B.",
-    )
-)
-determinant_op: Op = register(
-    Op(
-        "determinant",
-        "contract",
-        run=lambda xp, x: xp.linalg.det(x),
-        infer=lambda x: Aval(x.shape[:-2], x.dtype, x.device),
-        vjp=(lambda g, _out, x: _spread(g) * cofactors(x).conj(),),
-        samples=lambda rng: [
-            Sample((_well_conditioned(rng, 2, 3, 3),), {}),
-            Sample((np.ones((3, 3)) + np.diag([1.0, 0.0, 0.0]),), {}),
-        ],
-        doc="The determinant of square matrices; its gradient, the cofactors, also exists where they are singular.",
-    )
-)
-log_determinant_op: Op = register(
-    Op(
-        "log_determinant",
-        "contract",
-        run=lambda xp, x: tuple(xp.linalg.slogdet(x)),
-        infer=lambda x: (
-            Aval(x.shape[:-2], x.dtype, x.device),
-            Aval(x.shape[:-2], _real(x.dtype), x.device),
-        ),
-        vjp=(lambda g, _out, x: None if g[1] is None else _spread(g[1]) * apply(inverse_op, (x,)).mH,),
-        samples=lambda rng: [Sample((_well_conditioned(rng, 2, 3, 3),), {})],
-        doc="The sign and ln|det| of square matrices. The gradient is that of the second, and of real matrices in the first.",
-    )
-)
 cholesky_op: Op = register(
     Op(
         "cholesky_factor",
         "contract",
-        run=lambda xp, x: xp.linalg.cholesky(x),
-        infer=lambda x: x,
-        vjp=(lambda g, out, _x: _cholesky_slope(g, out),),
-        samples=lambda rng: [Sample((_positive_definite(rng, 2, 3, 3),), {})],
-        doc="The lower triangular L with L Lᴴ = x; x is taken to be symmetric, and so is its gradient.",
+        run=elimination.cholesky,
+        infer=lambda x: (x, infer_info(x)),
+        vjp=(lambda g, out, _x: _cholesky_slope(g[0], out[0]),),
+        samples=lambda rng: [Sample((positive_definite(rng, 2, 3, 3),), {})],
+        doc="The lower triangular L with L Lᴴ = x, and info: the order of the first leading minor that is not positive. "
+        "x is taken to be symmetric, and so is its gradient.",
     )
 )
-eigh_op: Op = register(
+lu_op: Op = register(
     Op(
-        "eigh",
+        "lu_factor",
         "contract",
-        run=lambda xp, x: tuple(xp.linalg.eigh(x)),
-        infer=lambda x: (Aval(x.shape[:-1], _real(x.dtype), x.device), x),
-        vjp=(lambda g, out, _x: _eigh_slope(*g, *out),),
-        samples=lambda rng: [Sample((_positive_definite(rng, 2, 3, 3),), {})],
-        doc="Eigenvalues in ascending order and eigenvectors of symmetric matrices, of which the lower triangle is read.",
-    )
-)
-svd_op: Op = register(
-    Op(
-        "svd",
-        "contract",
-        run=lambda xp, x, *, full: tuple(xp.linalg.svd(x, full_matrices=full)),
-        infer=lambda x, *, full: _infer_svd(x, full),
-        vjp=(lambda g, out, _x, full: _svd_slope(g, out, full),),
+        run=elimination.lu,
+        infer=lambda x, *, pivot: (x, _infer_pivots(x), infer_info(x)),  # noqa: ARG005
+        vjp=(lambda g, out, _x, pivot: _lu_slope(g[0], *out[:2]),),  # noqa: ARG005
         samples=lambda rng: [
-            Sample((rng.normal(size=(2, 4, 3)),), {"full": False}),
-            Sample((rng.normal(size=(3, 4)),), {"full": False}),
+            Sample((well_conditioned(rng, 2, 3, 3),), {"pivot": True}),
+            Sample((well_conditioned(rng, 2, 3, 3)[..., :2, :],), {"pivot": True}),
+            Sample((rng.normal(size=(4, 3)),), {"pivot": True}),
+            Sample((well_conditioned(rng, 3, 3),), {"pivot": False}),
         ],
-        doc="U, S and Vᴴ with x = U diag(S) Vᴴ and S descending.",
+        doc="L (without its unit diagonal) and U in one matrix with x = P L U, the row (from 1) that each row was "
+        "exchanged with, and info: the number of the first 0 on the diagonal of U.",
+    )
+)
+permutation_op: Op = register(
+    Op(
+        "pivots_to_order",
+        "index",
+        run=lambda xp, pivots, *, rows: elimination.permutation(xp, pivots, rows),
+        infer=lambda pivots, *, rows: Aval((*pivots.shape[:-1], rows), _INT64, pivots.device),
+        samples=lambda rng: [Sample((np.array([[2, 2, 3], [3, 3, 3]], np.int32),), {"rows": 4})],  # noqa: ARG005
+        doc="The order of rows after the exchanges that LU's pivots list.",
+    )
+)
+ldl_op: Op = register(
+    Op(
+        "ldl_factor",
+        "contract",
+        run=bunch_kaufman.ldl,
+        infer=lambda x, *, hermitian: (x, _infer_pivots(x), infer_info(x)),  # noqa: ARG005
+        samples=lambda rng: [Sample((rng.normal(size=(2, 4, 4)),), {"hermitian": False})],
+        doc="L and D of symmetric (Hermitian) matrices, of which the lower triangle is read, packed in one matrix; pivots; "
+        "info: the number of the first block of D that is 0.",
+    )
+)
+ldl_unpack_op: Op = register(
+    Op(
+        "ldl_unpack",
+        "contract",
+        run=bunch_kaufman.unpack,
+        infer=lambda x, pivots, *, hermitian: (x, x, Aval(pivots.shape, _INT64, x.device)),  # noqa: ARG005
+        samples=lambda rng: [
+            Sample((rng.normal(size=(4, 4)), np.array([2, -4, -4, 4], np.int32)), {"hermitian": False})
+        ],
+        doc="The unit lower triangular L, the block diagonal D and the order of rows that ``ldl_factor`` packs.",
     )
 )
 qr_op: Op = register(
@@ -129,44 +95,46 @@ qr_op: Op = register(
         "contract",
         run=lambda xp, x, *, mode: tuple(xp.linalg.qr(x, mode)),
         infer=lambda x, *, mode: _infer_qr(x, mode),
-        vjp=(lambda g, out, _x, mode: _qr_slope(g[0], g[1], out[0], out[1], mode),),
+        vjp=(lambda g, out, x, mode: _qr_slope(g[0], g[1], out[0], out[1], x, mode),),
         samples=lambda rng: [
             Sample((rng.normal(size=(4, 3)),), {"mode": "reduced"}),
-            Sample((rng.normal(size=(2, 3, 3)),), {"mode": "reduced"}),
+            Sample((rng.normal(size=(2, 3, 3)),), {"mode": "complete"}),
+            Sample((rng.normal(size=(2, 2, 4)),), {"mode": "reduced"}),
         ],
         doc="Q with orthonormal columns and an upper triangular R with x = Q R.",
     )
 )
+householder_op: Op = register(
+    Op(
+        "householder_factor",
+        "contract",
+        run=lambda xp, x: _run_householder(xp, x),
+        infer=lambda x: (x, Aval((*x.shape[:-2], min(x.shape[-2:])), x.dtype, x.device)),
+        samples=lambda rng: [Sample((rng.normal(size=(2, 4, 3)),), {}), Sample((rng.normal(size=(2, 3)),), {})],
+        doc="R on and above the diagonal, below it the vectors (their first element, 1, left out) of Householder's "
+        "reflections 1 - τ v vᴴ whose product is Q, and the numbers τ.",
+    )
+)
 
 
-def _spread(g: Tensor) -> Tensor:
-    """A number for each matrix as a 1×1 matrix."""
-    return g.unsqueeze(-1).unsqueeze(-1)
+def _infer_pivots(x: Aval) -> Aval:
+    return Aval((*x.shape[:-2], min(x.shape[-2:])), _INT32, x.device)
 
 
-def cofactors(x: Tensor) -> Tensor:
-    """The gradient of the determinant by every element: det(x) · x⁻ᵀ, by minors where x may be singular."""
-    n = x.shape[-1]
-    if n == 1:
-        return x.new_ones(x.shape)
-    det = apply(determinant_op, (x,))
-    if bool((det.detach().abs() > np.finfo(x._data.dtype).tiny ** 0.5).all()):
-        return _spread(det) * apply(inverse_op, (x,)).mT
-    from torchlite.ops.joining import stack
+def _solved(a: Tensor, b: Tensor, *, upper: bool, unit: bool = False) -> Tensor:
+    return apply(triangular_op, (a, b), {"upper": upper, "unit": unit})
 
-    rows = []
-    for i in range(n):
-        others = [k for k in range(n) if k != i]
-        minors = [x[..., others, :][..., [k for k in range(n) if k != j]] for j in range(n)]
-        rows.append(stack([apply(determinant_op, (m,)) * (-1) ** (i + j) for j, m in enumerate(minors)], -1))
-    return stack(rows, -2)
+
+def _solved_right(b: Tensor, a: Tensor, *, upper: bool) -> Tensor:
+    """The X with X Aᴴ = B; ``upper`` is said of A."""
+    return _solved(a, b.mH, upper=upper).mH
 
 
 def _cholesky_slope(g: Tensor, lower: Tensor) -> Tensor:
     inner = (lower.mH @ g).tril()
     inner = inner - _diagonal_only(inner) * 0.5
-    left = apply(solve_op, (lower.mH, inner))
-    slope = apply(solve_op, (lower.mH, left.mH)).mH
+    left = _solved(lower.mH, inner, upper=True)
+    slope = _solved(lower.mH, left.mH, upper=True).mH
     return (slope + slope.mH) * 0.5
 
 
@@ -174,71 +142,28 @@ def _diagonal_only(x: Tensor) -> Tensor:
     return x.tril() - x.tril(-1)
 
 
-def _eigh_slope(g_values: Any, g_vectors: Any, values: Tensor, vectors: Tensor) -> Tensor:
-    n = values.shape[-1]
-    inner = vectors.new_zeros(vectors.shape)
-    if g_vectors is not None:
-        gaps = _off_diagonal_inverse(values.unsqueeze(-2) - values.unsqueeze(-1), n)
-        inner = (vectors.mH @ g_vectors) * gaps
-    if g_values is not None:
-        inner = inner + _as_diagonal(g_values)
-    slope = vectors @ inner.to(vectors.dtype) @ vectors.mH
-    return (slope + slope.mH) * 0.5
-
-
-def _identity(x: Tensor, n: int) -> Tensor:
-    from torchlite.ops.creation import eye
-
-    return eye(n, dtype=x.dtype, device=x.device)
-
-
-def _as_diagonal(values: Tensor) -> Tensor:
-    return values.unsqueeze(-1) * _identity(values, values.shape[-1])
-
-
-def _off_diagonal_inverse(x: Tensor, n: int) -> Tensor:
-    """1 / x off the diagonal and 0 on it."""
-    eye = _identity(x, n)
-    return (1 - eye) / (x + eye)
-
-
-def _infer_svd(x: Aval, full: bool) -> tuple[Aval, Aval, Aval]:
-    *batch, m, n = x.shape
+def _lu_slope(g: Tensor, packed: Tensor, pivots: Tensor) -> Tensor:
+    """With the square corner of L and U called ``l`` and ``u``, and what is beside or below it ``right`` or ``below``."""
+    m, n = packed.shape[-2:]
     k = min(m, n)
-    return (
-        Aval((*batch, m, m if full else k), x.dtype, x.device),
-        Aval((*batch, k), _real(x.dtype), x.device),
-        Aval((*batch, n if full else k, n), x.dtype, x.device),
-    )
-
-
-def _svd_slope(g: Any, out: Any, full: bool) -> Tensor:
-    g_u, g_s, g_vh = g
-    u, s, vh = out
-    if full and (g_u is not None or g_vh is not None) and (u.shape[-1] != vh.shape[-1]):
-        raise RuntimeError("svd: the gradient of full_matrices=True by U or Vh is not defined; use full_matrices=False")
-    k = s.shape[-1]
-    u, vh = u[..., :k], vh[..., :k, :]
-    values = s.unsqueeze(-2)
-    inner = u.new_zeros((*s.shape, k)) if g_s is None else _as_diagonal(g_s)
-    gaps = _off_diagonal_inverse((values - s.unsqueeze(-1)) * (values + s.unsqueeze(-1)), k)
-    if g_u is not None:
-        turn = (u.mH @ g_u) * gaps
-        inner = inner + (turn + turn.mH) * values
-        if u.is_complex():  # the phase of each pair of vectors
-            along = (u.conj() * g_u).sum(-2)
-            inner = inner + _as_diagonal((along - along.conj()) * 0.5 / s)
-    if g_vh is not None:
-        turn = (vh @ g_vh.mH) * gaps
-        inner = inner + s.unsqueeze(-1) * (turn + turn.mH)
-    total = u @ inner.to(u.dtype) @ vh
-    if g_u is not None and u.shape[-2] > k:
-        part = g_u / values
-        total = total + (part - u @ (u.mH @ part)) @ vh
-    if g_vh is not None and vh.shape[-1] > k:
-        part = g_vh / s.unsqueeze(-1)
-        total = total + u @ (part - (part @ vh.mH) @ vh)
-    return total
+    corner, g_corner = packed[..., :k, :k], g[..., :k, :k]
+    lower = (corner.mH.triu(1) @ g_corner.tril(-1) + g_corner.tril(-1)).tril(-1)  # (Lᴴ gL) below the diagonal
+    upper = (g_corner.triu() @ corner.triu().mH).triu()
+    if n > k:
+        right, g_right = packed[..., k:], g[..., k:]
+        lower = lower - (g_right @ right.mH).tril(-1)
+        beside = _solved(corner.mH, g_right, upper=True, unit=True)
+    if m > k:
+        below, g_below = packed[..., k:, :], g[..., k:, :]
+        upper = upper - (below.mH @ g_below).triu()
+    inner = _solved(corner.mH, lower + upper, upper=True, unit=True)
+    slope = _solved_right(inner, corner, upper=True)
+    if n > k:
+        slope = cat([slope, beside], -1)
+    if m > k:
+        slope = cat([slope, _solved_right(g_below, corner, upper=True)], -2)
+    order = apply(permutation_op, (pivots,), {"rows": m})
+    return slope.gather(-2, order.argsort(-1).unsqueeze(-1).expand(slope.shape))
 
 
 def _infer_qr(x: Aval, mode: str) -> tuple[Aval, Aval]:
@@ -247,13 +172,33 @@ def _infer_qr(x: Aval, mode: str) -> tuple[Aval, Aval]:
     return Aval((*batch, m, k), x.dtype, x.device), Aval((*batch, k, n), x.dtype, x.device)
 
 
-def _qr_slope(g_q: Any, g_r: Any, q: Tensor, r: Tensor, mode: str) -> Tensor:
-    if q.shape[-2] < r.shape[-1] or (mode == "complete" and q.shape[-1] != r.shape[-1]):
+def _qr_slope(g_q: Any, g_r: Any, q: Tensor, r: Tensor, x: Tensor, mode: str) -> Tensor:
+    m, n = x.shape[-2:]
+    if mode == "complete" and m > n:
         raise RuntimeError(
-            "qr: the gradient is defined for mode='reduced' and matrices with at least as many rows as columns"
+            "qr: the gradient of mode='complete' is not defined for matrices with more rows than columns, because columns "
+            "of Q are arbitrary there; use mode='reduced'"
         )
+    if m >= n:
+        return _square_qr_slope(g_q, g_r, q, r)
+    # x = Q [R1, R2]: its left square determines Q and R1, and R2 is Qᴴ times the rest.
+    right, g_left = x[..., m:], None if g_r is None else g_r[..., :m]
+    if g_r is None:
+        return cat([_square_qr_slope(g_q, None, q, r[..., :m]), right.new_zeros(right.shape)], -1)
+    g_right = g_r[..., m:]
+    turned = right @ g_right.mH
+    return cat([_square_qr_slope(turned if g_q is None else g_q + turned, g_left, q, r[..., :m]), q @ g_right], -1)
+
+
+def _square_qr_slope(g_q: Any, g_r: Any, q: Tensor, r: Tensor) -> Tensor:
     g_q = q.new_zeros(q.shape) if g_q is None else g_q
-    g_r = r.new_zeros(r.shape) if g_r is None else g_r
-    m = r @ g_r.mH - g_q.mH @ q
-    symmetric = m.tril() + m.tril(-1).mH
-    return apply(solve_op, (r, (g_q + q @ symmetric).mH)).mH
+    inner = -(g_q.mH @ q) if g_r is None else r @ g_r.mH - g_q.mH @ q
+    if q.is_complex():  # the diagonal of R is real by convention only: phases do not count
+        inner = inner - _diagonal_only(inner - inner.mH) * 0.5
+    symmetric = inner.tril() + inner.tril(-1).mH
+    return _solved_right(g_q + q @ symmetric, r, upper=True)
+
+
+def _run_householder(xp: Any, x: Any) -> tuple[Any, Any]:
+    transposed, scales = xp.linalg.qr(x, "raw")
+    return xp.ascontiguousarray(transposed.swapaxes(-1, -2)), scales

@@ -19,15 +19,15 @@ _add_reduce: Any = np.add.reduce
 _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
-def _reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
+def reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
     if keepdim:
         return tuple(1 if i in dims else n for i, n in enumerate(shape))
     return tuple(n for i, n in enumerate(shape) if i not in dims)
 
 
-def _restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
+def restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced cotangent with the dimensions of its input again, broadcast along ``dims``."""
-    kept: Tensor = g if keepdim else g.reshape(_reduced(tuple(x.shape), dims, True))
+    kept: Tensor = g if keepdim else g.reshape(reduced(tuple(x.shape), dims, True))
     return kept.expand(tuple(x.shape))
 
 
@@ -55,7 +55,7 @@ def reduction(
             raise RuntimeError(
                 f"{name}: can't reduce dimensions {list(dims)} of shape {list(x.shape)}: nothing to choose from"
             )
-        return Aval(_reduced(x.shape, dims, keepdim), np.dtype(result(x.dtype)), x.device)
+        return Aval(reduced(x.shape, dims, keepdim), np.dtype(result(x.dtype)), x.device)
 
     def samples(rng: np.random.Generator) -> Sequence[Sample]:
         return [
@@ -94,7 +94,7 @@ def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
 _sum = reduction(
     "sum",
     _run_sum,
-    lambda g, _out, _x, dims, keepdim: _restored(g, _x, dims, keepdim),
+    lambda g, _out, _x, dims, keepdim: restored(g, _x, dims, keepdim),
     result=lambda dtype: np.int64 if dtype.kind in "biu" else dtype,
     onnx="ReduceSum",
     doc="Σ x over the dimensions; integers add up in int64, float16 and bfloat16 in float32.",
@@ -125,7 +125,7 @@ _mean = reduction(
 
 
 def _extreme_vjp(g: Tensor, out: Tensor, x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    chosen = x == _restored(out, x, dims, keepdim)
+    chosen = x == restored(out, x, dims, keepdim)
     count = apply(_sum, (chosen,), {"dims": dims, "keepdim": True}).to(x.dtype)
     kept = g if keepdim else g.reshape(count.shape)
     return where(chosen, (kept / count).expand(x.shape), 0.0)
@@ -183,7 +183,7 @@ def _arg(name: str, function: str, doc: str) -> Op:
             name,
             "reduce",
             run=lambda xp, x, *, dim, keepdim: getattr(xp, function)(x, axis=dim, keepdims=keepdim),
-            infer=lambda x, *, dim, keepdim: Aval(_reduced(x.shape, (dim,), keepdim), np.dtype(np.int64), x.device),
+            infer=lambda x, *, dim, keepdim: Aval(reduced(x.shape, (dim,), keepdim), np.dtype(np.int64), x.device),
             samples=_arg_samples,
             onnx="ArgMax" if name == "argmax" else "ArgMin",
             doc=doc,

@@ -1,0 +1,111 @@
+"""What ``torch`` itself, and Tensor's methods, offer under older signatures than `torchlite.linalg`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torchlite._tensor import Tensor, method
+from torchlite.linalg import elimination, orthogonal, positive_definite, products, pseudoinverse, solutions, spectral
+from torchlite.ops.destination import takes_out
+
+
+class QRResult(NamedTuple):
+    """Orthonormal columns and an upper triangle."""
+
+    Q: Tensor
+    R: Tensor
+
+
+class SVDResult(NamedTuple):
+    """Left singular vectors, singular values, and right singular vectors as columns."""
+
+    U: Tensor
+    S: Tensor
+    V: Tensor
+
+
+class TriangularSolution(NamedTuple):
+    """A solution, and a copy of the matrix."""
+
+    solution: Tensor
+    cloned_coefficient: Tensor
+
+
+@takes_out
+@method()
+def inverse(input: Tensor) -> Tensor:
+    """The inverse of square matrices; see `torchlite.linalg.inv`."""
+    return solutions.inv(input)
+
+
+@takes_out
+@method()
+def cholesky(input: Tensor, upper: bool = False) -> Tensor:
+    """The lower (upper) Cholesky factor; see `torchlite.linalg.cholesky`."""
+    return positive_definite.cholesky(input, upper=upper)
+
+
+@takes_out
+@method()
+def qr(input: Tensor, some: bool = True) -> QRResult:
+    """Q and R; see `torchlite.linalg.qr`, whose mode is "reduced" for ``some`` and else "complete"."""
+    return QRResult(*orthogonal.qr(input, "reduced" if some else "complete"))
+
+
+@takes_out
+@method()
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVDResult:
+    """U, S and V (not Vᴴ) with input = U diag(S) Vᴴ; without ``compute_uv`` U and V are zeros."""
+    if compute_uv:
+        u, s, vh = spectral.svd(input, not some)
+        return SVDResult(u, s, vh.mH)
+    s = spectral.svdvals(input)
+    batch, (m, n) = input.shape[:-2], input.shape[-2:]
+    return SVDResult(input.new_zeros((*batch, m, m)), s, input.new_zeros((*batch, n, n)))
+
+
+@method()
+def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
+    """The pseudo-inverse; see `torchlite.linalg.pinv`."""
+    return pseudoinverse.pinv(input, rcond)
+
+
+@method()
+def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
+    """(LU, pivots) or (LU, pivots, infos); see `torchlite.linalg.lu_factor_ex`."""
+    factors = elimination.lu_factor_ex(A, pivot=pivot)
+    return factors if get_infos else elimination.Factors(*factors[:2])
+
+
+@takes_out
+@method()
+def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
+    """The X with A X = b; see `torchlite.linalg.lu_solve`."""
+    return elimination.lu_solve(LU_data, LU_pivots, b)
+
+
+@takes_out
+@method()
+def triangular_solve(
+    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
+) -> TriangularSolution:
+    """The X with A X = b (Aᵀ X = b for ``transpose``), and a copy of A; see `torchlite.linalg.solve_triangular`."""
+    if b.ndim < 2 or A.ndim < 2:
+        raise RuntimeError(
+            f"triangular_solve: Expected b and A to have at least 2 dimensions, got {list(b.shape)} and {list(A.shape)}"
+        )
+    matrix = A.mT if transpose else A
+    solution = solutions.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
+    batch = solution.shape[:-2]
+    return TriangularSolution(solution, A.expand((*batch, *A.shape[-2:])).clone())
+
+
+@takes_out
+@method()
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The cross product along ``dim``, by default the first of length 3; see `torchlite.linalg.cross`."""
+    if dim is None:
+        if 3 not in input.shape:
+            raise RuntimeError(f"cross: no dimension of size 3 in input of shape {list(input.shape)}")
+        dim = list(input.shape).index(3)
+    return products.cross(input, other, dim=dim)

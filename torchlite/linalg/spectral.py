@@ -1,0 +1,110 @@
+"""Eigenvalues and singular values.
+
+Without a gradient the values are computed without their vectors.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torchlite._tensor import Tensor
+from torchlite.autograd.grad_mode import grad_mode
+from torchlite.linalg.checks import converged, matrices, square_matrices
+from torchlite.ops.destination import takes_out
+from torchlite.ops.spectral import eig_op, eigh_op, eigvals_op, eigvalsh_op, svd_op, svdvals_op
+
+_DRIVERS = (None, "gesvd", "gesvdj", "gesvda")
+
+
+class EigenResult(NamedTuple):
+    """Eigenvalues, and eigenvectors as columns."""
+
+    eigenvalues: Tensor
+    eigenvectors: Tensor
+
+
+class SVDResult(NamedTuple):
+    """Left singular vectors, singular values, and right singular vectors (conjugated, as rows)."""
+
+    U: Tensor
+    S: Tensor
+    Vh: Tensor
+
+
+def _recorded(A: Tensor) -> bool:
+    return A.requires_grad and grad_mode.enabled
+
+
+@takes_out
+def eig(A: Tensor) -> EigenResult:
+    """Eigenvalues and eigenvectors of length 1 of square matrices, complex. Vectors are unique up to phase.
+
+    Raises:
+        RuntimeError: for matrices with infinities or NaN.
+    """
+    return EigenResult(*converged("linalg.eig", eig_op, _finite("linalg.eig", A)))
+
+
+@takes_out
+def eigvals(A: Tensor) -> Tensor:
+    """Eigenvalues of square matrices, complex."""
+    return eig(A).eigenvalues if _recorded(A) else converged("linalg.eigvals", eigvals_op, _finite("linalg.eigvals", A))
+
+
+def _finite(name: str, A: Tensor) -> Tensor:
+    square_matrices(name, A)
+    if not A.is_meta and not bool(A.detach().isfinite().all()):
+        raise RuntimeError(f"{name}: input tensor should not contain infs or NaNs.")
+    return A
+
+
+@takes_out
+def eigh(A: Tensor, UPLO: str = "L") -> EigenResult:
+    """Eigenvalues in ascending order and eigenvectors of symmetric (Hermitian) matrices, of which one triangle is read.
+
+    Raises:
+        LinAlgError: where the computation does not converge.
+    """
+    triangle = _triangle("linalg.eigh", UPLO)
+    return EigenResult(*converged("linalg.eigh", eigh_op, square_matrices("linalg.eigh", A), triangle=triangle))
+
+
+@takes_out
+def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
+    """Eigenvalues of symmetric (Hermitian) matrices in ascending order."""
+    if _recorded(A):
+        return eigh(A, UPLO).eigenvalues
+    triangle = _triangle("linalg.eigvalsh", UPLO)
+    return converged("linalg.eigvalsh", eigvalsh_op, square_matrices("linalg.eigvalsh", A), triangle=triangle)
+
+
+def _triangle(name: str, UPLO: str) -> str:
+    if UPLO.upper() not in ("L", "U"):
+        raise RuntimeError(f"{name}: Expected UPLO argument to be 'L' or 'U', but got {UPLO}")
+    return UPLO.upper()
+
+
+@takes_out
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVDResult:
+    """U, S and Vᴴ with A = U diag(S) Vᴴ; S is descending. Vectors are unique up to sign (or phase).
+
+    ``driver`` chooses cuSOLVER's method in PyTorch, and has no effect here.
+    """
+    _check_driver("linalg.svd", A, driver)
+    return SVDResult(*converged("linalg.svd", svd_op, matrices("linalg.svd", A), full=full_matrices))
+
+
+@takes_out
+def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
+    """Singular values, descending."""
+    if _recorded(A):
+        return svd(A, False, driver=driver).S
+    _check_driver("linalg.svdvals", A, driver)
+    return converged("linalg.svdvals", svdvals_op, matrices("linalg.svdvals", A))
+
+
+def _check_driver(name: str, A: Tensor, driver: str | None) -> None:
+    if driver not in _DRIVERS:
+        raise RuntimeError(f"{name}: unknown svd driver {driver}; use None, 'gesvd', 'gesvdj' or 'gesvda'")
+    if driver is not None and not A.is_cuda:
+        raise RuntimeError(f"{name}: keyword argument `driver=` is only supported on CUDA inputs")
