@@ -79,14 +79,15 @@ from torchlite.composites.general import (
     isclose,
     lerp,
     nonzero,
-    norm,
     std,
     tril,
     triu,
     var,
 )
+from torchlite.composites.norms import cdist, dist, norm, pdist, renorm
 from torchlite.composites.products import (
     addbmm,
+    addmm,
     addmv,
     addr,
     baddbmm,
@@ -142,13 +143,11 @@ from torchlite.composites.searching import (
 )
 from torchlite.composites.statistics import (
     aminmax,
-    cdist,
     corrcoef,
     count_nonzero,
     cov,
     cumulative_trapezoid,
     diff,
-    dist,
     median,
     mode,
     nanmean,
@@ -156,7 +155,6 @@ from torchlite.composites.statistics import (
     nanquantile,
     nansum,
     quantile,
-    renorm,
     std_mean,
     trapezoid,
     trapz,
@@ -197,11 +195,11 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
-from torchlite.linalg import det, matrix_exp, matrix_power, slogdet
+from torchlite.linalg import det, matrix_exp, matrix_power
 from torchlite.linalg.determinants import logdet
 from torchlite.linalg.elimination import lu_unpack
 from torchlite.linalg.lowrank import pca_lowrank, svd_lowrank
-from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinverse, qr, svd, triangular_solve
+from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinverse, qr, slogdet, svd, triangular_solve
 from torchlite.linalg.orthogonal import geqrf, ormqr
 from torchlite.linalg.orthogonal import householder_product as orgqr
 from torchlite.linalg.positive_definite import cholesky_inverse, cholesky_solve
@@ -297,7 +295,7 @@ from torchlite.ops.complex import (
     view_as_complex,
     view_as_real,
 )
-from torchlite.ops.contraction import addmm, bmm, dot, matmul, mm, mv, outer
+from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
     arange,

@@ -95,28 +95,6 @@ def correction_of(dim: Any, unbiased: bool | None, correction: float | None) -> 
     return dim, 1 if correction is None else correction
 
 
-@takes_out_as(OutDtype.SAME)
-@method()
-def norm(input: Tensor, p: Any = 2, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """(Σ |x|ᵖ)^(1/p) over ``dim``; the largest |x| for p = inf.
-
-    Raises:
-        ValueError: for a ``p`` that is not a number, "fro" or infinity.
-    """
-    if p in ("fro", 2):
-        return _root((input * input).sum(dim, keepdim), 2)
-    if not isinstance(p, (int, float)):
-        raise ValueError(f"norm: p must be a number or 'fro', got {p!r}")
-    if math.isinf(p):
-        magnitudes, dims = input.abs(), () if dim is None else dim
-        return magnitudes.amax(dims, keepdim) if p > 0 else magnitudes.amin(dims, keepdim)
-    if p == 0:
-        return sign(input.abs()).sum(dim, keepdim)  # has a gradient, of 0
-    if p == 1:
-        return input.abs().sum(dim, keepdim)
-    return _root((input.abs() ** p).sum(dim, keepdim), p)
-
-
 def _root(x: Tensor, p: float) -> Tensor:
     """x^(1/p) whose gradient at 0 is 0, as PyTorch's norms have it, and not infinite."""
     zero = x == 0

@@ -8,9 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from torchlite import dtypes
 from torchlite._tensor import Tensor, method
-from torchlite.ops.contraction import bmm, dot, matmul, mv, outer
+from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import common_dtype, dims_of
+from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.mutation import inplace
 
 Labels = list[Hashable]
 
@@ -180,8 +184,17 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
             raise RuntimeError(f"tensordot expects dims >= 0 and at most {min(a.ndim, b.ndim)}, but got dims={dims}")
         dims = (list(range(a.ndim - dims, a.ndim)), list(range(dims)))
     first, second = (
-        [d % x.ndim for d in ([ds] if isinstance(ds, int) else ds)] for x, ds in zip((a, b), dims, strict=True)
+        list(dims_of("tensordot", ds, x.ndim) if ds != [] and ds != () else ())
+        for x, ds in zip((a, b), dims, strict=True)
     )
+    if len(first) != len(second):
+        raise RuntimeError(f"tensordot: both dimension lists should have same length, got {first} and {second}")
+    # As PyTorch does, a contracted dimension of length 1 takes the sum over the other tensor's.
+    for here, there in zip(first, second, strict=True):
+        if a.shape[here] == 1 != b.shape[there]:
+            b = b.sum(there, True)
+        elif b.shape[there] == 1 != a.shape[here]:
+            a = a.sum(here, True)
     if [a.shape[d] for d in first] != [b.shape[d] for d in second]:
         raise RuntimeError(
             f"tensordot: contracted dimensions need to match, but dims {first} of shape {list(a.shape)} and {second} of "
@@ -195,40 +208,69 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     return matmul(left, right).reshape((*(a.shape[d] for d in rows), *(b.shape[d] for d in columns)))
 
 
-def _scaled_sum(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
-    """β · input + α · product; with β = 0 nothing of the input counts, NaN included."""
+def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
+    """β · input + α · product; with β = 0 nothing of the input counts, NaN included. Integers cut β and α to integers."""
+    if input.dtype is not product.dtype:
+        raise RuntimeError(
+            f"{name}: expected input and factors of one dtype, but got {input.dtype} and {product.dtype}"
+        )
+    if input._data.dtype.kind in "iu":
+        beta, alpha = int(beta), int(alpha)
     scaled: Tensor = product if alpha == 1 else product * alpha
+    added = input.expand(scaled.shape)
     if beta == 0:
-        return scaled
-    return (input if beta == 1 else input * beta) + scaled
+        # A recorded input stays in the history: its gradient is 0.
+        return scaled if input._node is None else scaled + where(scaled.new_ones((), dtype=dtypes.bool_), 0, added)
+    return (added if beta == 1 else added * beta) + scaled
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
+    """β · input + α · (mat1 @ mat2)."""
+    return _scaled_sum("addmm", input, mm(mat1, mat2), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (batch1 @ batch2) of batches of matrices."""
-    return _scaled_sum(input, bmm(batch1, batch2), beta, alpha)
+    return _scaled_sum("baddbmm", input, bmm(batch1, batch2), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · Σ of the products of a batch."""
-    return _scaled_sum(input, bmm(batch1, batch2).sum(0), beta, alpha)
+    return _scaled_sum("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat @ vec)."""
-    return _scaled_sum(input, mv(mat, vec), beta, alpha)
+    return _scaled_sum("addmv", input, mv(mat, vec), beta, alpha)
 
 
-@takes_out_as(OutDtype.SAME)
+@takes_out
 @method()
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · vec1 vec2ᵀ."""
-    return _scaled_sum(input, outer(vec1, vec2), beta, alpha)
+    if input._data.dtype.kind in "biu" and (isinstance(beta, float) or isinstance(alpha, float)):
+        raise RuntimeError(f"addr: beta and alpha must be integers for integral tensors, got {beta} and {alpha}")
+    product = outer(vec1, vec2)
+    dtype = common_dtype((input, product))
+    return _scaled_sum("addr", input.to(dtype), product.to(dtype), beta, alpha)
+
+
+for _name, _function in (
+    ("addmm_", addmm),
+    ("baddbmm_", baddbmm),
+    ("addbmm_", addbmm),
+    ("addmv_", addmv),
+    ("addr_", addr),
+):
+    method(_name)(inplace(_function))
 
 
 @takes_out

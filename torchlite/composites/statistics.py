@@ -7,7 +7,7 @@ from typing import Any
 
 from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor, method
-from torchlite.composites.general import correction_of, norm, std, var
+from torchlite.composites.general import correction_of, std, var
 from torchlite.ops.arithmetic import where
 from torchlite.ops.complex import complex
 from torchlite.ops.construct import dims_of
@@ -297,27 +297,6 @@ def corrcoef(input: Tensor) -> Tensor:
     if c.is_complex():
         return complex(correlations.real.clamp(-1, 1), correlations.imag.clamp(-1, 1))
     return correlations.clamp(-1, 1)
-
-
-@method()
-def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The p-norm of ``input - other``."""
-    return norm(input - other, p)
-
-
-def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = None) -> Tensor:  # noqa: ARG001
-    """The p-norm distances of the rows of ``x1`` (..., P, M) and ``x2`` (..., R, M): (..., P, R)."""
-    return norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
-
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
-    """``input`` with each slice along ``dim`` scaled down to a p-norm of at most ``maxnorm``."""
-    dim = input._checked_dim(dim)
-    others = [d for d in range(input.ndim) if d != dim]
-    size = norm(input, p, others, True)
-    return input * where(size > maxnorm, maxnorm / (size + 1e-7), 1.0)
 
 
 def softmin(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:

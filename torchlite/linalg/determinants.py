@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
+from torchlite import return_types
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import square_matrices
 from torchlite.ops.arithmetic import where
 from torchlite.ops.destination import takes_out
 from torchlite.ops.inversion import determinant_op, log_determinant_op
-
-
-class SlogdetResult(NamedTuple):
-    """The sign (phase) of a determinant and the logarithm of its size."""
-
-    sign: Tensor
-    logabsdet: Tensor
 
 
 @takes_out
@@ -28,10 +21,9 @@ def det(A: Tensor) -> Tensor:
 
 
 @takes_out
-@method()
-def slogdet(A: Tensor) -> SlogdetResult:
+def slogdet(A: Tensor) -> return_types.Results:
     """The sign and ln|det| of square matrices."""
-    return SlogdetResult(*apply(log_determinant_op, (square_matrices("linalg.slogdet", A),)))
+    return return_types.linalg_slogdet(apply(log_determinant_op, (square_matrices("linalg.slogdet", A),)))
 
 
 @method()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from torchlite import dtypes
+from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import broadcast_shapes
@@ -20,31 +18,8 @@ _ZERO_PIVOT = (
 )
 
 
-class Factors(NamedTuple):
-    """L and U in one matrix, and the row (from 1) that each row was exchanged with."""
-
-    LU: Tensor
-    pivots: Tensor
-
-
-class FactorsAndInfo(NamedTuple):
-    """As `Factors`, and for each matrix 0 or the number of the first 0 on the diagonal of U."""
-
-    LU: Tensor
-    pivots: Tensor
-    info: Tensor
-
-
-class PLU(NamedTuple):
-    """A permutation, a unit lower and an upper triangle."""
-
-    P: Tensor
-    L: Tensor
-    U: Tensor
-
-
 @takes_out
-def lu_factor(A: Tensor, *, pivot: bool = True) -> Factors:
+def lu_factor(A: Tensor, *, pivot: bool = True) -> return_types.Results:
     """L and U of matrices (m, n), packed, and pivots.
 
     Raises:
@@ -52,31 +27,33 @@ def lu_factor(A: Tensor, *, pivot: bool = True) -> Factors:
     """
     factors = apply(lu_op, (matrices("linalg.lu_factor", A),), {"pivot": pivot})
     refuse_failure("linalg.lu_factor", factors[2], _ZERO_PIVOT, RuntimeError)
-    return Factors(*factors[:2])
+    return return_types.linalg_lu_factor(factors[:2])
 
 
 @takes_out
-def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> FactorsAndInfo:
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> return_types.Results:
     """As `lu_factor`, but a zero pivot is an error only where asked; otherwise ``info`` tells."""
-    factors = FactorsAndInfo(*apply(lu_op, (matrices("linalg.lu_factor_ex", A),), {"pivot": pivot}))
+    factors = return_types.linalg_lu_factor_ex(apply(lu_op, (matrices("linalg.lu_factor_ex", A),), {"pivot": pivot}))
     if check_errors:
         refuse_failure("linalg.lu_factor_ex", factors.info, _ZERO_PIVOT, RuntimeError)
     return factors
 
 
 @takes_out
-def lu(A: Tensor, *, pivot: bool = True) -> PLU:
+def lu(A: Tensor, *, pivot: bool = True) -> return_types.Results:
     """P, L and U with A = P L U; without pivoting P is empty.
 
     Shape:
         - A: (*, m, n); P: (*, m, m), L: (*, m, k), U: (*, k, n) with k = min(m, n)
     """
     factors = apply(lu_op, (matrices("linalg.lu", A),), {"pivot": pivot})
-    return lu_unpack(factors[0], factors[1], unpack_pivots=pivot)
+    return return_types.linalg_lu(lu_unpack(factors[0], factors[1], unpack_pivots=pivot))
 
 
 @takes_out
-def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> PLU:
+def lu_unpack(
+    LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True
+) -> return_types.Results:
     """P, L and U from what `lu_factor` packed; what is not asked for is empty."""
     if unpack_pivots and LU_pivots.dtype is not dtypes.int32:
         raise RuntimeError(f"lu_unpack: LU_pivots is expected to be a tensor of torch.int32, but got {LU_pivots.dtype}")
@@ -90,7 +67,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     if unpack_data:
         lower = LU_data[..., :k].tril(-1) + eye(m, k, dtype=LU_data.dtype, device=LU_data.device)
         upper = LU_data[..., :k, :].triu()
-    return PLU(permutation, lower, upper)
+    return return_types.lu_unpack((permutation, lower, upper))
 
 
 @takes_out

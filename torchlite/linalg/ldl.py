@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from torchlite import dtypes
+from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import matrices, refuse_failure, same_dtype, square_matrices
@@ -16,40 +14,25 @@ from torchlite.ops.factorization import ldl_op, ldl_unpack_op
 _SINGULAR = "The block of D at {} is zero, so that the matrix is singular; linalg.ldl_factor_ex gives its factors"
 
 
-class Factors(NamedTuple):
-    """L and D in one matrix, and pivots."""
-
-    LD: Tensor
-    pivots: Tensor
-
-
-class FactorsAndInfo(NamedTuple):
-    """As `Factors`, and for each matrix 0 or the number of the first block of D that is 0."""
-
-    LD: Tensor
-    pivots: Tensor
-    info: Tensor
-
-
 @takes_out
-def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Factors:
+def ldl_factor(A: Tensor, *, hermitian: bool = False) -> return_types.Results:
     """L and D, packed as LAPACK's sytrf (hetrf) does, of which the lower triangle of A is read; without gradient.
 
     Raises:
         RuntimeError: for singular matrices.
     """
     factors = _factor("linalg.ldl_factor", A, hermitian, True)
-    return Factors(factors.LD, factors.pivots)
+    return return_types.linalg_ldl_factor(factors[:2])
 
 
 @takes_out
-def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> FactorsAndInfo:
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> return_types.Results:
     """As `ldl_factor`, but a singular matrix is an error only where asked; otherwise ``info`` tells."""
     return _factor("linalg.ldl_factor_ex", A, hermitian, check_errors)
 
 
-def _factor(name: str, A: Tensor, hermitian: bool, check_errors: bool) -> FactorsAndInfo:
-    factors = FactorsAndInfo(*apply(ldl_op, (square_matrices(name, A),), {"hermitian": hermitian}))
+def _factor(name: str, A: Tensor, hermitian: bool, check_errors: bool) -> return_types.Results:
+    factors = return_types.linalg_ldl_factor_ex(apply(ldl_op, (square_matrices(name, A),), {"hermitian": hermitian}))
     if check_errors:
         refuse_failure(name, factors.info, _SINGULAR, RuntimeError)
     return factors

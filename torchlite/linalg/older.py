@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
+from torchlite import return_types
 from torchlite._tensor import Tensor, method
-from torchlite.linalg import elimination, orthogonal, positive_definite, products, pseudoinverse, solutions, spectral
+from torchlite.linalg import (
+    determinants,
+    elimination,
+    orthogonal,
+    positive_definite,
+    products,
+    pseudoinverse,
+    solutions,
+    spectral,
+)
 from torchlite.ops.destination import takes_out
-
-
-class QRResult(NamedTuple):
-    """Orthonormal columns and an upper triangle."""
-
-    Q: Tensor
-    R: Tensor
-
-
-class SVDResult(NamedTuple):
-    """Left singular vectors, singular values, and right singular vectors as columns."""
-
-    U: Tensor
-    S: Tensor
-    V: Tensor
-
-
-class TriangularSolution(NamedTuple):
-    """A solution, and a copy of the matrix."""
-
-    solution: Tensor
-    cloned_coefficient: Tensor
 
 
 @takes_out
@@ -40,6 +28,13 @@ def inverse(input: Tensor) -> Tensor:
 
 @takes_out
 @method()
+def slogdet(input: Tensor) -> return_types.Results:
+    """The sign and ln|det| of square matrices; see `torchlite.linalg.slogdet`."""
+    return return_types.slogdet(determinants.slogdet(input))
+
+
+@takes_out
+@method()
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The lower (upper) Cholesky factor; see `torchlite.linalg.cholesky`."""
     return positive_definite.cholesky(input, upper=upper)
@@ -47,21 +42,21 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 @takes_out
 @method()
-def qr(input: Tensor, some: bool = True) -> QRResult:
+def qr(input: Tensor, some: bool = True) -> return_types.Results:
     """Q and R; see `torchlite.linalg.qr`, whose mode is "reduced" for ``some`` and else "complete"."""
-    return QRResult(*orthogonal.qr(input, "reduced" if some else "complete"))
+    return return_types.qr(orthogonal.qr(input, "reduced" if some else "complete"))
 
 
 @takes_out
 @method()
-def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> SVDResult:
+def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.Results:
     """U, S and V (not Vᴴ) with input = U diag(S) Vᴴ; without ``compute_uv`` U and V are zeros."""
     if compute_uv:
         u, s, vh = spectral.svd(input, not some)
-        return SVDResult(u, s, vh.mH)
+        return return_types.svd((u, s, vh.mH))
     s = spectral.svdvals(input)
     batch, (m, n) = input.shape[:-2], input.shape[-2:]
-    return SVDResult(input.new_zeros((*batch, m, m)), s, input.new_zeros((*batch, n, n)))
+    return return_types.svd((input.new_zeros((*batch, m, m)), s, input.new_zeros((*batch, n, n))))
 
 
 @method()
@@ -74,7 +69,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) or (LU, pivots, infos); see `torchlite.linalg.lu_factor_ex`."""
     factors = elimination.lu_factor_ex(A, pivot=pivot)
-    return factors if get_infos else elimination.Factors(*factors[:2])
+    return tuple(factors) if get_infos else tuple(factors[:2])
 
 
 @takes_out
@@ -88,7 +83,7 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 @method()
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> TriangularSolution:
+) -> return_types.Results:
     """The X with A X = b (Aᵀ X = b for ``transpose``), and a copy of A; see `torchlite.linalg.solve_triangular`."""
     if b.ndim < 2 or A.ndim < 2:
         raise RuntimeError(
@@ -97,7 +92,7 @@ def triangular_solve(
     matrix = A.mT if transpose else A
     solution = solutions.solve_triangular(matrix, b, upper=upper != transpose, unitriangular=unitriangular)
     batch = solution.shape[:-2]
-    return TriangularSolution(solution, A.expand((*batch, *A.shape[-2:])).clone())
+    return return_types.triangular_solve((solution, A.expand((*batch, *A.shape[-2:])).clone()))
 
 
 @takes_out

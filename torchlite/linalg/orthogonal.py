@@ -6,8 +6,7 @@ diag(τ) and S the part of Vᴴ V above its diagonal (C. Puglisi, Modification o
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from torchlite import return_types
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import matrices
@@ -17,36 +16,22 @@ from torchlite.ops.destination import takes_out
 from torchlite.ops.factorization import householder_op, qr_op
 
 
-class QRResult(NamedTuple):
-    """Orthonormal columns and an upper triangle."""
-
-    Q: Tensor
-    R: Tensor
-
-
-class Reflections(NamedTuple):
-    """R above Householder's vectors in one matrix, and the numbers τ of the reflections."""
-
-    a: Tensor
-    tau: Tensor
-
-
 @takes_out
-def qr(A: Tensor, mode: str = "reduced") -> QRResult:
+def qr(A: Tensor, mode: str = "reduced") -> return_types.Results:
     """Q with orthonormal columns and upper triangular R, A = Q R; ``mode`` is "reduced", "complete" or "r" (R only)."""
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(
             f"qr received unrecognized mode '{mode}' but expected one of 'reduced' (default), 'r', or 'complete'"
         )
     q, r = apply(qr_op, (matrices("linalg.qr", A),), {"mode": "reduced" if mode == "r" else mode})
-    return QRResult(q.new_empty(0) if mode == "r" else q, r)
+    return return_types.linalg_qr((q.new_empty(0) if mode == "r" else q, r))
 
 
 @takes_out
 @method()
-def geqrf(input: Tensor) -> Reflections:
+def geqrf(input: Tensor) -> return_types.Results:
     """R and Householder's reflections, whose product is Q, of matrices; without gradient."""
-    return Reflections(*apply(householder_op, (matrices("geqrf", input, "input"),)))
+    return return_types.geqrf(apply(householder_op, (matrices("geqrf", input, "input"),)))
 
 
 @takes_out

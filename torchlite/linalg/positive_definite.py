@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from torchlite import return_types
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import matrices, refuse_failure, same_dtype, square_matrices
@@ -18,13 +17,6 @@ _INDEFINITE = (
 )
 
 
-class FactorAndInfo(NamedTuple):
-    """The factor, and for each matrix 0 or the order of the first leading minor that is not positive."""
-
-    L: Tensor
-    info: Tensor
-
-
 @takes_out
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L Lᴴ = A (the upper Lᴴ where asked) of positive-definite matrices.
@@ -36,17 +28,17 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 @takes_out
-def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> FactorAndInfo:
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> return_types.Results:
     """As `cholesky`, but an indefinite matrix is an error only where asked; otherwise ``info`` tells."""
     return _factor("linalg.cholesky_ex", A, upper, check_errors)
 
 
-def _factor(name: str, A: Tensor, upper: bool, check_errors: bool) -> FactorAndInfo:
+def _factor(name: str, A: Tensor, upper: bool, check_errors: bool) -> return_types.Results:
     square_matrices(name, A)
     lower, info = apply(cholesky_op, (A.mH if upper else A,))
     if check_errors:
         refuse_failure(name, info, _INDEFINITE)
-    return FactorAndInfo(lower.mH if upper else lower, info)
+    return return_types.linalg_cholesky_ex((lower.mH if upper else lower, info))
 
 
 @takes_out

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from torchlite import dtypes
+from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import is_vector, matrices, same_dtype, square_matrices
@@ -17,15 +17,6 @@ from torchlite.ops.inversion import real_dtype
 from torchlite.ops.spectral import pinv_op
 
 _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
-
-
-class LstsqResult(NamedTuple):
-    """What ``lstsq`` finds; the driver decides which of them are computed, the others are empty."""
-
-    solution: Tensor
-    residuals: Tensor
-    rank: Tensor
-    singular_values: Tensor
 
 
 @takes_out
@@ -72,7 +63,7 @@ def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
 
 
 @takes_out
-def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> LstsqResult:
+def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> return_types.Results:
     """The X with the least ‖A X - B‖, and of the least norm among those: pinv(A) B.
 
     Args:
@@ -103,9 +94,11 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     m, n = A.shape[-2:]
     determined = m > n and driver != "gelsy" and (driver == "gels" or A.is_meta or bool((rank == n).all()))
     residuals = (A @ solution - right).abs().square().sum(-2) if determined else solution.real.reshape(-1)[:0]
-    return LstsqResult(
-        solution.squeeze(-1) if vector else solution,
-        residuals,
-        rank.new_empty(0) if driver == "gels" else rank,
-        values if driver in ("gelsd", "gelss") else values.new_empty(0),
+    return return_types.linalg_lstsq(
+        (
+            solution.squeeze(-1) if vector else solution,
+            residuals,
+            rank.new_empty(0) if driver == "gels" else rank,
+            values if driver in ("gelsd", "gelss") else values.new_empty(0),
+        )
     )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
+from torchlite import return_types
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.linalg.checks import is_vector, refuse_failure, same_dtype, square_matrices
@@ -14,20 +15,6 @@ from torchlite.ops.inversion import inverse_op, solve_op, triangular_op
 _SINGULAR = (
     "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular."
 )
-
-
-class InverseAndInfo(NamedTuple):
-    """The inverse, and for each matrix 0 or the number of its first pivot that is 0."""
-
-    inverse: Tensor
-    info: Tensor
-
-
-class ResultAndInfo(NamedTuple):
-    """The solution, and for each matrix 0 or the number of its first pivot that is 0."""
-
-    result: Tensor
-    info: Tensor
 
 
 @takes_out
@@ -43,9 +30,9 @@ def inv(A: Tensor) -> Tensor:
 
 
 @takes_out
-def inv_ex(A: Tensor, *, check_errors: bool = False) -> InverseAndInfo:
+def inv_ex(A: Tensor, *, check_errors: bool = False) -> return_types.Results:
     """As `inv`, but a singular matrix is an error only where asked; otherwise ``info`` tells."""
-    result = InverseAndInfo(*apply(inverse_op, (square_matrices("linalg.inv_ex", A),)))
+    result = return_types.linalg_inv_ex(apply(inverse_op, (square_matrices("linalg.inv_ex", A),)))
     if check_errors:
         refuse_failure("linalg.inv_ex", result.info, _SINGULAR)
     return result
@@ -62,12 +49,12 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
 
 
 @takes_out
-def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> ResultAndInfo:
+def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> return_types.Results:
     """As `solve`, but a singular matrix is an error only where asked; otherwise ``info`` tells."""
     return _solve("linalg.solve_ex", A, B, left, check_errors)
 
 
-def _solve(name: str, A: Tensor, B: Tensor, left: bool, check_errors: bool) -> ResultAndInfo:
+def _solve(name: str, A: Tensor, B: Tensor, left: bool, check_errors: bool) -> return_types.Results:
     square_matrices(name, A)
     same_dtype(name, A, B)
     vector = is_vector(A, B)
@@ -82,7 +69,7 @@ def _solve(name: str, A: Tensor, B: Tensor, left: bool, check_errors: bool) -> R
             name, info, "The solver failed because the input matrix is singular (diagonal element {} is zero)."
         )
     result = result if left else result.mT
-    return ResultAndInfo(result.squeeze(-1) if vector else result, info)
+    return return_types.linalg_solve_ex((result.squeeze(-1) if vector else result, info))
 
 
 @takes_out

@@ -5,8 +5,7 @@ Without a gradient the values are computed without their vectors.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
+from torchlite import return_types
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.linalg.checks import converged, matrices, square_matrices
@@ -16,33 +15,18 @@ from torchlite.ops.spectral import eig_op, eigh_op, eigvals_op, eigvalsh_op, svd
 _DRIVERS = (None, "gesvd", "gesvdj", "gesvda")
 
 
-class EigenResult(NamedTuple):
-    """Eigenvalues, and eigenvectors as columns."""
-
-    eigenvalues: Tensor
-    eigenvectors: Tensor
-
-
-class SVDResult(NamedTuple):
-    """Left singular vectors, singular values, and right singular vectors (conjugated, as rows)."""
-
-    U: Tensor
-    S: Tensor
-    Vh: Tensor
-
-
 def _recorded(A: Tensor) -> bool:
     return A.requires_grad and grad_mode.enabled
 
 
 @takes_out
-def eig(A: Tensor) -> EigenResult:
+def eig(A: Tensor) -> return_types.Results:
     """Eigenvalues and eigenvectors of length 1 of square matrices, complex. Vectors are unique up to phase.
 
     Raises:
         RuntimeError: for matrices with infinities or NaN.
     """
-    return EigenResult(*converged("linalg.eig", eig_op, _finite("linalg.eig", A)))
+    return return_types.linalg_eig(converged("linalg.eig", eig_op, _finite("linalg.eig", A)))
 
 
 @takes_out
@@ -59,14 +43,16 @@ def _finite(name: str, A: Tensor) -> Tensor:
 
 
 @takes_out
-def eigh(A: Tensor, UPLO: str = "L") -> EigenResult:
+def eigh(A: Tensor, UPLO: str = "L") -> return_types.Results:
     """Eigenvalues in ascending order and eigenvectors of symmetric (Hermitian) matrices, of which one triangle is read.
 
     Raises:
         LinAlgError: where the computation does not converge.
     """
     triangle = _triangle("linalg.eigh", UPLO)
-    return EigenResult(*converged("linalg.eigh", eigh_op, square_matrices("linalg.eigh", A), triangle=triangle))
+    return return_types.linalg_eigh(
+        converged("linalg.eigh", eigh_op, square_matrices("linalg.eigh", A), triangle=triangle)
+    )
 
 
 @takes_out
@@ -85,13 +71,13 @@ def _triangle(name: str, UPLO: str) -> str:
 
 
 @takes_out
-def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> SVDResult:
+def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> return_types.Results:
     """U, S and Vᴴ with A = U diag(S) Vᴴ; S is descending. Vectors are unique up to sign (or phase).
 
     ``driver`` chooses cuSOLVER's method in PyTorch, and has no effect here.
     """
     _check_driver("linalg.svd", A, driver)
-    return SVDResult(*converged("linalg.svd", svd_op, matrices("linalg.svd", A), full=full_matrices))
+    return return_types.linalg_svd(converged("linalg.svd", svd_op, matrices("linalg.svd", A), full=full_matrices))
 
 
 @takes_out

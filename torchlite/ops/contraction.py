@@ -205,13 +205,6 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return rows.reshape((*input.shape[:-1], weight.shape[0]))
 
 
-@takes_out_as(OutDtype.SAME)
-@method()
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
-    """β · input + α · (mat1 @ mat2)."""
-    return input * beta + matmul(mat1, mat2) * alpha
-
-
 @takes_out
 @method()
 def outer(input: Tensor, vec2: Tensor) -> Tensor:

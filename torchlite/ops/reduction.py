@@ -20,6 +20,7 @@ _HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
 def reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
+    """The shape without ``dims``, or with length 1 there."""
     if keepdim:
         return tuple(1 if i in dims else n for i, n in enumerate(shape))
     return tuple(n for i, n in enumerate(shape) if i not in dims)
@@ -118,7 +119,7 @@ def _run_mean(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
 _mean = reduction(
     "mean",
     _run_mean,
-    lambda g, _out, _x, dims, keepdim: _restored(g / _count(_x.shape, dims), _x, dims, keepdim),
+    lambda g, _out, _x, dims, keepdim: restored(g / _count(_x.shape, dims), _x, dims, keepdim),
     onnx="ReduceMean",
     doc="Σ x / n over the dimensions; float16 and bfloat16 are computed in float32; NaN of nothing.",
 )
