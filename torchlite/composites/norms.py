@@ -122,9 +122,9 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     Raises:
         RuntimeError: for fewer than two dimensions, a p that is not positive, or a negative ``maxnorm``.
     """
-    dim = input._checked_dim(dim)
     if input.ndim < 2:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    dim = input._checked_dim(dim)
     if not p > 0:
         raise RuntimeError(f"renorm: non-positive norm p={p} not supported")
     if maxnorm < 0:

@@ -216,6 +216,8 @@ def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: f
         )
     if input._data.dtype.kind in "iu":
         beta, alpha = int(beta), int(alpha)
+    elif input._data.dtype.kind == "b":
+        return (input & bool(beta)) | (product & bool(alpha))
     scaled: Tensor = product if alpha == 1 else product * alpha
     added = input.expand(scaled.shape)
     if beta == 0:
@@ -307,6 +309,7 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
     return multi_dot(matrices)
 
 
+@takes_out
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of matrices in the order that costs least; the first and last may be vectors.
 
@@ -328,4 +331,4 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     return einsum(*arguments, result)
 
 
-ger = outer
+ger = method("ger")(outer)

@@ -65,6 +65,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     return pseudoinverse.pinv(input, rcond)
 
 
+@takes_out
 @method()
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) or (LU, pivots, infos); see `torchlite.linalg.lu_factor_ex`."""

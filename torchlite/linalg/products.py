@@ -84,7 +84,8 @@ def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """
     if x._data.dtype.kind == "b":
         raise RuntimeError(f"linalg.vander: supports floating point, complex, and integer tensors, but got {x.dtype}")
-    count = N if N is not None else (x.shape[-1] if x.ndim else 1)
+    x = x.reshape(1) if x.ndim == 0 else x
+    count = x.shape[-1] if N is None else N
     if count <= 1:
         raise RuntimeError(f"linalg.vander: N must be greater than 1, got {count}")
     repeated = x.unsqueeze(-1).expand((*x.shape, count - 1))

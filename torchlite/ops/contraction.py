@@ -84,6 +84,8 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
             f"matmul: both arguments need to be at least 1D, but they are {input.ndim}D and {other.ndim}D"
         )
     row, column = input.ndim == 1, other.ndim == 1
+    if row and other.ndim > 2:  # the case below, turned round
+        return matmul(other.mT, input)
     x = input.unsqueeze(0) if row else input
     y = other.unsqueeze(1) if column else other
     if y.ndim == 2 and x.ndim > 2:  # one tall product instead of many small ones
