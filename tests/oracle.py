@@ -16,6 +16,10 @@ import torchlite.nn
 torch = pytest.importorskip("torch")
 
 BOTH = (torchlite, torch)
+OUR_ERRORS: dict[type, type] = {
+    NotImplementedError: RuntimeError,
+    torch.linalg.LinAlgError: torchlite.linalg.LinAlgError,
+}
 TOLERANCE = {"float64": 1e-10, "float32": 2e-5, "float16": 2e-3, "bfloat16": 1.6e-2}
 
 
@@ -85,7 +89,7 @@ def same(function: Callable[..., Any], *arrays: Any, tolerance: float | None = N
     theirs, their_error = attempt(function, torch, *(p[1] for p in pairs))
     if their_error is not None:
         assert our_error is not None, f"torch raises {their_error!r}, torchlite gives {ours!r}"
-        kind = RuntimeError if isinstance(their_error, NotImplementedError) else type(their_error)
+        kind = OUR_ERRORS.get(type(their_error), type(their_error))
         assert isinstance(our_error, kind), f"{our_error!r} is no {their_error!r}"
         return
     if our_error is not None:
