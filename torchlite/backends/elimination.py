@@ -7,18 +7,13 @@ Golub and Van Loan, Matrix Computations (2013), chapters 3 and 4; Bunch and Kauf
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 from typing import Any
 
 import numpy as np
 
+from torchlite.backends import lapack
+
 _BLOCK = 32
-
-
-def _raising(xp: Any) -> Any:
-    """Within it a singular matrix is an error: CuPy leaves NaN unless told otherwise."""
-    return contextlib.nullcontext() if xp is np else importlib.import_module("cupyx").errstate(linalg="raise")
 
 
 def _no_failure(xp: Any, a: Any) -> Any:
@@ -28,8 +23,7 @@ def _no_failure(xp: Any, a: Any) -> Any:
 def inverse(xp: Any, a: Any) -> tuple[Any, Any]:
     """The inverses, and info; where one is singular its elements are infinite or NaN."""
     try:
-        with _raising(xp):
-            return xp.linalg.inv(a), _no_failure(xp, a)
+        return lapack.inverse(xp, a), _no_failure(xp, a)
     except np.linalg.LinAlgError:
         return _eliminate(xp, a, xp.broadcast_to(xp.eye(a.shape[-1], dtype=a.dtype), a.shape))
 
@@ -37,8 +31,7 @@ def inverse(xp: Any, a: Any) -> tuple[Any, Any]:
 def solve(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
     """The X with A X = B, and info; where A is singular its elements are infinite or NaN."""
     try:
-        with _raising(xp):
-            return xp.linalg.solve(a, b), _no_failure(xp, a)
+        return lapack.solve(xp, a, b), _no_failure(xp, a)
     except np.linalg.LinAlgError:
         return _eliminate(xp, a, b)
 
@@ -142,8 +135,7 @@ def permutation(xp: Any, pivots: Any, rows: int) -> Any:
 def cholesky(xp: Any, a: Any) -> tuple[Any, Any]:
     """The lower triangular L with L Lᴴ = A, and info; from the minor that is not positive on, A remains."""
     try:
-        with _raising(xp):
-            return xp.linalg.cholesky(a), _no_failure(xp, a)
+        return lapack.cholesky(xp, a), _no_failure(xp, a)
     except np.linalg.LinAlgError:
         return _cholesky_by_columns(xp, a)
 

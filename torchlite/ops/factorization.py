@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
-from torchlite.backends import bunch_kaufman, elimination
+from torchlite.backends import bunch_kaufman, elimination, lapack
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.inversion import infer_info, triangular_op, well_conditioned
@@ -93,7 +93,7 @@ qr_op: Op = register(
     Op(
         "qr",
         "contract",
-        run=lambda xp, x, *, mode: tuple(xp.linalg.qr(x, mode)),
+        run=lambda xp, x, *, mode: lapack.qr(xp, x, mode),
         infer=lambda x, *, mode: _infer_qr(x, mode),
         vjp=(lambda g, out, x, mode: _qr_slope(g[0], g[1], out[0], out[1], x, mode),),
         samples=lambda rng: [
@@ -200,5 +200,5 @@ def _square_qr_slope(g_q: Any, g_r: Any, q: Tensor, r: Tensor) -> Tensor:
 
 
 def _run_householder(xp: Any, x: Any) -> tuple[Any, Any]:
-    transposed, scales = xp.linalg.qr(x, "raw")
+    transposed, scales = lapack.qr(xp, x, "raw")
     return xp.ascontiguousarray(transposed.swapaxes(-1, -2)), scales

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.backends import lapack
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.factorization import positive_definite
@@ -27,7 +28,7 @@ def _infer_eig(x: Aval) -> tuple[Aval, Aval]:
 
 
 def _run_eig(xp: Any, x: Any) -> tuple[Any, Any]:
-    values, vectors = xp.linalg.eig(x)  # NumPy's are real where all happen to be
+    values, vectors = lapack.eig(xp, x)
     dtype = _complex_dtype(x.dtype)
     return values.astype(dtype, copy=False), vectors.astype(dtype, copy=False)
 
@@ -53,7 +54,7 @@ eigvals_op: Op = register(
     Op(
         "eigvals",
         "contract",
-        run=lambda xp, x: xp.linalg.eigvals(x).astype(_complex_dtype(x.dtype), copy=False),
+        run=lambda xp, x: lapack.eigvals(xp, x).astype(_complex_dtype(x.dtype), copy=False),
         infer=lambda x: _infer_eig(x)[0],
         doc="Eigenvalues of square matrices without their vectors, and so without a gradient.",
         samples=lambda rng: [Sample((positive_definite(rng, 2, 3, 3),), {})],
@@ -63,7 +64,7 @@ eigh_op: Op = register(
     Op(
         "eigh",
         "contract",
-        run=lambda xp, x, *, triangle: tuple(xp.linalg.eigh(x, triangle)),
+        run=lambda xp, x, *, triangle: lapack.eigh(xp, x, triangle),
         infer=lambda x, *, triangle: (Aval(x.shape[:-1], real_dtype(x.dtype), x.device), x),  # noqa: ARG005
         vjp=(lambda g, out, _x, triangle: _eigh_slope(*g, *out),),  # noqa: ARG005
         samples=lambda rng: [Sample((positive_definite(rng, 2, 3, 3),), {"triangle": "L"})],
@@ -74,7 +75,7 @@ eigvalsh_op: Op = register(
     Op(
         "eigvalsh",
         "contract",
-        run=lambda xp, x, *, triangle: xp.linalg.eigvalsh(x, triangle),
+        run=lambda xp, x, *, triangle: lapack.eigvalsh(xp, x, triangle),
         infer=lambda x, *, triangle: Aval(x.shape[:-1], real_dtype(x.dtype), x.device),  # noqa: ARG005
         samples=lambda rng: [Sample((positive_definite(rng, 2, 3, 3),), {"triangle": "U"})],
         doc="Eigenvalues of symmetric matrices without their vectors, and so without a gradient.",
@@ -84,7 +85,7 @@ svd_op: Op = register(
     Op(
         "svd",
         "contract",
-        run=lambda xp, x, *, full: tuple(xp.linalg.svd(x, full_matrices=full)),
+        run=lambda xp, x, *, full: lapack.svd(xp, x, full),
         infer=lambda x, *, full: _infer_svd(x, full),
         vjp=(lambda g, out, _x, full: _svd_slope(*g, *out),),  # noqa: ARG005
         samples=lambda rng: [
@@ -98,7 +99,7 @@ svdvals_op: Op = register(
     Op(
         "svdvals",
         "contract",
-        run=lambda xp, x: xp.linalg.svd(x, compute_uv=False),
+        run=lapack.svdvals,
         infer=lambda x: _infer_svd(x, False)[1],
         samples=lambda rng: [Sample((rng.normal(size=(2, 4, 3)),), {})],
         doc="Singular values without their vectors, and so without a gradient.",
@@ -213,10 +214,10 @@ def _run_pinv(xp: Any, x: Any, atol: Any, rtol: Any, hermitian: bool) -> Any:
     if x.size == 0:
         return xp.zeros((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
     if hermitian:
-        values, u = xp.linalg.eigh(x)
+        values, u = lapack.eigh(xp, x, "L")
         sizes, vh = xp.abs(values), u.swapaxes(-1, -2).conj()
     else:
-        u, values, vh = xp.linalg.svd(x, full_matrices=False)
+        u, values, vh = lapack.svd(xp, x, False)
         sizes = values
     largest = sizes.max(axis=-1, keepdims=True)
     kept = sizes > xp.maximum(atol[..., None], rtol[..., None] * largest)
