@@ -7,7 +7,7 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
-from torchlite.ops.arithmetic import sign, where
+from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.mutation import inplace
