@@ -84,7 +84,7 @@ from torchlite.composites.general import (
     triu,
     var,
 )
-from torchlite.composites.norms import cdist, dist, norm, pdist, renorm
+from torchlite.composites.norms import cdist, dist, norm, renorm
 from torchlite.composites.products import (
     addbmm,
     addmm,

@@ -6,7 +6,6 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
-from torchlite.composites.diagonals import triu_indices
 from torchlite.dispatch import apply
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
@@ -99,19 +98,6 @@ def _by_product(x1: Tensor, x2: Tensor) -> Tensor:
     squares: Tensor = x1.square().sum(-1, True) + x2.square().sum(-1, True).mT - (x1 @ x2.mT) * 2
     apart = squares > 0
     return where(apart, where(apart, squares, 1.0).sqrt(), 0.0)
-
-
-def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distances of the rows of a matrix (N, M): those of all pairs i < j, in order, (N (N - 1) / 2,)."""
-    if input.ndim != 2:
-        raise RuntimeError(f"pdist only supports 2D tensors, got: {input.ndim}D")
-    if not input.is_floating_point():
-        raise RuntimeError(f"pdist only supports floating-point dtypes, got: {input.dtype}")
-    if p < 0:
-        raise RuntimeError("pdist only supports non-negative p values")
-    n = input.shape[0]
-    first, second = triu_indices(n, n, 1, device=input.device)
-    return _distance(input[first] - input[second], p)
 
 
 @takes_out_as(OutDtype.SAME)

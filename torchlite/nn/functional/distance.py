@@ -8,7 +8,7 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.composites.assembly import broadcast_tensors
 from torchlite.composites.diagonals import triu_indices
-from torchlite.composites.general import norm
+from torchlite.composites.norms import norm
 from torchlite.ops.arithmetic import clamp
 from torchlite.ops.destination import stored
 

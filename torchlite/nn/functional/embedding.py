@@ -7,7 +7,7 @@ import math
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
-from torchlite.composites.general import norm
+from torchlite.composites.norms import norm
 from torchlite.composites.searching import bincount, unique
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange
