@@ -262,6 +262,7 @@ from torchlite.ops.arithmetic import (
     true_divide,
     where,
 )
+from torchlite.ops.bessel import i0
 from torchlite.ops.comparison import (
     bitwise_and,
     bitwise_not,
@@ -349,7 +350,6 @@ from torchlite.ops.generator import (
 from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
-from torchlite.ops.modified_bessel import i0
 from torchlite.ops.mutation import fill
 from torchlite.ops.pointwise import (
     ceil,

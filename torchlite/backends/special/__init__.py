@@ -19,13 +19,26 @@ Branch = tuple[Array, Callable[..., Array]]
 # Elements computed at a time: the temporaries of a block stay in the processor's cache.
 _BLOCK = 1 << 14
 _MODULES = {
-    "gamma": ("digamma", "lgamma", "polygamma", "zeta"),
-    "incomplete_gamma": ("igamma", "igammac", "standard_gamma_grad"),
-    "modified_bessel": ("i0", "i0e", "i1", "i1e"),
+    "airy": ("airy_ai",),
+    "bessel": (
+        *("bessel_j0", "bessel_j1", "bessel_y0", "bessel_y1", "i0", "i0e", "i1", "i1e"),
+        *("modified_bessel_k0", "modified_bessel_k1", "scaled_modified_bessel_k0", "scaled_modified_bessel_k1"),
+    ),
     "error": ("erfc", "erfcx", "erfinv", "log_ndtr", "ndtri"),
+    "gamma": ("digamma", "lgamma", "polygamma", "zeta"),
+    "orthogonal_polynomials": ("chebyshev", "hermite", "laguerre", "legendre"),
+    "incomplete_gamma": ("igamma", "igammac", "standard_gamma_grad"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-_CUPY_NAMES = {"lgamma": "gammaln", "igamma": "gammainc", "igammac": "gammaincc"}
+_CUPY_NAMES = {
+    "lgamma": "gammaln",
+    "igamma": "gammainc",
+    "igammac": "gammaincc",
+    "bessel_j0": "j0",
+    "bessel_j1": "j1",
+    "bessel_y0": "y0",
+    "bessel_y1": "y1",
+}
 
 
 def evaluate(xp: Any, name: str, *arrays: Any, **params: Any) -> Any:
