@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.composites.elementwise import logit as logit
 from torchlite.composites.elementwise import mvlgamma as multigammaln
@@ -75,7 +76,9 @@ modified_bessel_i0, modified_bessel_i1 = i0, i1
 @takes_out
 def entr(input: Tensor) -> Tensor:
     """-x ln x for x > 0, 0 at 0, -∞ below."""
-    return where(input < 0, -math.inf, -xlogy(input, where(input < 0, 1, input)))
+    if input._data.dtype.kind in "biu":
+        input = input.to(dtypes.get_default_dtype())
+    return where(input < 0, -math.inf, xlogy(-input, where(input < 0, 1.0, input)))
 
 
 @takes_out

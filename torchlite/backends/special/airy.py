@@ -14,7 +14,7 @@ from torchlite.backends.special import Array, piecewise
 from torchlite.backends.special.bessel import hankel_amplitudes, scaled_modified_second
 
 _TAYLOR_FROM, _TAYLOR_TO = -12, 1
-_TERMS = 26
+_TERMS, _TERMS_OF_A_STEP = 24, 34  # for |h| ≤ ½ and for |h| = 1
 
 
 def airy_ai(x: Array) -> Array:
@@ -45,15 +45,15 @@ def _by_taylor(x: Array) -> Array:
         here = centre == n
         value += values[n] * here
         slope += slopes[n] * here
-    return _taylor(centre, value, slope, x - centre)[0]
+    return _taylor(centre, value, slope, x - centre, _TERMS)[0]
 
 
-def _taylor(centre: Array, value: Array, slope: Array, h: Array) -> tuple[Array, Array]:
+def _taylor(centre: Array, value: Array, slope: Array, h: Array, terms: int) -> tuple[Array, Array]:
     """The function at ``centre + h``, and h times its slope there: k (k - 1) yₖ = centre yₖ₋₂ + yₖ₋₃."""
     square, cube = centre * h * h, h**3
     before, last, here = np.zeros_like(h), value, slope * h  # the terms yₖ hᵏ of k - 3, k - 2 and k - 1
     total, slopes = last + here, here
-    for k in range(2, _TERMS):
+    for k in range(2, terms):
         before, last, here = last, here, (square * last + cube * before) / (k * (k - 1))
         total = total + here
         slopes = slopes + k * here
@@ -67,6 +67,7 @@ def _at_integers() -> tuple[dict[int, float], dict[int, float]]:
     slopes = {0: -(3 ** (-1 / 3)) / math.gamma(1 / 3)}
     for step, last in ((-1, _TAYLOR_FROM), (1, _TAYLOR_TO)):
         for n in range(0, last, step):
-            value, slope = _taylor(*(np.array(float(v)) for v in (n, values[n], slopes[n], step)))
+            start = (np.array(float(v)) for v in (n, values[n], slopes[n], step))
+            value, slope = _taylor(*start, _TERMS_OF_A_STEP)
             values[n + step], slopes[n + step] = float(value), float(slope) * step
     return values, slopes

@@ -17,6 +17,7 @@ _I_ASYMPTOTIC_FROM = _K_ASYMPTOTIC_FROM = 20.0
 _J_ASYMPTOTIC_FROM = 25.0
 _J_RECURRENCE_FROM = 2.0
 _K_INTEGRAL_FROM = 1.0
+_EULER_OF_HALF = np.euler_gamma - math.log(2)  # ln ½x + γ is ln x and this
 _SHORT = 16  # terms of the power series where |x| ≤ 2
 
 
@@ -151,13 +152,13 @@ def _inverse_factorials(order: int, terms: int) -> tuple[float, ...]:
 
 
 def _second_kind_near_zero(order: int, x: Array) -> Array:
-    logarithm = np.log(0.5 * x) + np.euler_gamma
+    logarithm = np.log(x) + _EULER_OF_HALF
     regular = 2 * logarithm * _power_series(order, x, -1, _SHORT) - _harmonic_series(order, x, -1)
     return (regular - (2 / x if order else 0.0)) / math.pi
 
 
 def _modified_second_near_zero(order: int, x: Array) -> Array:
-    logarithm = np.log(0.5 * x) + np.euler_gamma
+    logarithm = np.log(x) + _EULER_OF_HALF
     regular = logarithm * _power_series(order, x, 1, _SHORT) - 0.5 * _harmonic_series(order, x, 1)
     return regular + 1 / x if order else -regular
 
@@ -186,7 +187,7 @@ def _by_recurrence(x: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
 
 def _second_by_recurrence(order: int, x: Array) -> Array:
     (j0, j1), (even, odd) = _by_recurrence(x)
-    logarithm = np.log(0.5 * x) + np.euler_gamma
+    logarithm = np.log(x) + _EULER_OF_HALF
     return 2 / math.pi * (logarithm * j1 - j0 / x + odd if order else logarithm * j0 - even)
 
 

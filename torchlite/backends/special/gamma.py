@@ -157,5 +157,5 @@ def _negative_zeta(s: Array, q: Array) -> Array:
     """The terms below zero are, up to their signs, those of ζ(s, q′) between the first and the last of them."""
     below = np.ceil(-q)
     above, nearest = q + below, -(q + (below - 1))
-    sign = np.where(s % 2 == 0, 1.0, -1.0)
+    sign = np.where(s % 2 == 1, -1.0, 1.0)
     return _positive_zeta(s, above) + sign * (_positive_zeta(s, nearest) - _positive_zeta(s, nearest + below))

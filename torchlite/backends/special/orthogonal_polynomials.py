@@ -68,7 +68,7 @@ def _by_recurrence(n: Array, first: Array, step: Step) -> Array:
     below, here = np.ones_like(first), first
     result = np.where(n == 0, 1.0, np.where(n == 1, first, 0.0))
     degrees = n[np.isfinite(n)]
-    for k in range(1, int(degrees.max(initial=0))):
+    for k in range(1, int(degrees.max()) if degrees.size else 0):
         below, here = here, step(k, here, below)
         result = np.where(n == k + 1, here, result)
     return result
