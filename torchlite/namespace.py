@@ -318,6 +318,7 @@ from torchlite.ops.creation import (
     zeros,
     zeros_like,
 )
+from torchlite.ops.entropy import xlogy
 from torchlite.ops.error import erfc, erfinv
 from torchlite.ops.floating import (
     copysign,
@@ -335,9 +336,8 @@ from torchlite.ops.floating import (
     nan_to_num,
     nextafter,
     signbit,
-    xlogy,
 )
-from torchlite.ops.gamma import _standard_gamma_grad, digamma, igamma, igammac, lgamma, polygamma
+from torchlite.ops.gamma import digamma, igamma, igammac, lgamma, polygamma
 from torchlite.ops.generator import (
     Generator,
     default_generator,
@@ -423,7 +423,7 @@ from torchlite.signal.windows import bartlett_window, blackman_window, hamming_w
 _IN_PLACE = (
     "abs", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh", "atan",
     "atanh", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "conj_physical", "cos", "cosh", "deg2rad", "erf",
-    "erfc", "exp", "exp2", "expm1", "fill", "fix", "floor", "frac", "gcd", "index_put", "lcm", "ldexp", "log", "log10",
+    "erfc", "exp", "exp2", "expm1", "fill", "fix", "floor", "frac", "gcd", "i0", "index_put", "lcm", "ldexp", "log", "log10",
     "log1p", "log2", "logit", "nan_to_num", "neg", "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt",
     "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy", "zero",
 )  # fmt: skip

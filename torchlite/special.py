@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.composites.elementwise import logit as logit
 from torchlite.composites.elementwise import mvlgamma as multigammaln
@@ -23,13 +22,15 @@ from torchlite.ops.bessel import modified_bessel_k1 as modified_bessel_k1
 from torchlite.ops.bessel import scaled_modified_bessel_k0 as scaled_modified_bessel_k0
 from torchlite.ops.bessel import scaled_modified_bessel_k1 as scaled_modified_bessel_k1
 from torchlite.ops.destination import takes_out
+from torchlite.ops.entropy import entr as entr
+from torchlite.ops.entropy import xlog1py as xlog1py
+from torchlite.ops.entropy import xlogy as xlogy
 from torchlite.ops.error import erfc as erfc
 from torchlite.ops.error import erfcx as erfcx
 from torchlite.ops.error import erfinv as erfinv
 from torchlite.ops.error import log_ndtr as log_ndtr
 from torchlite.ops.error import ndtri as ndtri
 from torchlite.ops.floating import exp2 as exp2
-from torchlite.ops.floating import xlogy as xlogy
 from torchlite.ops.gamma import digamma as digamma
 from torchlite.ops.gamma import igamma as gammainc
 from torchlite.ops.gamma import igammac as gammaincc
@@ -71,21 +72,6 @@ __all__ = [
 
 psi = digamma
 modified_bessel_i0, modified_bessel_i1 = i0, i1
-
-
-@takes_out
-def entr(input: Tensor) -> Tensor:
-    """-x ln x for x > 0, 0 at 0, -∞ below."""
-    if input._data.dtype.kind in "biu":
-        input = input.to(dtypes.get_default_dtype())
-    return where(input < 0, -math.inf, xlogy(-input, where(input < 0, 1.0, input)))
-
-
-@takes_out
-def xlog1py(input: Tensor, other: Tensor) -> Tensor:
-    """Input · ln(1 + other), which is 0 at input = 0 whatever other is, except NaN."""
-    zero = (input == 0) & ~other.isnan()
-    return where(zero, 0.0, input * where(zero, 0.0, other).log1p())
 
 
 @takes_out

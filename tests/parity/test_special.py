@@ -4,9 +4,10 @@ import math
 
 import numpy as np
 import pytest
-from oracle import same, torch
+from oracle import assert_same, same, torch
 
 import torchlite
+from torchlite.ops.gamma import _standard_gamma_grad
 
 rng = np.random.default_rng(71)
 X = rng.uniform(0.05, 0.95, (3, 4))
@@ -48,25 +49,20 @@ def test_functions_that_are_methods_too(name: str) -> None:
 @pytest.mark.parametrize("name", SMOOTH)
 def test_functions_of_one_tensor(name: str) -> None:
     for array in (X, X.T, np.array(0.4), np.zeros((0, 3))):
-        same(lambda T, x: getattr(T.special, name)(x), array)
+        same(lambda T, x: getattr(T.special, name)(x), array, tolerance=1e-9)  # PyTorch's trigamma is as exact
     same(lambda T, x: getattr(T.special, name)(x), X.astype(np.float32), tolerance=2e-6)
     same(lambda T, x: getattr(T.special, name)(x), np.array([0, 1]), tolerance=2e-6)
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, *BESSEL])
 def test_wide_ranges(name: str) -> None:
-    # PyTorch's J₀ has seven digits about its zeros.
-    same(lambda T, x: getattr(T.special, name)(x.detach()), WIDE, tolerance=3e-7 if name in BESSEL else 1e-12)
-
-
-# Where PyTorch gives NaN for an infinite argument, a denormal number rounds to zero, or a zero has lost its sign.
-LIMITS_THAT_DIFFER = {"airy_ai": [np.inf, -np.inf]}
+    # Some of PyTorch's Bessel functions have six digits; `tests/backends/test_special_functions.py` asks for more.
+    same(lambda T, x: getattr(T.special, name)(x.detach()), WIDE, tolerance=3e-6 if name in BESSEL else 1e-12)
 
 
 @pytest.mark.parametrize("name", [*SMOOTH, *BESSEL])
 def test_edges(name: str) -> None:
-    points = EDGES[~np.isin(EDGES, LIMITS_THAT_DIFFER.get(name, []))]
-    same(lambda T, x: getattr(T.special, name)(x.detach()), points, tolerance=3e-8 if name in BESSEL else 1e-12)
+    same(lambda T, x: getattr(T.special, name)(x.detach()), EDGES, tolerance=3e-8 if name in BESSEL else 1e-12)
 
 
 @pytest.mark.parametrize("name", ["i0e", "i1", "i1e", "entr", "sinc", "erfcx", "gammaln"])
@@ -105,8 +101,8 @@ A, V = np.meshgrid(
 
 @pytest.mark.parametrize("name", ["igamma", "igammac"])
 def test_incomplete_gamma_functions(name: str) -> None:
-    same(lambda T, a, x: getattr(T, name)(a.detach(), x.detach()), A, V, tolerance=1e-11)
-    same(lambda T, a, x: getattr(T, name)(a.detach(), x), A[1:, 1:-1] % 300, V[1:, 1:-1] % 300, tolerance=1e-11)
+    same(lambda T, a, x: getattr(T, name)(a.detach(), x.detach()), A, V, tolerance=1e-8)
+    same(lambda T, a, x: getattr(T, name)(a.detach(), x), A[1:-2, 1:-2], V[1:-2, 1:-2], tolerance=1e-8)
     negative = np.array([-1.0, 2.0, np.nan, np.inf])
     same(lambda T, a, x: getattr(T, name)(a.detach(), x.detach()), negative, np.array([1.0, -2.0, 1.0, np.inf]))
     same(lambda T, a, x: getattr(T, name)(a, x), np.array([1, 2]), np.array([1, 2]))
@@ -120,8 +116,8 @@ def test_the_gradient_of_the_shape_is_refused(name: str) -> None:
 def test_zeta() -> None:
     s, q = np.meshgrid([-1, 0.5, 1, 1.2, 2, 3, 7, 60], [-40.3, -3, -1.5, 0, 0.1, 1, 9, 1e9], indexing="ij")
     same(lambda T, s, q: T.special.zeta(s.detach(), q.detach()), s, q, tolerance=1e-11)
-    same(lambda T, q: (T.special.zeta(2.5, q), T.special.zeta(q.detach() + 1, 3)), X + 1)
-    same(lambda T, s: T.special.zeta(s, s), X + 2)
+    same(lambda T, q: (T.special.zeta(2.5, q), T.special.zeta(q.detach() + 1, 3.0)), X + 1)
+    same(lambda T, s: T.special.zeta(s, s).sum().backward(), X + 2)
 
 
 @pytest.mark.parametrize("name", POLYNOMIALS)
@@ -134,8 +130,12 @@ def test_polynomials(name: str) -> None:
     same(lambda T: getattr(T.special, name)(0.3, 2))
 
 
-def test_two_tensors() -> None:
-    same(lambda T, x, y: (T.special.xlogy(x, y), T.special.xlog1py(x, y)), X, X[::-1].copy())
+@pytest.mark.parametrize("name", ["xlogy", "xlog1py"])
+def test_products_with_logarithms(name: str) -> None:
+    same(lambda T, x, y: getattr(T.special, name)(x, y), X, X[::-1].copy())
+    x, y = np.meshgrid([0, 0.5, -2, np.inf, np.nan], [0, -1, -3, 2, np.inf, np.nan], indexing="ij")
+    same(lambda T, x, y: getattr(T.special, name)(x, y), x, y)
+    same(lambda T, y: (getattr(T.special, name)(2, y), getattr(T.special, name)(y, 0.5)), X)
 
 
 def test_the_inverse_error_function_keeps_its_digits_near_one() -> None:
@@ -148,4 +148,6 @@ def test_the_inverse_error_function_keeps_its_digits_near_one() -> None:
 def test_slopes_of_gamma_samples() -> None:
     # PyTorch's are rational approximations of three digits for the shapes below 8.
     a, x = rng.uniform(0.1, 12, 60), rng.uniform(0.1, 12, 60)
-    same(lambda T, a, x: T._standard_gamma_grad(a.detach(), x.detach()), a, x, tolerance=2e-3)
+    ours = _standard_gamma_grad(torchlite.tensor(a), torchlite.tensor(x))
+    theirs = torch._standard_gamma_grad(torch.tensor(a), torch.tensor(x))
+    assert_same(ours, theirs, tolerance=2e-3)

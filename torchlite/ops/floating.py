@@ -140,17 +140,6 @@ logaddexp2 = binary(
     numbers="neither",
     doc="log₂(2ˣ + 2ʸ), without overflow.",
 )
-xlogy = binary(
-    "xlogy",
-    (
-        lambda g, _out, x, y: where((x == 0) & (y <= 0), 0.0, g * y.log()),
-        lambda g, _out, x, y: g * x / y,
-    ),
-    run=lambda xp, x, y: xp.where((x == 0) & ~xp.isnan(y), x.dtype.type(0), x * xp.log(y)),
-    to_float=True,
-    domain=(0.3, 2.0),
-    doc="x ln y, which is 0 at x = 0 whatever y is, except NaN.",
-)
 log_odds = unary(
     "log_odds",
     lambda g, _out, x: where((x >= 0) & (x <= 1), g / (x * (1 - x)), math.nan),

@@ -37,6 +37,7 @@ igamma = binary(
         lambda g, _out, x, y: g * ((x - 1) * y.log() - y - x.lgamma()).exp(),
     ),
     run=lambda xp, x, y: evaluate(xp, "igamma", x, y),
+    numbers="neither",
     domain=(0.3, 3.0),
     doc="The regularised lower incomplete gamma function: 1/Γ(x) ∫₀ʸ tˣ⁻¹ e⁻ᵗ dt.",
 )
@@ -47,6 +48,7 @@ igammac = binary(
         lambda g, _out, x, y: -g * ((x - 1) * y.log() - y - x.lgamma()).exp(),
     ),
     run=lambda xp, x, y: evaluate(xp, "igammac", x, y),
+    numbers="neither",
     domain=(0.3, 3.0),
     doc="The regularised upper incomplete gamma function: 1/Γ(x) ∫ from y to ∞ of tˣ⁻¹ e⁻ᵗ dt.",
 )

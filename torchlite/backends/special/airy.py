@@ -67,7 +67,7 @@ def _at_integers() -> tuple[dict[int, float], dict[int, float]]:
     slopes = {0: -(3 ** (-1 / 3)) / math.gamma(1 / 3)}
     for step, last in ((-1, _TAYLOR_FROM), (1, _TAYLOR_TO)):
         for n in range(0, last, step):
-            start = (np.array(float(v)) for v in (n, values[n], slopes[n], step))
-            value, slope = _taylor(*start, _TERMS_OF_A_STEP)
-            values[n + step], slopes[n + step] = float(value), float(slope) * step
+            centre, value, slope, h = np.array([[n], [values[n]], [slopes[n]], [step]], float)
+            value, slope = _taylor(centre, value, slope, h, _TERMS_OF_A_STEP)
+            values[n + step], slopes[n + step] = value.item(), slope.item() * step
     return values, slopes
