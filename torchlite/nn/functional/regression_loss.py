@@ -9,7 +9,7 @@ from torchlite._tensor import Tensor
 from torchlite.nn.functional.distance import at_least
 from torchlite.nn.functional.reduction import check_reduction, chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, square, where
-from torchlite.ops.floating import xlogy
+from torchlite.ops.entropy import xlogy
 from torchlite.ops.pointwise import exp, log
 
 
