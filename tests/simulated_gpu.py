@@ -276,16 +276,21 @@ def _special(name: str) -> Any:
     return on_device(function, name)
 
 
+def _as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
+    """CuPy's takes no check of bounds and no `subok`, and unlike NumPy's the result remembers the owner of its memory."""
+    if x.on_host.flags.c_contiguous:
+        with contextlib.suppress(ValueError):
+            return ndarray(np.ndarray(shape, x.dtype, x.on_host, 0, strides))
+    return ndarray(np.lib.stride_tricks.as_strided(x.on_host, shape, strides))
+
+
 def install() -> None:
     """Put the stand-in where ``import cupy`` finds it."""
     cupy = Module("cupy", np, LACKING[""])
     for path in ("linalg", "fft", "random"):
         setattr(cupy, path, Module(f"cupy.{path}", getattr(np, path), LACKING[path]))
     tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, set())
-    # CuPy's takes no check of bounds and no `subok`.
-    tricks.as_strided = lambda x, shape=None, strides=None: ndarray(  # type: ignore[attr-defined]
-        np.lib.stride_tricks.as_strided(x.on_host, shape, strides)
-    )
+    tricks.as_strided = _as_strided  # type: ignore[attr-defined]
     cupy.lib = types.SimpleNamespace(stride_tricks=tricks)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(
         getDeviceCount=lambda: 1, getDeviceProperties=lambda _index: {"name": b"simulated", "totalGlobalMem": 1 << 33}

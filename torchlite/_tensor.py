@@ -13,8 +13,10 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite.autograd.graph import Leaf, Selected, Storage
+from torchlite.backends.memory import address, dense_strides
 from torchlite.devices import CPU, Device
 from torchlite.ir import Aval
+from torchlite.layouts import contiguous_format, memory_format
 
 F = TypeVar("F", bound=Callable[..., Any])
 _new = object.__new__
@@ -168,23 +170,23 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Distance in elements between neighbours along each dimension, or along ``dim``."""
         if isinstance(self._data, Aval):
-            strides, n = [], 1
-            for length in reversed(self.shape):
-                strides.append(n)
-                n *= max(length, 1)
-            result = tuple(reversed(strides))
+            result = dense_strides(self._data.shape)
         else:
             result = tuple(s // self._data.itemsize for s in self._data.strides)
         return result if dim is None else result[self._checked_dim(dim)]
 
-    def is_contiguous(self) -> bool:
-        """Whether the elements lie in memory in row-major order without gaps."""
-        return isinstance(self._data, Aval) or bool(self._data.flags.c_contiguous)
+    def is_contiguous(self, memory_format: memory_format = contiguous_format) -> bool:
+        """Whether the elements lie in memory without gaps, in row-major order or that of ``memory_format``."""
+        data = self._data
+        if memory_format.order is None:
+            return isinstance(data, Aval) or bool(data.flags.c_contiguous)
+        if len(memory_format.order) != data.ndim or isinstance(data, Aval):
+            return False
+        return bool(data.transpose(memory_format.order).flags.c_contiguous)
 
     def data_ptr(self) -> int:
         """Address of the first element."""
-        array = self._data
-        return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+        return 0 if isinstance(self._data, Aval) else address(self._data)
 
     @property
     def requires_grad(self) -> bool:

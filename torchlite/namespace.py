@@ -12,6 +12,7 @@ if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
         fft,
         func,
         linalg,
+        masked,
         nn,
         optim,
         random,
@@ -43,7 +44,6 @@ from torchlite.composites.diagonals import (
     diag,
     diag_embed,
     diagflat,
-    diagonal_scatter,
     trace,
     tril_indices,
     triu_indices,
@@ -115,15 +115,16 @@ from torchlite.composites.rearrangement import (
 )
 from torchlite.composites.sampling import multinomial, normal
 from torchlite.composites.scattering import (
+    as_strided_scatter,
+    diagonal_scatter,
     index_add,
     index_copy,
     index_fill,
     index_put,
+    index_reduce,
     masked_scatter,
     masked_select,
     put,
-    scatter,
-    scatter_reduce,
     select_scatter,
     slice_scatter,
     take,
@@ -195,6 +196,15 @@ from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
 from torchlite.func import vmap
+from torchlite.layouts import (
+    channels_last,
+    channels_last_3d,
+    contiguous_format,
+    layout,
+    memory_format,
+    preserve_format,
+    strided,
+)
 from torchlite.linalg import det, matrix_exp, matrix_power
 from torchlite.linalg.determinants import logdet
 from torchlite.linalg.elimination import lu_unpack
@@ -338,6 +348,7 @@ from torchlite.ops.floating import (
     signbit,
 )
 from torchlite.ops.gamma import digamma, igamma, igammac, lgamma, polygamma
+from torchlite.ops.gathering import gather, index_select, scatter, scatter_add, scatter_reduce
 from torchlite.ops.generator import (
     Generator,
     default_generator,
@@ -347,7 +358,7 @@ from torchlite.ops.generator import (
     seed,
     set_rng_state,
 )
-from torchlite.ops.indexing import gather, index_select, masked_fill, scatter_add
+from torchlite.ops.indexing import masked_fill
 from torchlite.ops.integers import bitwise_left_shift, bitwise_right_shift, gcd, lcm
 from torchlite.ops.joining import cat, concat, concatenate, flip, stack
 from torchlite.ops.mutation import fill
@@ -378,6 +389,8 @@ from torchlite.ops.random import rand, rand_like, randint, randint_like, randn, 
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
 from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
+from torchlite.ops.storage import TypedStorage, UntypedStorage, resize_as_
+from torchlite.ops.strided import as_strided
 from torchlite.ops.trigonometry import (
     acos,
     acosh,

@@ -28,6 +28,15 @@ def scattered(base: Any, value: Any, recipe: Any) -> Any:
     return out
 
 
+def as_strided(x: Any, shape: Any, seen: Any, own: Any) -> Any:
+    numel = 1 + max(offset + sum((n - 1) * s for n, s in zip(size, strides, strict=True))
+                    for size, (strides, offset) in ((x.shape, own), (shape, seen)))  # fmt: skip
+    memory = torch.zeros(numel, dtype=x.dtype)
+    laid_out = memory.as_strided(x.shape, *own)
+    laid_out += x
+    return memory.as_strided(shape, *seen)
+
+
 def embedded(value: Any, recipe: Any, shape: Any) -> Any:
     return scattered(torch.zeros(shape, dtype=value.dtype), value, recipe)
 
@@ -159,6 +168,10 @@ COUNTERPARTS: dict[str, Any] = {
     "index_put": index_put,
     "gather": lambda x, index, dim: x.gather(dim, index),
     "scatter_add": lambda v, index, dim, shape: torch.zeros(shape, dtype=v.dtype).scatter_add(dim, index, v),
+    "as_strided": as_strided,
+    "scatter": lambda x, values, index, dim: x.scatter(dim, index, values.expand(index.shape)),
+    "scatter_reduce": lambda x, values, index, dim, reduce: x.scatter_reduce(dim, index, values, reduce),
+    "clone": lambda x, order: x.clone(),
     "cat": lambda *xs, dim, lengths: torch.cat(xs, dim),
     "constant_pad": lambda x, widths, value: F.pad(x, padding(widths), value=value),
     "argsort": lambda x, dim, descending: torch.argsort(x, dim=dim, descending=descending, stable=True),

@@ -164,6 +164,29 @@ def scatter_add(xp: Any, target: Any, index: Any, values: Any) -> None:
         np.add.at(target, index, values)
 
 
+def reduce_at(xp: Any, reduce: str, target: Any, places: Any, values: Any) -> None:
+    """Reduce ``values`` ("sum", "prod", "amax", "amin") into a vector in place, at positions that may repeat."""
+    if xp is np:
+        ufunc: Any = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum}[reduce]
+        ufunc.at(target, places, values)
+    elif reduce == "prod":
+        _multiply_at(xp, target, places, values)
+    else:
+        names = {"sum": "scatter_add", "amax": "scatter_max", "amin": "scatter_min"}
+        getattr(importlib.import_module("cupyx"), names[reduce])(target, places, values)
+
+
+def _multiply_at(xp: Any, target: Any, places: Any, values: Any) -> None:
+    """In sorted order the copies of a place lie side by side; each round takes one of each."""
+    order = xp.argsort(places)
+    places, values = places[order], values[order]
+    starts = xp.searchsorted(places, places)
+    turn = xp.arange(places.size) - starts
+    for i in range(int(turn.max()) + 1 if turn.size else 0):
+        now = turn == i
+        target[places[now]] *= values[now]
+
+
 def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     """``xp.where`` of two arrays of one dtype.
 

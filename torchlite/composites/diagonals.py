@@ -12,7 +12,7 @@ from torchlite.dispatch import apply
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import tensor
 from torchlite.ops.destination import takes_out
-from torchlite.ops.mutation import embed_view, view_scatter
+from torchlite.ops.mutation import embed_view
 from torchlite.ops.views import diagonal, diagonal_op
 
 
@@ -53,13 +53,6 @@ def trace(input: Tensor) -> Tensor:
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
     return diagonal(input).sum()
-
-
-@method()
-def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A copy of ``input`` with ``src`` on the diagonal of ``dim1`` and ``dim2``."""
-    where = {"offset": offset, "dim1": input._checked_dim(dim1), "dim2": input._checked_dim(dim2)}
-    return apply(view_scatter, (input, src.to(input.dtype)), {"recipe": ((diagonal_op, where),)})
 
 
 def _indices(rows: Any, columns: Any, dtype: dtypes.dtype, device: Any) -> Tensor:

@@ -396,13 +396,15 @@ class Module:
     def to(self: M, *args: Any, **kwargs: Any) -> M:
         """Move to a device and convert floating-point parameters and buffers: ``to(device)``, ``to(dtype)``, both.
 
+        ``to(memory_format=torchlite.channels_last)`` changes how those of four dimensions lie in memory.
+
         Raises:
             DeviceError: when the device is not available here.
             TypeError: for a dtype that is not floating point.
         """
         from torchlite.ops.conversion import _target
 
-        dtype, device, _ = _target(args, dict(kwargs))
+        dtype, device, _, order = _target(args, dict(kwargs))
         if dtype is not None and dtypes.category(dtype) < 2:
             raise TypeError(
                 f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype}"
@@ -412,7 +414,8 @@ class Module:
             wanted = dtype if x.is_floating_point() or x.is_complex() else None
             if x.is_meta and device is not None and device.type != "meta":
                 raise RuntimeError("can't copy out of a meta tensor: it has no data; use to_empty(device=...) instead")
-            return x.to(device=device, dtype=wanted)
+            fits = order.order is None or len(order.order) == x.ndim
+            return x.to(device=device, dtype=wanted, memory_format=order if fits else None)
 
         return self._convert(convert)
 

@@ -17,6 +17,7 @@ from torchlite.ops import (
     floating,
     fourier,
     gamma,
+    gathering,
     indexing,
     integers,
     inversion,
@@ -35,6 +36,8 @@ from torchlite.ops import (
     softmax,
     spectral,
     standardize,
+    storage,
+    strided,
     trigonometry,
     views,
 )
@@ -56,6 +59,7 @@ __all__ = [
     "floating",
     "fourier",
     "gamma",
+    "gathering",
     "indexing",
     "integers",
     "inversion",
@@ -74,6 +78,8 @@ __all__ = [
     "softmax",
     "spectral",
     "standardize",
+    "storage",
+    "strided",
     "trigonometry",
     "views",
 ]

@@ -12,6 +12,7 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
+from torchlite.layouts import contiguous_format, memory_format, preserve_format
 
 
 def _run_cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
@@ -41,26 +42,53 @@ _clone = register(
     Op(
         "clone",
         "copy",
-        run=lambda xp, x: xp.ascontiguousarray(x) if not x.flags.c_contiguous else x.copy(),
-        infer=lambda x: x,
-        vjp=(lambda g, _out, _x: g,),
+        run=lambda xp, x, *, order: _run_clone(x, order),  # noqa: ARG005
+        infer=lambda x, *, order: x,  # noqa: ARG005
+        vjp=(lambda g, _out, _x, order: g,),  # noqa: ARG005
         onnx="Identity",
-        samples=lambda rng: [Sample((rng.normal(size=(3, 2)),), {}), Sample((rng.normal(size=()),), {})],
-        doc="The same elements in memory of their own.",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 2)),), {"order": None}),
+            Sample((rng.normal(size=()),), {"order": ()}),
+            Sample((rng.normal(size=(2, 3, 4)),), {"order": (1, 2, 0)}),
+        ],
+        doc="The same elements in memory of their own; ``order`` lists the dimensions from the slowest to the fastest.",
     )
 )
 
+_AS_IT_LIES: dict[str, Any] = {"order": None}
+
+
+def _run_clone(x: Any, order: tuple[int, ...] | None) -> Any:
+    if order is None:  # the order that x has, except where it was expanded and so has none
+        return x.copy() if x.flags.c_contiguous or 0 in x.strides else x.copy(order="K")
+    back = sorted(range(len(order)), key=order.__getitem__)
+    return x.transpose(order).copy(order="C").transpose(back)
+
 
 @method()
-def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
-    """A copy in memory of its own, through which gradients flow."""
-    return apply(_clone, (input,))
+def clone(input: Tensor, *, memory_format: memory_format = preserve_format) -> Tensor:
+    """A copy in memory of its own, through which gradients flow; its dimensions lie in memory as those of ``input`` do.
+
+    Raises:
+        RuntimeError: for a memory format of another number of dimensions.
+    """
+    if memory_format is preserve_format:
+        return apply(_clone, (input,), _AS_IT_LIES)
+    return apply(_clone, (input,), {"order": memory_format.order_of(input.ndim)})
 
 
 @method()
-def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
-    """The tensor itself where its elements lie in row-major order, a copy that does otherwise."""
-    return self if self.is_contiguous() else clone(self)
+def contiguous(self: Tensor, memory_format: memory_format = contiguous_format) -> Tensor:
+    """The tensor itself where its elements lie without gaps in the order of the format, a copy that does otherwise.
+
+    Raises:
+        RuntimeError: for ``preserve_format``, which asks for nothing, and a format of another number of dimensions.
+    """
+    if self.is_contiguous(memory_format=memory_format):
+        return self
+    if memory_format is preserve_format:
+        raise RuntimeError("preserve memory format is unsupported by the contiguous operator")
+    return clone(self, memory_format=memory_format)
 
 
 @method()
@@ -73,7 +101,7 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         DeviceError: when the device is not available here.
         TypeError: for anything else than a dtype, a device or a tensor.
     """
-    dtype, device, copy = _target(args, dict(kwargs))
+    dtype, device, copy, order = _target(args, dict(kwargs))
     out = self
     if device is not None:
         resolved = backends.resolve(device)
@@ -88,17 +116,21 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
                 grad_mode.enabled = mode
         else:
             out = apply(_cast, (out,), {"dtype": dtype.numpy})
+    if order is not preserve_format:
+        out = contiguous(out, order)
     return clone(out) if copy and out is self else out
 
 
-def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dtypes.dtype | None, Device | None, bool]:
+def _target(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[dtypes.dtype | None, Device | None, bool, memory_format]:
     dtype, device, copy = (
         kwargs.pop("dtype", None),
         kwargs.pop("device", None),
         bool(kwargs.pop("copy", False)),
     )
     kwargs.pop("non_blocking", None)
-    kwargs.pop("memory_format", None)
+    order = kwargs.pop("memory_format", None) or preserve_format
     if kwargs:
         raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
     for arg in args:
@@ -114,7 +146,7 @@ def _target(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[dtypes.dtype
             raise TypeError(f"to() expects a dtype, a device or a tensor, got {type(arg).__name__} {arg!r}")
     if dtype is not None and not isinstance(dtype, dtypes.dtype):
         raise TypeError(f"to(): dtype must be a torchlite dtype such as torchlite.float32, got {dtype!r}")
-    return dtype, None if device is None else Device(device), copy
+    return dtype, None if device is None else Device(device), copy, order
 
 
 _move = register(
@@ -176,8 +208,8 @@ def tensor_type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> 
 
 
 def _shorthand(name: str, dtype: dtypes.dtype) -> None:
-    def convert(self: Tensor, memory_format: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
-        return to(self, dtype)
+    def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
+        return to(self, dtype, memory_format=memory_format)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor as {dtype.name}."

@@ -8,13 +8,12 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-import numpy as np
-
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.ir import Aval
 from torchlite.ops.mutation import assign, refuse_internal_overlap
+from torchlite.ops.storage import resize
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -162,21 +161,3 @@ def _check_dtype(name: str, given: dtypes.dtype, computed: dtypes.dtype, rule: O
             raise kind(f"{name}(): result type {computed.name} can't be cast to the desired output type {given.name}")
     elif given is not computed:
         raise RuntimeError(f"{name}(): expected out tensor to have dtype {computed.name}, but got {given.name} instead")
-
-
-def resize(x: Tensor, shape: tuple[int, ...]) -> None:
-    """Give ``x`` another shape in place: the same memory where it is large enough, new memory otherwise."""
-    x._base, x._recipe = None, ()  # no longer the view that it was
-    data = x._data
-    if isinstance(data, Aval):
-        x._data = data._replace(shape=shape)
-        return
-    size = int(np.prod(shape, dtype=np.int64))
-    flat = data.reshape(-1) if data.flags.c_contiguous else None
-    if flat is not None and flat.size >= size:
-        x._data = flat[:size].reshape(shape)
-        return
-    new = backends.array_module(data).empty(size, data.dtype)
-    kept = min(size, data.size)
-    new[:kept] = data.reshape(-1)[:kept]
-    x._data = new.reshape(shape)

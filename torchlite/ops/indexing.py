@@ -7,7 +7,9 @@ beside arrays as arrays).
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,8 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.dispatch import apply, apply_view
-from torchlite.ir import Aval, Op, Sample, register
-from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ops.construct import converted
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
 
@@ -98,8 +100,17 @@ def _run_index_put(_xp: Any, x: Any, values: Any, *indices: Any, spec: tuple[Any
 
 def sum_at(values: Tensor, dim: int, positions: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Zeros of ``shape`` to which the parts of ``values`` along ``dim`` are added at ``positions``."""
-    spec = (_ALL_NAME,) * dim + (_SLOT,)
-    return apply(_index_add, (values, positions), {"spec": spec, "shape": shape})
+    return apply(_index_add, (values, positions), {"spec": spec_along(dim), "shape": shape})
+
+
+def add_at(x: Tensor, spec: tuple[str, ...], indices: Sequence[Tensor], values: Tensor) -> Tensor:
+    """``x`` with ``values``, of its dtype, added where the index tensors point, repeatedly where they do so."""
+    return x + apply(_index_add, (values, *indices), {"spec": spec, "shape": tuple(x.shape)})
+
+
+def spec_along(dim: int) -> tuple[str, ...]:
+    """The places of one index tensor along ``dim``."""
+    return (_ALL_NAME,) * dim + (_SLOT,)
 
 
 _index_put: Op = register(
@@ -127,7 +138,7 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     shape = self._data.shape
     if type(key) is int and shape and -shape[0] <= key < shape[0]:
         return apply_view(select_op, self, {"index": (key,)})
-    basic, spec, indices = _split(self, key if type(key) is tuple else (key,))
+    basic, spec, indices = _split(self, _entries(key))
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:
         return apply(index_op, (out, *indices), {"spec": spec})
@@ -137,20 +148,50 @@ def getitem(self: Tensor, key: Any) -> Tensor:
 
 @method("__setitem__")
 def setitem(self: Tensor, key: Any, value: Any) -> None:
-    """``self[key] = value``, broadcast and converted to the dtype of ``self``."""
-    basic, spec, indices = _split(self, key if type(key) is tuple else (key,))
-    region: Tensor = apply(select_op, (self,), {"index": basic})
+    """``self[key] = value`` (a number or tensor), broadcast; without index tensors also converted to the dtype of ``self``.
+
+    Raises:
+        TypeError: for a value that is neither tensor nor number.
+        IndexError: for a key that does not fit.
+        RuntimeError: for a value that can't be broadcast to the shape of ``self[key]``, or that the dtype can't hold.
+    """
     if not isinstance(value, Tensor):
-        value = self.new_tensor(value)
+        if not isinstance(value, (int, float, complex, np.integer)):
+            raise TypeError(f"can't assign a {type(value).__name__} to a tensor of dtype {self.dtype}")
+        value = number_for("__setitem__", self, value)
+    if key is False:
+        return
+    basic, spec, indices = _split(self, _entries(None if key is True else key))
+    region: Tensor = apply(select_op, (self,), {"index": basic})
+    value = _without_leading_ones(value, region.ndim)
     if not indices:
-        copy_(region, _without_leading_ones(value, region.ndim))
+        copy_(region, value)
         return
-    if grad_mode.enabled and (region._node is not None or value._node is not None):
-        value = value.to(self.dtype)
-        assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
-        return
-    region._data[_key(spec, [i._data for i in indices])] = backends.to_device(value._data, self.device)
+    value = _indexed_value(self, value, indices)
+    try:
+        if grad_mode.enabled and (region._node is not None or value._node is not None):
+            assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
+            return
+        if not self.is_meta:
+            region._data[_key(spec, [i._data for i in indices])] = backends.to_device(value._data, self.device)
+    except (ValueError, TypeError):  # what NumPy says of arrays that can't be broadcast
+        raise RuntimeError(
+            f"shape mismatch: a value of shape {list(value.shape)} cannot be broadcast to what the index tensors of "
+            f"shapes {[list(i.shape) for i in indices]} choose of shape {list(region.shape)}"
+        ) from None
     assign(self, value.detach())
+
+
+def _indexed_value(x: Tensor, value: Tensor, indices: Sequence[Tensor]) -> Tensor:
+    """``value`` as PyTorch lets it be written through index tensors: of the dtype of ``x``, or one number for a mask."""
+    if value.numel() == 1 and len(indices) == 1 and indices[0].dtype is dtypes.bool_:
+        return number_for("__setitem__", x, value.reshape(()))
+    if value.dtype is not x.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {x.dtype} for the destination and "
+            f"{value.dtype} for the source."
+        )
+    return value
 
 
 def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
@@ -160,68 +201,107 @@ def _without_leading_ones(value: Tensor, ndim: int) -> Tensor:
     return value
 
 
+def _entries(key: Any) -> tuple[Any, ...]:
+    """The entries of a key; a short list that holds more than numbers is meant as a tuple, as it was in old NumPy."""
+    if isinstance(key, tuple):
+        return key
+    nested = (Tensor, list, tuple, range, np.ndarray, slice, type(None), type(Ellipsis))
+    if type(key) is list and len(key) < 32 and any(isinstance(e, nested) for e in key):
+        return tuple(key)
+    return (key,)
+
+
 def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], list[Tensor]]:
     """A key as a basic index, and the index tensors with their places in what that leaves."""
     entries = [_entry(e) for e in key]
     used = sum(_dims_used(e) for e in entries)
     if used > x.ndim:
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}: {used} for shape {list(x.shape)}")
-    if any(e is Ellipsis for e in entries):
-        place = next(i for i, e in enumerate(entries) if e is Ellipsis)
-        if any(e is Ellipsis for e in entries[place + 1 :]):
-            raise IndexError("an index can only have a single ellipsis ('...')")
-        entries[place : place + 1] = [_ALL] * (x.ndim - used)
     basic: list[Any] = []
     spec: list[Any] = []
     indices: list[Tensor] = []
     axis = 0
     for e in entries:
+        if e is Ellipsis:  # a second one finds no dimensions left, nor does anything behind it
+            skipped = [_ALL] * min(x.ndim - used, x.ndim - axis)
+            basic += skipped
+            spec += [_ALL_NAME] * len(skipped)
+            axis += x.ndim - used
+            continue
+        n = _dims_used(e)
+        if axis + n > x.ndim:
+            raise IndexError(
+                f"Dimension out of range: the index has dimensions behind an ellipsis, got {list(x.shape)}"
+            )
         if isinstance(e, Tensor):
-            n = _dims_used(e)
             _check_index_tensor(x, e, axis)
             basic += [_ALL] * n
             spec.append(_SLOT)
             indices.append(e.to(x.device))
-            axis += n
         elif e is None:
             basic.append(None)
             spec.append(_ALL_NAME)
         elif isinstance(e, slice):
-            if e.step is not None and int(e.step) <= 0:
-                raise ValueError("step must be greater than zero")
-            basic.append(slice(*(None if v is None else int(v) for v in (e.start, e.stop, e.step))))
+            basic.append(_slice(e))
             spec.append(_ALL_NAME)
-            axis += 1
         else:
-            n = x._data.shape[axis]
-            if not -n <= e < n:
-                raise IndexError(f"index {e} is out of bounds for dimension {axis} with size {n}")
+            length = x._data.shape[axis]
+            if not -length <= e < length:
+                raise IndexError(f"index {e} is out of bounds for dimension {axis} with size {length}")
             basic.append(e)
-            axis += 1
+        axis += n
     if all(isinstance(e, slice) and e == _ALL for e in basic):
         basic = []
     return tuple(basic), tuple(spec), indices
 
 
+def _slice(e: slice) -> slice:
+    start, stop, step = (None if v is None else operator.index(v) for v in (e.start, e.stop, e.step))
+    if step is not None and step <= 0:
+        raise ValueError("step must be greater than zero")
+    return slice(start, stop, step)
+
+
 def _entry(e: Any) -> Any:
     if e is None or e is Ellipsis or isinstance(e, slice):
         return e
-    if isinstance(e, (bool, np.bool_)):  # a mask without dimensions: all of it or nothing, in a new dimension
+    if isinstance(e, bool):  # a mask without dimensions: all of it or nothing, in a new dimension
         return wrap(np.asarray(e))
     if isinstance(e, (int, np.integer)):
         return int(e)
     if isinstance(e, Tensor):
-        if e.ndim == 0 and e._data.dtype.kind in "iu" and not e.is_meta:
-            return int(e)
-        return e.to(dtypes.bool_) if e.dtype is dtypes.uint8 else e  # PyTorch's masks were uint8 once
+        return _index_tensor(e)
     if isinstance(e, (list, tuple, range, np.ndarray)):
-        array = np.asarray(e)
-        return wrap(array.astype(np.int64) if array.size == 0 else array)
-    if hasattr(e, "__index__"):
+        return _index_tensor(wrap(_positions(e)))
+    if isinstance(e, (str, bytes)):
+        raise TypeError(f"an index can't be of type {type(e).__name__!r}")
+    if hasattr(e, "__index__") and not isinstance(e, np.bool_):
         return e.__index__()
     raise IndexError(
         f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(e).__name__})"
     )
+
+
+def _positions(values: Any) -> np.ndarray[Any, Any]:
+    """A sequence as positions or, where it holds bools, as a mask; fractions are cut off."""
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"an index can't hold values of type {array.dtype}")
+    return array if array.dtype in (np.bool_, np.uint8) else array.astype(np.int64)
+
+
+def _index_tensor(e: Tensor) -> Any:
+    """A tensor in a key: a number where it is one, a mask where it is of uint8, PyTorch's bool of old.
+
+    Raises:
+        IndexError: for a tensor that is no int64, int32, bool or uint8.
+    """
+    kind = e._data.dtype.kind
+    if e.ndim == 0 and kind in "iu" and e.dtype is not dtypes.uint8 and not e.is_meta:
+        return int(e)
+    if e.dtype not in (dtypes.int64, dtypes.int32, dtypes.bool_, dtypes.uint8):
+        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {e.dtype}")
+    return e.to(dtypes.bool_) if e.dtype is dtypes.uint8 else e
 
 
 def _dims_used(e: Any) -> int:
@@ -231,10 +311,7 @@ def _dims_used(e: Any) -> int:
 
 
 def _check_index_tensor(x: Tensor, index: Tensor, axis: int) -> None:
-    kind = index._data.dtype.kind
-    if kind not in "biu":
-        raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors, got {index.dtype}")
-    if kind == "b":
+    if index._data.dtype.kind == "b":
         covered = x._data.shape[axis : axis + index.ndim]
         if covered != index._data.shape:
             raise IndexError(
@@ -249,129 +326,65 @@ def _check_index_tensor(x: Tensor, index: Tensor, axis: int) -> None:
             raise IndexError(f"index {bad} is out of bounds for dimension {axis} with size {n}")
 
 
-def _along(xp: Any, index: Any, dim: int) -> tuple[Any, ...]:
-    """The key that reads or writes position ``index`` along ``dim`` and the same position in all others."""
-    grids = [xp.arange(n).reshape([-1 if i == d else 1 for i in range(index.ndim)]) for d, n in enumerate(index.shape)]
-    grids[dim] = index
-    return tuple(grids)
-
-
-def _infer_gather(x: Aval, index: Aval, *, dim: int) -> Aval:
-    if len(index.shape) != len(x.shape):
-        raise RuntimeError(
-            f"gather: index must have the same number of dimensions as input, got {list(index.shape)} for {list(x.shape)}"
-        )
-    for d, n in enumerate(index.shape):
-        if d != dim and n > x.shape[d]:
-            raise RuntimeError(
-                f"Size does not match at dimension {d} expected index {list(index.shape)} to be no larger than self "
-                f"{list(x.shape)} apart from dimension {dim}"
-            )
-    return Aval(index.shape, x.dtype, x.device)
-
-
-gather_op: Op = register(
-    Op(
-        "gather",
-        "index",
-        run=lambda xp, x, index, *, dim: x[_along(xp, index, dim)],
-        infer=_infer_gather,
-        vjp=(
-            lambda g, _out, _x, index, dim: apply(_scatter_add, (g, index), {"dim": dim, "shape": _x.shape}),
-            None,
-        ),
-        onnx="GatherElements",
-        samples=lambda rng: [
-            Sample((rng.normal(size=(3, 4)), rng.integers(0, 4, (3, 2))), {"dim": 1}),
-            Sample((rng.normal(size=(3, 4)), rng.integers(0, 3, (5, 4))), {"dim": 0}),
-        ],
-        doc="out[i][j] = x[index[i][j]][j] for dim 0, and so on.",
-    )
-)
-
-
-def _run_scatter_add(xp: Any, values: Any, index: Any, *, dim: int, shape: tuple[int, ...]) -> Any:
-    out = xp.zeros(shape, values.dtype)
-    if index.size and index.shape[dim] == 1:  # no element is named twice: a plain write will do, ten times faster
-        out[_along(xp, index, dim)] = values
-    else:
-        backends.scatter_add(xp, out, _along(xp, index, dim), values)
-    return out
-
-
-_scatter_add: Op = register(
-    Op(
-        "scatter_add",
-        "index",
-        run=_run_scatter_add,
-        infer=lambda values, index, *, dim, shape: Aval(shape, values.dtype, values.device),  # noqa: ARG005
-        vjp=(lambda g, _out, _values, index, dim, shape: apply(gather_op, (g, index), {"dim": dim}), None),  # noqa: ARG005
-        samples=lambda rng: [
-            Sample((rng.normal(size=(3, 2)), rng.integers(0, 4, (3, 2))), {"dim": 1, "shape": (3, 4)}),
-            Sample((rng.normal(size=(3, 1)), rng.integers(0, 4, (3, 1))), {"dim": 1, "shape": (3, 4)}),
-        ],
-        doc="Zeros of ``shape`` to which values are added at ``index`` along ``dim``: the adjoint of gather.",
-    )
-)
-
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The elements of ``input`` at positions ``index`` along ``dim``; the result has the shape of ``index``."""
-    if index.numel() == 0:  # then PyTorch lets any number of dimensions pass
-        return input.reshape(-1)[:0].reshape(index.shape)
-    if input.ndim == 0:
-        return gather(input.reshape(1), dim, index.reshape(1)).reshape(index.shape)
-    position = input._checked_dim(dim)
-    _check_bounds("gather", index, position, input._data.shape[position])
-    return apply(gather_op, (input, index), {"dim": position})
-
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """``input`` with the elements of ``src`` added at positions ``index`` along ``dim``."""
-    if input.ndim == 0:
-        return scatter_add(input.reshape(1), dim, index.reshape(-1), src.reshape(-1)).reshape(())
-    position = input._checked_dim(dim)
-    _check_bounds("scatter_add", index, position, input._data.shape[position])
-    region = src[tuple(slice(n) for n in index.shape)]
-    return input + apply(_scatter_add, (region, index), {"dim": position, "shape": tuple(input.shape)})
-
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The parts of ``input`` at the positions ``index`` along ``dim``."""
-    if input.ndim == 0:
-        return index_select(input.reshape(1), dim, index).reshape(())
-    position = input._checked_dim(dim)
-    if isinstance(index._data, np.ndarray) and index._data.size and index._data.min() < 0:
-        raise IndexError(f"index_select: index {index._data.min()} is out of range; positions count from 0")
-    return input[(_ALL,) * position + (index.reshape(-1),)]
-
-
 @method()
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """``input`` with ``value`` where ``mask`` holds."""
+    """``input`` with ``value`` (a number or 0-d tensor) where ``mask`` holds.
+
+    Raises:
+        RuntimeError: for a mask that is not bool, and a value that the dtype can't hold.
+    """
     from torchlite.ops.arithmetic import where
 
-    return where(mask, input.new_full((), value) if not isinstance(value, Tensor) else value.to(input.dtype), input)
+    return where(*_filling("masked_fill", input, mask, value), input)
 
 
 @method()
 def masked_fill_(self: Tensor, mask: Tensor, value: Any) -> Tensor:
     """In-place `masked_fill`."""
+    mask, value = _filling("masked_fill_", self, mask, value)
+    if broadcast_shapes("masked_fill_", self.shape, mask.shape) != self.shape:
+        raise RuntimeError(
+            f"masked_fill_: output with shape {list(self.shape)} doesn't match the broadcast shape of mask {list(mask.shape)}"
+        )
     self[mask.expand(self.shape)] = value
     return self
 
 
-def _check_bounds(name: str, index: Tensor, dim: int, n: int) -> None:
-    if index._data.dtype.kind not in "iu":
-        raise RuntimeError(f"{name}(): Expected dtype int64 for index, got {index.dtype}")
-    data = index._data
-    if isinstance(data, np.ndarray) and data.size:
-        low, high = data.min(), data.max()
-        if low < 0 or high >= n:
-            raise RuntimeError(f"index {low if low < 0 else high} is out of bounds for dimension {dim} with size {n}")
+def _filling(name: str, x: Tensor, mask: Tensor, value: Any) -> tuple[Tensor, Tensor]:
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError(f"{name} only supports boolean masks, but got mask with dtype {mask.dtype}")
+    return mask, number_for(name, x, value)
+
+
+def number_for(name: str, x: Tensor, value: Any) -> Tensor:
+    """A number or 0-d tensor as one of the dtype of ``x``.
+
+    Raises:
+        TypeError: for anything else.
+        RuntimeError: for a number that the dtype has no place for, and a tensor with dimensions.
+    """
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise RuntimeError(
+                f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+            )
+        if value.is_complex() and not x.is_complex():
+            raise RuntimeError(
+                f"{name}: value of dtype {value.dtype} cannot be converted to {x.dtype} without overflow"
+            )
+        return value.to(x.dtype)
+    if not isinstance(value, Number):
+        raise TypeError(f"{name}(): expected a number or a tensor, got {type(value).__name__}")
+    if not _holds(x.dtype, value):
+        raise RuntimeError(f"{name}: value {value} cannot be converted to type {x.dtype.name} without overflow")
+    return converted(value, x.dtype, x.device)
+
+
+def _holds(dtype: dtypes.dtype, value: Any) -> bool:
+    """Whether PyTorch lets a number be stored in ``dtype``: fractions may be cut off, negative ones wrap around."""
+    if isinstance(value, complex):
+        return dtype.is_complex or value.imag == 0
+    if dtype.numpy.kind not in "iu":
+        return True
+    limits = np.iinfo(dtype.numpy)
+    return bool(min(limits.min, -limits.max) <= value <= limits.max)

@@ -14,6 +14,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node
+from torchlite.backends.memory import laid_out, span
 from torchlite.dispatch import NO_PARAMS, apply
 from torchlite.ir import REGISTRY, Aval, Op, Sample, register
 
@@ -40,9 +41,23 @@ def _infer_replay(aval: Aval, recipe: Recipe) -> Aval:
 
 
 def _scatter_run(xp: Any, base: Any, value: Any, *, recipe: Recipe) -> Any:
-    out = base.copy()
+    out = _copy_for(base, recipe)
     _run_replay(xp, out, recipe)[...] = value
     return out
+
+
+def _copy_for(base: Any, recipe: Recipe) -> Any:
+    """A copy of ``base`` of which ``recipe`` gives views; one by strides needs it to lie in memory as the base did."""
+    if not _by_strides(recipe):
+        return base.copy()
+    first = recipe[0][1]
+    strides, offset = first["seen"]
+    return laid_out(base, first["own"], offset + span(first["shape"], strides))
+
+
+def _by_strides(recipe: Recipe) -> bool:
+    """Whether a view looks at the memory of its base, and not at its elements: the operator ``as_strided``."""
+    return bool(recipe) and "own" in recipe[0][1]
 
 
 def _scatter_infer(base: Aval, value: Aval, *, recipe: Recipe) -> Aval:
@@ -65,7 +80,7 @@ view_scatter: Op = register(
         infer=_scatter_infer,
         vjp=(
             lambda g, _out, _base, _value, recipe: apply(
-                view_scatter, (g, replay(g, recipe).new_zeros(_value_shape(g, recipe))), {"recipe": recipe}
+                view_scatter, (g, replay(g, recipe).new_zeros(region_shape(g, recipe))), {"recipe": recipe}
             ),
             lambda g, _out, _base, _value, recipe: replay(g, recipe),
         ),
@@ -75,8 +90,9 @@ view_scatter: Op = register(
 )
 
 
-def _value_shape(g: Tensor, recipe: Recipe) -> tuple[int, ...]:
-    return _infer_replay(Aval(g._data.shape, g._data.dtype), recipe).shape
+def region_shape(base: Tensor, recipe: Recipe) -> tuple[int, ...]:
+    """The shape of the view of ``base`` that ``recipe`` leads to."""
+    return _infer_replay(Aval(base._data.shape, base._data.dtype), recipe).shape
 
 
 def _embed_run(xp: Any, value: Any, *, recipe: Recipe, shape: tuple[int, ...]) -> Any:
@@ -181,7 +197,10 @@ def before_write(x: Tensor, *, copy: bool) -> Tensor:
         x: what will be written into.
         copy: whether the numbers are needed after the write, in backward.
     """
-    result: Tensor = wrap(x._data.copy() if copy and not isinstance(x._data, Aval) else x._data, x._node)
+    node = x._node
+    if node is not None and x._base is not None and _by_strides(x._recipe):
+        node = _recorded(x._base._node, x._base._data, x._recipe)  # also what lies beside the tensor it was taken from
+    result: Tensor = wrap(x._data.copy() if copy and not isinstance(x._data, Aval) else x._data, node)
     if not copy:
         result._storage = x._storage
     return result

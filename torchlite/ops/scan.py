@@ -12,7 +12,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
-from torchlite.ops.indexing import gather_op
+from torchlite.ops.gathering import gather_op
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import argmax, argmin
 

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import backends
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.backends.memory import layout, memory, strided
 from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.construct import dims_of
-from torchlite.ops.mutation import embed_view
+from torchlite.ops.mutation import Recipe, embed_view
+from torchlite.ops.storage import view_as_dtype
 
 
 def _run_view(xp: Any, x: Any, *, shape: Shape) -> Any:
@@ -152,11 +154,12 @@ diagonal_op: Op = register(
 )
 
 
-def _run_unfold(xp: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
+def _run_unfold(_xp: Any, x: Any, *, dim: int, size: int, step: int) -> Any:
     windows = (x.shape[dim] - size) // step + 1
     shape = (*x.shape[:dim], windows, *x.shape[dim + 1 :], size)
-    strides = (*x.strides[:dim], x.strides[dim] * step, *x.strides[dim + 1 :], x.strides[dim])
-    return xp.lib.stride_tricks.as_strided(x, shape, strides)
+    strides, offset = layout(x)
+    strides = (*strides[:dim], strides[dim] * step, *strides[dim + 1 :], strides[dim])
+    return strided(memory(x), x.dtype, shape, (strides, offset))
 
 
 def _infer_unfold(x: Aval, *, dim: int, size: int, step: int) -> Aval:
@@ -215,12 +218,16 @@ def _shape_argument(name: str, x: Tensor, shape: tuple[Any, ...]) -> Shape:
 
 
 @method()
-def view(self: Tensor, *shape: Any) -> Tensor:
+def view(self: Tensor, *shape: Any, dtype: dtypes.dtype | None = None) -> Tensor:
     """The same elements under another shape, sharing memory; one length may be -1.
+
+    ``x.view(dtype)`` is the same memory as elements of another dtype.
 
     Raises:
         RuntimeError: when the number of elements differs or the strides do not allow it.
     """
+    if dtype is not None or (len(shape) == 1 and isinstance(shape[0], dtypes.dtype)):
+        return view_as_dtype(self, shape[0] if dtype is None else dtype)
     return apply_view(view_op, self, {"shape": _shape_argument("view", self, shape)})
 
 
@@ -298,10 +305,16 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     Raises:
         RuntimeError: when both dimensions are the same.
     """
-    first, second = input._checked_dim(dim1), input._checked_dim(dim2)
+    ((_, params),) = diagonal_recipe(input, offset, dim1, dim2)
+    return apply(diagonal_op, (input,), params)
+
+
+def diagonal_recipe(x: Tensor, offset: int, dim1: int, dim2: int) -> Recipe:
+    """`diagonal` as a recipe for views."""
+    first, second = x._checked_dim(dim1), x._checked_dim(dim2)
     if first == second:
         raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    return apply(diagonal_op, (input,), {"offset": offset, "dim1": first, "dim2": second})
+    return ((diagonal_op, {"offset": offset, "dim1": first, "dim2": second}),)
 
 
 Tensor.T = property(  # type: ignore[attr-defined]
@@ -414,12 +427,26 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 
 @method()
-def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """``length`` positions from ``start`` along ``dim``."""
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """``length`` positions from ``start`` (a number or 0-d tensor, which may count from the end) along ``dim``.
+
+    Raises:
+        IndexError: for a start outside.
+        RuntimeError: for more positions than there are, and a 0-d tensor.
+    """
+    if input.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if length < 0:
+        raise RuntimeError(f"narrow(): length must be non-negative, got {length}")
+    if isinstance(start, Tensor) and (start.ndim or start._data.dtype.kind not in "iu"):
+        raise RuntimeError(f"start must be an 0-dim integral Tensor, got {start.dtype} of shape {list(start.shape)}")
     position = input._checked_dim(dim)
     n = input._data.shape[position]
+    start = int(start)
+    if not -n <= start <= n:
+        raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
     start = start + n if start < 0 else start
-    if not 0 <= start <= start + length <= n:
+    if start + length > n:
         raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
     return apply_view(select_op, input, {"index": (slice(None),) * position + (slice(start, start + length),)})
 

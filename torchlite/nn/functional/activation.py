@@ -8,13 +8,13 @@ import warnings
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.composites.sampling import exponential_
-from torchlite.composites.scattering import scatter
 from torchlite.dispatch import apply
 from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
 from torchlite.ops.activation import elu_op, hardtanh_op, leaky_relu_op, softplus_op
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.destination import takes_out
+from torchlite.ops.gathering import scatter
 from torchlite.ops.mutation import inplace as in_place
 from torchlite.ops.pointwise import erf, sigmoid, tanh
 

@@ -15,7 +15,7 @@ from torchlite._tensor import Tensor, wrap
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import lengths
 from torchlite.ops.arithmetic import where
-from torchlite.ops.indexing import index_select
+from torchlite.ops.gathering import index_select
 from torchlite.ops.pooling import flat_positions, max_pool, pick, sum_windows
 from torchlite.ops.windows import Lengths, Window
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
-from torchlite.composites.scattering import scatter_reduce
 from torchlite.dispatch import apply
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.creation import arange
-from torchlite.ops.indexing import gather, gather_op
+from torchlite.ops.gathering import gather, gather_op, scatter_reduce
 from torchlite.ops.products import cumprod
 from torchlite.ops.softmax import log_softmax
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from torchlite._tensor import Tensor, wrap
 from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from torchlite.ops.indexing import index_select
+from torchlite.ops.gathering import index_select
 
 Array = np.ndarray[Any, Any]
 Taps = list[tuple[Array, Array | None]]

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
-from torchlite.composites.scattering import scatter
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import lengths, pooling_window
+from torchlite.ops.gathering import scatter
 from torchlite.ops.pooling import flat_positions, max_pool, pick
 from torchlite.ops.windows import size_of
 

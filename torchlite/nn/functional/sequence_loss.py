@@ -11,7 +11,7 @@ from torchlite.nn.functional.reduction import check_reduction, reduced
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange, as_tensor
 from torchlite.ops.floating import logaddexp
-from torchlite.ops.indexing import gather
+from torchlite.ops.gathering import gather
 from torchlite.ops.joining import cat, constant_pad, stack
 from torchlite.ops.pointwise import exp
 

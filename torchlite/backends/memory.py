@@ -1,0 +1,85 @@
+"""The memory behind arrays: where an array lies in it, and other arrays that look at it.
+
+Strides and offsets count elements, as PyTorch's do. Whatever is made here is checked against the end of the memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends
+
+Layout = tuple[tuple[int, ...], int]
+
+
+def memory(array: Any) -> Any:
+    """All bytes of the allocation that ``array`` is a view of, as a vector of uint8 that shares it."""
+    owner = array
+    while isinstance(owner.base, type(array)):
+        owner = owner.base
+    if owner.flags.c_contiguous:
+        return owner.reshape(-1).view(np.uint8)
+    xp = backends.array_module(owner)
+    if owner.size == 0:
+        return xp.empty(0, np.uint8)
+    forward = owner[tuple(slice(None, None, -1 if step < 0 else 1) for step in owner.strides)]
+    nbytes = span(owner.shape, forward.strides) - 1 + owner.itemsize
+    first = forward[(slice(0, 1),) * owner.ndim].reshape(-1).view(np.uint8)
+    return xp.lib.stride_tricks.as_strided(first, (nbytes,), (1,))
+
+
+def layout(array: Any) -> Layout:
+    """The strides of ``array`` and the position of its first element in its memory."""
+    size = array.dtype.itemsize
+    return tuple(step // size for step in array.strides), (address(array) - address(memory(array))) // size
+
+
+def address(array: Any) -> int:
+    """Where the first element is."""
+    return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
+
+
+def span(shape: Sequence[int], strides: Sequence[int]) -> int:
+    """How many elements lie from the first to the last one of an array, both included; 0 for an empty one."""
+    return 0 if 0 in shape else 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))
+
+
+def strided(memory: Any, dtype: Any, shape: tuple[int, ...], layout: Layout) -> Any:
+    """The array of ``shape`` that lies in ``memory`` (bytes) as ``layout`` says.
+
+    Raises:
+        ValueError: when it would reach beyond.
+    """
+    strides, offset = layout
+    first, length = offset * dtype.itemsize, span(shape, strides)
+    if length == 0:
+        return memory[:0].view(dtype).reshape(shape)
+    if first < 0 or min(strides, default=0) < 0 or first + length * dtype.itemsize > memory.size:
+        raise ValueError(f"an array of shape {shape}, strides {strides} and offset {offset} reaches beyond its memory")
+    steps = tuple(step * dtype.itemsize for step in strides)
+    if isinstance(memory, np.ndarray):  # unlike `as_strided` this remembers the owner
+        return np.ndarray(shape, dtype, memory, first, steps)
+    part = memory[first : first + length * dtype.itemsize].view(dtype)
+    return backends.array_module(memory).lib.stride_tricks.as_strided(part, shape, steps)
+
+
+def laid_out(array: Any, layout: Layout, numel: int) -> Any:
+    """A copy of ``array`` that lies as ``layout`` says in new memory of at least ``numel`` elements."""
+    strides, offset = layout
+    length = max(numel, offset + span(array.shape, strides))
+    bytes_ = backends.array_module(array).zeros(length * array.dtype.itemsize, np.uint8)
+    out = strided(bytes_, array.dtype, array.shape, layout)
+    out[...] = array
+    return out
+
+
+def dense_strides(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
+    """The strides of an array without gaps; ``order`` lists the dimensions from the slowest to the fastest."""
+    strides, n = [0] * len(shape), 1
+    for d in reversed(range(len(shape)) if order is None else order):
+        strides[d] = n
+        n *= max(shape[d], 1)
+    return tuple(strides)
