@@ -107,6 +107,11 @@ def test_slope_of_gamma_samples():
     np.testing.assert_allclose(computed("standard_gamma_grad", SHAPES, POINTS), expected, rtol=1e-12)
 
 
+def test_slopes_of_samples_that_vanished_are_zero():
+    a, x = np.array([0.3, 2.0, 50.0]), np.array([0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(computed("standard_gamma_grad", a, x), np.zeros(3))
+
+
 KINDS = {
     "t": mp.chebyt,
     "u": mp.chebyu,

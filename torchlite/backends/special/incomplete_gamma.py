@@ -58,7 +58,8 @@ def igammac(a: Array, x: Array) -> Array:
 def standard_gamma_grad(a: Array, x: Array) -> Array:
     """How fast the quantile x moves with a: dx/da = -(∂P/∂a) / (∂P/∂x), for samples x of Gamma(a, 1)."""
     series, near, fraction = _regions(a, x)
-    return piecewise([(series, _slope_of_series), (near, _slope_of_temme), (fraction, _slope_of_fraction)], a, x)
+    slope = piecewise([(series, _slope_of_series), (near, _slope_of_temme), (fraction, _slope_of_fraction)], a, x)
+    return np.where((x == 0) & (a > 0), 0.0, slope)
 
 
 def _regions(a: Array, x: Array) -> tuple[Array, Array, Array]:
