@@ -12,7 +12,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.arithmetic import where
-from torchlite.ops.pointwise import sigmoid
+from torchlite.ops.pointwise import erf, exp, sigmoid, tanh
 
 
 def _activation(
@@ -92,4 +92,53 @@ softplus_op = _activation(
     "ln(1 + exp(β x)) / β without overflow; x itself where β x is above the threshold.",
     {"beta": 1.5, "threshold": 1.5},
     onnx="Softplus",
+)
+silu_op = _activation(
+    "silu",
+    lambda xp, x: x / (xp.exp(-x) + x.dtype.type(1)),
+    lambda g, _out, x: g * _silu_slope(x, sigmoid(x)).conj(),
+    "x · σ(x).",
+    {},
+)
+
+
+def _silu_slope(x: Tensor, s: Tensor) -> Tensor:
+    return ((1 - s) * x + 1) * s
+
+
+_ROOT_HALF, _ROOT_TWO_OVER_PI, _CUBIC = math.sqrt(0.5), math.sqrt(2 / math.pi), 0.044715
+
+
+def _run_gelu(xp: Any, x: Any, *, approximate: str) -> Any:
+    if approximate == "none":
+        out = xp.asarray(backends.erf(xp, x * _ROOT_HALF))
+    else:
+        out = xp.asarray(x * x)
+        out *= _CUBIC * _ROOT_TWO_OVER_PI
+        out += _ROOT_TWO_OVER_PI
+        out *= x
+        xp.tanh(out, out=out)
+    out += x.dtype.type(1)
+    out *= x
+    out *= x.dtype.type(0.5)
+    return out
+
+
+def _gelu_vjp(g: Tensor, _out: Any, x: Tensor, approximate: str) -> Tensor:
+    square = x * x
+    if approximate == "none":  # Φ(x) + x φ(x)
+        density = exp(square * -0.5) * x * (_ROOT_TWO_OVER_PI * 0.5)
+        return g * ((erf(x * _ROOT_HALF) + 1) * 0.5 + density)
+    t = tanh((square * (_CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI) * x)
+    inner_slope = square * (3 * _CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI
+    return g * (((1 - t * t) * inner_slope * x + 1 + t) * 0.5)
+
+
+gelu_op = _activation(
+    "gelu",
+    _run_gelu,
+    _gelu_vjp,
+    "x Φ(x) with the distribution function Φ of the normal distribution, or its approximation by tanh.",
+    {"approximate": "none"},
+    onnx="Gelu",
 )

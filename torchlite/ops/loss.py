@@ -1,4 +1,4 @@
-"""Losses whose gradient stays finite where that of their formula would not."""
+"""Losses whose gradient has a simpler or safer form than the derivative of their formula."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import clamp
-from torchlite.ops.pointwise import log, log1p
+from torchlite.ops.pointwise import log, log1p, sigmoid
 
 _LEAST_LOG, _LEAST_VARIANCE = -100.0, 1e-12
 
@@ -43,3 +43,58 @@ _binary_cross_entropy = register(
 def binary_cross_entropy(p: Tensor, y: Tensor) -> Tensor:
     """-(y ln p + (1 - y) ln(1 - p)) of two tensors of one dtype, with logarithms not below -100."""
     return apply(_binary_cross_entropy, (p, y))
+
+
+@np.errstate(all="ignore")
+def _run_logits(xp: Any, x: Any, y: Any) -> Any:
+    out = xp.asarray(xp.log1p(xp.exp(-xp.abs(x))))
+    out = out + xp.maximum(x, x.dtype.type(0))
+    return out - x * y
+
+
+_from_logits = register(
+    Op(
+        "binary_cross_entropy_with_logits",
+        "elementwise",
+        run=_run_logits,
+        infer=lambda x, y: Aval(
+            broadcast_shapes("binary_cross_entropy_with_logits", x.shape, y.shape), x.dtype, x.device
+        ),
+        vjp=(lambda g, _out, x, y: g * (sigmoid(x) - y), lambda g, _out, x, _y: -g * x),
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)), rng.uniform(size=(3, 4))), {}),
+            Sample((rng.normal(size=()), rng.uniform(size=())), {}),
+        ],
+        doc="-(y ln σ(x) + (1 - y) ln(1 - σ(x))), without overflow.",
+    )
+)
+_huber = register(
+    Op(
+        "huber",
+        "elementwise",
+        run=lambda xp, x, *, delta: _run_huber(xp, x, delta),
+        infer=lambda x, *, delta: x,  # noqa: ARG005
+        vjp=(lambda g, _out, x, delta: g * clamp(x, -delta, delta),),
+        samples=lambda rng: [
+            Sample((rng.uniform(-0.6, 0.6, (3, 4)),), {"delta": 0.7}),
+            Sample((rng.uniform(0.8, 2.0, 5),), {"delta": 0.7}),
+        ],
+        doc="x² / 2 where |x| is below δ, δ(|x| - δ / 2) elsewhere.",
+    )
+)
+
+
+def _run_huber(xp: Any, x: Any, delta: float) -> Any:
+    far = xp.abs(x)
+    near = xp.minimum(far, x.dtype.type(delta))
+    return (far - near * x.dtype.type(0.5)) * near
+
+
+def cross_entropy_of_logits(x: Tensor, y: Tensor) -> Tensor:
+    """-(y ln σ(x) + (1 - y) ln(1 - σ(x))) of two tensors of one dtype."""
+    return apply(_from_logits, (x, y))
+
+
+def huber(x: Tensor, delta: float) -> Tensor:
+    """x² / 2 where |x| is below ``delta``, delta · (|x| - delta / 2) elsewhere."""
+    return apply(_huber, (x,), {"delta": delta})

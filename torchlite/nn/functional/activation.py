@@ -11,12 +11,12 @@ from torchlite.composites.sampling import exponential_
 from torchlite.dispatch import apply
 from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
-from torchlite.ops.activation import elu_op, hardtanh_op, leaky_relu_op, softplus_op
+from torchlite.ops.activation import elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.destination import takes_out
 from torchlite.ops.gathering import scatter
 from torchlite.ops.mutation import inplace as in_place
-from torchlite.ops.pointwise import erf, sigmoid, tanh
+from torchlite.ops.pointwise import sigmoid, tanh
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
 
@@ -181,18 +181,14 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     Raises:
         RuntimeError: for another ``approximate`` than "none" or "tanh".
     """
-    _floating("gelu", input)
-    if approximate == "none":
-        return input * (erf(input * math.sqrt(0.5)) + 1) * 0.5
-    if approximate == "tanh":
-        inner = (input + input * input * input * 0.044715) * math.sqrt(2 / math.pi)
-        return input * (tanh(inner) + 1) * 0.5
-    raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
+    return apply(gelu_op, (_floating("gelu", input),), {"approximate": approximate})
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x · σ(x), also called swish (Elfwing et al., 2017)."""
-    return _silu_(input) if inplace else _floating("silu", input) * sigmoid(input)
+    return _silu_(input) if inplace else apply(silu_op, (_floating("silu", input),))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:

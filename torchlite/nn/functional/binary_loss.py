@@ -55,10 +55,11 @@ def binary_cross_entropy_with_logits(
     reduction = chosen_reduction(size_average, reduce, reduction)
     if input.shape != target.shape:
         raise ValueError(f"Target size ({list(target.shape)}) must be the same as input size ({list(input.shape)})")
-    log_not = softplus(-input, threshold=math.inf)  # -ln σ(x)
-    if pos_weight is not None:
-        log_not = log_not * ((pos_weight - 1) * target + 1)
-    loss = (1 - target) * input + log_not
+    if pos_weight is None and input.dtype is target.dtype:
+        loss = loss_ops.cross_entropy_of_logits(input, target)
+    else:  # softplus(-x) is -ln σ(x)
+        factor = 1 if pos_weight is None else (pos_weight - 1) * target + 1
+        loss = (1 - target) * input + softplus(-input, threshold=math.inf) * factor
     return reduced(loss if weight is None else loss * weight, reduction)
 
 

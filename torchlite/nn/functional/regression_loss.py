@@ -8,8 +8,9 @@ import warnings
 from torchlite._tensor import Tensor
 from torchlite.nn.functional.distance import at_least
 from torchlite.nn.functional.reduction import check_reduction, chosen_reduction, reduced
-from torchlite.ops.arithmetic import clamp, square, where
+from torchlite.ops.arithmetic import square, where
 from torchlite.ops.entropy import xlogy
+from torchlite.ops.loss import huber
 from torchlite.ops.pointwise import exp, log
 
 
@@ -63,8 +64,8 @@ def smooth_l1_loss(
     reduction = chosen_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
-    distance = (input - target).abs()
-    return reduced(distance if beta == 0 else _huber(distance, beta) / beta, reduction)
+    difference = input - target
+    return reduced(difference.abs() if beta == 0 else huber(difference, beta) / beta, reduction)
 
 
 def huber_loss(
@@ -80,16 +81,11 @@ def huber_loss(
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    loss = _huber((input - target).abs(), delta)
+    loss = huber(input - target, delta)
     if weight is not None:
         _check_weight(weight, input)
         loss = loss * weight
     return reduced(loss, reduction)
-
-
-def _huber(distance: Tensor, delta: float) -> Tensor:
-    near = clamp(distance, max=delta)
-    return near * (distance - near * 0.5)
 
 
 def _warn_of_shapes(input: Tensor, target: Tensor) -> None:
