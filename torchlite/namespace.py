@@ -20,9 +20,12 @@ if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
         special,
         utils,
     )
+from math import e, inf, nan, pi
+
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
+from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
 from torchlite.composites.assembly import (
     atleast_1d,
@@ -85,6 +88,7 @@ from torchlite.composites.general import (
     var,
 )
 from torchlite.composites.norms import cdist, dist, norm, renorm
+from torchlite.composites.histograms import histogram, histogramdd
 from torchlite.composites.products import (
     addbmm,
     addmm,
@@ -98,6 +102,18 @@ from torchlite.composites.products import (
     kron,
     tensordot,
     vdot,
+)
+from torchlite.composites.properties import (
+    get_device,
+    is_conj,
+    is_distributed,
+    is_neg,
+    is_nonzero,
+    is_same_size,
+    is_signed,
+    numel,
+    result_type,
+    typename,
 )
 from torchlite.composites.rearrangement import (
     dsplit,
@@ -149,6 +165,7 @@ from torchlite.composites.statistics import (
     cov,
     cumulative_trapezoid,
     diff,
+    gradient,
     median,
     mode,
     nanmean,
@@ -302,6 +319,7 @@ from torchlite.ops.complex import (
     polar,
     real,
     resolve_conj,
+    resolve_neg,
     sgn,
     view_as_complex,
     view_as_real,
@@ -323,6 +341,7 @@ from torchlite.ops.creation import (
     logspace,
     ones,
     ones_like,
+    range,
     scalar_tensor,
     tensor,
     zeros,
@@ -391,6 +410,19 @@ from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, 
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.storage import TypedStorage, UntypedStorage, resize_as_
 from torchlite.ops.strided import as_strided
+from torchlite.ops.tensor_types import (
+    BFloat16Tensor,
+    BoolTensor,
+    ByteTensor,
+    CharTensor,
+    DoubleTensor,
+    FloatTensor,
+    HalfTensor,
+    IntTensor,
+    LongTensor,
+    ShortTensor,
+    set_default_tensor_type,
+)
 from torchlite.ops.trigonometry import (
     acos,
     acosh,
@@ -431,6 +463,8 @@ from torchlite.ops.views import (
 from torchlite.printing import set_printoptions
 from torchlite.serialization import load, save
 from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
+
+newaxis = None
 
 # Methods in place that PyTorch also has as functions: `torchlite.exp_(x)` is `x.exp_()`.
 _IN_PLACE = (

@@ -10,8 +10,8 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ops.construct import dims_of
-from torchlite.ops.creation import tensor
-from torchlite.ops.destination import takes_out
+from torchlite.ops.creation import arange, tensor
+from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import embed_view
 from torchlite.ops.views import diagonal, diagonal_op
 
@@ -30,7 +30,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return apply(embed_view, (input,), {"recipe": recipe, "shape": tuple(shape)})
 
 
-@takes_out
+@takes_out_as(OutDtype.SAME)
 @method()
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix with a vector on its diagonal, or a copy of the diagonal of a matrix."""
@@ -45,6 +45,31 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 def diagflat(input: Tensor, offset: int = 0) -> Tensor:
     """The matrix with the flattened tensor on its diagonal."""
     return diag_embed(input.reshape(-1), offset)
+
+
+@method()
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number on the main diagonal, of a tensor of equal lengths or a matrix.
+
+    Args:
+        self: the tensor.
+        fill_value: the number.
+        wrap: whether in a tall matrix the diagonal begins again below, one row apart.
+
+    Raises:
+        RuntimeError: for a vector, and for more than two dimensions of different lengths.
+    """
+    if self.ndim < 2:
+        raise RuntimeError(f"fill_diagonal_: dimensions must be larger than 1, got {self.ndim}")
+    if self.ndim > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError(f"fill_diagonal_: all dimensions must be of equal length, got shape {list(self.shape)}")
+    rows, columns = self.shape[0], self.shape[-1]
+    if wrap and self.ndim == 2:
+        flat = arange(0, rows * columns, columns + 1, device=self.device)
+        self[flat // columns, flat % columns] = fill_value
+    else:
+        self[(arange(min(rows, columns), device=self.device),) * self.ndim] = fill_value
+    return self
 
 
 @method()

@@ -68,6 +68,9 @@ def fliplr(input: Tensor) -> Tensor:
     return flip(input, 1)
 
 
+method("__reversed__")(lambda self: flip(self, 0) if self.ndim else self)
+
+
 @method()
 def flipud(input: Tensor) -> Tensor:
     """The rows (dimension 0) in reverse order."""

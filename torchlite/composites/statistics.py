@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from torchlite import dtypes, return_types
@@ -10,7 +11,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.composites.general import correction_of, std, var
 from torchlite.ops.arithmetic import where
 from torchlite.ops.complex import complex
-from torchlite.ops.construct import dims_of
+from torchlite.ops.construct import common_dtype, dims_of
 from torchlite.ops.creation import arange, tensor
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.joining import cat
@@ -222,6 +223,60 @@ def diff(
         after, before = x.narrow(dim, start, length), x.narrow(dim, 0, length)
         x = after ^ before if x.dtype is dtypes.bool_ else after - before
     return x
+
+
+def gradient(
+    input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None = None, edge_order: int = 1
+) -> tuple[Tensor, ...]:
+    """Estimates of the derivatives along dimensions: central differences, and one-sided ones at both ends.
+
+    Args:
+        input: samples of a function.
+        spacing: the distance of neighbours, for each dimension one, or for each the coordinates as a vector.
+        dim: the dimensions; all by default.
+        edge_order: 1 or 2: whether the differences at the ends take two or three points.
+
+    Raises:
+        RuntimeError: when a dimension has less than ``edge_order`` + 1 points, or ``spacing`` does not fit.
+    """
+    dims = dims_of("gradient", dim, input.ndim)
+    if isinstance(spacing, (list, tuple)):
+        if len(spacing) != len(dims) and not (dim is not None and len(spacing) == 1):
+            raise RuntimeError(
+                f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, one for "
+                f"each dimension, but got a list of length {len(spacing)}"
+            )
+        spacings = list(spacing) * (len(dims) // len(spacing))
+    else:
+        spacings = [spacing] * len(dims)
+    if edge_order not in (1, 2):
+        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
+    if any(input.shape[d] <= edge_order for d in dims if input.ndim):
+        raise RuntimeError(
+            f"torch.gradient expected each dimension size to be at least edge_order+1, got shape {list(input.shape)}"
+        )
+    return tuple(_slopes(input, d, h, edge_order) for d, h in zip(dims, spacings, strict=True))
+
+
+def _slopes(f: Tensor, dim: int, spacing: Any, edge_order: int) -> Tensor:
+    n = f.shape[dim]
+    if isinstance(spacing, Tensor) and spacing.ndim:
+        h = diff(spacing).reshape([-1 if d == dim else 1 for d in range(f.ndim)])
+    else:
+        h = f.new_ones([n - 1 if d == dim else 1 for d in range(f.ndim)], dtype=common_dtype((f, 1.0))) * spacing
+    h = h.to(common_dtype((f, 1.0)))
+    steps = (f.narrow(dim, 1, n - 1) - f.narrow(dim, 0, n - 1)) / h
+    first, last = steps.narrow(dim, 0, 1), steps.narrow(dim, n - 2, 1)
+    if n == 2:
+        return cat([first, last], dim)
+    left, right = h.narrow(dim, 0, n - 2), h.narrow(dim, 1, n - 2)
+    # The slope, at the middle one of three neighbours, of the parabola through them. A step is the mean of the
+    # parabola's slopes at its two ends.
+    inner = (steps.narrow(dim, 0, n - 2) * right + steps.narrow(dim, 1, n - 2) * left) / (left + right)
+    if edge_order == 2:
+        first = first * 2 - inner.narrow(dim, 0, 1)
+        last = last * 2 - inner.narrow(dim, n - 3, 1)
+    return cat([first, inner, last], dim)
 
 
 def _trapezoids(y: Tensor, x: Tensor | None, dx: float, dim: int) -> Tensor:

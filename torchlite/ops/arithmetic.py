@@ -392,7 +392,8 @@ method("true_divide_")(_true_div_)
 method("where")(lambda self, condition, other: where(condition, self, other))
 
 
-def _reflected(function: Any) -> Any:
+def reflected(function: Any) -> Any:
+    """``function`` as the operator that Python calls on its second operand."""
     return lambda self, other: function(other, self)
 
 
@@ -406,11 +407,13 @@ for _symbol, _function in {
     "pow": pow,
 }.items():
     method(f"__{_symbol}__")(_function)
-    method(f"__r{_symbol}__")(_reflected(_function))
+    method(f"__r{_symbol}__")(reflected(_function))
 method("__iadd__")(_add_)
 method("__isub__")(_sub_)
 method("__imul__")(Tensor.mul_)
-method("__itruediv__")(_true_div_)
+method("__div__")(_true_div)  # Python 2's name, which PyTorch keeps
+method("__rdiv__")(reflected(_true_div))
+method("__idiv__", "__itruediv__")(_true_div_)
 method("__ifloordiv__")(Tensor.floor_divide_)
 method("__imod__")(Tensor.remainder_)
 method("__ipow__")(Tensor.pow_)

@@ -133,3 +133,5 @@ for _name, _function in {"lt": lt, "le": le, "gt": gt, "ge": ge}.items():
 for _name, _function in {"and": bitwise_and, "or": bitwise_or, "xor": bitwise_xor}.items():
     method(f"__{_name}__", f"__r{_name}__")(_function)
 method("__invert__")(bitwise_not)
+for _name in ("and", "or", "xor"):
+    method(f"__i{_name}__")(getattr(Tensor, f"bitwise_{_name}_"))

@@ -190,23 +190,6 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
     return to(self, other.dtype)
 
 
-@method("type")
-def tensor_type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:  # noqa: ARG001
-    """The name of the tensor's type, or the tensor converted to ``dtype``."""
-    names = {
-        "float32": "Float",
-        "float64": "Double",
-        "float16": "Half",
-        "bfloat16": "BFloat16",
-        "uint8": "Byte",
-    }
-    names |= {"int8": "Char", "int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
-    if dtype is None:
-        where = "torch.cuda." if self.is_cuda else "torch."
-        return f"{where}{names.get(self.dtype.name, self.dtype.name)}Tensor"
-    return to(self, dtype)
-
-
 def _shorthand(name: str, dtype: dtypes.dtype) -> None:
     def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
         return to(self, dtype, memory_format=memory_format)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -248,6 +249,36 @@ def arange(
     n = math.ceil((end - start) / step)
     array = np.arange(n) * step + start
     return _placed(array.astype(kind), device, requires_grad)
+
+
+@takes_out_as(OutDtype.CREATE)
+def range(
+    start: Any,
+    end: Any,
+    step: Any = 1,
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``start``, ``start`` + ``step``, … up to and including ``end``; deprecated: `arange` counts as Python does.
+
+    Raises:
+        RuntimeError: when the step is 0 or leads away from ``end``.
+    """
+    warnings.warn(
+        "torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with "
+        "Python's range builtin. Instead, use torch.arange, which produces values in [start, end).",
+        UserWarning,
+        stacklevel=3,
+    )
+    kind = dtypes.get_default_dtype() if dtype is None else dtype
+    if step == 0:
+        raise RuntimeError("range: step must be nonzero")
+    if (end - start) * step < 0:
+        raise RuntimeError("range: upper bound and lower bound inconsistent with step sign")
+    numbers = np.arange(math.floor((end - start) / step) + 1) * step + start
+    return _placed(numbers.astype(kind.numpy), device, requires_grad)
 
 
 @takes_out_as(OutDtype.CREATE)

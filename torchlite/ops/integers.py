@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlite._tensor import method
+from torchlite._tensor import Tensor, method
+from torchlite.ops.arithmetic import reflected
 from torchlite.ops.construct import binary
 
 _INTEGERS = (1.0, 8.0)
@@ -34,5 +35,7 @@ def _shifted(shift: Any, x: Any, y: Any) -> Any:
     return shift(x, y)
 
 
-method("__lshift__")(bitwise_left_shift)
-method("__rshift__")(bitwise_right_shift)
+for _side, _function in {"l": bitwise_left_shift, "r": bitwise_right_shift}.items():
+    method(f"__{_side}shift__")(_function)
+    method(f"__r{_side}shift__")(reflected(_function))
+    method(f"__i{_side}shift__")(getattr(Tensor, f"{_function.__name__}_"))

@@ -1,0 +1,108 @@
+"""What tensors are: questions about their dtype, layout and device, as functions and as methods."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
+from torchlite.ops.construct import common_dtype
+
+# Kinds of tensors and devices that PyTorch has and this package does not.
+_ABSENT = (
+    "is_ipu", "is_maia", "is_mkldnn", "is_mps", "is_mtia", "is_nested", "is_quantized", "is_sparse", "is_sparse_csr",
+    "is_vulkan", "is_xla", "is_xpu",
+)  # fmt: skip
+for _name in _ABSENT:
+    setattr(Tensor, _name, False)
+
+
+def numel(input: Tensor) -> int:
+    """Number of elements."""
+    return input.numel()
+
+
+@method()
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the only element is not 0.
+
+    Raises:
+        RuntimeError: when there is not exactly one element.
+    """
+    return bool(input)
+
+
+@method()
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input.dtype.is_signed
+
+
+@method()
+def is_same_size(input: Tensor, other: Tensor) -> bool:
+    """Whether the shapes are equal."""
+    return input.shape == other.shape
+
+
+@method()
+def is_conj(input: Tensor) -> bool:  # noqa: ARG001
+    """False: conjugates are always computed here."""
+    return False
+
+
+@method()
+def is_neg(input: Tensor) -> bool:  # noqa: ARG001
+    """False: signs are always computed here."""
+    return False
+
+
+@method()
+def is_distributed(input: Tensor) -> bool:  # noqa: ARG001
+    """False: a tensor is always in one process."""
+    return False
+
+
+@method()
+def get_device(input: Tensor) -> int:
+    """The index of the GPU that holds the elements; -1 for none."""
+    return -1 if input.device.index is None else input.device.index
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtypes.dtype:
+    """The dtype of arithmetic with two tensors or numbers."""
+    return common_dtype((tensor1, tensor2))
+
+
+def typename(obj: Any) -> str:
+    """The type of a tensor (as `Tensor.type` says), a class or an object, with its module."""
+    if isinstance(obj, Tensor):
+        return str(obj.type())
+    kind = obj if hasattr(obj, "__qualname__") else type(obj)
+    module = getattr(kind, "__module__", None)
+    return kind.__qualname__ if module in (None, "builtins") else f"{module}.{kind.__qualname__}"
+
+
+@method()
+def ndimension(self: Tensor) -> int:
+    """Number of dimensions."""
+    return self.ndim
+
+
+@method()
+def to_dense(self: Tensor, dtype: dtypes.dtype | None = None) -> Tensor:
+    """The tensor itself, as another dtype where one is given: there are none but dense ones."""
+    return self if dtype is None else self.to(dtype)
+
+
+@method()
+def is_shared(self: Tensor) -> bool:  # noqa: ARG001
+    """False: memory is never shared with other processes."""
+    return False
+
+
+def _is_cpu(self: Tensor) -> bool:
+    """Whether the elements are in host memory."""
+    return self.device.type == "cpu"
+
+
+Tensor.is_cpu = property(_is_cpu)  # type: ignore[attr-defined]
