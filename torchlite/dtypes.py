@@ -62,10 +62,16 @@ float64 = double = _float("float64", 9, np.float64)
 complex64 = cfloat = _complex("complex64", 10)
 complex128 = cdouble = _complex("complex128", 11)
 
+uint16 = _integer("uint16", 12, signed=False)
+uint32 = _integer("uint32", 13, signed=False)
+uint64 = _integer("uint64", 14, signed=False)
+
 ALL: tuple[dtype, ...] = (
     bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128,
 )  # fmt: skip
-_BY_NUMPY: dict[np.dtype[Any], dtype] = {d.numpy: d for d in ALL}
+# These hold numbers, but as in PyTorch they do not combine with other integers.
+UNSIGNED = (uint16, uint32, uint64)
+_BY_NUMPY: dict[np.dtype[Any], dtype] = {d.numpy: d for d in (*ALL, *UNSIGNED)}
 _COMPLEX_OF = {float16: complex64, bfloat16: complex64, float32: complex64, float64: complex128}
 _REAL_OF = {complex64: float32, complex128: float64}
 _default = float32
@@ -75,7 +81,7 @@ def of(numpy_dtype: np.dtype[Any]) -> dtype:
     """The torchlite dtype of a NumPy dtype.
 
     Raises:
-        TypeError: for a NumPy dtype that PyTorch has no counterpart of (strings, objects, unsigned 16 to 64).
+        TypeError: for a NumPy dtype that PyTorch has no counterpart of (strings, objects, dates).
     """
     try:
         return _BY_NUMPY[numpy_dtype]
@@ -132,8 +138,12 @@ def promote_types(a: dtype, b: dtype) -> dtype:
     if a.is_complex:
         real = _REAL_OF.get(b, b)
         return _COMPLEX_OF[promote_types(_REAL_OF[a], real)] if category(real) == 2 else a
-    if category(a) > category(b):
+    if category(a) > category(b) and a not in UNSIGNED:
         return a
+    if a in UNSIGNED or b in UNSIGNED:
+        raise RuntimeError(
+            f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {a} and {b}"
+        )
     low, high = sorted((a, b), key=lambda d: d.rank)
     if low is float16 and high is bfloat16:
         return float32

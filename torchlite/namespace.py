@@ -25,6 +25,7 @@ from math import e, inf, nan, pi
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
+from torchlite.backends.threads import get_num_threads, set_num_threads
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
 from torchlite.composites.assembly import (
@@ -101,6 +102,7 @@ from torchlite.composites.products import (
     inner,
     kron,
     tensordot,
+    vander,
     vdot,
 )
 from torchlite.composites.properties import (
@@ -208,6 +210,9 @@ from torchlite.dtypes import (
     set_default_dtype,
     short,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float

@@ -14,6 +14,7 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import common_dtype, dims_of
 from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.joining import cat
 from torchlite.ops.mutation import inplace
 
 Labels = list[Hashable]
@@ -332,3 +333,20 @@ def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
 
 
 ger = method("ger")(outer)
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """Powers of the elements of a vector, one row each: xᴺ⁻¹ … x, 1, or the other way round where ``increasing``.
+
+    Raises:
+        RuntimeError: for anything but a vector, and for a negative ``N`` (by default the vector's length).
+    """
+    if x.ndim != 1:
+        raise RuntimeError(f"vander: x must be a one-dimensional tensor, got {x.ndim} dimensions")
+    count = x.shape[0] if N is None else N
+    if count < 0:
+        raise RuntimeError(f"vander: N must be non-negative, got {count}")
+    if x._data.dtype.kind in "biu":
+        x = x.to(dtypes.int64)
+    powers = cat([x.new_ones((x.shape[0], 1)), x.unsqueeze(1).expand(-1, count)], 1).narrow(1, 0, count).cumprod(1)
+    return powers if increasing else powers.flip(1)

@@ -241,14 +241,14 @@ def gradient(
     """
     dims = dims_of("gradient", dim, input.ndim)
     if isinstance(spacing, (list, tuple)):
-        if len(spacing) != len(dims) and not (dim is not None and len(spacing) == 1):
+        if len(spacing) != len(dims):
             raise RuntimeError(
                 f"torch.gradient expected spacing to be unspecified, a scalar, or a list of length {len(dims)}, one for "
                 f"each dimension, but got a list of length {len(spacing)}"
             )
-        spacings = list(spacing) * (len(dims) // len(spacing))
+        spacings = list(spacing)
     else:
-        spacings = [spacing] * len(dims)
+        spacings = [1 if spacing is None else spacing] * len(dims)
     if edge_order not in (1, 2):
         raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, got {edge_order}")
     if any(input.shape[d] <= edge_order for d in dims if input.ndim):

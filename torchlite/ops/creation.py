@@ -131,6 +131,8 @@ def _lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
 def _filled(size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool) -> Tensor:
     target = backends.resolve(get_default_device() if device is None else Device(device))
     shape, kind = _lengths(size), (dtype or dtypes.get_default_dtype()).numpy
+    if isinstance(value, complex) and kind.kind != "c":
+        raise RuntimeError(f"value {value} cannot be converted to type {kind} without overflow")
     if target.type == "meta":
         result: Tensor = wrap(Aval(shape, kind, target))
     else:

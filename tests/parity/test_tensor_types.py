@@ -1,0 +1,188 @@
+"""Tensor types, limits of dtypes, questions about tensors and functions of every element, against torch."""
+
+import numpy as np
+import pytest
+from oracle import BOTH, same, torch
+
+import torchlite
+
+X = np.random.default_rng(0).normal(size=(3, 4))
+TYPES = ("BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor", "IntTensor",
+         "LongTensor", "ShortTensor")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_types_make_tensors_and_test_them(name):
+    def call(lib):
+        kind = getattr(lib, name)
+        made = kind([1, 0, 2])
+        assert isinstance(made, kind)
+        assert not isinstance(made.to(lib.complex64), kind)
+        return (
+            made,
+            kind().shape,
+            kind(2, 3).shape,
+            kind(lib.Size([4])).shape,
+            kind.dtype,
+            made.type(),
+            made.new([3.0, 4.0]),
+        )
+
+    same(call)
+
+
+def test_type_converts_to_dtypes_types_and_names():
+    for target in ("dtype", "type", "name"):
+        same(
+            lambda lib, x, t=target: x.type(
+                {"dtype": lib.int64, "type": lib.LongTensor, "name": "torch.LongTensor"}[t]
+            ),
+            X,
+        )
+    same(lambda lib, x: x.type("torch.NoTensor"), X)
+    same(lambda lib: lib.FloatTensor(3.5))
+    same(lambda lib: lib.FloatTensor(lib.ones(2, dtype=lib.int64)))
+
+
+def test_the_default_tensor_type():
+    def call(lib):
+        lib.set_default_tensor_type(lib.DoubleTensor)
+        try:
+            return lib.ones(2)
+        finally:
+            lib.set_default_tensor_type("torch.FloatTensor")
+
+    same(call)
+    same(lambda lib: lib.set_default_tensor_type(3))
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float32", "float64", "complex64"])
+def test_finfo(name):
+    ours, theirs = (lib.finfo(getattr(lib, name)) for lib in BOTH)
+    assert repr(ours) == repr(theirs)
+    for field in ("bits", "eps", "max", "min", "tiny", "smallest_normal", "resolution", "dtype"):
+        assert getattr(ours, field) == getattr(theirs, field)
+
+
+@pytest.mark.parametrize("name", ["uint8", "int8", "int16", "int32", "int64"])
+def test_iinfo(name):
+    ours, theirs = (lib.iinfo(getattr(lib, name)) for lib in BOTH)
+    assert [getattr(ours, f) for f in ("bits", "max", "min", "dtype")] == [
+        getattr(theirs, f) for f in ("bits", "max", "min", "dtype")
+    ]
+    for kind, other in (("iinfo", "float32"), ("iinfo", "bool"), ("finfo", "int8")):
+        same(lambda lib, k=kind, o=other: getattr(lib, k)(getattr(lib, o)))
+
+
+def test_wide_unsigned_integers_do_not_combine():
+    same(lambda lib: lib.tensor([1, 65535], dtype=lib.uint16).long())
+    same(lambda lib: lib.promote_types(lib.uint16, lib.float32))
+    same(lambda lib: lib.promote_types(lib.uint16, lib.int64))
+    same(lambda lib: lib.tensor([1], dtype=lib.uint32) + lib.tensor([1]))
+
+
+def test_questions():
+    same(lambda lib, x: [lib.numel(x), x.ndimension(), x.get_device(), lib.is_signed(x), x.is_cpu, x.is_sparse], X)
+    same(lambda lib, x: [lib.is_nonzero(x[0, 0]), lib.is_same_size(x, x.long()), lib.is_conj(x), lib.typename(x)], X)
+    same(lambda lib, x: lib.is_nonzero(x), X)
+    for pair in ((lambda lib: (lib.ones(2, dtype=lib.int8), 1.5)), (lambda lib: (1, 2.0)),
+                 (lambda lib: (lib.tensor(1, dtype=lib.int16), lib.ones(2, dtype=lib.uint8)))):  # fmt: skip
+        same(lambda lib, p=pair: lib.result_type(*p(lib)))
+    same(lambda lib: [lib.pi, lib.e, lib.inf, lib.newaxis])
+
+
+def test_functions_of_every_element():
+    same(lambda lib, x: x.detach().clone().apply_(lambda v: v * 2 + 1), X)
+    same(lambda lib, x: x.detach().clone().map_(x.detach()[0], lambda a, b: a * b), X)
+    same(lambda lib, x: x.detach().clone().map2_(x.detach(), x.detach()[0], lambda a, b, c: a * b + c), X)
+    same(lambda lib, x: (x * 1).apply_(abs), X)
+
+
+def test_filling_diagonals():
+    for shape, wrap in (((3, 5), False), ((7, 3), False), ((7, 3), True), ((2, 2, 2), False)):
+        same(lambda lib, s=shape, w=wrap: lib.zeros(s).fill_diagonal_(2, wrap=w))
+    same(lambda lib: lib.zeros(7, 6).t().fill_diagonal_(1))
+    same(lambda lib: lib.zeros(3).fill_diagonal_(1))
+    same(lambda lib: lib.zeros(2, 3, 2).fill_diagonal_(1))
+    same(lambda lib, x: (x * 1).fill_diagonal_(0), X)
+
+
+def test_operators_that_python_calls():
+    def shifted(lib):
+        x = lib.tensor([1, 2, 3])
+        y = x.clone()
+        y <<= 2
+        y >>= 1
+        y |= 1
+        y &= 7
+        y ^= 2
+        return 1 << x, 64 >> x, y
+
+    same(shifted)
+    same(lambda lib, x: reversed(x), X)
+
+    def divided(lib, x):
+        y = x.detach() * 4
+        y //= 2
+        y %= 3
+        y **= 2
+        return y
+
+    same(divided, X)
+
+
+def test_fill_keeps_a_history_with_a_slope_of_zero():
+    same(lambda lib, x: lib.fill(x, 2), X)
+    same(lambda lib, x: (x * 1).fill_(2), X)
+    same(lambda lib, x: (x * 1).zero_(), X)
+    same(lambda lib, x, v: (x * 1).fill_(v[0]), X, X[0])
+    same(lambda lib, x: lib.fill(x, lib.ones(1, dtype=lib.float64)), X)
+
+
+def test_functions_in_place():
+    def call(lib, x):
+        y = x * 1
+        assert lib.exp_(y) is y
+        return lib.neg_(y * 1)
+
+    same(call, X)
+
+
+def test_gradient_histogram_and_vander_of_other_arguments():
+    same(
+        lambda lib, x: lib.gradient(
+            x, spacing=(lib.tensor([0.0, 1.0, 3.0]).double(), lib.arange(4.0).double()), edge_order=2
+        ),
+        X,
+    )
+    same(lambda lib, x: lib.gradient(x, dim=1, spacing=2), X)
+    same(lambda lib, x: lib.histogram(x.detach(), 4, weight=x.detach().abs(), density=True), X)
+    same(lambda lib, x: lib.histogram(x.detach(), 4, range=(2.0, 1.0)), X)
+    same(lambda lib: lib.histogram(lib.ones(3), 2))
+    same(lambda lib, x: lib.vander(x[0], 3), X)
+    same(lambda lib, x: lib.vander(x[0], increasing=True), X)
+    same(lambda lib: lib.vander(lib.tensor([True, False])))
+
+
+def test_running_extremes_with_nan():
+    x = np.array([[1.0, 3.0, 3.0, np.nan, 9.0], [2.0, 1.0, 2.0, 1.0, 0.0]])
+    same(lambda lib, x: lib.cummax(x, 1), x)
+    same(lambda lib, x: lib.cummin(x, 1), x)
+
+
+def test_threads_are_counted_and_set():
+    before = torchlite.get_num_threads()
+    torchlite.set_num_threads(1)
+    assert torchlite.get_num_threads() == 1
+    torchlite.set_num_threads(before)
+    for wrong in (0, "2"):
+        with pytest.raises(RuntimeError, match="set_num_threads"):
+            torchlite.set_num_threads(wrong)
+        with pytest.raises(RuntimeError, match="set_num_threads"):
+            torch.set_num_threads(wrong)
+
+
+def test_range_includes_its_end_and_warns():
+    for lib in BOTH:
+        with pytest.warns(UserWarning, match="deprecated"):
+            assert lib.range(0, 2).tolist() == [0.0, 1.0, 2.0]
