@@ -88,8 +88,8 @@ from torchlite.composites.general import (
     triu,
     var,
 )
-from torchlite.composites.norms import cdist, dist, norm, renorm
 from torchlite.composites.histograms import histogram, histogramdd
+from torchlite.composites.norms import cdist, dist, norm, renorm
 from torchlite.composites.products import (
     addbmm,
     addmm,
