@@ -160,6 +160,7 @@ from torchlite.composites.searching import (
     unique,
     unique_consecutive,
 )
+from torchlite.composites.short_time_fourier import istft, stft
 from torchlite.composites.statistics import (
     aminmax,
     corrcoef,
@@ -179,6 +180,13 @@ from torchlite.composites.statistics import (
     trapezoid,
     trapz,
     var_mean,
+)
+from torchlite.composites.windows import (
+    bartlett_window,
+    blackman_window,
+    hamming_window,
+    hann_window,
+    kaiser_window,
 )
 from torchlite.devices import Device as device
 from torchlite.devices import get_default_device, set_default_device
@@ -467,7 +475,6 @@ from torchlite.ops.views import (
 )
 from torchlite.printing import set_printoptions
 from torchlite.serialization import load, save
-from torchlite.signal.windows import bartlett_window, blackman_window, hamming_window, hann_window
 
 newaxis = None
 

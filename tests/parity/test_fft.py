@@ -29,7 +29,10 @@ def test_one_dimension_of_complex_signals(name: str, norm: Any) -> None:
         same(lambda T, x, y, n=n, dim=dim: real(T, getattr(T.fft, name)(T.complex(x, y), n, dim, norm)), X, Y)
 
 
-@pytest.mark.parametrize("name", ["fftn", "ifftn", "rfftn", "irfftn", "fft2", "ifft2", "rfft2", "irfft2"])
+SEVERAL = ["fftn", "ifftn", "rfftn", "irfftn", "hfftn", "ihfftn", "fft2", "ifft2", "rfft2", "irfft2", "hfft2", "ihfft2"]
+
+
+@pytest.mark.parametrize("name", SEVERAL)
 def test_several_dimensions(name: str) -> None:
     same(lambda T, x: real(T, getattr(T.fft, name)(x)), CUBE)
     same(lambda T, x: real(T, getattr(T.fft, name)(x, s=(4, 3), dim=(0, 2), norm="ortho")), CUBE)
@@ -40,3 +43,23 @@ def test_frequencies_and_shifts() -> None:
         same(lambda T, n=n: (T.fft.fftfreq(n), T.fft.rfftfreq(n, 0.5)))
     same(lambda T, x: (T.fft.fftshift(x), T.fft.ifftshift(x), T.fft.fftshift(x, 1)), CUBE)
     same(lambda T, x: real(T, T.fft.fft(x)), np.arange(4))
+    same(lambda T: (T.fft.fftfreq(0), T.fft.fftfreq(4, dtype=T.float64, requires_grad=True)))
+    same(lambda T: T.fft.fftfreq(4, dtype=T.int64))
+    same(lambda T, x: T.fft.fftshift(x, 3), CUBE)
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_refused_shapes(name: str) -> None:
+    for keywords in ({"dim": (0, 0)}, {"dim": ()}, {"s": (1, 1, 1, 1)}, {"s": (2, 2), "dim": (0,)}, {"dim": (0, 5)}):
+        same(lambda T, x, k=keywords: real(T, getattr(T.fft, name)(x, **k)), CUBE)
+    same(lambda T: getattr(T.fft, name)(T.zeros(4, 4, dtype=T.float16)))
+
+
+@pytest.mark.parametrize("name", ["hfftn", "irfftn", "hfft2", "irfft2"])
+def test_several_dimensions_of_complex_signals(name: str) -> None:
+    for keywords in (
+        {},
+        {"s": (4, 3), "dim": (0, 2), "norm": "ortho"},
+        {"s": (3, 5), "dim": (1, 0), "norm": "forward"},
+    ):
+        same(lambda T, x, y, k=keywords: getattr(T.fft, name)(T.complex(x, y), **k), CUBE, CUBE[::-1].copy())

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401
 
+from torchlite.composites.padding import pad
 from torchlite.nn.functional.activation import (
     celu,
     celu_,
@@ -107,7 +108,6 @@ from torchlite.nn.functional.normalization import (
     local_response_norm,
     rms_norm,
 )
-from torchlite.nn.functional.padding import pad
 from torchlite.nn.functional.ranking_loss import (
     cosine_embedding_loss,
     hinge_embedding_loss,

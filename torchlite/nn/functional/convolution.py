@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.composites.padding import pad
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import batched, lengths
-from torchlite.nn.functional.padding import pad
 from torchlite.ops import convolution as primitives
 from torchlite.ops.convolution import check_dtypes
 from torchlite.ops.joining import constant_pad
