@@ -195,13 +195,15 @@ def where(xp: Any, condition: Any, x: Any, y: Any) -> Any:
     """
     if xp is not np or x.dtype.itemsize not in (2, 4, 8):
         return xp.where(condition, x, y)
-    bits = f"i{x.dtype.itemsize}"
-    mask = np.negative(condition.view(np.int8))  # all ones or all zeros
+    bits, byte = f"i{x.dtype.itemsize}", condition.view(np.int8)
     chosen, other = x.view(bits), y.view(bits)
+    # -byte is all ones where the condition holds and all zeros elsewhere, byte - 1 the reverse
     if other.ndim == 0 and other == 0:
-        result = np.bitwise_and(chosen, mask)
+        result = np.bitwise_and(chosen, np.negative(byte))
+    elif chosen.ndim == 0 and chosen == 0:
+        result = np.bitwise_and(other, np.subtract(byte, 1, dtype=np.int8))
     else:
-        result = other ^ ((chosen ^ other) & mask)
+        result = other ^ ((chosen ^ other) & np.negative(byte))
     return result.view(x.dtype)
 
 
