@@ -25,6 +25,13 @@ from math import e, inf, nan, pi
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
+from torchlite.backends.determinism import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode,
+    use_deterministic_algorithms,
+)
 from torchlite.backends.threads import get_num_threads, set_num_threads
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
@@ -418,7 +425,7 @@ from torchlite.ops.pointwise import (
 )
 from torchlite.ops.products import cumprod, logcumsumexp, prod
 from torchlite.ops.random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
-from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
+from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, hash_tensor, mean, sum
 from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.storage import TypedStorage, UntypedStorage, resize_as_
@@ -486,6 +493,7 @@ _IN_PLACE = (
     "log1p", "log2", "logit", "nan_to_num", "neg", "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt",
     "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy", "zero",
 )  # fmt: skip
+detach, detach_ = Tensor.detach, Tensor.detach_
 globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _IN_PLACE})
 
 __all__ = [name for name in dir() if not name.startswith("_")]

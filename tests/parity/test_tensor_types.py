@@ -186,3 +186,40 @@ def test_range_includes_its_end_and_warns():
     for lib in BOTH:
         with pytest.warns(UserWarning, match="deprecated"):
             assert lib.range(0, 2).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_deterministic_algorithms():
+    def call(lib):
+        try:
+            lib.use_deterministic_algorithms(True, warn_only=True)
+            warned = lib.get_deterministic_debug_mode(), lib.is_deterministic_algorithms_warn_only_enabled()
+            lib.set_deterministic_debug_mode("error")
+            return *warned, lib.get_deterministic_debug_mode(), lib.are_deterministic_algorithms_enabled()
+        finally:
+            lib.use_deterministic_algorithms(False)
+
+    same(call)
+    same(lambda lib: lib.set_deterministic_debug_mode(3))
+    same(lambda lib: lib.use_deterministic_algorithms("yes"))
+
+
+def test_memory_and_classes():
+    same(lambda lib: [lib.zeros(2, 3, 4).permute(2, 0, 1).dim_order(), lib.zeros(2, 3).dense_dim()])
+    same(lambda lib, x: x.is_pinned(), X)
+    if not torch.cuda.is_available():
+        same(lambda lib: lib.zeros(2).pin_memory())
+
+    class Named(torchlite.Tensor):
+        pass
+
+    x = torchlite.ones(2)
+    y = x.as_subclass(Named)
+    y.mul_(2)
+    assert type(y) is Named
+    assert x.tolist() == [2, 2]
+
+
+def test_hashes():
+    same(lambda lib, x: lib.hash_tensor(x.detach(), 1).long(), X)
+    same(lambda lib, x: lib.hash_tensor(x.long(), (0, 1), keepdim=True).long(), X * 5)
+    same(lambda lib: lib.hash_tensor(lib.empty(0)))
