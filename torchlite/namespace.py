@@ -51,6 +51,27 @@ from torchlite.composites.assembly import (
     row_stack,
     vstack,
 )
+from torchlite.composites.copies import (
+    alias_copy,
+    as_strided_copy,
+    detach_copy,
+    diagonal_copy,
+    expand_copy,
+    permute_copy,
+    select_copy,
+    slice_copy,
+    split_copy,
+    split_with_sizes_copy,
+    squeeze_copy,
+    t_copy,
+    transpose_copy,
+    unbind_copy,
+    unfold_copy,
+    unsqueeze_copy,
+    view_as_complex_copy,
+    view_as_real_copy,
+    view_copy,
+)
 from torchlite.composites.diagonals import (
     diag,
     diag_embed,
@@ -90,12 +111,14 @@ from torchlite.composites.general import (
     isclose,
     lerp,
     nonzero,
+    nonzero_static,
     std,
     tril,
     triu,
     var,
 )
-from torchlite.composites.histograms import histogram, histogramdd
+from torchlite.composites.histograms import histc, histogram, histogramdd
+from torchlite.composites.inplace_views import as_strided_
 from torchlite.composites.norms import cdist, dist, norm, renorm
 from torchlite.composites.products import (
     addbmm,
@@ -159,13 +182,13 @@ from torchlite.composites.searching import (
     argwhere,
     bincount,
     bucketize,
-    histc,
     isin,
     kthvalue,
     msort,
     searchsorted,
     unique,
     unique_consecutive,
+    unravel_index,
 )
 from torchlite.composites.short_time_fourier import istft, stft
 from torchlite.composites.statistics import (
@@ -281,6 +304,7 @@ from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sa
 from torchlite.nn.functional.linear import bilinear
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
+from torchlite.nn.functional.padding import constant_pad_nd
 from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,
@@ -352,6 +376,8 @@ from torchlite.ops.creation import (
     asarray,
     empty,
     empty_like,
+    empty_permuted,
+    empty_strided,
     eye,
     from_dlpack,
     from_numpy,
@@ -471,6 +497,7 @@ from torchlite.ops.views import (
     reshape,
     select,
     split,
+    split_with_sizes,
     squeeze,
     swapaxes,
     swapdims,
@@ -478,6 +505,9 @@ from torchlite.ops.views import (
     transpose,
     unbind,
     unflatten,
+    unsafe_chunk,
+    unsafe_split,
+    unsafe_split_with_sizes,
     unsqueeze,
 )
 from torchlite.printing import set_printoptions

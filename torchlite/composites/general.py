@@ -156,6 +156,17 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first ``size`` positions of `nonzero`, and ``fill_value`` where there are fewer."""
+    found: Tensor = nonzero(input)[:size]
+    rest = found.new_full((size - found.shape[0], input.ndim), fill_value)
+    from torchlite.ops.joining import cat
+
+    return cat([found, rest], 0)
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """The lower triangle of matrices, 0 above the diagonal."""
     return where(_below(input, diagonal), input, input.new_zeros(()))
