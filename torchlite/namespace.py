@@ -182,6 +182,7 @@ from torchlite.composites.searching import (
     argwhere,
     bincount,
     bucketize,
+    hash_tensor,
     isin,
     kthvalue,
     msort,

@@ -209,7 +209,7 @@ def empty_permuted(
     Raises:
         RuntimeError: when that does not name each dimension once.
     """
-    if sorted(physical_layout) != list(range(len(size))):
+    if sorted(physical_layout) != [d for d, _ in enumerate(size)]:
         raise RuntimeError(
             "empty_permuted: Number of dimensions in size does not match the length of the physical_layout, or it names one "
             f"twice or out of range: got {list(physical_layout)} for {list(size)}"
