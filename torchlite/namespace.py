@@ -120,6 +120,7 @@ from torchlite.composites.general import (
 from torchlite.composites.histograms import histc, histogram, histogramdd
 from torchlite.composites.inplace_views import as_strided_
 from torchlite.composites.norms import cdist, dist, norm, renorm
+from torchlite.composites.padding import constant_pad_nd
 from torchlite.composites.products import (
     addbmm,
     addmm,
@@ -305,7 +306,6 @@ from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sa
 from torchlite.nn.functional.linear import bilinear
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
-from torchlite.nn.functional.padding import constant_pad_nd
 from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,

@@ -194,7 +194,9 @@ def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: in
     data = input.detach()._data
     wide = data.astype("f8" if input.is_floating_point() else "i8").view("u8")
     rest = [d for d in range(input.ndim) if d not in dims]
-    flat = wide.transpose([*dims, *rest]).reshape((-1, *(data.shape[d] for d in rest)))
+    flat = wide.transpose([*dims, *rest]).reshape(
+        (math.prod(data.shape[d] for d in dims), *(data.shape[d] for d in rest))
+    )
     while len(flat) > 1:  # CuPy has no reduction by exclusive or
         half = len(flat) // 2
         folded = flat[:half] ^ flat[half : 2 * half]
