@@ -183,7 +183,6 @@ from torchlite.composites.searching import (
     argwhere,
     bincount,
     bucketize,
-    hash_tensor,
     isin,
     kthvalue,
     msort,

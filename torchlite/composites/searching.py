@@ -8,7 +8,6 @@ from typing import Any
 from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.general import nonzero
-from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import as_tensor
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.scan import sort
@@ -174,37 +173,6 @@ def _chosen(values: Any, inverse: Any, counts: Any, with_inverse: bool, with_cou
     if with_counts:
         results.append(wrap(counts.astype("int64")))
     return results[0] if len(results) == 1 else tuple(results)
-
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
-    """A hash of the elements over ``dim``: the exclusive or of their bits as 64-bit numbers, of dtype uint64.
-
-    Raises:
-        RuntimeError: for another ``mode`` than 0, complex numbers, and no elements without a ``dim``.
-        IndexError: where there are no elements along ``dim``.
-    """
-    if mode != 0 or input.is_complex():
-        raise RuntimeError(f"hash_tensor: not implemented for mode {mode} of {input.dtype}")
-    dims = dims_of("hash_tensor", dim, input.ndim)
-    if any(input.shape[d] == 0 for d in dims if input.ndim):
-        kind = RuntimeError if dim == () else IndexError
-        raise kind(f"hash_tensor: Expected reduction dim to have non-zero size, got shape {list(input.shape)}")
-    data = input.detach()._data
-    wide = data.astype("f8" if input.is_floating_point() else "i8").view("u8")
-    rest = [d for d in range(input.ndim) if d not in dims]
-    flat = wide.transpose([*dims, *rest]).reshape(
-        (math.prod(data.shape[d] for d in dims), *(data.shape[d] for d in rest))
-    )
-    while len(flat) > 1:  # CuPy has no reduction by exclusive or
-        half = len(flat) // 2
-        folded = flat[:half] ^ flat[half : 2 * half]
-        if len(flat) % 2:
-            folded[:1] ^= flat[2 * half :]
-        flat = folded
-    shape = [1 if d in dims else n for d, n in enumerate(data.shape)] if keepdim else flat.shape[1:]
-    return wrap(flat.reshape(shape))
 
 
 def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
