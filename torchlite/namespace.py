@@ -35,6 +35,7 @@ from torchlite.backends.determinism import (
 from torchlite.backends.threads import get_num_threads, set_num_threads
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
+from torchlite.composites.activation import hardshrink, prelu
 from torchlite.composites.assembly import (
     atleast_1d,
     atleast_2d,
@@ -256,7 +257,6 @@ from torchlite.dtypes import (
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
-from torchlite.func import vmap
 from torchlite.layouts import (
     channels_last,
     channels_last_3d,
@@ -274,38 +274,6 @@ from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinve
 from torchlite.linalg.orthogonal import geqrf, ormqr
 from torchlite.linalg.orthogonal import householder_product as orgqr
 from torchlite.linalg.positive_definite import cholesky_inverse, cholesky_solve
-from torchlite.nn.functional.activation import (
-    celu,
-    celu_,
-    hardshrink,
-    prelu,
-    relu_,
-    rrelu,
-    rrelu_,
-    selu,
-    selu_,
-    threshold,
-    threshold_,
-)
-from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d
-from torchlite.nn.functional.adaptive_pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
-from torchlite.nn.functional.average_pooling import avg_pool1d
-from torchlite.nn.functional.convolution import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_tbc,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-    convolution,
-)
-from torchlite.nn.functional.distance import cosine_similarity, pairwise_distance, pdist
-from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
-from torchlite.nn.functional.linear import bilinear
-from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
-from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
-from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,
     add,
@@ -511,7 +479,6 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
-from torchlite.serialization import load, save
 
 newaxis = None
 
