@@ -114,8 +114,6 @@ from torchlite.composites.general import (
     nonzero,
     nonzero_static,
     std,
-    tril,
-    triu,
     var,
 )
 from torchlite.composites.histograms import histc, histogram, histogramdd
@@ -437,6 +435,7 @@ from torchlite.ops.tensor_types import (
     ShortTensor,
     set_default_tensor_type,
 )
+from torchlite.ops.triangles import tril, triu
 from torchlite.ops.trigonometry import (
     acos,
     acosh,

@@ -38,6 +38,7 @@ from torchlite.ops import (
     standardize,
     storage,
     strided,
+    triangles,
     trigonometry,
     views,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "standardize",
     "storage",
     "strided",
+    "triangles",
     "trigonometry",
     "views",
 ]
