@@ -300,6 +300,7 @@ from torchlite.ops.arithmetic import (
     where,
 )
 from torchlite.ops.bessel import i0
+from torchlite.ops.buffers import asarray, frombuffer
 from torchlite.ops.comparison import (
     bitwise_and,
     bitwise_not,
@@ -339,7 +340,6 @@ from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
     arange,
     as_tensor,
-    asarray,
     empty,
     empty_like,
     empty_permuted,

@@ -6,6 +6,7 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.layouts import strided
 from torchlite.ops.construct import common_dtype
 
 # Kinds of tensors and devices that PyTorch has and this package does not.
@@ -154,5 +155,6 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:  # noqa: ARG001 - Py
     return self if is_pinned(self) else wrap(backends.pinned(self._data))
 
 
+setattr(Tensor, "layout", strided)  # noqa: B010 - not declared in the class
 method("const_data_ptr")(Tensor.data_ptr)
 Tensor.is_cpu = property(_is_cpu)  # type: ignore[attr-defined]

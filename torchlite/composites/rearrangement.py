@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -213,3 +215,23 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self.shape)}.")
     dims = [d for d in range(self.ndim) if d < lead or (shape[d - lead] == 1 and self.shape[d] != 1)]
     return self.sum(dims, keepdim=True).reshape(shape) if dims or not shape else self
+
+
+@method()
+def resize(self: Tensor, *sizes: Any) -> Tensor:
+    """The elements in another shape of as many; deprecated: use `reshape`, or `resize_` to change their number.
+
+    Raises:
+        RuntimeError: when the number of elements would change.
+    """
+    warnings.warn("non-inplace resize is deprecated", UserWarning, stacklevel=2)
+    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    if math.prod(shape) != self.numel():
+        raise RuntimeError(f"resize: requested shape {list(shape)} for a tensor of shape {list(self.shape)}")
+    return self.reshape(shape)
+
+
+@method()
+def resize_as(self: Tensor, tensor: Tensor) -> Tensor:
+    """The elements in the shape of ``tensor``; see `resize`."""
+    return resize(self, tensor.shape)

@@ -39,9 +39,6 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     return _placed(_array(data, dtype), device, False)
 
 
-asarray = as_tensor
-
-
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
     """A tensor that shares the memory of a NumPy array.
 
