@@ -1,4 +1,4 @@
-"""Distributions over finitely many categories: as indices, or as one-hot vectors."""
+"""The categorical distribution."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Any
 from torchlite import dtypes
 from torchlite._tensor import Size, Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.composites.assembly import broadcast_tensors
 from torchlite.composites.sampling import multinomial
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, float_limits
-from torchlite.nn.functional import one_hot
+from torchlite.distributions.distribution import Distribution
+from torchlite.distributions.probability_parameter import exactly_one
+from torchlite.distributions.utils import float_limits, lazy_property, logits_to_probs, probs_to_logits
 from torchlite.ops.creation import arange
-from torchlite.ops.softmax import logsumexp, softmax
+from torchlite.ops.softmax import logsumexp
 
 
 class Categorical(Distribution):
@@ -24,41 +26,43 @@ class Categorical(Distribution):
     tensor([0.2500, 0.7500])
     """
 
-    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}  # noqa: RUF012
+    arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
 
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
     ) -> None:
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
-        name, given = ("probs", probs) if logits is None else ("logits", logits)
-        if given is None or given.ndim < 1:
+        name, given = exactly_one(probs, logits)
+        if given.ndim < 1:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
-        self.__dict__[name] = given / given.sum(-1, True) if name == "probs" else given - logsumexp(given, -1, True)
+        normalised = given / given.sum(-1, True) if name == "probs" else given - logsumexp(given, -1, True)
+        self.__dict__[name] = normalised
         super().__init__(given.shape[:-1], (), validate_args)
 
-    def __getattr__(self, name: str) -> Any:
-        # Called only for what was not given: the other of the two parameters.
-        if name == "probs" and "logits" in self.__dict__:
-            return softmax(self.__dict__["logits"], -1)
-        if name == "logits" and "probs" in self.__dict__:
-            probs = self.__dict__["probs"]
-            smallest = float(float_limits(probs).eps)
-            return probs.clamp(min=smallest, max=1 - smallest).log()
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+    @lazy_property
+    def logits(self) -> Tensor:
+        """Logarithms of the probabilities."""
+        return probs_to_logits(self.probs)
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The probabilities."""
+        return logits_to_probs(self.logits)
+
+    @property
+    def _param(self) -> Tensor:
+        return self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]
 
     @property
     def param_shape(self) -> Size:
         """Shape of the parameter."""
-        return Size((*self._batch_shape, self._num_events))
+        return self._param.shape
 
     @property
     def _num_events(self) -> int:
-        given = self.__dict__["probs"] if "probs" in self.__dict__ else self.__dict__["logits"]
-        return int(given.shape[-1])
+        return self.param_shape[-1]
 
-    @property
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> constraints.Constraint:
         """The indices."""
         return constraints.integer_interval(0, self._num_events - 1)
@@ -66,111 +70,36 @@ class Categorical(Distribution):
     @property
     def mean(self) -> Tensor:
         """NaN: indices are names and not numbers."""
-        result: Tensor = self.probs.new_full(self._extended_shape(), math.nan)
-        return result
+        return self._param.new_full(self._extended_shape(), math.nan)
 
     variance = mean
 
     @property
     def mode(self) -> Tensor:
         """The most likely index."""
-        result: Tensor = self.probs.argmax(-1)
-        return result
+        return self.probs.argmax(-1)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Random indices."""
-        n = math.prod(sample_shape)
         shape = self._extended_shape(sample_shape)
+        if shape.numel() == 0:
+            return arange(0, device=self._param.device).reshape(shape)
         with no_grad():
             rows = self.probs.reshape(-1, self._num_events)
-            result: Tensor = (
-                multinomial(rows, n, True).transpose(0, 1).reshape(shape) if n else arange(0).reshape(shape)
-            )
-        return result
+            return multinomial(rows, Size(sample_shape).numel(), True).T.reshape(shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the probability of an index."""
         self._validate_sample(value)
-        logits = self.logits
-        index = value.to(dtypes.int64).unsqueeze(-1)
-        shape = (index[..., 0] + logits[..., 0].detach().to(dtypes.int64) * 0).shape
-        picked: Tensor = logits.expand((*shape, self._num_events)).gather(-1, index.expand((*shape, 1)))
-        return picked.squeeze(-1)
+        index, logits = broadcast_tensors(value.to(dtypes.int64).unsqueeze(-1), self.logits)
+        return logits.gather(-1, index[..., :1]).squeeze(-1)
 
     def entropy(self) -> Tensor:
         """-Σ p·log p."""
-        logits = self.logits
-        logits = logits.clamp(min=float(float_limits(logits).min))
+        logits = self.logits.clamp(min=float(float_limits(self.logits).min))
         return -(logits * self.probs).sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         """All indices."""
-        values = arange(self._num_events, device=self.probs.device).view(-1, *([1] * len(self._batch_shape)))
+        values = arange(self._num_events, device=self._param.device).view(-1, *([1] * len(self._batch_shape)))
         return values.expand(self._num_events, *self._batch_shape) if expand else values
-
-
-class OneHotCategorical(Distribution):
-    """A vector of zeros with a 1 at the index that `Categorical` draws."""
-
-    arg_constraints = Categorical.arg_constraints
-    support = constraints.one_hot
-    has_enumerate_support = True
-
-    def __init__(
-        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
-    ) -> None:
-        self._categorical = Categorical(probs, logits, validate_args)
-        super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args)
-
-    @property
-    def probs(self) -> Tensor:
-        """The probabilities."""
-        result: Tensor = self._categorical.probs
-        return result
-
-    @property
-    def logits(self) -> Tensor:
-        """Their logarithms."""
-        result: Tensor = self._categorical.logits
-        return result
-
-    def expand(self, batch_shape: Any) -> OneHotCategorical:
-        """The same distribution with its parameters expanded to ``batch_shape``."""
-        result = super().expand(batch_shape)
-        result._categorical = self._categorical.expand(batch_shape)
-        return result
-
-    @property
-    def mean(self) -> Tensor:
-        """``probs``."""
-        return self.probs
-
-    @property
-    def mode(self) -> Tensor:
-        """The most likely vector."""
-        return self._as_vectors(self._categorical.mode)
-
-    @property
-    def variance(self) -> Tensor:
-        """p(1 - p)."""
-        return self.probs * (1 - self.probs)
-
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Random one-hot vectors."""
-        return self._as_vectors(self._categorical.sample(sample_shape))
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """The logarithm of the probability of a one-hot vector."""
-        self._validate_sample(value)
-        return self._categorical.log_prob(value.argmax(-1))
-
-    def entropy(self) -> Tensor:
-        """That of the indices."""
-        return self._categorical.entropy()
-
-    def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All one-hot vectors."""
-        return self._as_vectors(self._categorical.enumerate_support(expand))
-
-    def _as_vectors(self, indices: Tensor) -> Tensor:
-        return one_hot(indices, self._event_shape[0]).to(self.probs.dtype)

@@ -7,14 +7,15 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, broadcast_all
+from torchlite.distributions.distribution import Distribution
+from torchlite.distributions.utils import broadcast_all
 from torchlite.ops.random import rand
 
 
 class Cauchy(Distribution):
     """Density 1 / (π·scale·(1 + ((x - loc) / scale)²)); it has neither mean nor variance."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
@@ -25,8 +26,7 @@ class Cauchy(Distribution):
     @property
     def mean(self) -> Tensor:
         """NaN."""
-        result: Tensor = self.loc.new_full(self.loc.shape, math.nan)
-        return result
+        return self.loc.new_full(self._extended_shape(), math.nan)
 
     @property
     def mode(self) -> Tensor:
@@ -36,8 +36,7 @@ class Cauchy(Distribution):
     @property
     def variance(self) -> Tensor:
         """∞."""
-        result: Tensor = self.loc.new_full(self.loc.shape, math.inf)
-        return result
+        return self.loc.new_full(self._extended_shape(), math.inf)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Its `icdf` of a uniform number."""
@@ -47,6 +46,11 @@ class Cauchy(Distribution):
         """The logarithm of the density."""
         self._validate_sample(value)
         return -math.log(math.pi) - self.scale.log() - (((value - self.loc) / self.scale) ** 2).log1p()
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """½ + arctan((x - loc) / scale) / π."""
+        self._validate_sample(value)
+        return ((value - self.loc) / self.scale).atan() / math.pi + 0.5
 
     def icdf(self, value: Tensor) -> Tensor:
         """loc + scale·tan(π(p - ½))."""

@@ -6,14 +6,15 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, broadcast_all
+from torchlite.distributions.exp_family import ExponentialFamily
+from torchlite.distributions.utils import broadcast_all
 from torchlite.ops.random import rand
 
 
-class Exponential(Distribution):
+class Exponential(ExponentialFamily):
     """Density rate·exp(-rate·x) for x ≥ 0."""
 
-    arg_constraints = {"rate": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"rate": constraints.positive}
     support = constraints.nonnegative
     has_rsample = True
 
@@ -24,16 +25,14 @@ class Exponential(Distribution):
     @property
     def mean(self) -> Tensor:
         """1 / rate."""
-        result: Tensor = self.rate.reciprocal()
-        return result
+        return self.rate.reciprocal()
 
     stddev = mean
 
     @property
     def mode(self) -> Tensor:
         """0."""
-        zero: Tensor = self.rate.new_zeros(self.rate.shape)
-        return zero
+        return self.rate.new_zeros(self.rate.shape)
 
     @property
     def variance(self) -> Tensor:

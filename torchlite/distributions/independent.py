@@ -6,7 +6,8 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, sum_rightmost
+from torchlite.distributions.distribution import Distribution
+from torchlite.distributions.utils import sum_rightmost
 
 
 class Independent(Distribution):
@@ -19,6 +20,9 @@ class Independent(Distribution):
     Raises:
         ValueError: when it has fewer.
     """
+
+    arg_constraints: Any = {}
+    base_dist: Any
 
     def __init__(
         self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
@@ -35,11 +39,16 @@ class Independent(Distribution):
         super().__init__(batch[:split], (*batch[split:], *base_distribution.event_shape), validate_args)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
+    def has_rsample(self) -> Any:
         """Whether the base distribution has."""
         return self.base_dist.has_rsample
 
     @property
+    def has_enumerate_support(self) -> Any:
+        """Whether the base distribution has, and no dimensions were taken together."""
+        return self.reinterpreted_batch_ndims == 0 and self.base_dist.has_enumerate_support
+
+    @constraints.dependent_property
     def support(self) -> constraints.Constraint:
         """That of the base distribution, for all parts of an event."""
         base = self.base_dist.support
@@ -60,12 +69,6 @@ class Independent(Distribution):
         """That of the base distribution."""
         return self.base_dist.variance
 
-    def expand(self, batch_shape: Any) -> Independent:
-        """The same distribution with its parameters expanded to ``batch_shape``."""
-        inner = self.event_shape[: self.reinterpreted_batch_ndims]
-        base = self.base_dist.expand((*batch_shape, *inner))
-        return Independent(base, self.reinterpreted_batch_ndims, self._validate_args)
-
     def sample(self, sample_shape: Any = ()) -> Tensor:
         """Random values of the base distribution."""
         return self.base_dist.sample(sample_shape)
@@ -81,6 +84,16 @@ class Independent(Distribution):
     def entropy(self) -> Tensor:
         """The sum over the parts of an event."""
         return sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """Those of the base distribution.
+
+        Raises:
+            NotImplementedError: where dimensions were taken together.
+        """
+        if self.reinterpreted_batch_ndims > 0:
+            raise NotImplementedError("Enumeration over cartesian product is not implemented")
+        return self.base_dist.enumerate_support(expand=expand)
 
     def __repr__(self) -> str:
         return f"Independent({self.base_dist}, {self.reinterpreted_batch_ndims})"

@@ -7,14 +7,15 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, broadcast_all
+from torchlite.distributions.distribution import Distribution
+from torchlite.distributions.utils import broadcast_all, float_limits
 from torchlite.ops.random import rand
 
 
 class Laplace(Distribution):
     """Density exp(-|x - loc| / scale) / 2·scale."""
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
@@ -41,9 +42,10 @@ class Laplace(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Its `icdf` of a uniform number."""
-        # a little less than 2, because u = -½ can be drawn and its logarithm would be infinite
-        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device) - 0.5
-        return self.loc - self.scale * u.sign() * (-u.abs() * (2 - 1e-7)).log1p()
+        u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device) * 2 - 1
+        # u = -1 can be drawn, and its logarithm would be infinite.
+        u = u.clamp(min=float(float_limits(u).eps) - 1)
+        return self.loc - self.scale * u.sign() * (-u.abs()).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""

@@ -1,4 +1,4 @@
-"""Normal and half-normal distributions."""
+"""The normal distribution."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import LOG_SQRT_2PI, Distribution, broadcast_all
+from torchlite.distributions.exp_family import ExponentialFamily
+from torchlite.distributions.utils import LOG_SQRT_2PI, broadcast_all
 from torchlite.ops.random import randn
 
 
-class Normal(Distribution):
+class Normal(ExponentialFamily):
     """Density exp(-(x - loc)² / 2·scale²) / (scale·√2π).
 
     >>> import torchlite as torch
@@ -19,7 +20,7 @@ class Normal(Distribution):
     tensor(-0.9189)
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}  # noqa: RUF012
+    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.real
     has_rsample = True
 
@@ -33,6 +34,11 @@ class Normal(Distribution):
         return self.loc
 
     mode = mean
+
+    @property
+    def stddev(self) -> Tensor:
+        """``scale``."""
+        return self.scale
 
     @property
     def variance(self) -> Tensor:
@@ -54,54 +60,10 @@ class Normal(Distribution):
         self._validate_sample(value)
         return (((value - self.loc) / self.scale / math.sqrt(2)).erf() + 1) * 0.5
 
+    def icdf(self, value: Tensor) -> Tensor:
+        """loc + scale·√2·erf⁻¹(2u - 1)."""
+        return self.loc + self.scale * (2 * value - 1).erfinv() * math.sqrt(2)
+
     def entropy(self) -> Tensor:
         """½ + log(scale·√2π)."""
         return self.scale.log() + (0.5 + LOG_SQRT_2PI)
-
-
-class HalfNormal(Distribution):
-    """The absolute value of a normal number with mean 0."""
-
-    arg_constraints = {"scale": constraints.positive}  # noqa: RUF012
-    support = constraints.nonnegative
-    has_rsample = True
-
-    def __init__(self, scale: Any, validate_args: bool | None = None) -> None:
-        (self.scale,) = broadcast_all(scale)
-        super().__init__(self.scale.shape, (), validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        """scale·√(2/π)."""
-        return self.scale * math.sqrt(2 / math.pi)
-
-    @property
-    def mode(self) -> Tensor:
-        """0."""
-        zero: Tensor = self.scale.new_zeros(self.scale.shape)
-        return zero
-
-    @property
-    def variance(self) -> Tensor:
-        """scale²·(1 - 2/π)."""
-        return self.scale**2 * (1 - 2 / math.pi)
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """``|scale·ε|`` with standard normal ε."""
-        noise = randn(self._extended_shape(sample_shape), dtype=self.scale.dtype, device=self.scale.device)
-        return noise.abs() * self.scale
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """The logarithm of twice the normal density."""
-        self._validate_sample(value)
-        return -(value**2) / (self.scale**2 * 2) - self.scale.log() + (math.log(2) - LOG_SQRT_2PI)
-
-    def cdf(self, value: Tensor) -> Tensor:
-        """erf(x / scale√2)."""
-        self._validate_sample(value)
-        result: Tensor = (value / self.scale / math.sqrt(2)).erf()
-        return result
-
-    def entropy(self) -> Tensor:
-        """That of the normal distribution, less log 2."""
-        return self.scale.log() + (0.5 + LOG_SQRT_2PI - math.log(2))

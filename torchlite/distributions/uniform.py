@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
-from torchlite.distributions.distribution import Distribution, broadcast_all
+from torchlite.distributions.distribution import Distribution
+from torchlite.distributions.utils import broadcast_all
 from torchlite.ops.random import rand
 
 
@@ -17,24 +20,36 @@ class Uniform(Distribution):
         ValueError: where low is not below high.
     """
 
-    arg_constraints = {"low": constraints.real, "high": constraints.real}  # noqa: RUF012
     has_rsample = True
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(self.low.shape, (), validate_args)
-        if self._validate_args and not bool((self.low < self.high).all()):
-            raise ValueError(f"Uniform is not defined when low >= high: got low={self.low}, high={self.high}")
 
     @property
+    def arg_constraints(self) -> Mapping[str, constraints.Constraint]:
+        """``low`` is below ``high``."""
+        return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
     def support(self) -> constraints.Constraint:
         """[low, high]."""
-        return constraints.interval(self.low.detach(), self.high.detach())
+        return constraints.interval(self.low, self.high)
 
     @property
     def mean(self) -> Tensor:
         """The middle."""
         return (self.high + self.low) / 2
+
+    @property
+    def mode(self) -> Tensor:
+        """NaN: all values are as likely."""
+        return math.nan * self.high
+
+    @property
+    def stddev(self) -> Tensor:
+        """(high - low) / √12."""
+        return (self.high - self.low) / math.sqrt(12)
 
     @property
     def variance(self) -> Tensor:
@@ -55,8 +70,7 @@ class Uniform(Distribution):
     def cdf(self, value: Tensor) -> Tensor:
         """(x - low) / (high - low), held to [0, 1]."""
         self._validate_sample(value)
-        result: Tensor = ((value - self.low) / (self.high - self.low)).clamp(min=0, max=1)
-        return result
+        return ((value - self.low) / (self.high - self.low)).clamp(min=0, max=1)
 
     def icdf(self, value: Tensor) -> Tensor:
         """low + p·(high - low)."""
@@ -64,5 +78,4 @@ class Uniform(Distribution):
 
     def entropy(self) -> Tensor:
         """log(high - low)."""
-        result: Tensor = (self.high - self.low).log()
-        return result
+        return (self.high - self.low).log()

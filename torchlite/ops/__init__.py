@@ -38,7 +38,6 @@ from torchlite.ops import (
     standardize,
     storage,
     strided,
-    triangles,
     trigonometry,
     views,
 )
@@ -81,7 +80,6 @@ __all__ = [
     "standardize",
     "storage",
     "strided",
-    "triangles",
     "trigonometry",
     "views",
 ]

@@ -2,7 +2,6 @@
 
 # ruff: noqa: F401
 
-from torchlite.composites.activation import hardshrink, prelu
 from torchlite.composites.padding import pad
 from torchlite.nn.functional.activation import (
     celu,
@@ -12,6 +11,7 @@ from torchlite.nn.functional.activation import (
     gelu,
     glu,
     gumbel_softmax,
+    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -21,6 +21,7 @@ from torchlite.nn.functional.activation import (
     log_softmax,
     logsigmoid,
     mish,
+    prelu,
     relu,
     relu6,
     relu_,
