@@ -66,3 +66,10 @@ def test_added_products() -> None:
     same(lambda T, v, x, y: T.addmv(v, x, y, beta=2.0), W, A, V)
     same(lambda T, m, x, y: T.addr(m, x, y, alpha=0.5), A, W, V)
     same(lambda T, x, y: T.ger(x, y), W, V)
+
+
+def test_products_of_bools_and_of_what_is_no_tensor_are_refused():
+    same(lambda lib: lib.ones(2, 2, dtype=lib.bool) @ lib.ones(2, 2, dtype=lib.bool))
+    same(lambda lib: lib.dot(lib.ones(2, dtype=lib.bool), lib.ones(2, dtype=lib.bool)))
+    same(lambda lib: lib.ones(2, 2, dtype=lib.int8) @ lib.full((2, 2), 100, dtype=lib.int8))
+    same(lambda lib: lib.ones(2, 2) @ 3)

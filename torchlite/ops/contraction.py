@@ -23,6 +23,8 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     """
     if x.dtype is not y.dtype and x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
+    if x.dtype.kind == "b":
+        raise RuntimeError("matrix products are not implemented for bool")
     if xp is np and x.dtype.itemsize == 2 and x.dtype in _HALVES:
         rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         if out is None:
@@ -36,6 +38,10 @@ def _infer_matmul(x: Aval, y: Aval) -> Aval:
     if x.dtype != y.dtype:
         raise RuntimeError(
             f"matmul: expected both to have the same dtype, but got {dtypes.of(x.dtype)} and {dtypes.of(y.dtype)}"
+        )
+    if x.dtype.kind == "b":
+        raise RuntimeError(
+            "matmul is not implemented for torch.bool; convert to an integer dtype to count, then compare with 0"
         )
     if x.shape[-1] != y.shape[-2]:
         raise RuntimeError(
@@ -77,7 +83,13 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     """
     if out is not None:  # not by `takes_out`, which would cost a call
         return stored("matmul", matmul, (input, other), {}, out, OutDtype.SAME)
-    if len(input._data.shape) == 2 == len(other._data.shape):
+    try:
+        matrices = len(input._data.shape) == 2 == len(other._data.shape)
+    except AttributeError:
+        raise TypeError(
+            f"matmul: expected two tensors, got {type(input).__name__} and {type(other).__name__}"
+        ) from None
+    if matrices:
         return apply(_matmul, (input, other))
     if input.ndim == 0 or other.ndim == 0:
         raise RuntimeError(
