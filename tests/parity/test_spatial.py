@@ -270,3 +270,8 @@ def test_shapes_without_data() -> None:
         (functional.pixel_shuffle(x, 2), (2, 1, 16, 12)),
     ):
         assert out.is_meta and tuple(out.shape) == shape
+
+
+def test_fractional_max_pool_of_an_empty_batch() -> None:
+    x = torchlite.zeros(0, 2, 5, 4)
+    assert torchlite.nn.functional.fractional_max_pool2d(x, 2, (3, 2)).shape == (0, 2, 3, 2)

@@ -15,35 +15,49 @@ from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 _CACHE_BYTES = 1 << 20
 
 
-def blocks(xp: Any, batch: Any, rows: int, out: Lengths) -> list[slice]:
-    """Parts of a batch whose columns (``rows`` high) stay in the processor's cache from the copy to the product."""
-    n = len(batch)
-    sample_bytes = rows * math.prod(out) * batch.dtype.itemsize
-    size = max(1, _CACHE_BYTES // max(1, sample_bytes) if xp is np else n)
-    return [slice(start, start + size) for start in range(0, n, size)]
+def blocks(xp: Any, batch: Any, rows: int, window: Window, out: Lengths) -> list[tuple[slice, range]]:
+    """Parts of a batch (samples, rows of windows) whose columns stay in the processor's cache from the copy to the product.
+
+    ``rows`` is the height of the columns. Samples are divided only where a single one is too large.
+    """
+    n, whole = len(batch), range(out[0])
+    if xp is not np:
+        return [(slice(0, n), whole)] if n else []
+    row_bytes = max(1, rows * math.prod(out[1:]) * batch.dtype.itemsize)
+    at_once = _CACHE_BYTES // row_bytes
+    if at_once >= out[0] or window.trivial:
+        samples = max(1, at_once // out[0])
+        return [(slice(i, i + samples), whole) for i in range(0, n, samples)]
+    step = max(1, at_once)
+    parts = [whole[first : first + step] for first in range(0, out[0], step)]
+    return [(slice(i, i + 1), part) for i in range(n) for part in parts]
 
 
-def columns(xp: Any, x: Any, window: Window, out: Lengths) -> Any:
-    """Every window of x (N, C, *) as a column: (N, C, elements of the window, *out)."""
+def columns(xp: Any, x: Any, window: Window, out: Lengths, part: range | None = None) -> Any:
+    """Every window of the padded x (N, C, *) as a column: (N, C, elements of the window, *out).
+
+    Where ``part`` gives some of the rows of windows, those only.
+    """
     n, c = x.shape[:2]
-    full = padded(xp, x, window, out)
     if window.trivial:
-        return full.reshape(n, c, 1, *out)
+        return x.reshape(n, c, 1, *out)
+    first, out = (0, out) if part is None else (part.start, (len(part), *out[1:]))
     result = xp.empty((n, c, math.prod(window.kernel), *out), x.dtype)
     for k, offset in enumerate(window.offsets()):
-        result[:, :, k] = full[window.slices(offset, out)]
+        result[:, :, k] = x[window.slices(offset, out, first)]
     return result
 
 
-def add_columns(full: Any, columns: Any, window: Window, out: Lengths) -> None:
+def add_columns(full: Any, columns: Any, window: Window, first: int = 0) -> None:
     """Add columns (N, C, elements of the window, *out) to the padded input ``full`` where they were copied from."""
     for k, offset in enumerate(window.offsets()):
-        full[window.slices(offset, out)] += columns[:, :, k]
+        full[window.slices(offset, columns.shape[3:], first)] += columns[:, :, k]
 
 
 def _run_columns(xp: Any, x: Any, *, window: Window) -> Any:
     out = window.out_size("unfold", size_of(x, window))
-    return columns(xp, x, window, out).reshape(x.shape[0], x.shape[1] * math.prod(window.kernel), math.prod(out))
+    copied = columns(xp, padded(xp, x, window, out), window, out)
+    return copied.reshape(x.shape[0], x.shape[1] * math.prod(window.kernel), math.prod(out))
 
 
 def _infer_columns(x: Aval, *, window: Window) -> Aval:
@@ -56,7 +70,7 @@ def _run_folded(xp: Any, g: Any, *, window: Window, size: Lengths) -> Any:
     elements = math.prod(window.kernel)
     parts = g.reshape(g.shape[0], g.shape[1] // elements, elements, *out)
     full = xp.zeros((*parts.shape[:2], *window.padded_size(size, out)), g.dtype)
-    add_columns(full, parts, window, out)
+    add_columns(full, parts, window)
     return xp.ascontiguousarray(inside(full, window, size))
 
 

@@ -7,6 +7,7 @@ multiplied as matrices.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -18,47 +19,56 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.columns import add_columns, blocks, columns
 from torchlite.ops.contraction import product
-from torchlite.ops.windows import Lengths, Window, inside, size_of
-
-
-def _grouped(xp: Any, x: Any, window: Window, out: Lengths, groups: int) -> Any:
-    """Every window as a column, by groups of channels: (N, groups, C/groups · elements, positions)."""
-    n, c = x.shape[:2]
-    return columns(xp, x, window, out).reshape(n, groups, c // groups * math.prod(window.kernel), math.prod(out))
+from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
 
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("convolution", size_of(x, window))
-    n, rows = x.shape[0], weight.shape[0] // groups
-    kernels = weight.reshape(groups, rows, math.prod(weight.shape[1:]))
+    n, rows, height = x.shape[0], weight.shape[0] // groups, math.prod(weight.shape[1:])
+    kernels = weight.reshape(groups, rows, height)
     result = xp.empty((n, groups, rows, math.prod(out)), x.dtype)
-    for block in blocks(xp, x, groups * kernels.shape[2], out):
-        part = product(xp, kernels, _grouped(xp, x[block], window, out, groups), result[block])
+    for block, part in blocks(xp, x, groups * height, window, out):
+        if part.start == 0:
+            full = padded(xp, x[block], window, out)
+        beside = columns(xp, full, window, out, part).reshape(len(full), groups, height, len(part) * math.prod(out[1:]))
+        target = product(xp, kernels, beside, result[block][..., _positions(part, out)])
         for b in bias:
-            part += b.reshape(groups, rows, 1)
+            target += b.reshape(groups, rows, 1)
     return result.reshape(n, weight.shape[0], *out)
+
+
+def _positions(part: range, out: Lengths) -> slice:
+    """Where among all window positions those of some rows are."""
+    across = math.prod(out[1:])
+    return slice(part.start * across, part.stop * across)
 
 
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
     n, out = g.shape[0], size_of(g, window)
-    rows = weight.shape[0] // groups
-    kernels = weight.reshape(groups, rows, math.prod(weight.shape[1:])).swapaxes(1, 2)
+    rows, height = weight.shape[0] // groups, math.prod(weight.shape[1:])
+    kernels = weight.reshape(groups, rows, height).swapaxes(1, 2)
     g = g.reshape(n, groups, rows, math.prod(out))
     channels = weight.shape[1] * groups
     full = xp.zeros((n, channels, *window.padded_size(size, out)), g.dtype)
-    for block in blocks(xp, g, groups * kernels.shape[1], out):
-        parts = product(xp, kernels, g[block]).reshape(-1, channels, math.prod(window.kernel), *out)
-        add_columns(full[block], parts, window, out)
+    multiply = xp.multiply if rows == 1 else functools.partial(product, xp)  # a matrix product of one column is slow
+    for block, part in blocks(xp, g, groups * height, window, out):
+        beside = multiply(kernels, g[block][..., _positions(part, out)])
+        parts = beside.reshape(-1, channels, math.prod(window.kernel), len(part), *out[1:])
+        add_columns(full[block], parts, window, part.start)
     return xp.ascontiguousarray(inside(full, window, size))
 
 
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
     n, out = x.shape[0], size_of(g, window)
     shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
+    height = math.prod(shape[1:])
     rows = g.reshape(n, groups, g.shape[1] // groups, math.prod(out))
-    kernels = xp.zeros((groups, rows.shape[2], math.prod(shape[1:])), x.dtype)
-    for block in blocks(xp, x, groups * kernels.shape[2], out):
-        kernels += backends.sum_of_products(xp, rows[block], _grouped(xp, x[block], window, out, groups))
+    kernels = xp.zeros((groups, rows.shape[2], height), x.dtype)
+    for block, part in blocks(xp, x, groups * height, window, out):
+        if part.start == 0:
+            full = padded(xp, x[block], window, out)
+        beside = columns(xp, full, window, out, part).reshape(len(full), groups, height, len(part) * math.prod(out[1:]))
+        kernels += backends.sum_of_products(xp, rows[block][..., _positions(part, out)], beside)
     return kernels.reshape(shape)
 
 

@@ -59,9 +59,10 @@ class Window(NamedTuple):
             )
         )
 
-    def slices(self, offset: Lengths, out: Lengths) -> tuple[Any, ...]:
-        """Where, in the padded input, the element at ``offset`` of every window lies."""
-        return (..., *(slice(o, o + s * (n - 1) + 1, s) for o, s, n in zip(offset, self.stride, out, strict=True)))
+    def slices(self, offset: Lengths, out: Lengths, first: int = 0) -> tuple[Any, ...]:
+        """Where, in the padded input, the element at ``offset`` of every window lies, from row ``first`` of windows on."""
+        starts = (offset[0] + first * self.stride[0], *offset[1:])
+        return (..., *(slice(o, o + s * (n - 1) + 1, s) for o, s, n in zip(starts, self.stride, out, strict=True)))
 
     def padded_size(self, size: Lengths, out: Lengths) -> Lengths:
         """Size of the padded input, long enough for the last window."""

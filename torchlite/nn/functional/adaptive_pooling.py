@@ -5,18 +5,18 @@ Region i of a length n goes from ⌊i·n/out⌋ to ⌈(i+1)·n/out⌉.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from torchlite import dtypes
-from torchlite._tensor import Tensor, wrap
+from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import lengths
-from torchlite.ops.arithmetic import where
-from torchlite.ops.gathering import index_select
 from torchlite.ops.pooling import flat_positions, max_pool, pick, sum_windows
+from torchlite.ops.resampling import Taps, resample
 from torchlite.ops.windows import Lengths, Window
 
 
@@ -128,22 +128,20 @@ def _averaged(n: int, input: Tensor, output_size: Any) -> Tensor:
     out = input.mean(whole, keepdim=True) if whole else input
     if 0 in wanted:
         return _empty(out, wanted)
-    tables = [_elements(m, w) for m, w in zip(out.shape[out.ndim - n :], wanted, strict=True)]
-    kernel = tuple(table.shape[1] for table in tables)
-    if all(k == 1 for k in kernel):
-        return out if out is not input else input.clone()
-    x = _regrouped(out, tables)
-    count = 1
-    for axis, table in zip(range(-n, 0), tables, strict=True):
-        repeated = np.diff(table, axis=1, prepend=-1) == 0
-        if repeated.any():
-            beside = (-1, *(1,) * (-1 - axis))
-            x = where(wrap(repeated.reshape(beside)).to(x.device), 0.0, x)
-            lengths = (~repeated).sum(1)
-            count = count * x.new_tensor(lengths.reshape(beside))
-        else:
-            count = count * table.shape[1]
-    return apply(sum_windows, (x,), {"window": Window.of(kernel, kernel)}) / count
+    size = out.shape[out.ndim - n :]
+    kernel = tuple(m // w if m % w == 0 else 1 for m, w in zip(size, wanted, strict=True))
+    if any(k > 1 for k in kernel):
+        out = apply(sum_windows, (out,), {"window": Window.of(kernel, kernel)}) / math.prod(kernel)
+    for axis, w in enumerate(wanted, out.ndim - n):
+        if out.shape[axis] != w:
+            out = resample(out, axis, _region_means(out.shape[axis], w))
+    return out if out is not input else input.clone()
+
+
+def _region_means(n: int, count: int) -> Taps:
+    table = _elements(n, count).T
+    counted = np.diff(table, axis=0, prepend=-1) > 0
+    return Taps(n, table, counted / counted.sum(0))
 
 
 def _maximal(n: int, input: Tensor, output_size: Any, return_indices: bool) -> Any:
@@ -173,5 +171,5 @@ def _regrouped(x: Tensor, tables: Sequence[Any]) -> Tensor:
     """``x`` with the elements of every region side by side, so that no two regions overlap."""
     for axis, table in zip(range(-len(tables), 0), tables, strict=True):
         if table.size != x.shape[axis]:
-            x = index_select(x, axis, wrap(table.reshape(-1)).to(x.device))
+            x = resample(x, x.ndim + axis, Taps(x.shape[axis], table.reshape(1, -1), None))
     return x

@@ -107,7 +107,7 @@ def _pooled(
     # In two dimensions PyTorch takes the first number for the width.
     order = (1, 0) if n == 2 else (0, 1, 2)
     places = [_places(samples[..., order[d]], size[d], wanted[d], kernel[d]) for d in range(n)]  # (N, C, out · k) each
-    places = [p.reshape((*x.shape[:2], *(-1 if e == d else 1 for e in range(n)))) for d, p in enumerate(places)]
+    places = [p.reshape((*x.shape[:2], *(p.shape[2] if e == d else 1 for e in range(n)))) for d, p in enumerate(places)]
     batch = arange(x.shape[0], device=x.device).reshape((-1, 1, *(1,) * n))
     channel = arange(x.shape[1], device=x.device).reshape((-1, *(1,) * n))
     window = Window.of(kernel, kernel)

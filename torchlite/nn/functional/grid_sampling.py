@@ -13,7 +13,7 @@ from torchlite._tensor import Tensor
 from torchlite.nn.functional.interpolation import cubic_weights
 from torchlite.ops.arithmetic import remainder, where
 from torchlite.ops.creation import arange, linspace, ones
-from torchlite.ops.joining import stack
+from torchlite.ops.joining import cat, stack
 from torchlite.ops.pointwise import floor, round
 
 _MODES = ("bilinear", "nearest", "bicubic")
@@ -91,18 +91,19 @@ def grid_sampler(
     taps = [_taps(p, m, mode, outside, align_corners) for p, m in zip(points, size, strict=True)]
 
     rows = input.permute(0, *range(2, input.ndim), 1).reshape(-1, input.shape[1])  # (N · elements, C)
+    # What lies outside is a row of zeros: a product with a zero weight would spread NaN.
+    rows, nothing = cat([rows, rows.new_zeros((1, rows.shape[1]))]), rows.shape[0]
     lead = arange(input.shape[0], device=input.device).unsqueeze(1).expand(input.shape[0], grid[0, ..., 0].numel())
     total: Any = None
     for corner in itertools.product(*taps):
-        place, weight, inside = lead.reshape(-1), None, None
+        place, weight = lead.reshape(-1), None
+        inside: Any = True
         for m, (index, factor) in zip(size, corner, strict=True):
             within = (index >= 0) & (index < m)
-            inside = within if inside is None else inside & within
+            inside = within & inside
             place = place * m + index.to(dtypes.int64).clamp(0, m - 1)
             weight = factor if weight is None or factor is None else weight * factor
-        # Elements outside count as zeros whatever they hold: a product with a zero weight would spread NaN.
-        assert inside is not None
-        part = where(inside.unsqueeze(1), rows[place], 0.0)
+        part = rows[where(inside, place, nothing)]
         part = part if weight is None else part * weight.unsqueeze(1)
         total = part if total is None else total + part
     out = total.reshape((*grid.shape[:-1], input.shape[1]))  # (N, *, C)

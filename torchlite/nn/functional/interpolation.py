@@ -12,13 +12,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchlite._tensor import Tensor, wrap
+from torchlite._tensor import Tensor
 from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from torchlite.ops.gathering import index_select
-
-Array = np.ndarray[Any, Any]
-Taps = list[tuple[Array, Array | None]]
-"""Places in the input and their weights (None: 1), one for each element of the result; the sum is the result."""
+from torchlite.ops.resampling import Array, Taps, resample
 
 _NDIM = {"linear": 3, "bilinear": 4, "bicubic": 4, "lanczos": 4, "trilinear": 5}
 _AREA = (adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
@@ -107,7 +103,7 @@ def interpolate(
     out = input
     for i, (m, factor) in enumerate(zip(wanted, factors, strict=True)):
         axis = Axis(out.shape[i + 2], m, bool(align_corners), factor, kind)
-        out = _weighted(out, i + 2, taps(axis))
+        out = resample(out, i + 2, taps(axis))
     return out if out is not input else input.clone()
 
 
@@ -138,20 +134,6 @@ def _size_and_factors(
     return wanted, (None,) * n if recompute or mode == "area" else listed
 
 
-def _weighted(x: Tensor, dim: int, taps: Taps) -> Tensor:
-    """``x`` resized along ``dim``: Σ weight · x[place]."""
-    total = None
-    for places, weights in taps:
-        if weights is None and len(places) == x.shape[dim] and (places == np.arange(len(places))).all():
-            return x
-        part = index_select(x, dim, wrap(places).to(x.device))
-        if weights is not None:
-            part = part * x.new_tensor(weights.reshape((-1, *(1,) * (x.ndim - dim - 1))))
-        total = part if total is None else total + part
-    assert total is not None
-    return total
-
-
 def _nearest(axis: Axis) -> Taps:
     return _at(axis, np.float32(0))
 
@@ -159,7 +141,9 @@ def _nearest(axis: Axis) -> Taps:
 def _nearest_of_plane(axis: Axis) -> Taps:
     """In two dimensions PyTorch keeps or doubles a length exactly, whatever the scale factor was."""
     whole, rest = divmod(axis.wanted, axis.length)
-    return [(np.arange(axis.wanted) // whole, None)] if whole in (1, 2) and rest == 0 else _nearest(axis)
+    if whole not in (1, 2) or rest:
+        return _nearest(axis)
+    return Taps(axis.length, np.arange(axis.wanted)[None] // whole, None)
 
 
 def _nearest_exact(axis: Axis) -> Taps:
@@ -169,24 +153,25 @@ def _nearest_exact(axis: Axis) -> Taps:
 def _at(axis: Axis, shift: Any) -> Taps:
     scale = axis._replace(kind=np.float32).scale
     places = np.floor((np.arange(axis.wanted).astype(np.float32) + shift) * scale).astype(np.int64)
-    return [(np.minimum(places, axis.length - 1), None)]
+    return Taps(axis.length, np.minimum(places, axis.length - 1)[None], None)
 
 
 def _linear(axis: Axis) -> Taps:
     if axis.length == axis.wanted:
-        return [(np.arange(axis.wanted), None)]
+        return Taps(axis.length, np.arange(axis.wanted)[None], None)
     sources = np.maximum(axis.sources, axis.kind(0))
     low = np.minimum(sources.astype(np.int64), axis.length - 1)
     above = np.clip(sources - low.astype(axis.kind), axis.kind(0), axis.kind(1))
-    return [(low, 1 - above), (np.minimum(low + 1, axis.length - 1), above)]
+    high = np.minimum(low + 1, axis.length - 1)
+    return Taps(axis.length, np.stack([low, high]), np.stack([1 - above, above]))
 
 
 def _cubic(axis: Axis) -> Taps:
     sources = axis.sources
     low = np.minimum(np.floor(sources).astype(np.int64), axis.length - 1)
     above = np.clip(sources - low.astype(axis.kind), axis.kind(0), axis.kind(1))
-    weights = cubic_weights(above)
-    return [(np.clip(low + k - 1, 0, axis.length - 1), weights[k]) for k in range(4)]
+    places = np.clip(low + np.arange(-1, 3)[:, None], 0, axis.length - 1)
+    return Taps(axis.length, places, np.stack(cubic_weights(above)))
 
 
 def cubic_weights(t: Any) -> list[Any]:
@@ -248,12 +233,11 @@ def _antialiased(mode: str) -> Callable[[Axis], Taps]:
         first = np.maximum((centres - support + axis.kind(0.5)).astype(np.int64), 0)
         last = np.minimum((centres + support + axis.kind(0.5)).astype(np.int64), axis.length)
         counts = np.clip(last - first, 0, math.ceil(support) * 2 + 1)
-        within = np.arange(counts.max())
-        distances = (within + first[:, None] - centres[:, None] + axis.kind(0.5)) / stretch
-        weights = np.where(within < counts[:, None], kernel(distances), 0)
-        weights = (weights / weights.sum(1, keepdims=True)).astype(axis.kind)
-        places = np.minimum(first[:, None] + within, axis.length - 1)
-        return [(places[:, k], weights[:, k]) for k in within]
+        within = np.arange(counts.max())[:, None]
+        distances = (within + first - centres + axis.kind(0.5)) / stretch
+        weights = np.where(within < counts, kernel(distances), 0)
+        weights = (weights / weights.sum(0)).astype(axis.kind)
+        return Taps(axis.length, np.minimum(first + within, first + counts - 1), weights)
 
     return taps
 
