@@ -48,6 +48,7 @@ FLOORS = {
     "torchlite.vision": 7,
     "torchlite.datasets": 7,
     "torchlite.namespace": 7,
+    "torchlite.namespace_late": 7,
     "torchlite": 7,  # torchlite/__init__.py, which loads names on first use
     "torchlite.train": 8,
     "torchlite.cli": 9,
@@ -56,6 +57,7 @@ FLOORS = {
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
     ("torchlite", "torchlite.namespace"): "type checkers only",
+    ("torchlite", "torchlite.namespace_late"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.engine"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.forward_ad"): "type checkers only",
     ("torchlite.autograd", "torchlite.autograd.numeric"): "type checkers only",

@@ -8,7 +8,8 @@
 tensor(7.)
 
 The names below are loaded on first use (PEP 562), so that ``import torchlite`` and the command line's
-``--help`` do not pay for NumPy. What is public is written down in `torchlite.namespace`.
+``--help`` do not pay for NumPy. What is public is written down in `torchlite.namespace` and
+`torchlite.namespace_late`.
 """
 
 import importlib
@@ -19,28 +20,30 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from torchlite.namespace import *
+    from torchlite.namespace_late import *
 
-_loaded = False
+# Modules of public names, in the order in which they are looked through, until all are loaded.
+_waiting = ["torchlite.namespace", "torchlite.namespace_late"]
 
 
 def __getattr__(name: str) -> Any:
-    if name.startswith("__"):
-        raise AttributeError(f"module 'torchlite' has no attribute {name!r}")
-    if importlib.util.find_spec(f"torchlite.{name}") is not None:
-        return importlib.import_module(f"torchlite.{name}")
-    if not _loaded:
-        _load_namespace()
-    try:
-        return globals()[name]
-    except KeyError:
-        raise AttributeError(f"module 'torchlite' has no attribute {name!r}") from None
+    if not name.startswith("__"):
+        if importlib.util.find_spec(f"torchlite.{name}") is not None:
+            return importlib.import_module(f"torchlite.{name}")
+        while _waiting:
+            _load_names()
+            if name in globals():
+                return globals()[name]
+    raise AttributeError(f"module 'torchlite' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    _load_namespace()
+    while _waiting:
+        _load_names()
     return sorted(globals())
 
 
-def _load_namespace() -> None:
-    namespace = importlib.import_module("torchlite.namespace")
-    globals().update({name: getattr(namespace, name) for name in namespace.__all__}, _loaded=True)
+def _load_names() -> None:
+    module = importlib.import_module(_waiting[0])
+    globals().update({name: getattr(module, name) for name in module.__all__})
+    del _waiting[:1]

@@ -25,9 +25,17 @@ from math import e, inf, nan, pi
 from torchlite._tensor import Size, Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
+from torchlite.backends.determinism import (
+    are_deterministic_algorithms_enabled,
+    get_deterministic_debug_mode,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_deterministic_debug_mode,
+    use_deterministic_algorithms,
+)
 from torchlite.backends.threads import get_num_threads, set_num_threads
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
+from torchlite.composites.activation import hardshrink, prelu
 from torchlite.composites.assembly import (
     atleast_1d,
     atleast_2d,
@@ -43,6 +51,27 @@ from torchlite.composites.assembly import (
     meshgrid,
     row_stack,
     vstack,
+)
+from torchlite.composites.copies import (
+    alias_copy,
+    as_strided_copy,
+    detach_copy,
+    diagonal_copy,
+    expand_copy,
+    permute_copy,
+    select_copy,
+    slice_copy,
+    split_copy,
+    split_with_sizes_copy,
+    squeeze_copy,
+    t_copy,
+    transpose_copy,
+    unbind_copy,
+    unfold_copy,
+    unsqueeze_copy,
+    view_as_complex_copy,
+    view_as_real_copy,
+    view_copy,
 )
 from torchlite.composites.diagonals import (
     diag,
@@ -83,13 +112,14 @@ from torchlite.composites.general import (
     isclose,
     lerp,
     nonzero,
+    nonzero_static,
     std,
-    tril,
-    triu,
     var,
 )
-from torchlite.composites.histograms import histogram, histogramdd
+from torchlite.composites.histograms import histc, histogram, histogramdd
+from torchlite.composites.inplace_views import as_strided_
 from torchlite.composites.norms import cdist, dist, norm, renorm
+from torchlite.composites.padding import constant_pad_nd
 from torchlite.composites.products import (
     addbmm,
     addmm,
@@ -152,13 +182,13 @@ from torchlite.composites.searching import (
     argwhere,
     bincount,
     bucketize,
-    histc,
     isin,
     kthvalue,
     msort,
     searchsorted,
     unique,
     unique_consecutive,
+    unravel_index,
 )
 from torchlite.composites.short_time_fourier import istft, stft
 from torchlite.composites.statistics import (
@@ -225,7 +255,6 @@ from torchlite.dtypes import (
 from torchlite.dtypes import bool_ as bool
 from torchlite.dtypes import float_ as float
 from torchlite.dtypes import int_ as int
-from torchlite.func import vmap
 from torchlite.layouts import (
     channels_last,
     channels_last_3d,
@@ -243,38 +272,6 @@ from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinve
 from torchlite.linalg.orthogonal import geqrf, ormqr
 from torchlite.linalg.orthogonal import householder_product as orgqr
 from torchlite.linalg.positive_definite import cholesky_inverse, cholesky_solve
-from torchlite.nn.functional.activation import (
-    celu,
-    celu_,
-    hardshrink,
-    prelu,
-    relu_,
-    rrelu,
-    rrelu_,
-    selu,
-    selu_,
-    threshold,
-    threshold_,
-)
-from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d
-from torchlite.nn.functional.adaptive_pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
-from torchlite.nn.functional.average_pooling import avg_pool1d
-from torchlite.nn.functional.convolution import (
-    conv1d,
-    conv2d,
-    conv3d,
-    conv_tbc,
-    conv_transpose1d,
-    conv_transpose2d,
-    conv_transpose3d,
-    convolution,
-)
-from torchlite.nn.functional.distance import cosine_similarity, pairwise_distance, pdist
-from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
-from torchlite.nn.functional.linear import bilinear
-from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
-from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
-from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.ops.arithmetic import (
     abs,
     add,
@@ -303,6 +300,7 @@ from torchlite.ops.arithmetic import (
     where,
 )
 from torchlite.ops.bessel import i0
+from torchlite.ops.buffers import asarray, frombuffer
 from torchlite.ops.comparison import (
     bitwise_and,
     bitwise_not,
@@ -342,9 +340,10 @@ from torchlite.ops.conversion import clone
 from torchlite.ops.creation import (
     arange,
     as_tensor,
-    asarray,
     empty,
     empty_like,
+    empty_permuted,
+    empty_strided,
     eye,
     from_dlpack,
     from_numpy,
@@ -418,7 +417,7 @@ from torchlite.ops.pointwise import (
 )
 from torchlite.ops.products import cumprod, logcumsumexp, prod
 from torchlite.ops.random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
-from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, mean, sum
+from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, hash_tensor, mean, sum
 from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.storage import TypedStorage, UntypedStorage, resize_as_
@@ -436,6 +435,7 @@ from torchlite.ops.tensor_types import (
     ShortTensor,
     set_default_tensor_type,
 )
+from torchlite.ops.triangles import tril, triu
 from torchlite.ops.trigonometry import (
     acos,
     acosh,
@@ -464,6 +464,7 @@ from torchlite.ops.views import (
     reshape,
     select,
     split,
+    split_with_sizes,
     squeeze,
     swapaxes,
     swapdims,
@@ -471,10 +472,12 @@ from torchlite.ops.views import (
     transpose,
     unbind,
     unflatten,
+    unsafe_chunk,
+    unsafe_split,
+    unsafe_split_with_sizes,
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
-from torchlite.serialization import load, save
 
 newaxis = None
 
@@ -486,6 +489,7 @@ _IN_PLACE = (
     "log1p", "log2", "logit", "nan_to_num", "neg", "negative", "rad2deg", "reciprocal", "relu", "round", "rsqrt",
     "sigmoid", "sin", "sinc", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "xlogy", "zero",
 )  # fmt: skip
+detach, detach_ = Tensor.detach, Tensor.detach_
 globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _IN_PLACE})
 
 __all__ = [name for name in dir() if not name.startswith("_")]

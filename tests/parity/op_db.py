@@ -12,13 +12,14 @@ Importing this skips the importing test module where torch is not installed.
 
 import builtins
 import functools
+import inspect
 import json
 import random
 import types
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def _singular_vectors(u: Any, s: Any, v: Any) -> Any:
     return u[..., :k].abs(), s, v[..., :k].abs(), u.mH @ u, v.mH @ v
 
 
+# Which of equal elements comes first, or is named, is a library's choice.
+TIES = {"sort", "argsort", "topk", "kthvalue", "mode"}
+# Random where this argument, at this place or by this name, is not 0.
+PROBABILITY = {
+    "nn.functional.scaled_dot_product_attention": (4, "dropout_p"),
+    "nn.functional.multi_head_attention_forward": (10, "dropout_p"),
+}
 # Vectors that are unique up to sign only: LAPACK's choice depends on its version and on the order of its arithmetic, so
 # sizes are compared. (The gradients are those of op_db's own functions of the results, in which the sign does not count.)
 DETERMINED_PART: dict[str, Callable[..., Any]] = {
@@ -158,7 +166,7 @@ def measure(name: str) -> Measured:
             if outcome is _NOT_COMPARABLE:
                 continue
             measured.note("samples", outcome, f"{name} {dtype} {call.described()}")
-            if differentiable and determined(info):
+            if differentiable and call.determined:
                 measured.note("gradients", call.gradient(), f"{name} gradient {call.described()}")
             if dtype is not torch.bool:
                 for kind, outcome in call.variants(i):
@@ -250,7 +258,9 @@ class _Call:
     def __init__(self, name: str, info: Any, ours: Callable[..., Any], sample: Any, dtype: Any) -> None:
         self.name, self.info, self.ours, self.sample, self.dtype = name, info, ours, sample, dtype
         self.torch_args = (sample.input, *sample.args)
-        self.determined = determined(info)
+        place, name = PROBABILITY.get(info.name, (len(self.torch_args), ""))
+        given = self.torch_args[place] if place < len(self.torch_args) else sample.kwargs.get(name)
+        self.determined = determined(info) and not given
 
     def described(self) -> str:
         return f"{_short(self.torch_args)} {_short(self.sample.kwargs)}"
@@ -264,6 +274,7 @@ class _Call:
     def _mine(self, function: Any, args: Any, kwargs: Any) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
+            warnings.simplefilter("ignore", UserWarning)  # the libraries' own advice
             warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)
             return function(*args, **kwargs)
 
@@ -304,7 +315,7 @@ class _Call:
                 yield from self._variant(f"{alias.name} in-place", alias.inplace_variant)
 
     def _alias(self, alias: Any) -> Any:
-        ours = _named(torchlite, alias.name)
+        ours = _named(torchlite, alias.name.removeprefix("torch."))
         if ours is None:
             return f"torchlite has no {alias.name}"
         try:
@@ -341,7 +352,22 @@ class _Call:
         part = DETERMINED_PART.get(self.name)
         if part is not None:
             got, expected = part(*got), part(*expected)
+        elif self.info.name in TIES:
+            got, expected = self._named_elements(got), self._named_elements(expected)
         return difference(got, expected, numbers=self.determined)
+
+    def _named_elements(self, result: Any) -> Any:
+        """Positions among equal elements are a library's choice: the elements at these positions are compared."""
+        *values, positions = (result,) if self.info.name == "argsort" else result
+        of_torch = isinstance(positions, torch.Tensor)
+        x = self.sample.input if of_torch else converted(self.sample.input.detach())
+        bound = inspect.signature(getattr(torchlite, self.info.name)).bind(*self.torch_args, **self.sample.kwargs)
+        dim = bound.arguments.get("dim", -1)
+        if x.ndim == 0:
+            return values, x
+        kept = positions.ndim == x.ndim
+        found = x.gather(dim, positions if kept else positions.unsqueeze(dim))
+        return values, positions.dtype, found if kept else found.squeeze(dim)
 
     def refusal(self, kind: Any) -> Any:
         """None where both libraries raise an error of type ``kind``."""
@@ -378,7 +404,10 @@ class _Call:
         except Exception:
             return
         name = getattr(variant, "__name__", self.info.name)
-        ours = _translated(variant) if _from_tests(variant) else getattr(torchlite.Tensor, name, None)
+        if isinstance(variant, functools.partial):  # a function with inplace=True
+            ours: Any = functools.partial(self.ours, *variant.args, **variant.keywords)
+        else:
+            ours = _translated(variant) if _from_tests(variant) else getattr(torchlite.Tensor, name, None)
         if ours is None:
             yield kind, f"Tensor has no {name}"
         else:
@@ -474,7 +503,10 @@ def _named_constant(value: Any) -> Any:
         return getattr(torchlite, str(value).removeprefix("torch."), None)
     if isinstance(value, torch.device):
         return str(value)
-    return value
+    if type(value).__module__.startswith("torch.nn."):  # a module or options
+        settings = {f.name: getattr(value, f.name) for f in fields(value)} if is_dataclass(value) else {}
+        return getattr(torchlite.nn, type(value).__name__)(**settings)
+    return _translated(value)
 
 
 def mapped(value: Any, tensor: Callable[[Any], Any], other: Callable[[Any], Any] = lambda v: v) -> Any:

@@ -186,3 +186,77 @@ def test_range_includes_its_end_and_warns():
     for lib in BOTH:
         with pytest.warns(UserWarning, match="deprecated"):
             assert lib.range(0, 2).tolist() == [0.0, 1.0, 2.0]
+
+
+def test_deterministic_algorithms():
+    def call(lib):
+        try:
+            lib.use_deterministic_algorithms(True, warn_only=True)
+            warned = lib.get_deterministic_debug_mode(), lib.is_deterministic_algorithms_warn_only_enabled()
+            lib.set_deterministic_debug_mode("error")
+            return *warned, lib.get_deterministic_debug_mode(), lib.are_deterministic_algorithms_enabled()
+        finally:
+            lib.use_deterministic_algorithms(False)
+
+    same(call)
+    same(lambda lib: lib.set_deterministic_debug_mode(3))
+    same(lambda lib: lib.use_deterministic_algorithms("yes"))
+
+
+def test_memory_and_classes():
+    same(lambda lib: [lib.zeros(2, 3, 4).permute(2, 0, 1).dim_order(), lib.zeros(2, 3).dense_dim()])
+    same(lambda lib, x: x.is_pinned(), X)
+    if not torch.cuda.is_available():
+        same(lambda lib: lib.zeros(2).pin_memory())
+
+    class Named(torchlite.Tensor):
+        pass
+
+    x = torchlite.ones(2)
+    y = x.as_subclass(Named)
+    y.mul_(2)
+    assert type(y) is Named
+    assert x.tolist() == [2, 2]
+
+
+def test_hashes():
+    same(lambda lib, x: lib.hash_tensor(x.detach(), 1).long(), X)
+    same(lambda lib, x: lib.hash_tensor(x.long(), (0, 1), keepdim=True).long(), X * 5)
+    same(lambda lib: lib.hash_tensor(lib.empty(0)))
+
+
+def test_frombuffer():
+    same(lambda lib: lib.frombuffer(bytearray(range(8)), dtype=lib.int32))
+    same(lambda lib: lib.frombuffer(bytearray(range(10)), dtype=lib.int16, count=2, offset=3))
+    for wrong in ({"count": 3}, {"count": 0}, {"offset": 9}, {"offset": -1}, {"offset": 1}):
+        same(lambda lib, w=wrong: lib.frombuffer(bytearray(8), dtype=lib.int32, **w))
+    same(lambda lib: lib.frombuffer(3, dtype=lib.int32))
+    memory = bytearray(4)
+    torchlite.frombuffer(memory, dtype=torchlite.uint8)[1] = 7
+    assert memory[1] == 7
+
+
+@pytest.mark.filterwarnings("ignore:torch.asarray")
+def test_asarray_shares_or_copies():
+    array = np.ones(3)
+    for lib in BOTH:
+        x = lib.ones(2, requires_grad=True)
+        assert lib.asarray(x) is x
+        assert lib.asarray(x, copy=True) is not x
+        assert lib.asarray(x, copy=True).requires_grad
+        assert not lib.asarray(x, requires_grad=False).requires_grad
+        assert lib.asarray(array).data_ptr() == array.ctypes.data
+        assert lib.asarray(array, copy=True).data_ptr() != array.ctypes.data
+        assert lib.asarray([1.0], requires_grad=True).requires_grad
+    same(lambda lib: lib.asarray(bytearray(8)))
+    same(lambda lib: lib.asarray(np.float64(3)))
+    same(lambda lib: lib.asarray(lib.ones(2), dtype=lib.int64, copy=False))
+    same(lambda lib: lib.asarray([1, 2], copy=False))
+
+
+def test_resize_that_is_not_in_place():
+    for lib in BOTH:
+        with pytest.warns(UserWarning, match="deprecated"):
+            assert lib.ones(2, 3).resize(3, 2).shape == (3, 2)
+        with pytest.warns(UserWarning, match="deprecated"), pytest.raises(RuntimeError):
+            lib.ones(2, 3).resize(7)

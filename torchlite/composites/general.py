@@ -156,26 +156,10 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
 
 @takes_out_as(OutDtype.SAME)
 @method()
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The lower triangle of matrices, 0 above the diagonal."""
-    return where(_below(input, diagonal), input, input.new_zeros(()))
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """The first ``size`` positions of `nonzero`, and ``fill_value`` where there are fewer."""
+    found: Tensor = nonzero(input)[:size]
+    rest = found.new_full((size - found.shape[0], input.ndim), fill_value)
+    from torchlite.ops.joining import cat
 
-
-@takes_out_as(OutDtype.SAME)
-@method()
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The upper triangle of matrices, 0 below the diagonal."""
-    return where(_below(input, diagonal - 1), input.new_zeros(()), input)
-
-
-method("tril_")(inplace(tril))
-method("triu_")(inplace(triu))
-
-
-def _below(input: Tensor, diagonal: int) -> Tensor:
-    if input.ndim < 2:
-        raise RuntimeError(f"tril and triu: input tensor must have at least 2 dimensions, got {input.ndim}")
-    from torchlite.ops.creation import arange
-
-    rows = arange(input.shape[-2], device=input.device).unsqueeze(1)
-    return arange(input.shape[-1], device=input.device) <= rows + diagonal
+    return cat([found, rest], 0)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from torchlite import return_types
-from torchlite._tensor import Tensor, method
+from torchlite import backends, return_types
+from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.searching import bucketize
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import linspace
@@ -136,3 +136,27 @@ def _edges(name: str, x: Tensor, bins: Any, range: Sequence[float] | None) -> Te
     if low == high:
         low, high = low - 0.5, high + 0.5
     return linspace(low, high, n + 1, dtype=x.dtype, device=x.device)
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
+    """How many elements fall into each of ``bins`` equal parts of [min, max]; of the data's range where both are equal.
+
+    Raises:
+        RuntimeError: for no bins, or ``min`` above ``max``.
+    """
+    if bins <= 0:
+        raise RuntimeError(f"torch.histc: bins must be > 0, got {bins}")
+    if min > max:
+        raise RuntimeError(f"torch.histc: max must be larger than min, got min {min} and max {max}")
+    data = input.detach().reshape(-1)._data
+    xp = backends.array_module(data)
+    low, high = min, max
+    if low == high and data.size:
+        low, high = data.min().item(), data.max().item()
+    if low == high:
+        low, high = low - 1, high + 1
+    inside = data[(data >= low) & (data <= high)]
+    places = ((inside - low) / (high - low) * bins).astype("int64").clip(0, bins - 1)
+    return wrap(xp.bincount(places, minlength=bins).astype(data.dtype))

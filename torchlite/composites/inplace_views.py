@@ -8,6 +8,7 @@ from typing import Any
 
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
+from torchlite.ops.strided import as_strided
 from torchlite.ops.views import squeeze, t, transpose, unsqueeze
 
 
@@ -55,3 +56,5 @@ method("squeeze_")(_becomes(squeeze))
 method("unsqueeze_")(_becomes(unsqueeze))
 method("transpose_", "swapaxes_", "swapdims_")(_becomes(transpose))
 method("t_")(_becomes(t))
+as_strided_ = _becomes(as_strided)
+method("as_strided_")(as_strided_)

@@ -22,6 +22,30 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     Raises:
         RuntimeError: for an odd number of widths or too many, and for widths that the mode has no elements for.
     """
+    pairs = _pairs(input, pad)
+    if mode == "constant":
+        return _constant(input, pairs, 0.0 if value is None else value)
+    if mode not in _BORDERS:
+        raise RuntimeError(f"pad: Unrecognised padding mode {mode!r}: use 'constant' or one of {sorted(_BORDERS)}")
+    if value:
+        raise RuntimeError(f"pad: Padding mode {mode!r} doesn't take in value argument")
+    if not 1 <= len(pairs) <= 3 or input.ndim - len(pairs) not in (1, 2):
+        raise RuntimeError(
+            f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: got {list(pad)} for "
+            f"shape {list(input.shape)}"
+        )
+    for dim, before, after in pairs:
+        input = _BORDERS[mode](input, dim, before, after)
+    return input
+
+
+def constant_pad_nd(input: Tensor, pad: Sequence[int], value: float = 0.0) -> Tensor:
+    """`pad` with a constant border of ``value``."""
+    return _constant(input, _pairs(input, pad), value)
+
+
+def _pairs(input: Tensor, pad: Sequence[int]) -> list[tuple[int, int, int]]:
+    """(dimension, before, after) from the last dimension forwards, once they fit ``input``."""
     widths = tuple(int(n) for n in pad)
     if len(widths) % 2:
         raise RuntimeError(f"pad: Padding length must be divisible by 2, got {list(widths)}")
@@ -38,20 +62,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
                 f"pad: the input size {input.shape[dim]}, plus negative padding {before} and {after}, resulted in a "
                 f"negative output size; check dimension {dim} of the input {list(input.shape)}"
             )
-    if mode == "constant":
-        return _constant(input, pairs, 0.0 if value is None else value)
-    if mode not in _BORDERS:
-        raise RuntimeError(f"pad: Unrecognised padding mode {mode!r}: use 'constant' or one of {sorted(_BORDERS)}")
-    if value:
-        raise RuntimeError(f"pad: Padding mode {mode!r} doesn't take in value argument")
-    if not 1 <= len(pairs) <= 3 or input.ndim - len(pairs) not in (1, 2):
-        raise RuntimeError(
-            f"pad: Only 2D, 3D, 4D, 5D padding with non-constant padding are supported for now: got {list(widths)} for "
-            f"shape {list(input.shape)}"
-        )
-    for dim, before, after in pairs:
-        input = _BORDERS[mode](input, dim, before, after)
-    return input
+    return pairs
 
 
 def _constant(input: Tensor, pairs: Sequence[tuple[int, int, int]], value: float) -> Tensor:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlite import dtypes
-from torchlite._tensor import Tensor, method
+from torchlite import backends, dtypes
+from torchlite._tensor import Tensor, method, wrap
+from torchlite.layouts import strided
 from torchlite.ops.construct import common_dtype
 
 # Kinds of tensors and devices that PyTorch has and this package does not.
@@ -15,6 +16,8 @@ _ABSENT = (
 )  # fmt: skip
 for _name in _ABSENT:
     setattr(Tensor, _name, False)
+# Dimensions have no names, and so has no tensor: PyTorch keeps the attribute from before there were modules.
+setattr(Tensor, "name", None)  # noqa: B010 - not declared in the class
 
 
 def numel(input: Tensor) -> int:
@@ -105,4 +108,53 @@ def _is_cpu(self: Tensor) -> bool:
     return self.device.type == "cpu"
 
 
+@method()
+def dim_order(self: Tensor) -> tuple[int, ...]:
+    """The dimensions from the outermost in memory, with the largest stride, to the innermost."""
+    strides = self.stride()
+    return tuple(sorted(range(self.ndim), key=lambda d: -strides[d]))
+
+
+@method()
+def dense_dim(self: Tensor) -> int:
+    """Number of dimensions: all of them are dense."""
+    return self.ndim
+
+
+@method()
+def sparse_dim(self: Tensor) -> int:  # noqa: ARG001
+    """0: no dimension is sparse."""
+    return 0
+
+
+@method()
+def as_subclass(self: Tensor, cls: type[Any]) -> Any:
+    """The same memory and history as an instance of ``cls``, a subclass of Tensor."""
+    result = self.detach() if self._node is None else self.view_as(self)
+    result.__class__ = cls
+    return result
+
+
+@method()
+def is_pinned(self: Tensor, device: Any = None) -> bool:  # noqa: ARG001 - PyTorch's signature
+    """Whether the elements are in host memory that a GPU copies from directly."""
+    return self.is_cpu and not self.is_meta and backends.is_pinned(self._data)
+
+
+@method()
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:  # noqa: ARG001 - PyTorch's signature
+    """The tensor, or a copy, in host memory that a GPU copies from directly.
+
+    Raises:
+        RuntimeError: where there is no GPU, or the tensor is on one.
+    """
+    if not self.is_cpu:
+        raise RuntimeError(f"cannot pin '{self.device}', only dense CPU tensors can be pinned")
+    if backends.cuda_device_count() == 0:
+        raise RuntimeError("Cannot access accelerator device when none is available.")
+    return self if is_pinned(self) else wrap(backends.pinned(self._data))
+
+
+setattr(Tensor, "layout", strided)  # noqa: B010 - not declared in the class
+method("const_data_ptr")(Tensor.data_ptr)
 Tensor.is_cpu = property(_is_cpu)  # type: ignore[attr-defined]

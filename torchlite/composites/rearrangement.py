@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -31,6 +33,8 @@ def reshape_as(self: Tensor, other: Tensor) -> Tensor:
 @method()
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """`narrow` in memory of its own."""
+    if dim >= input.ndim:
+        raise RuntimeError(f"narrow_copy(): dimension {dim} does not exist in a tensor of shape {list(input.shape)}")
     return narrow(input, dim, start, length).clone()
 
 
@@ -42,6 +46,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
     Raises:
         RuntimeError: when there are not as many shifts as dimensions.
+        IndexError: for a dimension that does not exist.
     """
     steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     axes = (dims,) if isinstance(dims, int) else tuple(dims or ())
@@ -53,7 +58,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims: {len(axes)}")
     out = input.clone()
     for step, axis in zip(steps, axes, strict=True):
-        n = 1 if input.ndim == 0 else out.shape[out._checked_dim(axis)]
+        n = out.shape[out._checked_dim(axis)]
         moved = step % n if n else 0
         if moved:
             out = cat([narrow(out, axis, n - moved, moved), narrow(out, axis, 0, n - moved)], axis)
@@ -84,6 +89,8 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """The plane of ``dims`` turned by ``k`` times 90 degrees, from the first towards the second."""
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if input.ndim < 2:
+        raise RuntimeError(f"expected total dims >= 2, but got total dims = {input.ndim}")
     first, second = dims_of("rot90", tuple(dims), input.ndim)
     turns = k % 4
     if turns == 0:
@@ -152,7 +159,9 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 
 
 def _split_evenly(name: str, input: Tensor, indices_or_sections: Any, axis: int) -> tuple[Tensor, ...]:
-    if isinstance(indices_or_sections, int) and input.shape[axis] % indices_or_sections:
+    if isinstance(indices_or_sections, str):
+        raise TypeError(f"{name}(): indices_or_sections must be an int or a list of ints, not {indices_or_sections!r}")
+    if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or input.shape[axis] % indices_or_sections):
         raise RuntimeError(
             f"torch.{name} attempted to split along dimension {axis}, but the size of the dimension "
             f"{input.shape[axis]} is not divisible by the split_size {indices_or_sections}!"
@@ -191,3 +200,38 @@ def dsplit(input: Tensor, *indices_or_sections: Any) -> tuple[Tensor, ...]:
 def _places(given: tuple[Any, ...]) -> Any:
     """One argument as it is, several as a list of positions."""
     return given[0] if len(given) == 1 else given
+
+
+@method()
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Sums over the dimensions along which a tensor of shape ``size`` would be broadcast to this one.
+
+    Raises:
+        RuntimeError: when it can't be broadcast to it.
+    """
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    lead = self.ndim - len(shape)
+    if lead < 0 or any(n not in (1, self.shape[lead + d]) for d, n in enumerate(shape)):
+        raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self.shape)}.")
+    dims = [d for d in range(self.ndim) if d < lead or (shape[d - lead] == 1 and self.shape[d] != 1)]
+    return self.sum(dims, keepdim=True).reshape(shape) if dims or not shape else self
+
+
+@method()
+def resize(self: Tensor, *sizes: Any) -> Tensor:
+    """The elements in another shape of as many; deprecated: use `reshape`, or `resize_` to change their number.
+
+    Raises:
+        RuntimeError: when the number of elements would change.
+    """
+    warnings.warn("non-inplace resize is deprecated", UserWarning, stacklevel=2)
+    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    if math.prod(shape) != self.numel():
+        raise RuntimeError(f"resize: requested shape {list(shape)} for a tensor of shape {list(self.shape)}")
+    return self.reshape(shape)
+
+
+@method()
+def resize_as(self: Tensor, tensor: Tensor) -> Tensor:
+    """The elements in the shape of ``tensor``; see `resize`."""
+    return resize(self, tensor.shape)

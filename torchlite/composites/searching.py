@@ -121,30 +121,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return wrap(xp.bincount(input._data, weights._data, minlength).astype(dtype))
 
 
-@takes_out_as(OutDtype.SAME)
-@method()
-def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
-    """How many elements fall into each of ``bins`` equal parts of [min, max]; of the data's range where both are equal.
-
-    Raises:
-        RuntimeError: for no bins, or ``min`` above ``max``.
-    """
-    if bins <= 0:
-        raise RuntimeError(f"torch.histc: bins must be > 0, got {bins}")
-    if min > max:
-        raise RuntimeError(f"torch.histc: max must be larger than min, got min {min} and max {max}")
-    data = input.detach().reshape(-1)._data
-    xp = backends.array_module(data)
-    low, high = min, max
-    if low == high and data.size:
-        low, high = data.min().item(), data.max().item()
-    if low == high:
-        low, high = low - 1, high + 1
-    inside = data[(data >= low) & (data <= high)]
-    places = ((inside - low) / (high - low) * bins).astype("int64").clip(0, bins - 1)
-    return wrap(xp.bincount(places, minlength=bins).astype(data.dtype))
-
-
 @method()
 def unique(
     input: Tensor,
@@ -197,3 +173,26 @@ def _chosen(values: Any, inverse: Any, counts: Any, with_inverse: bool, with_cou
     if with_counts:
         results.append(wrap(counts.astype("int64")))
     return results[0] if len(results) == 1 else tuple(results)
+
+
+def unravel_index(indices: Tensor, shape: Any) -> tuple[Tensor, ...]:
+    """The coordinates, one tensor a dimension, of positions in a flattened array of ``shape``.
+
+    Raises:
+        TypeError: for indices that are no integers.
+        ValueError: for a negative length.
+    """
+    if indices._data.dtype.kind not in "iu":
+        raise TypeError(f"expected 'indices' to be integer dtype, but got {indices.dtype}")
+    lengths = (
+        [int(n) for n in (shape.tolist() if isinstance(shape, Tensor) else shape)]
+        if not isinstance(shape, int)
+        else [shape]
+    )
+    if any(n < 0 for n in lengths):
+        raise ValueError(f"'shape' cannot have negative values, but got {tuple(lengths)}")
+    step, coordinates = 1, []
+    for n in reversed(lengths):
+        coordinates.append(indices.div(step, rounding_mode="floor") % n if n else indices)
+        step *= n
+    return tuple(reversed(coordinates))

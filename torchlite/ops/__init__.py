@@ -39,6 +39,7 @@ from torchlite.ops import (
     standardize,
     storage,
     strided,
+    triangles,
     trigonometry,
     views,
 )
@@ -82,6 +83,7 @@ __all__ = [
     "standardize",
     "storage",
     "strided",
+    "triangles",
     "trigonometry",
     "views",
 ]

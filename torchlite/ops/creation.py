@@ -11,6 +11,7 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.backends.memory import dense_strides, memory, span, strided
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -36,9 +37,6 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     if isinstance(data, Tensor):
         return data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
     return _placed(_array(data, dtype), device, False)
-
-
-asarray = as_tensor
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
@@ -164,6 +162,57 @@ def ones(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requ
 def empty(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` with whatever is in memory."""
     return _filled(size, None, dtype, device, requires_grad)
+
+
+def empty_strided(
+    size: Sequence[int],
+    stride: Sequence[int],
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of shape ``size`` with whatever is in memory, where neighbours lie ``stride`` elements apart.
+
+    Raises:
+        RuntimeError: for another number of strides than sizes, and negative ones.
+    """
+    shape, strides = _lengths((size,)), tuple(int(s) for s in stride)
+    if len(shape) != len(strides):
+        raise RuntimeError(
+            f"empty_strided: dimensionality of sizes ({len(shape)}) must match dimensionality of strides ({len(strides)})"
+        )
+    if min(strides, default=0) < 0:
+        raise RuntimeError(f"empty_strided: strides must not be negative, got {list(strides)}")
+    room = _filled((span(shape, strides),), None, dtype, device, False)
+    data = room._data
+    if isinstance(data, Aval):
+        result: Tensor = wrap(data._replace(shape=shape))
+    else:
+        result = wrap(strided(memory(data), data.dtype, shape, (strides, 0)))
+    return result.requires_grad_() if requires_grad else result
+
+
+def empty_permuted(
+    size: Sequence[int],
+    physical_layout: Sequence[int],
+    *,
+    dtype: dtypes.dtype | None = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of shape ``size`` whose dimensions lie in memory in the order ``physical_layout``, the slowest first.
+
+    Raises:
+        RuntimeError: when that does not name each dimension once.
+    """
+    if sorted(physical_layout) != [d for d, _ in enumerate(size)]:
+        raise RuntimeError(
+            "empty_permuted: Number of dimensions in size does not match the length of the physical_layout, or it names one "
+            f"twice or out of range: got {list(physical_layout)} for {list(size)}"
+        )
+    strides = dense_strides(tuple(size), physical_layout)
+    return empty_strided(size, strides, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 @takes_out_as(OutDtype.CREATE)
@@ -392,6 +441,16 @@ def new_ones(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, re
 def new_empty(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """An uninitialised tensor of shape ``size`` in the dtype and on the device of this tensor."""
     return _filled(size, None, dtype or self.dtype, device or self.device, requires_grad)
+
+
+@method()
+def new_empty_strided(
+    self: Tensor, size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """`empty_strided` in the dtype and on the device of this tensor."""
+    return empty_strided(
+        size, stride, dtype=dtype or self.dtype, device=device or self.device, requires_grad=requires_grad
+    )
 
 
 @method()

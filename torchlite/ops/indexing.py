@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from itertools import pairwise
 from numbers import Number
 from typing import Any
 
@@ -18,7 +19,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.dispatch import apply, apply_view
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
 from torchlite.ops.construct import converted
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
@@ -36,9 +37,26 @@ def _key(spec: tuple[Any, ...], indices: Sequence[Any]) -> tuple[Any, ...]:
 def _infer_index(x: Aval, *indices: Aval, spec: tuple[Any, ...]) -> Aval:
     if any(i.dtype.kind == "b" for i in indices):
         raise RuntimeError("index: the shape of x[mask] depends on the numbers in the mask, which are not known here")
-    stand_ins = [np.broadcast_to(np.zeros((), np.int64), i.shape) for i in indices]
-    shape = np.broadcast_to(np.empty((), bool), x.shape)[_key(spec, stand_ins)].shape
-    return Aval(shape, x.dtype, x.device)
+    return Aval(_indexed_shape(x.shape, spec, [(i.shape, 1) for i in indices]), x.dtype, x.device)
+
+
+def _indexed_shape(shape: Shape, spec: tuple[Any, ...], chosen: Sequence[tuple[Shape, int]]) -> Shape:
+    """The shape of what index tensors choose, each given by the shape of its positions and how many dimensions it indexes.
+
+    Their dimensions, broadcast to each other, stand where the tensors do, or in front where they stand apart.
+    """
+    remaining, rest, places, axis = iter(chosen), [], [], 0
+    for i, entry in enumerate(spec):
+        if entry == _SLOT:
+            places.append((i, len(rest)))
+            axis += next(remaining)[1]
+        else:
+            rest.append(shape[axis])
+            axis += 1
+    rest += shape[axis:]
+    together = all(b[0] == a[0] + 1 for a, b in pairwise(places))
+    at = places[0][1] if places and together else 0
+    return (*rest[:at], *broadcast_shapes("index", *(positions for positions, _ in chosen)), *rest[at:])
 
 
 def _index_samples(rng: np.random.Generator) -> Sequence[Sample]:
@@ -168,18 +186,34 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         copy_(region, value)
         return
     value = _indexed_value(self, value, indices)
-    try:
-        if grad_mode.enabled and (region._node is not None or value._node is not None):
-            assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
-            return
-        if not self.is_meta:
-            region._data[_key(spec, [i._data for i in indices])] = backends.to_device(value._data, self.device)
-    except (ValueError, TypeError):  # what NumPy says of arrays that can't be broadcast
-        raise RuntimeError(
-            f"shape mismatch: a value of shape {list(value.shape)} cannot be broadcast to what the index tensors of "
-            f"shapes {[list(i.shape) for i in indices]} choose of shape {list(region.shape)}"
-        ) from None
+    if value.ndim and not self.is_meta:
+        value = _fitting(value, _indexed_shape(region._data.shape, spec, _chosen(indices)))
+    if grad_mode.enabled and (region._node is not None or value._node is not None):
+        assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
+        return
+    if not self.is_meta:
+        region._data[_key(spec, [i._data for i in indices])] = backends.to_device(value._data, self.device)
     assign(self, value.detach())
+
+
+def _chosen(indices: Sequence[Tensor]) -> list[tuple[Shape, int]]:
+    """For each index tensor the shape of its positions, and how many dimensions it indexes; masks are counted."""
+    return [
+        ((int(i._data.sum()),), i.ndim) if i._data.dtype.kind == "b" else (i._data.shape, 1)  # a mask names positions
+        for i in indices
+    ]
+
+
+def _fitting(value: Tensor, shape: Shape) -> Tensor:
+    """``value`` without dimensions of length 1 in front that ``shape`` does not have, once it can be broadcast to it."""
+    value = _without_leading_ones(value, len(shape))
+    given = tuple(value._data.shape)
+    lead = len(shape) - len(given)
+    if lead < 0 or any(n not in (1, shape[lead + d]) for d, n in enumerate(given)):
+        raise RuntimeError(
+            f"shape mismatch: value tensor of shape {list(given)} cannot be broadcast to indexing result of shape {list(shape)}"
+        )
+    return value
 
 
 def _indexed_value(x: Tensor, value: Tensor, indices: Sequence[Tensor]) -> Tensor:
@@ -250,9 +284,22 @@ def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any,
                 raise IndexError(f"index {e} is out of bounds for dimension {axis} with size {length}")
             basic.append(e)
         axis += n
+    if len(indices) > 1 and not any(i.is_meta for i in indices):
+        _check_together(indices)
     if all(isinstance(e, slice) and e == _ALL for e in basic):
         basic = []
     return tuple(basic), tuple(spec), indices
+
+
+def _check_together(indices: Sequence[Tensor]) -> None:
+    shapes = [shape for shape, _ in _chosen(indices)]
+    try:
+        broadcast_shapes("index", *shapes)
+    except RuntimeError:
+        listed = ", ".join(str(list(shape)) for shape in shapes)
+        raise IndexError(
+            f"shape mismatch: indexing tensors could not be broadcast together with shapes {listed}"
+        ) from None
 
 
 def _slice(e: slice) -> slice:

@@ -114,13 +114,13 @@ sigmoid = unary(
 )
 relu = unary(
     "relu",
-    lambda g, out, _x: where(out > 0, g, 0.0),
+    lambda g, out, _x: where(out <= 0, 0.0, g),  # so that NaN lets its gradient pass
     run=lambda xp, x: _relu(xp, x),
     quiet=False,
     scalar="x > 0 ? x : 0",
     onnx="Relu",
     domain=(0.1, 2.0),
-    doc="max(x, 0); the gradient at 0 is 0.",
+    doc="max(x, 0); the gradient at 0 is 0, at NaN that of NaN.",
 )
 erf = unary(
     "erf",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import dtypes
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, Shape, register
@@ -171,6 +171,20 @@ _all = reduction(
 )
 
 
+def _run_hash(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    wide = x.astype(np.int64 if x.dtype.kind in "biu" else np.float64)
+    return backends.xor_sum(xp, wide.view(np.uint64), dims, keepdims=keepdim)
+
+
+_hash_tensor = reduction(
+    "hash_tensor",
+    _run_hash,
+    None,
+    result=lambda _dtype: np.uint64,
+    doc="The exclusive or of the 64 bits of every element, as int64 or float64.",
+)
+
+
 def _arg_samples(rng: np.random.Generator) -> Sequence[Sample]:
     return [
         Sample((rng.normal(size=(3, 4)),), {"dim": 1, "keepdim": False}),
@@ -304,3 +318,20 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Index of the (first) smallest element along ``dim``, or in the flattened tensor."""
     return _arg_reduce(_argmin, input, dim, keepdim)
+
+
+@takes_out_as(OutDtype.SAME)
+@method()
+def hash_tensor(input: Tensor, dim: Any = (), *, keepdim: bool = False, mode: int = 0) -> Tensor:
+    """A uint64 that changes when an element over ``dim`` does: the exclusive or of their 64 bits (``mode`` 0).
+
+    Raises:
+        RuntimeError: for a complex tensor, one without elements, and for another mode.
+    """
+    if mode != 0:
+        raise RuntimeError(f"Unknown hash_tensor mode: {mode}")
+    if input.is_complex():
+        raise RuntimeError(f"hash_tensor is not implemented for {input.dtype}")
+    if input.numel() == 0 and dim in ((), None):
+        raise RuntimeError("hash_tensor: Expected reduction dim to be specified for input.numel() == 0.")
+    return _apply(_hash_tensor, input, dim, keepdim)

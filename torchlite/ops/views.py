@@ -290,6 +290,11 @@ def t(input: Tensor) -> Tensor:
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     """Dimensions ``source`` moved to the positions ``destination``; the others keep their order."""
     sources, places = (dims_of("movedim", d, input.ndim) for d in (source, destination))
+    if len(sources) != len(places):
+        raise RuntimeError(
+            f"movedim: Invalid source or destination dims: source ({source}) should contain the same number of dims as "
+            f"destination ({destination})"
+        )
     rest = iter(d for d in range(input.ndim) if d not in sources)
     order = [sources[places.index(d)] if d in places else next(rest) for d in range(input.ndim)]
     return permute(input, order)
@@ -455,20 +460,29 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of one length (the last may be shorter), or of the lengths listed, along ``dim``."""
     n = tensor.shape[tensor._checked_dim(dim)]
-    if isinstance(split_size_or_sections, int):
-        size = split_size_or_sections
-        if size <= 0 and n:
-            raise RuntimeError(f"split expects split_size be positive, but got split_size={size}")
-        sections = [min(size, n - start) for start in range(0, n, max(size, 1))] or [0]
-    else:
-        sections = list(split_size_or_sections)
-        if sum(sections) != n:
-            raise RuntimeError(
-                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {dim}), "
-                f"but got split_sizes={sections}"
-            )
-    starts = np.cumsum([0, *sections])
-    return tuple(narrow(tensor, dim, int(start), int(length)) for start, length in zip(starts, sections, strict=False))
+    if not isinstance(split_size_or_sections, int):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
+    size = split_size_or_sections
+    if size <= 0 and n:
+        raise RuntimeError(f"split expects split_size be positive, but got split_size={size}")
+    return split_with_sizes(tensor, [min(size, n - start) for start in range(0, n, max(size, 1))] or [0], dim)
+
+
+@method()
+def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Parts of the lengths ``split_sizes`` along ``dim``.
+
+    Raises:
+        RuntimeError: for negative lengths, and ones that do not add up to the length of ``dim``.
+    """
+    n = input.shape[input._checked_dim(dim)]
+    if min(split_sizes, default=0) < 0 or sum(split_sizes) != n:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes have only non-negative entries and to sum exactly to {n} (input "
+            f"tensor's size at dimension {dim}), but got split_sizes={list(split_sizes)}"
+        )
+    starts = np.cumsum([0, *split_sizes])
+    return tuple(narrow(input, dim, int(a), int(n)) for a, n in zip(starts, split_sizes, strict=False))
 
 
 @method()
@@ -478,6 +492,14 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input.shape[input._checked_dim(dim)]
     return split(input, max(1, -(-n // chunks)), dim)
+
+
+# Not views in PyTorch's eyes, which trusts the caller to write into at most one of them.
+unsafe_split, unsafe_chunk = split, chunk
+unsafe_split_with_sizes = split_with_sizes
+method("unsafe_split")(split)
+method("unsafe_chunk")(chunk)
+method("unsafe_split_with_sizes")(split_with_sizes)
 
 
 @method()

@@ -31,15 +31,15 @@ _SUPPLIED: dict[Kind, frozenset[str]] = {
 }
 """Arguments that the training itself passes, not the configuration."""
 
-_PAIR = int | tuple[int, int]
+_LENGTHS = int | tuple[int, ...]
 _SIZES: dict[str, Any] = {
-    "kernel_size": _PAIR,
-    "stride": _PAIR | None,
-    "padding": _PAIR | str,
-    "dilation": _PAIR,
-    "output_size": int | tuple[int | None, int | None] | None,
+    "kernel_size": _LENGTHS,
+    "stride": _LENGTHS | None,
+    "padding": _LENGTHS | str,
+    "dilation": _LENGTHS,
+    "output_size": int | tuple[int | None, ...] | None,
 }
-"""Types of the arguments that layers leave open, because PyTorch lets one number stand for two."""
+"""Types of the arguments that layers leave open, because PyTorch lets one number stand for all dimensions."""
 
 
 @dataclass(frozen=True, slots=True)

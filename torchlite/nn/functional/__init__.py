@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401
 
+from torchlite.composites.activation import hardshrink, prelu
 from torchlite.composites.padding import pad
 from torchlite.nn.functional.activation import (
     celu,
@@ -11,7 +12,6 @@ from torchlite.nn.functional.activation import (
     gelu,
     glu,
     gumbel_softmax,
-    hardshrink,
     hardsigmoid,
     hardswish,
     hardtanh,
@@ -21,7 +21,6 @@ from torchlite.nn.functional.activation import (
     log_softmax,
     logsigmoid,
     mish,
-    prelu,
     relu,
     relu6,
     relu_,

@@ -6,7 +6,8 @@ import math
 import warnings
 
 from torchlite import dtypes
-from torchlite._tensor import Tensor, method
+from torchlite._tensor import Tensor
+from torchlite.composites.activation import floating
 from torchlite.composites.sampling import exponential_
 from torchlite.dispatch import apply
 from torchlite.ops import pointwise
@@ -19,12 +20,6 @@ from torchlite.ops.mutation import inplace as in_place
 from torchlite.ops.pointwise import sigmoid, tanh
 
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-
-
-def _floating(name: str, input: Tensor) -> Tensor:
-    if input._data.dtype.kind in "biu":
-        raise RuntimeError(f'"{name}" not implemented for {input.dtype}: expected a floating-point tensor')
-    return input
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -56,7 +51,7 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x + 3, 0), 6) / 6 (Courbariaux et al., 2015)."""
     if inplace:
         return _hardsigmoid_(input)
-    return hardtanh(_floating("hardsigmoid", input) + 3, 0.0, 6.0) / 6
+    return hardtanh(floating("hardsigmoid", input) + 3, 0.0, 6.0) / 6
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -68,7 +63,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, α(eˣ - 1) below (Clevert et al., 2015)."""
     if inplace:
         return elu_(input, alpha)
-    return apply(elu_op, (_floating("elu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1.0})
+    return apply(elu_op, (floating("elu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1.0})
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -81,7 +76,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     if inplace:
         return celu_(input, alpha)
-    return apply(elu_op, (_floating("celu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1 / alpha})
+    return apply(elu_op, (floating("celu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1 / alpha})
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -89,14 +84,14 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
     if inplace:
         return selu_(input)
     params = {"alpha": _SELU_ALPHA, "scale": _SELU_SCALE, "slope": 1.0}
-    return apply(elu_op, (_floating("selu", input),), params)
+    return apply(elu_op, (floating("selu", input),), params)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, negative_slope · x below (Maas et al., 2013)."""
     if inplace:
         return leaky_relu_(input, negative_slope)
-    return apply(leaky_relu_op, (_floating("leaky_relu", input),), {"negative_slope": negative_slope})
+    return apply(leaky_relu_op, (floating("leaky_relu", input),), {"negative_slope": negative_slope})
 
 
 def rrelu(
@@ -116,39 +111,8 @@ def rrelu(
         return rrelu_(input, lower, upper, training)
     if not training:
         return leaky_relu(input, (lower + upper) / 2)
-    slopes = _floating("rrelu", input).new_empty(input.shape).uniform_(lower, upper)
+    slopes = floating("rrelu", input).new_empty(input.shape).uniform_(lower, upper)
     return where(input > 0, input, input * slopes)
-
-
-@method()
-def prelu(input: Tensor, weight: Tensor) -> Tensor:
-    """x for x > 0, weight · x below (He et al., 2015).
-
-    Shape:
-        - input: (N, C, *) or (C,); weight: (C,), or (1,) or () for all channels
-
-    Raises:
-        RuntimeError: when the weight does not fit the channels, or has more than one dimension.
-    """
-    if weight.ndim > 1:
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
-    if input.dtype is not weight.dtype:
-        raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {input.dtype} and {weight.dtype} for input and weight"
-        )
-    if weight.numel() != 1:
-        if input.ndim == 0:
-            raise RuntimeError("Not allow zero-dim input tensor.")
-        channels = input.shape[1] if input.ndim > 1 else 1
-        if channels != weight.numel():
-            raise RuntimeError(
-                f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {weight.numel()} "
-                f"and channel size = {channels}."
-            )
-        weight = weight.view([-1 if d == 1 else 1 for d in range(input.ndim)])
-    elif weight.ndim == 1:
-        weight = weight.reshape(())
-    return where(_floating("prelu", input) > 0, input, input * weight)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
@@ -171,7 +135,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if length % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {length}")
     half = length // 2
-    return _floating("glu", input).narrow(dim, 0, half) * sigmoid(input.narrow(dim, half, half))
+    return floating("glu", input).narrow(dim, 0, half) * sigmoid(input.narrow(dim, half, half))
 
 
 @takes_out
@@ -183,12 +147,12 @@ def gelu(input: Tensor, *, approximate: str = "none") -> Tensor:
     """
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
-    return apply(gelu_op, (_floating("gelu", input),), {"approximate": approximate})
+    return apply(gelu_op, (floating("gelu", input),), {"approximate": approximate})
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x · σ(x), also called swish (Elfwing et al., 2017)."""
-    return _silu_(input) if inplace else apply(silu_op, (_floating("silu", input),))
+    return _silu_(input) if inplace else apply(silu_op, (floating("silu", input),))
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
@@ -199,20 +163,13 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_out
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """ln(1 + exp(β x)) / β without overflow; x itself where β x is above ``threshold``."""
-    return apply(softplus_op, (_floating("softplus", input),), {"beta": beta, "threshold": threshold})
+    return apply(softplus_op, (floating("softplus", input),), {"beta": beta, "threshold": threshold})
 
 
 @takes_out
 def logsigmoid(input: Tensor) -> Tensor:
     """ln σ(x), without overflow."""
     return -softplus(-input, threshold=math.inf)
-
-
-@takes_out
-@method()
-def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """x where |x| > λ, 0 elsewhere."""
-    return where(_floating("hardshrink", input).abs() <= lambd, 0.0, input)
 
 
 @takes_out
@@ -224,7 +181,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if not lambd >= 0:
         raise RuntimeError(f"lambda must be in range [0, inf) for input dtype {input.dtype.name}, but found {lambd}")
-    return _floating("softshrink", input) - clamp(input, -lambd, lambd)
+    return floating("softshrink", input) - clamp(input, -lambd, lambd)
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ import warnings
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
-from torchlite.composites.general import tril
 from torchlite.composites.rearrangement import repeat_interleave
 from torchlite.nn.functional.dropout import dropout
 from torchlite.nn.functional.linear import linear
@@ -15,6 +14,7 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import ones
 from torchlite.ops.joining import cat, constant_pad, repeat
 from torchlite.ops.softmax import softmax
+from torchlite.ops.triangles import tril
 
 
 def scaled_dot_product_attention(

@@ -102,8 +102,11 @@ def _pooled(
     x = input if input.ndim == n + 2 else input.unsqueeze(0)
     if samples is None:
         samples = rand(*x.shape[:2], n, dtype=input.dtype, device=input.device)
-    if tuple(samples.shape) != (*x.shape[:2], n):
-        raise RuntimeError(f"{name}: Expected _random_samples of shape {[*x.shape[:2], n]}, got {list(samples.shape)}")
+    if samples.ndim != 3 or samples.shape[0] < x.shape[0] or tuple(samples.shape[1:]) != (x.shape[1], n):
+        raise RuntimeError(
+            f"{name}: Expected _random_samples of shape {[*x.shape[:2], n]} or longer, got {list(samples.shape)}"
+        )
+    samples = samples[: x.shape[0]]
     # In two dimensions PyTorch takes the first number for the width.
     order = (1, 0) if n == 2 else (0, 1, 2)
     places = [_places(samples[..., order[d]], size[d], wanted[d], kernel[d]) for d in range(n)]  # (N, C, out · k) each

@@ -1,0 +1,41 @@
+"""The names of ``import torchlite as torch`` that come from layers, files and transformations of functions.
+
+They are loaded when one of them is first used: tensors and operators, in `torchlite.namespace`, need none of it.
+"""
+
+# ruff: noqa: F401
+
+from torchlite.func import vmap
+from torchlite.nn.functional.activation import (
+    celu,
+    celu_,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    threshold,
+    threshold_,
+)
+from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d
+from torchlite.nn.functional.adaptive_pooling import adaptive_max_pool1d_with_indices as adaptive_max_pool1d
+from torchlite.nn.functional.average_pooling import avg_pool1d
+from torchlite.nn.functional.convolution import (
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_tbc,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    convolution,
+)
+from torchlite.nn.functional.distance import cosine_similarity, pairwise_distance, pdist
+from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
+from torchlite.nn.functional.linear import bilinear
+from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
+from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
+from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
+from torchlite.serialization import load, save
+
+__all__ = [name for name in dir() if not name.startswith("_")]
