@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from torchlite.autograd.hooks import Hooked
+from torchlite.autograd.hooks import Hooked, Hooks
 
 clock = itertools.count(1)
 
@@ -73,7 +73,7 @@ class Node(Hooked):
         self.out = out
         self.shape = shape
         self.dtype = dtype
-        self.hooks: dict[Any, Any] | None = None
+        self.hooks: Hooks | None = None
         self.seq = next(clock)
 
     def name(self) -> str:
@@ -96,7 +96,7 @@ class Selected(Hooked):
         self.index = index
         self.shape = shape
         self.dtype = dtype
-        self.hooks: dict[Any, Any] | None = None
+        self.hooks: Hooks | None = None
         self.seq = next(clock)
 
     def name(self) -> str:
@@ -128,8 +128,8 @@ class Leaf(Hooked):
         self.tensor = weakref.ref(tensor)
         self.shape = tensor._data.shape
         self.dtype = tensor._data.dtype
-        self.hooks: dict[Any, Any] | None = None
-        self.after: dict[Any, Any] | None = None
+        self.hooks: Hooks | None = None
+        self.after: Hooks | None = None
 
     def name(self) -> str:
         """PyTorch's name for it."""

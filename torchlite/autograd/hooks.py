@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
+Hooks = OrderedDict[Any, Any]
 _ids = itertools.count()
 
 
 class RemovableHandle:
     """Removes the hook that it was returned for; also a context manager that does so at the end."""
 
-    def __init__(self, hooks: dict[Any, Any], hook: Any, *, prepend: bool = False) -> None:
-        self._hooks = hooks
+    def __init__(self, hooks: Hooks, hook: Any, *, prepend: bool = False) -> None:
+        # Weak, because a hook may hold its own handle: a cycle would keep whatever the hook refers to.
+        self._hooks = weakref.ref(hooks)
         self.id = next(_ids)
         hooks[self.id] = hook
         if prepend:
-            for key in [k for k in hooks if k != self.id]:
-                hooks[key] = hooks.pop(key)
+            hooks.move_to_end(self.id, last=False)
 
     def remove(self) -> None:
         """Stop calling the hook; once is enough."""
-        self._hooks.pop(self.id, None)
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
         return self
@@ -35,8 +39,8 @@ class NodeExtras:
     """What few nodes have: hooks before and after their turn in backward, and what a program noted on them."""
 
     def __init__(self) -> None:
-        self.before: dict[Any, Any] = {}
-        self.after: dict[Any, Any] = {}
+        self.before: Hooks = OrderedDict()
+        self.after: Hooks = OrderedDict()
         self.metadata: dict[Any, Any] = {}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -24,11 +25,11 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHandl
     if self._node is None:
         raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
     if self._node.hooks is None:
-        self._node.hooks = {}
+        self._node.hooks = OrderedDict()
     hooks = self._node.hooks
     handle = RemovableHandle(hooks, hook)
     if _RETAIN in hooks:  # what is retained is the gradient after all hooks
-        hooks[_RETAIN] = hooks.pop(_RETAIN)
+        hooks.move_to_end(_RETAIN)
     return handle
 
 
@@ -46,7 +47,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
     if type(self._node) is not Leaf:
         raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
     if self._node.after is None:
-        self._node.after = {}
+        self._node.after = OrderedDict()
     return RemovableHandle(self._node.after, hook)
 
 
@@ -69,7 +70,7 @@ def retain_grad(self: Tensor) -> None:
             tensor._grad = g if tensor._grad is None else tensor._grad + g
 
     if self._node.hooks is None:
-        self._node.hooks = {}
+        self._node.hooks = OrderedDict()
     self._node.hooks[_RETAIN] = keep
 
 
@@ -91,12 +92,13 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[[Any], None
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
+    nodes = [None if x._node is None else weakref.ref(x._node) for x in tensors]  # weak: they will hold the hooks
     waiting: weakref.WeakKeyDictionary[Walk, list[Any]] = weakref.WeakKeyDictionary()  # gradients missing, and found
 
     def seen(place: int, g: Tensor) -> None:
         walk = walks.stack[-1]
         if walk not in waiting:
-            waiting[walk] = [_expected(walk, tensors) if mode == "all" else 1, [None] * len(tensors)]
+            waiting[walk] = [_expected(walk, nodes) if mode == "all" else 1, [None] * len(nodes)]
         state = waiting[walk]
         state[0] -= 1
         state[1][place] = g
@@ -109,10 +111,10 @@ def register_multi_grad_hook(tensors: Sequence[Tensor], fn: Callable[[Any], None
     return _Handles([register_hook(x, hook(i)) for i, x in enumerate(tensors) if mode == "all" or x.requires_grad])
 
 
-def _expected(walk: Walk, tensors: Sequence[Tensor]) -> int:
-    """The gradients of how many of ``tensors`` a backward pass computes."""
-    nodes = walk.visits()
-    return sum(x._node in nodes for x in tensors)
+def _expected(walk: Walk, nodes: Sequence[weakref.ref[Any] | None]) -> int:
+    """The gradients of how many of ``nodes`` a backward pass computes."""
+    visited = walk.visits()
+    return sum(node is not None and node() in visited for node in nodes)
 
 
 class _Handles:

@@ -134,6 +134,11 @@ def mm(input: Tensor, mat2: Tensor) -> Tensor:
 @method()
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices."""
+    left, right = input._data.shape, mat2._data.shape
+    if len(left) == len(right) == 3 and (left[0] != right[0] or left[2] != right[1]):
+        raise RuntimeError(
+            f"bmm: batches of shape {list(left)} and {list(right)} cannot be multiplied: expected [b, n, m] and [b, m, p]"
+        )
     return matmul(_expect_dims("bmm", input, 3), _expect_dims("bmm", mat2, 3))
 
 
@@ -141,14 +146,23 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 @method()
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Σ xᵢ yᵢ of two vectors."""
-    return matmul(_expect_dims("dot", input, 1), _expect_dims("dot", tensor, 1))
+    x, y = _expect_dims("dot", input, 1), _expect_dims("dot", tensor, 1)
+    if x._data.shape != y._data.shape:
+        raise RuntimeError(f"dot: expected two vectors of one length, got {list(x.shape)} and {list(y.shape)}")
+    return matmul(x, y)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
-    return matmul(_expect_dims("mv", input, 2), _expect_dims("mv", vec, 1))
+    x, y = _expect_dims("mv", input, 2), _expect_dims("mv", vec, 1)
+    if x._data.shape[1] != y._data.shape[0]:
+        raise RuntimeError(
+            f"mv: a matrix {list(x.shape)} and a vector {list(y.shape)} cannot be multiplied: {x._data.shape[1]} columns "
+            f"against {y._data.shape[0]} elements"
+        )
+    return matmul(x, y)
 
 
 def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:

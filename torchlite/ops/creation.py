@@ -46,7 +46,7 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
         TypeError: for anything else than an ndarray, and for dtypes that tensors do not have.
     """
     if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+        raise TypeError(f"from_numpy: expected np.ndarray (got {type(ndarray).__name__}); use torchlite.tensor(...)")
     dtypes.of(ndarray.dtype)
     return wrap(ndarray)
 
@@ -295,7 +295,9 @@ def arange(
     if step == 0:
         raise RuntimeError("arange: step must be nonzero")
     if (end - start) * step < 0:
-        raise RuntimeError("upper bound and lower bound inconsistent with step sign")
+        raise RuntimeError(
+            f"arange: upper bound and lower bound inconsistent with step sign: from {start} to {end} by {step}"
+        )
     kind = (dtype or _range_dtype((start, end, step))).numpy
     n = math.ceil((end - start) / step)
     array = np.arange(n) * step + start

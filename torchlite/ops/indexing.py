@@ -305,7 +305,7 @@ def _check_together(indices: Sequence[Tensor]) -> None:
 def _slice(e: slice) -> slice:
     start, stop, step = (None if v is None else operator.index(v) for v in (e.start, e.stop, e.step))
     if step is not None and step <= 0:
-        raise ValueError("step must be greater than zero")
+        raise ValueError(f"step must be greater than zero, got {int(e.step)}; .flip(dim) reverses the order")
     return slice(start, stop, step)
 
 

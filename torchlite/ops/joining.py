@@ -104,7 +104,10 @@ def repeat(self: Tensor, *sizes: Any) -> Tensor:
     counts = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
     lead = len(counts) - self.ndim
     if lead < 0:
-        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: repeat got "
+            f"{list(counts)} for a tensor of shape {list(self.shape)}"
+        )
     shape = (1,) * lead + tuple(self.shape)
     spread = [n for pair in zip(counts, shape, strict=True) for n in pair]
     paired = [n for length in shape for n in (1, length)]

@@ -452,7 +452,10 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
     start = start + n if start < 0 else start
     if start + length > n:
-        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+        raise RuntimeError(
+            f"narrow: start ({start}) + length ({length}) exceeds dimension size ({n}) for dimension {position} of a "
+            f"tensor of shape {list(input.shape)}"
+        )
     return apply_view(select_op, input, {"index": (slice(None),) * position + (slice(start, start + length),)})
 
 
