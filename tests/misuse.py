@@ -215,8 +215,8 @@ MISUSE: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "split": (
         lambda T: T.zeros(5).split([2, 2]),
         RuntimeError,
-        "split_with_sizes expects split_sizes to sum exactly to 5 (input tensor's size at dimension 0), but "
-        "got split_sizes=[2, 2]",
+        "split_with_sizes expects split_sizes have only non-negative entries and to sum exactly to 5 (input "
+        "tensor's size at dimension 0), but got split_sizes=[2, 2]",
     ),
     "chunk": (
         lambda T: T.zeros(5).chunk(0),
@@ -266,12 +266,12 @@ MISUSE: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "gather": (
         lambda T: T.zeros(2, 2).gather(1, T.tensor([[4]])),
         RuntimeError,
-        "gather: index 4 is out of bounds for dimension 1 with size 2",
+        "index 4 is out of bounds for dimension 1 with size 2",
     ),
     "gather dtype": (
         lambda T: T.zeros(2, 2).gather(1, T.tensor([[0.0]])),
         RuntimeError,
-        "gather(): Expected dtype int64 for index, got torch.float32",
+        "gather(): Expected dtype int32/int64 for index, got torch.float32",
     ),
     "masked_fill": (
         lambda T: T.zeros(2).masked_fill(T.tensor([0, 1]), 1.0),
@@ -438,7 +438,7 @@ MISUSE: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "solve": (
         lambda T: T.linalg.solve(T.eye(2), T.zeros(3)),
         RuntimeError,
-        "linalg.solve: incompatible shapes of A [2, 2] and B [3]",
+        "linalg.solve: Incompatible shapes of A [2, 2] and B [3], left=True",
     ),
     "fft": (
         lambda T: T.fft.fft(T.zeros(3), n=0),
@@ -555,7 +555,7 @@ MISUSE: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
     "tril": (
         lambda T: T.tril(T.zeros(2)),
         RuntimeError,
-        "tril and triu: input tensor must have at least 2 dimensions, got 1",
+        "tril: input tensor must have at least 2 dimensions, got shape [2]",
     ),
     "searchsorted": (
         lambda T: T.searchsorted(T.zeros(2, 3), T.zeros(3, 3)),
