@@ -135,6 +135,14 @@ def share_among_windows(g: Any, window: Any, size: Any) -> Any:
     return shared.to(g.dtype)
 
 
+def resample(x: Any, dim: int, taps: Any) -> Any:
+    """By the whole matrix of weights."""
+    matrix = np.zeros((taps.length, taps.places.shape[1]))
+    weights = np.ones(taps.places.shape) if taps.weights is None else taps.weights
+    np.add.at(matrix, (taps.places, np.arange(matrix.shape[1])[None]), weights)
+    return (x.movedim(dim, -1) @ torch.tensor(matrix, dtype=x.dtype)).movedim(-1, dim)
+
+
 def col2im(g: Any, window: Any, size: Any) -> Any:
     return F.fold(g, size, window.kernel, window.dilation, window.padding, window.stride)
 
@@ -184,6 +192,7 @@ COUNTERPARTS: dict[str, Any] = {
     "convolution_weight_grad": convolution_weight_grad,
     "im2col": lambda x, window: F.unfold(x, window.kernel, window.dilation, window.padding, window.stride),
     "col2im": col2im,
+    "resample": resample,
     "max_pool": max_pool,
     "sum_windows": sum_windows,
     "share_among_windows": share_among_windows,
@@ -205,7 +214,7 @@ OPS = sorted(COUNTERPARTS)
 FLOAT_ONLY = {
     "standardize", "standardize_grad", "affine", "sum_of_products", "mean",
     "convolution", "convolution_input_grad", "convolution_weight_grad", "im2col", "col2im", "sum_windows",
-    "share_among_windows", "max_pool",
+    "share_among_windows", "max_pool", "resample",
 }  # fmt: skip
 DIFFERENTIABLE = [name for name in OPS if ir.REGISTRY[name].vjp is not None]
 # Bool goes only through what PyTorch defines for it.

@@ -70,8 +70,9 @@ def _operations(node: Node) -> int:
     out: int = sum(math.prod(s) for s in shape) if isinstance(shape, list) else math.prod(shape)
     if name in ("linear", "matmul"):
         return 2 * out * int(_shape_of(node, 1)[-1 if name == "linear" else -2])
-    if name == "convolution":
-        return 2 * out * math.prod(_shape_of(node, 1)[1:])
+    if name in ("convolution", "convolution_input_grad"):  # the latter is the transposed convolution
+        positions = out if name == "convolution" else math.prod(_shape_of(node, 0))
+        return 2 * positions * math.prod(_shape_of(node, 1)[1:])
     return 0 if node.op.kind in ("view", "copy") else out
 
 
