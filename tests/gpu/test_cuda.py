@@ -62,6 +62,23 @@ def test_random_streams_are_those_of_the_cpu(dtype: str) -> None:
     assert torch.equal(torch.randint(0, 9, (50,), device="cuda").cpu(), numbers)
 
 
+def test_samplers_by_rejection_draw_the_numbers_of_the_cpu() -> None:
+    from torchlite.ops.variates import sample_dirichlet, standard_gamma, von_mises
+
+    rates = torch.tensor([[0.3, 2.0, 9.5], [10.5, 40.0, 1e5]], dtype=torch.float64).repeat(50, 1)
+    for draw in (
+        torch.poisson, standard_gamma, sample_dirichlet, von_mises, lambda x: torch.binomial(x.floor(), x / 2e5),
+        lambda x: torch.normal(x, x), lambda x: torch.bernoulli(x / 2e5),
+    ):  # fmt: skip
+        torch.manual_seed(5)
+        host = draw(rates)
+        torch.manual_seed(5)
+        close(draw(rates.cuda()), host, 1e-9)
+    concentration = rates.cuda().requires_grad_()
+    torch.distributions.Dirichlet(concentration).rsample()[..., 0].sum().backward()
+    assert concentration.grad.isfinite().all()
+
+
 def mlp() -> Any:
     return nn.Sequential(nn.Linear(20, 32), nn.ReLU(), nn.LayerNorm(32), nn.Dropout(0.1), nn.GELU(), nn.Linear(32, 10))
 

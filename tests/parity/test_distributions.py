@@ -196,6 +196,23 @@ def test_the_same_names_are_public():
         assert [n for n in theirs.__all__ if not hasattr(ours, n)] == []
 
 
+def test_slopes_of_samples():
+    """PyTorch's are approximations, good for three digits."""
+    from torchlite.ops.dirichlet_gradient import beta_gradient
+    from torchlite.ops.gamma import _standard_gamma_grad
+
+    rng = np.random.default_rng(8)
+    a, b = np.exp(rng.normal(size=(2, 200)) * 1.5)
+    z, x = rng.gamma(a), np.clip(rng.beta(a, b), 1e-12, 1 - 1e-12)
+    for ours, theirs in (
+        (_standard_gamma_grad, torch._standard_gamma_grad),
+        (lambda a, x: beta_gradient(x, a, a + torchlite.tensor(b)), lambda a, x: torch._dirichlet_grad(x, a, a + torch.tensor(b))),
+    ):  # fmt: skip
+        value = z if ours is _standard_gamma_grad else x
+        got = ours(torchlite.tensor(a), torchlite.tensor(value)).numpy()
+        np.testing.assert_allclose(got, theirs(torch.tensor(a), torch.tensor(value)).numpy(), rtol=3e-3)
+
+
 class Made:
     """A family of a user's own: the exponential distribution, as an exponential family and nothing else."""
 

@@ -13,7 +13,8 @@ from torchlite.composites.sampling import multinomial
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution
 from torchlite.distributions.probability_parameter import exactly_one
-from torchlite.distributions.utils import float_limits, lazy_property, logits_to_probs, probs_to_logits
+from torchlite.distributions.utils import lazy_property, logits_to_probs, probs_to_logits
+from torchlite.dtypes import finfo
 from torchlite.ops.creation import arange
 from torchlite.ops.softmax import logsumexp
 
@@ -96,7 +97,7 @@ class Categorical(Distribution):
 
     def entropy(self) -> Tensor:
         """-Σ p·log p."""
-        logits = self.logits.clamp(min=float(float_limits(self.logits).min))
+        logits = self.logits.clamp(min=finfo(self.logits.dtype).min)
         return -(logits * self.probs).sum(-1)
 
     def enumerate_support(self, expand: bool = True) -> Tensor:

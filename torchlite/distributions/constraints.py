@@ -10,7 +10,7 @@ from typing import Any
 
 from torchlite import dtypes, linalg
 from torchlite._tensor import Tensor
-from torchlite.distributions.utils import float_limits
+from torchlite.dtypes import finfo
 from torchlite.ops.creation import full
 from torchlite.ops.joining import cat as concatenated
 from torchlite.ops.joining import stack as stacked
@@ -305,7 +305,7 @@ class _CorrCholesky(_LowerCholesky):
 
     def check(self, value: Tensor) -> Tensor:
         """Whether each matrix is the Cholesky factor of a correlation matrix."""
-        tolerance = float(float_limits(value).eps) * value.shape[-1] * 10
+        tolerance = finfo(value.dtype).eps * value.shape[-1] * 10
         length = value.square().sum(-1).sqrt()
         return super().check(value) & ((length - 1).abs() <= tolerance).all(-1)
 

@@ -9,7 +9,8 @@ from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution
 from torchlite.distributions.gamma import Gamma
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 
 
 class FisherSnedecor(Distribution):
@@ -44,7 +45,7 @@ class FisherSnedecor(Distribution):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """The ratio of two gamma numbers."""
         x1, x2 = (Gamma(df * 0.5, df, validate_args=False).rsample(sample_shape) for df in (self.df1, self.df2))
-        return (x1 / x2).clamp(min=float(float_limits(x1).tiny))
+        return (x1 / x2).clamp(min=finfo(x1.dtype).tiny)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """The logarithm of the density."""

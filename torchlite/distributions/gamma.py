@@ -7,7 +7,8 @@ from typing import Any
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.exp_family import ExponentialFamily
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 from torchlite.ops.creation import as_tensor
 from torchlite.ops.entropy import xlogy
 from torchlite.ops.gamma import igamma
@@ -43,9 +44,7 @@ class Gamma(ExponentialFamily):
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         """Standard gamma numbers over the rate, with implicit gradients by the concentration."""
         value = standard_gamma(self.concentration.expand(self._extended_shape(sample_shape))) / self.rate
-        # The clamped number keeps its gradient.
-        value.detach().clamp_(min=float(float_limits(value).tiny))
-        return value
+        return value.clamp(min=finfo(value.dtype).tiny)
 
     def log_prob(self, value: Any) -> Tensor:
         """The logarithm of the density."""

@@ -8,7 +8,8 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.distributions import constraints
 from torchlite.distributions.probability_parameter import HasProbability
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 from torchlite.nn.functional import binary_cross_entropy_with_logits
 from torchlite.ops.random import rand
 
@@ -49,7 +50,7 @@ class Geometric(HasProbability):
         """⌊log u / log(1 - p)⌋ with u uniform in (0, 1)."""
         with no_grad():
             u = rand(self._extended_shape(sample_shape), dtype=self.probs.dtype, device=self.probs.device)
-            u = u.clamp(min=float(float_limits(u).tiny))
+            u = u.clamp(min=finfo(u.dtype).tiny)
             return (u.log() / (-self.probs).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:

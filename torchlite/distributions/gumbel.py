@@ -10,7 +10,8 @@ from torchlite.distributions import constraints
 from torchlite.distributions.transformed_distribution import TransformedDistribution
 from torchlite.distributions.transforms import AffineTransform, ExpTransform
 from torchlite.distributions.uniform import Uniform
-from torchlite.distributions.utils import broadcast_all, euler_constant, float_limits
+from torchlite.distributions.utils import broadcast_all, euler_constant
+from torchlite.dtypes import finfo
 
 
 class Gumbel(TransformedDistribution):
@@ -21,8 +22,8 @@ class Gumbel(TransformedDistribution):
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)
-        limits, like = float_limits(self.loc), self.loc.detach()
-        low, high = like.new_full(like.shape, float(limits.tiny)), like.new_full(like.shape, 1 - float(limits.eps))
+        limits, like = finfo(self.loc.dtype), self.loc.detach()
+        low, high = like.new_full(like.shape, limits.tiny), like.new_full(like.shape, 1 - limits.eps)
         transforms = [
             ExpTransform().inv,
             AffineTransform(0, -like.new_ones(like.shape)),

@@ -8,7 +8,8 @@ from typing import Any
 from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 from torchlite.ops.random import rand
 
 
@@ -44,7 +45,7 @@ class Laplace(Distribution):
         """Its `icdf` of a uniform number."""
         u = rand(self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device) * 2 - 1
         # u = -1 can be drawn, and its logarithm would be infinite.
-        u = u.clamp(min=float(float_limits(u).eps) - 1)
+        u = u.clamp(min=finfo(u.dtype).eps - 1)
         return self.loc - self.scale * u.sign() * (-u.abs()).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:

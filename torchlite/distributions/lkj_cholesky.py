@@ -11,9 +11,9 @@ from torchlite.composites.elementwise import mvlgamma
 from torchlite.distributions import constraints
 from torchlite.distributions.beta import Beta
 from torchlite.distributions.distribution import Distribution
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 from torchlite.ops.creation import arange
-from torchlite.ops.joining import cat
 from torchlite.ops.random import randn
 
 
@@ -49,15 +49,17 @@ class LKJCholesky(Distribution):
             normal = randn(shape, dtype=squares.dtype, device=squares.device).tril(-1)
             length = normal.square().sum(-1, True).sqrt()
             rows = squares.sqrt() * normal / length.masked_fill(length == 0, 1.0)  # the first row is 0
-            rest = (1 - rows.square().sum(-1)).clamp(min=float(float_limits(rows).tiny))
+            rest = (1 - rows.square().sum(-1)).clamp(min=finfo(rows.dtype).tiny)
             return rows + rest.sqrt().diag_embed()
 
     def _row_lengths(self) -> Beta:
-        """Of the squared lengths of the rows without the diagonal."""
-        before = arange(self.dim - 1, dtype=self.concentration.dtype, device=self.concentration.device)
-        before = cat([before[:1], before])
-        b = (self.concentration + 0.5 * (self.dim - 2)).unsqueeze(-1) - 0.5 * before
-        return Beta(before + 0.5, b, validate_args=False)
+        """Of the squared lengths of the rows without the diagonal.
+
+        In row i = 0, 1, … the i numbers w before the diagonal have density ∝ (1 - |w|²)^(concentration - 1 + (n - 1 - i)/2).
+        """
+        i = arange(self.dim, dtype=self.concentration.dtype, device=self.concentration.device)
+        # Row 0 has no such numbers, and gets a length that is not used.
+        return Beta(i.clamp(min=1) / 2, self.concentration.unsqueeze(-1) + (self.dim - 1 - i) / 2, validate_args=False)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Σ (2·concentration - 2 + n - i)·log Lᵢᵢ over the rows i = 2 … n, less the normaliser."""

@@ -11,12 +11,11 @@ from collections.abc import Callable
 from numbers import Number
 from typing import Any
 
-import ml_dtypes
-
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import enable_grad
 from torchlite.composites.assembly import broadcast_tensors
+from torchlite.dtypes import finfo
 from torchlite.ops.creation import arange, tensor
 from torchlite.ops.softmax import softmax
 
@@ -37,11 +36,6 @@ def broadcast_all(*values: Any) -> tuple[Tensor, ...]:
     return broadcast_tensors(*(v if isinstance(v, Tensor) else tensor(v, dtype=dtype, device=device) for v in values))
 
 
-def float_limits(x: Tensor) -> Any:
-    """``eps``, ``tiny``, ``min`` and ``max`` of the dtype of a tensor."""
-    return ml_dtypes.finfo(x._data.dtype)  # type: ignore[no-untyped-call]
-
-
 def sum_rightmost(x: Tensor, n: int) -> Tensor:
     """Sum over the last ``n`` dimensions."""
     return x.sum(tuple(range(-n, 0))) if n else x
@@ -49,7 +43,7 @@ def sum_rightmost(x: Tensor, n: int) -> Tensor:
 
 def clamp_probs(probs: Tensor) -> Tensor:
     """Probabilities held away from 0 and 1 by the precision of their dtype."""
-    eps = float(float_limits(probs).eps)
+    eps = finfo(probs.dtype).eps
     return probs.clamp(min=eps, max=1 - eps)
 
 

@@ -16,7 +16,8 @@ from torchlite.distributions import constraints
 from torchlite.distributions.chi2 import Chi2
 from torchlite.distributions.exp_family import ExponentialFamily
 from torchlite.distributions.scale_matrix import HasScaleMatrix, exactly_one_matrix, inverse_of_triangle, log_diagonal
-from torchlite.distributions.utils import float_limits, vec_to_tril_matrix
+from torchlite.distributions.utils import vec_to_tril_matrix
+from torchlite.dtypes import finfo
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange, tensor
 from torchlite.ops.random import randn
@@ -119,7 +120,7 @@ class Wishart(HasScaleMatrix, ExponentialFamily):
         place: dict[str, Any] = {"dtype": self._factor.dtype, "device": self._factor.device}
         freedom = self.df.unsqueeze(-1) - arange(n, **place)
         roots = Chi2(freedom, validate_args=False).rsample(sample_shape).sqrt()
-        diagonal = roots.clamp(min=float(float_limits(roots).eps)).diag_embed()
+        diagonal = roots.clamp(min=finfo(roots.dtype).eps).diag_embed()
         below = randn((*sample_shape, *self._batch_shape, n * (n - 1) // 2), **place)
         factor = self._factor @ (diagonal + (vec_to_tril_matrix(below, diag=-1) if n > 1 else 0))
         return factor @ factor.mT

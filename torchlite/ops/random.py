@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
 from torchlite import backends, dtypes
@@ -180,11 +179,8 @@ def bounds(kind: dtypes.dtype) -> tuple[float, float]:
     """The least and the largest number of a dtype that is not complex."""
     if kind is dtypes.bool_:
         return 0, 1
-    if kind.is_floating_point:
-        limits = ml_dtypes.finfo(kind.numpy)  # type: ignore[no-untyped-call]
-        return float(limits.min), float(limits.max)
-    integers = np.iinfo(kind.numpy)
-    return int(integers.min), int(integers.max)
+    limits = dtypes.finfo(kind) if kind.is_floating_point else dtypes.iinfo(kind)
+    return limits.min, limits.max
 
 
 @takes_out_as(OutDtype.CREATE)

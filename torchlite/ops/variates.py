@@ -10,9 +10,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.backends import variates
 from torchlite.backends.philox import random_words
@@ -78,7 +78,7 @@ def _normal_run(xp: Any, parameters: list[Any], seed: int, offset: int) -> Any:
 
 
 def _at_least_tiny(xp: Any, values: Any, dtype: Any) -> Any:
-    tiny = float(ml_dtypes.finfo(dtype).tiny)  # type: ignore[no-untyped-call]
+    tiny = dtypes.finfo(dtypes.of(dtype)).tiny
     return xp.where(values < tiny, tiny, values)
 
 

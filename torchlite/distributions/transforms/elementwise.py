@@ -10,7 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.composites.assembly import broadcast_shapes
 from torchlite.distributions import constraints
 from torchlite.distributions.transforms.transform import Shape, Transform
-from torchlite.distributions.utils import broadcast_all, float_limits
+from torchlite.distributions.utils import broadcast_all
+from torchlite.dtypes import finfo
 from torchlite.nn.functional import logsigmoid, softplus
 from torchlite.ops.creation import full_like
 
@@ -61,8 +62,8 @@ class SigmoidTransform(_Rising):
 
 def inside_unit_interval(y: Tensor) -> Tensor:
     """Numbers held to [tiny, 1 - eps] of their dtype."""
-    limits = float_limits(y)
-    return y.clamp(min=float(limits.tiny), max=1 - float(limits.eps))
+    limits = finfo(y.dtype)
+    return y.clamp(min=limits.tiny, max=1 - limits.eps)
 
 
 class SoftplusTransform(_Rising):

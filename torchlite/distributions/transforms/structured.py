@@ -10,7 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.transforms.elementwise import inside_unit_interval
 from torchlite.distributions.transforms.transform import Shape, Transform
-from torchlite.distributions.utils import float_limits, tril_matrix_to_vec, vec_to_tril_matrix
+from torchlite.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
+from torchlite.dtypes import finfo
 from torchlite.nn.functional import logsigmoid, pad
 from torchlite.ops.creation import arange, eye
 from torchlite.ops.softmax import softmax
@@ -64,7 +65,7 @@ class StickBreakingTransform(_WithoutParameters):
     def _inverse(self, y: Tensor) -> Tensor:
         parts = y[..., :-1]
         # Rounding can make what is left 0 or negative.
-        left = (1 - parts.cumsum(-1)).clamp(min=float(float_limits(y).tiny))
+        left = (1 - parts.cumsum(-1)).clamp(min=finfo(y.dtype).tiny)
         return parts.log() - left.log() + _log_remaining(parts)
 
     def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class CorrCholeskyTransform(_WithoutParameters):
     bijective = True
 
     def _call(self, x: Tensor) -> Tensor:
-        eps = float(float_limits(x).eps)
+        eps = finfo(x.dtype).eps
         parts = vec_to_tril_matrix(x.tanh().clamp(min=-1 + eps, max=1 - eps), diag=-1)
         left = (1 - parts.square()).sqrt().cumprod(-1)
         n = parts.shape[-1]

@@ -169,4 +169,4 @@ class _InverseTransform(Transform):
         return self._inv.forward_shape(shape)
 
     def __repr__(self) -> str:
-        return f"InverseTransform({self._inv})"
+        return f"_InverseTransform({self._inv})"
