@@ -45,7 +45,9 @@ def _indexed_shape(shape: Shape, spec: tuple[Any, ...], chosen: Sequence[tuple[S
 
     Their dimensions, broadcast to each other, stand where the tensors do, or in front where they stand apart.
     """
-    remaining, rest, places, axis = iter(chosen), [], [], 0
+    remaining, axis = iter(chosen), 0
+    rest: list[int] = []
+    places: list[tuple[int, int]] = []
     for i, entry in enumerate(spec):
         if entry == _SLOT:
             places.append((i, len(rest)))
