@@ -275,3 +275,27 @@ def test_shapes_without_data() -> None:
 def test_fractional_max_pool_of_an_empty_batch() -> None:
     x = torchlite.zeros(0, 2, 5, 4)
     assert torchlite.nn.functional.fractional_max_pool2d(x, 2, (3, 2)).shape == (0, 2, 3, 2)
+
+
+HALVES = {
+    "convolution": lambda F, x, w: F.conv2d(x, w, padding=1),
+    "transposed": lambda F, x, w: F.conv_transpose2d(x, w.transpose(0, 1), stride=2),
+    "depthwise": lambda F, x, w: F.conv2d(x, w[:4, :1], groups=4),
+    "average": lambda F, x, w: F.avg_pool2d(x, 3, 2, 1),
+    "adaptive": lambda F, x, w: F.adaptive_avg_pool2d(x, (3, 4)),
+    "overlapping maxima": lambda F, x, w: F.max_pool2d(x, 3, 1),
+    "bilinear": lambda F, x, w: F.interpolate(x, (5, 11), mode="bilinear"),
+    "bicubic": lambda F, x, w: F.interpolate(x, (5, 11), mode="bicubic"),
+    "fold": lambda F, x, w: F.fold(F.unfold(x, 3), (7, 6), 3),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("case", HALVES)
+def test_half_types_are_rounded_once(case: str, dtype: str) -> None:
+    weight = RNG.normal(size=(6, 4, 3, 3))
+
+    def both(T: Any, x: Any, w: Any) -> Any:
+        return HALVES[case](F(T), x.to(getattr(T, dtype)), w.to(getattr(T, dtype))).double()
+
+    same(both, IMAGES, weight, tolerance={"float16": 2e-3, "bfloat16": 1.6e-2}[dtype])

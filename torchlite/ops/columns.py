@@ -10,6 +10,7 @@ import numpy as np
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
 _CACHE_BYTES = 1 << 20
@@ -65,6 +66,7 @@ def _infer_columns(x: Aval, *, window: Window) -> Aval:
     return Aval((x.shape[0], x.shape[1] * math.prod(window.kernel), math.prod(out)), x.dtype, x.device)
 
 
+@widened
 def _run_folded(xp: Any, g: Any, *, window: Window, size: Lengths) -> Any:
     out = window.out_size("fold", size)
     elements = math.prod(window.kernel)

@@ -12,8 +12,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
-
-_HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+from torchlite.ops.half_precision import HALVES
 
 
 def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
@@ -25,7 +24,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
     if x.dtype.kind == "b":
         raise RuntimeError("matrix products are not implemented for bool")
-    if xp is np and x.dtype.itemsize == 2 and x.dtype in _HALVES:
+    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:
         rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         if out is None:
             return rounded

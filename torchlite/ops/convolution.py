@@ -19,9 +19,11 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.columns import add_columns, blocks, columns
 from torchlite.ops.contraction import product
+from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
 
+@widened
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("convolution", size_of(x, window))
     n, rows, height = x.shape[0], weight.shape[0] // groups, math.prod(weight.shape[1:])
@@ -43,6 +45,7 @@ def _positions(part: range, out: Lengths) -> slice:
     return slice(part.start * across, part.stop * across)
 
 
+@widened
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
     n, out = g.shape[0], size_of(g, window)
     rows, height = weight.shape[0] // groups, math.prod(weight.shape[1:])
@@ -58,6 +61,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@widened
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
     n, out = x.shape[0], size_of(g, window)
     shape = (g.shape[1], x.shape[1] // groups, *window.kernel)

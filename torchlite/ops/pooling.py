@@ -16,6 +16,7 @@ from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.creation import arange
+from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, lead_of, padded, size_of
 
 
@@ -67,6 +68,7 @@ def _run_pick(xp: Any, x: Any, places: Any, *, window: Window) -> Any:
     return picked
 
 
+@widened
 def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) -> Any:
     out = size_of(g, window)
     full = xp.zeros((*lead_of(g, window), *window.padded_size(size, out)), g.dtype)
@@ -79,6 +81,7 @@ def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) 
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@widened
 def _run_sum(xp: Any, x: Any, *, window: Window) -> Any:
     out = window.out_size("avg_pool", size_of(x, window))
     full = padded(xp, x, window, out)
@@ -93,6 +96,7 @@ def _infer_sum(x: Aval, *, window: Window) -> Aval:
     return Aval((*lead_of(x, window), *window.out_size("avg_pool", size_of(x, window))), x.dtype, x.device)
 
 
+@widened
 def _run_share(xp: Any, g: Any, *, window: Window, size: Lengths) -> Any:
     out = size_of(g, window)
     full = xp.zeros((*lead_of(g, window), *window.padded_size(size, out)), g.dtype)

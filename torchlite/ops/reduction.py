@@ -14,9 +14,9 @@ from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
+from torchlite.ops.half_precision import HALVES
 
 _add_reduce: Any = np.add.reduce
-_HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
 
 
 def reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
@@ -85,7 +85,7 @@ def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     dtype = x.dtype
     if xp is np and dtype.kind == "f" and dtype.itemsize > 2:  # what `sum` ends in, without NumPy's Python around it
         return _add_reduce(x, dims, None, None, keepdim)
-    if dtype.itemsize == 2 and dtype in _HALVES:  # accumulate wider than the type itself
+    if dtype.itemsize == 2 and dtype in HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(dtype)
     if dtype.kind in "biu":  # NumPy adds uint8 up in uint64
         return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)

@@ -14,6 +14,7 @@ import numpy as np
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.half_precision import widened
 
 Array = np.ndarray[Any, Any]
 _CACHE_BYTES = 1 << 18
@@ -64,6 +65,7 @@ class Taps:
         return Taps(count, places, weights, unused if len(unused) else None)
 
 
+@widened
 def _run(xp: Any, x: Any, *, dim: int, taps: Taps) -> Any:
     lead, rest = math.prod(x.shape[:dim]), math.prod(x.shape[dim + 1 :])
     count = taps.places.shape[1]
@@ -72,12 +74,11 @@ def _run(xp: Any, x: Any, *, dim: int, taps: Taps) -> Any:
     if taps.weights is None:
         result = source.take(places[0], 1)
     else:
-        kind = np.float32 if x.dtype.itemsize == 2 else x.dtype  # half types are summed in float32
-        weights = xp.asarray(taps.weights, kind)[..., None]
+        weights = xp.asarray(taps.weights, x.dtype)[..., None]
         result = xp.empty((lead, count, rest), x.dtype)
-        size = max(1, _CACHE_BYTES // max(1, count * rest * kind.itemsize)) if xp is np else max(1, lead)
+        size = max(1, _CACHE_BYTES // max(1, count * rest * x.dtype.itemsize)) if xp is np else max(1, lead)
         for start in range(0, lead, size):  # parts that stay in the processor's cache
-            part = source[start : start + size].astype(kind, copy=False)
+            part = source[start : start + size]
             total = part.take(places[0], 1)
             total *= weights[0]
             for place, weight in zip(places[1:], weights[1:], strict=True):

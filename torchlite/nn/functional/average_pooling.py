@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.nn.functional.lengths import lengths, pooling_window
@@ -80,14 +81,17 @@ def _averaged(
     window = pooling_window(input, name, n, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override == 0:
         raise RuntimeError(f"{name}: divisor must be not zero")
-    total: Tensor = apply(sum_windows, (input,), {"window": window})
+    half = input.dtype in (dtypes.float16, dtypes.bfloat16)
+    x = input.to(dtypes.float32) if half else input  # so that the sum is not rounded before the division
+    total: Tensor = apply(sum_windows, (x,), {"window": window})
     if divisor_override is not None:
         divisor: Any = divisor_override
     elif not any(window.padding) and not window.ceil:
         divisor = math.prod(window.kernel)
     else:
         divisor = total.new_tensor(_counts(window, size_of(input, window), size_of(total, window), count_include_pad))
-    return total / divisor if total.is_floating_point() else div(total, divisor, rounding_mode="trunc")
+    mean = total / divisor if total.is_floating_point() else div(total, divisor, rounding_mode="trunc")
+    return mean.to(input.dtype) if half else mean
 
 
 def _counts(window: Window, size: Lengths, out: Lengths, with_padding: bool) -> Any:
