@@ -171,10 +171,11 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Distance in elements between neighbours along each dimension, or along ``dim``."""
-        if isinstance(self._data, Aval):
-            result = dense_strides(self._data.shape)
+        data = self._data
+        if isinstance(data, Aval) or not (data.size or any(data.strides)):  # of nothing NumPy remembers no strides
+            result = dense_strides(data.shape)
         else:
-            result = tuple(s // self._data.itemsize for s in self._data.strides)
+            result = tuple(s // data.itemsize for s in data.strides)
         return result if dim is None else result[self._checked_dim(dim)]
 
     def is_contiguous(self, memory_format: memory_format = contiguous_format) -> bool:

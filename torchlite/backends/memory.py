@@ -37,6 +37,13 @@ def layout(array: Any) -> Layout:
     return tuple(step // size for step in array.strides), (address(array) - address(memory(array))) // size
 
 
+def rooted(array: Any) -> Any:
+    """``array`` as if it owned its memory: views of it don't reach the rest of the array that it is a part of."""
+    if array.base is None:
+        return array
+    return np.lib.stride_tricks.as_strided(array, array.shape, array.strides)
+
+
 def address(array: Any) -> int:
     """Where the first element is."""
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
@@ -56,7 +63,7 @@ def strided(memory: Any, dtype: Any, shape: tuple[int, ...], layout: Layout) -> 
     strides, offset = layout
     first, length = offset * dtype.itemsize, span(shape, strides)
     if length == 0:
-        return memory[:0].view(dtype).reshape(shape)
+        first = 0
     if first < 0 or min(strides, default=0) < 0 or first + length * dtype.itemsize > memory.size:
         raise ValueError(f"an array of shape {shape}, strides {strides} and offset {offset} reaches beyond its memory")
     steps = tuple(step * dtype.itemsize for step in strides)

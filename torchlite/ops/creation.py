@@ -11,7 +11,7 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
-from torchlite.backends.memory import dense_strides, memory, span, strided
+from torchlite.backends.memory import dense_strides, memory, rooted, span, strided
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -36,7 +36,8 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     """``data`` as a tensor, sharing memory with an array and returning a tensor as it is where nothing changes."""
     if isinstance(data, Tensor):
         return data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
-    return _placed(_array(data, dtype), device, False)
+    array = _array(data, dtype)
+    return _placed(rooted(array) if array is data else array, device, False)
 
 
 def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
@@ -44,11 +45,28 @@ def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
 
     Raises:
         TypeError: for anything else than an ndarray, and for dtypes that tensors do not have.
+        ValueError: for strides that tensors do not have.
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"from_numpy: expected np.ndarray (got {type(ndarray).__name__}); use torchlite.tensor(...)")
     dtypes.of(ndarray.dtype)
-    return wrap(ndarray)
+    return wrap(rooted(_with_tensor_strides(ndarray)))
+
+
+def _with_tensor_strides(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``array``, where its strides are whole numbers of elements and not negative, as those of tensors."""
+    if not array.flags.c_contiguous:
+        if min(array.strides) < 0:
+            raise ValueError(
+                f"at least one stride of the array is negative, and tensors with negative strides {array.strides} are not "
+                "supported; use array.copy()"
+            )
+        if any(step % array.itemsize for step in array.strides):
+            raise ValueError(
+                f"strides {array.strides} of the array are not a multiple of the element size {array.itemsize} in bytes; "
+                "use array.copy()"
+            )
+    return array
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -66,7 +84,9 @@ def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
         return data if wanted is None else data.astype(wanted, copy=False)
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
         data = _numbers(data)
-    if not isinstance(data, np.ndarray):
+    if isinstance(data, np.ndarray):
+        _with_tensor_strides(data)
+    else:
         try:
             data, from_python = np.asarray(data), not isinstance(data, np.generic)
         except ValueError as error:

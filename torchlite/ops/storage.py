@@ -72,7 +72,7 @@ class UntypedStorage:
         return self
 
     def __repr__(self) -> str:
-        return f"[torch.storage.UntypedStorage(device={self.device}) of size {len(self)}]"
+        return _listed(self, f"torch.storage.UntypedStorage(device={self.device})")
 
 
 class TypedStorage:
@@ -121,7 +121,11 @@ class TypedStorage:
         return self._storage
 
     def __repr__(self) -> str:
-        return f"[torch.storage.TypedStorage(dtype={self.dtype}, device={self.device}) of size {len(self)}]"
+        return _listed(self, f"torch.storage.TypedStorage(dtype={self.dtype}, device={self.device})")
+
+
+def _listed(storage: Any, what: str) -> str:
+    return "\n".join([*(f" {value}" for value in storage.tolist()), f"[{what} of size {len(storage)}]"])
 
 
 @method()
