@@ -162,7 +162,6 @@ REFUSED: dict[str, Any] = {
     "decay": lambda T: T.optim.AdamW([T.ones(1, requires_grad=True)], weight_decay=-1),
     "twice": lambda T: T.optim.SGD([{"params": [p := T.ones(1, requires_grad=True)]}, {"params": [p]}], lr=0.1),
     "groups": lambda T: Problem(T, "SGD", {"lr": 1}).optimizer.load_state_dict({"state": {}, "param_groups": []}),
-    "schedule": lambda T: T.optim.lr_scheduler.StepLR("optimizer", 3),
 }
 
 
@@ -173,60 +172,3 @@ def test_what_is_refused(name: str) -> None:
     with pytest.raises(theirs.type) as ours:
         REFUSED[name](torchlite)
     assert len(str(ours.value)) > 15
-
-
-SCHEDULES: dict[str, Any] = {
-    "StepLR": lambda s, o: s.StepLR(o, 4, gamma=0.5),
-    "MultiStepLR": lambda s, o: s.MultiStepLR(o, [3, 8, 8, 20]),
-    "ExponentialLR": lambda s, o: s.ExponentialLR(o, 0.9),
-    "LambdaLR": lambda s, o: s.LambdaLR(o, lambda step: 1 / (1 + step)),
-    "LambdaLR of groups": lambda s, o: s.LambdaLR(o, [lambda step: 0.5**step, lambda step: 1.0]),
-    "LinearLR": lambda s, o: s.LinearLR(o),
-    "LinearLR down": lambda s, o: s.LinearLR(o, start_factor=1.0, end_factor=0.1, total_iters=10),
-    "CosineAnnealingLR": lambda s, o: s.CosineAnnealingLR(o, 10, eta_min=0.01),
-    "CosineAnnealingLR once": lambda s, o: s.CosineAnnealingLR(o, 30),
-    "SequentialLR": lambda s, o: s.SequentialLR(
-        o, [s.LinearLR(o, 0.1, total_iters=5), s.CosineAnnealingLR(o, 25)], [5]
-    ),
-    "SequentialLR of three": lambda s, o: s.SequentialLR(
-        o, [s.LinearLR(o, 0.25, total_iters=4), s.ExponentialLR(o, 0.8), s.StepLR(o, 3)], [4, 12]
-    ),
-}
-
-
-def scheduled(T: Any, name: str) -> tuple[Any, Any]:
-    optimizer = T.optim.SGD(
-        [{"params": [T.ones(1, requires_grad=True)]}, {"params": [T.ones(1, requires_grad=True)], "lr": 0.5}], lr=1.0
-    )
-    return optimizer, SCHEDULES[name](T.optim.lr_scheduler, optimizer)
-
-
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_thirty_steps_of_a_schedule(name: str) -> None:
-    (opt_a, a), (opt_b, b) = (scheduled(T, name) for T in BOTH)
-    for step in range(30):
-        assert a.get_last_lr() == pytest.approx(b.get_last_lr(), rel=1e-12), step
-        assert [g["lr"] for g in opt_a.param_groups] == pytest.approx([g["lr"] for g in opt_b.param_groups], rel=1e-12)
-        assert a.last_epoch == b.last_epoch
-        opt_a.step(), opt_b.step(), a.step(), b.step()
-
-
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
-@pytest.mark.parametrize("name", SCHEDULES)
-def test_schedules_resume(name: str) -> None:
-    optimizer, whole = scheduled(torchlite, name)
-    rates = []
-    for step in range(20):
-        if step == 7:
-            state, groups = whole.state_dict(), optimizer.state_dict()
-        rates.append(whole.get_last_lr())
-        optimizer.step()
-        whole.step()
-    other, resumed = scheduled(torchlite, name)
-    other.load_state_dict(groups)
-    resumed.load_state_dict(state)
-    for step in range(7, 20):
-        assert resumed.get_last_lr() == rates[step]
-        other.step()
-        resumed.step()

@@ -85,6 +85,7 @@ def test_containers_and_scalars_in_both_directions() -> None:
         "bytearray": (bytearray(), bytearray(b"\xff")),
         "complex": 1 + 2j,
         "sets": (set(), {1, 2}, {"a"}),
+        "counts": collections.Counter([3, 8, 8]),
         "ordered": collections.OrderedDict([("b", 1), ("a", [()])]),
         "keys": {1: "int", "1": "str", None: 0, 1.5: 0, (1, "a"): 0, False: 2},
         "empty": ([], {}, ()),

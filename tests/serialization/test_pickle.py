@@ -86,7 +86,7 @@ Point = namedtuple("Point", "x y")
     ("obj", "where"),
     [
         ({"a": [object()]}, r"obj\['a'\]\[0\] is a builtins.object"),
-        ({"a": Counter("aa")}, r"obj\['a'\] is a collections.Counter"),
+        ({"a": Counter("aa")}, r"obj\['a'\] is a collections.deque"),
         ([Point(1, 2)], r"obj\[0\] is a .*Point"),
         ([frozenset()], "frozenset"),
         ([len], "builtin"),

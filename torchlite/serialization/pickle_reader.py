@@ -6,7 +6,7 @@ It executes protocol 2 as ``torch.save`` writes it. Globals are looked up in a t
 """
 
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -226,6 +226,8 @@ class _Machine:
                 return ParameterRecord(tensor, requires_grad)
             case Callee.ORDERED_DICT, ():
                 return OrderedDict()
+            case Callee.COUNTER, (dict(counts),) if all(map(_is_count, counts.values())):
+                return Counter(counts)
             case Callee.SIZE, (tuple(size),) if all(_is_count(length) for length in size):
                 return StoredSize(size)
             case Callee.DEVICE, (str(kind),):

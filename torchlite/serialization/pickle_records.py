@@ -74,6 +74,7 @@ class Callee(Enum):
     """The callables that a checkpoint may apply, each rebuilt here by hand."""
 
     ORDERED_DICT = ("collections", "OrderedDict")
+    COUNTER = ("collections", "Counter")
     REBUILD_TENSOR_V2 = ("torch._utils", "_rebuild_tensor_v2")
     REBUILD_TENSOR_V3 = ("torch._utils", "_rebuild_tensor_v3")
     REBUILD_PARAMETER = ("torch._utils", "_rebuild_parameter")

@@ -1,7 +1,7 @@
 """Writes the pickle of a checkpoint: the opcodes that `pickle_reader` reads, in ``torch.save``'s way."""
 
 import struct
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -88,6 +88,8 @@ class _Writer:
                 for item in value:
                     _check_key(item, where)
                 self.write_call(Callee.SET, (sorted(value, key=repr),), where)
+            case Counter() if type(value) is Counter:
+                self.write_call(Callee.COUNTER, (dict(value),), where)
             case bytes() if type(value) is bytes:
                 self.write_call(Callee.ENCODE, (value.decode("latin-1"), "latin1"), where)
             case bytearray() if type(value) is bytearray:

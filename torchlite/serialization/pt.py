@@ -6,7 +6,7 @@ Tensors that share a storage share memory again when read.
 
 import math
 import os
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
@@ -316,7 +316,7 @@ def _leaves(obj: Any) -> list[Any]:
             todo.extend(reversed(value.values()))
         elif type(value) in (list, tuple):
             todo.extend(reversed(value))
-        elif type(value) is not set:
+        elif type(value) not in (set, Counter):
             found[id(value)] = value
     return list(found.values())
 
