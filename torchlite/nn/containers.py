@@ -43,6 +43,27 @@ class Sequential(Module):
         self._renumber(modules)
         return self
 
+    def pop(self, key: int | slice) -> Any:
+        """Take a module out."""
+        module = self[key]
+        del self[key]
+        return module
+
+    def __add__(self, other: Iterable[Module]) -> Sequential:
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other: Iterable[Module]) -> Sequential:
+        return self.extend(other)
+
+    def __mul__(self, times: int) -> Sequential:
+        if not isinstance(times, int):
+            raise TypeError(f"a Sequential is repeated an int number of times, got {type(times).__name__}")
+        if times <= 0:
+            raise ValueError(f"a Sequential is repeated at least once, got {times}")
+        return Sequential(*[module for _ in range(times) for module in self])
+
+    __rmul__ = __mul__
+
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return type(self)(OrderedDict(list(self._modules.items())[index]))
@@ -82,9 +103,20 @@ class ModuleList(Module):
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Add several modules at the end."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(f"ModuleList.extend should be called with an iterable, but got {type(modules).__name__}")
         for module in modules:
             self.append(module)
         return self
+
+    def pop(self, key: int | slice) -> Any:
+        """Take a module out."""
+        module = self[key]
+        del self[key]
+        return module
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
 
     def insert(self, index: int, module: Module) -> None:
         """Put a module at position ``index``; those behind move on."""
@@ -135,10 +167,25 @@ class ModuleDict(Module):
         super().__init__()
         self.update(modules or {})
 
-    def update(self, modules: Mapping[str, Module]) -> None:
-        """Add or replace modules."""
-        for name, module in modules.items():
+    def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
+        """Add or replace modules, from a mapping or from pairs."""
+        if not isinstance(modules, Iterable):
+            raise TypeError(
+                f"ModuleDict.update should be called with an iterable of key/value pairs, but got {type(modules).__name__}"
+            )
+        pairs = modules.items() if isinstance(modules, Mapping | ModuleDict) else modules
+        for name, module in pairs:
             self[name] = module
+
+    def clear(self) -> None:
+        """Take all modules out."""
+        self._modules.clear()
+
+    def pop(self, key: str) -> Any:
+        """Take the module ``key`` out."""
+        module = self[key]
+        del self[key]
+        return module
 
     def __getitem__(self, key: str) -> Any:
         return self._modules[key]

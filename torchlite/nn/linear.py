@@ -1,4 +1,4 @@
-"""Linear maps, embeddings and the module that does nothing."""
+"""Linear and bilinear maps, and the module that does nothing."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
+from torchlite.nn.lazy import LazyModuleMixin
 from torchlite.nn.module import Module
 from torchlite.ops.creation import empty
-from torchlite.parameter import Parameter
+from torchlite.parameter import Parameter, UninitializedParameter
 
 
 class Identity(Module):
@@ -65,7 +66,7 @@ class Linear(Module):
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, input: Tensor) -> Tensor:
-        """X Wᵀ + b."""
+        """x Wᵀ + b."""
         return F.linear(input, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -73,54 +74,87 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
-class Embedding(Module):
-    """A table of vectors, looked up by integers.
+class LazyLinear(LazyModuleMixin, Linear):
+    """A `Linear` whose ``in_features`` are those of its first input.
 
     Args:
-        num_embeddings: rows of the table.
-        embedding_dim: length of a vector.
-        padding_idx: a row that starts at 0 and is not trained.
-        device, dtype: of the table.
+        out_features, bias, device, dtype: as in `Linear`.
+    """
+
+    cls_to_become = Linear
+    inferred: ClassVar[Mapping[str, int]] = {}
+
+    def __init__(
+        self, out_features: int, bias: bool = True, device: Any = None, dtype: dtypes.dtype | None = None
+    ) -> None:
+        super().__init__(0, 0, False)
+        self.out_features = out_features
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw initial values, once the shapes are known."""
+        if self.in_features and not self.has_uninitialized_params():
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Take ``in_features`` from the input."""
+        if self.has_uninitialized_params():
+            self.in_features = input.shape[-1]
+            self.weight.materialize((self.out_features, self.in_features))
+            if self.bias is not None:
+                self.bias.materialize((self.out_features,))
+            self.reset_parameters()
+
+
+class Bilinear(Module):
+    """x₁ᵀ Wₖ x₂ + bₖ for each of the results k.
+
+    Args:
+        in1_features, in2_features: lengths of the last dimensions of the inputs.
+        out_features: length of the last dimension of the result.
+        bias: whether there is a b.
+        device, dtype: of the parameters.
 
     Shape:
-        (*) of integers → (*, embedding_dim); weight: (num_embeddings, embedding_dim), standard normal at first.
+        (*, in1_features), (*, in2_features) → (*, out_features); weight: (out_features, in1_features, in2_features),
+        bias: (out_features,). Both start uniform in ±1/√in1_features.
     """
 
     def __init__(
         self,
-        num_embeddings: int,
-        embedding_dim: int,
-        padding_idx: int | None = None,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
         device: Any = None,
         dtype: dtypes.dtype | None = None,
     ) -> None:
         super().__init__()
-        if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise ValueError(f"padding_idx must be within num_embeddings: got {padding_idx} for {num_embeddings} rows")
-        self.num_embeddings = num_embeddings
-        self.embedding_dim = embedding_dim
-        self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = Parameter(empty(num_embeddings, embedding_dim, device=device, dtype=dtype))
+        if in1_features <= 0:
+            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty(out_features, in1_features, in2_features, device=device, dtype=dtype))
+        self.register_parameter("bias", Parameter(empty(out_features, device=device, dtype=dtype)) if bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""
-        init.normal_(self.weight)
-        if self.padding_idx is not None and not self.weight.is_meta:
-            init.zeros_(self.weight.detach()[self.padding_idx])
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
 
-    @classmethod
-    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, padding_idx: int | None = None) -> Embedding:
-        """A table of given vectors, trained only when ``freeze`` is False."""
-        module = cls(embeddings.shape[0], embeddings.shape[1], padding_idx, device="meta")
-        module.weight = Parameter(embeddings, requires_grad=not freeze)
-        return module
-
-    def forward(self, input: Tensor) -> Tensor:
-        """The rows that ``input`` names."""
-        return F.embedding(input, self.weight, self.padding_idx)
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        """x₁ᵀ W x₂ + b."""
+        return F.bilinear(input1, input2, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         """Sizes."""
-        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
-        return f"{self.num_embeddings}, {self.embedding_dim}{padding}"
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )

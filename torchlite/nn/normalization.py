@@ -1,4 +1,4 @@
-"""Normalisation by the statistics of a batch or of a sample."""
+"""Normalisation of each sample by statistics over its features, or over neighbouring channels."""
 
 from __future__ import annotations
 
@@ -10,107 +10,30 @@ from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
 from torchlite.nn.module import Module
-from torchlite.ops.creation import empty, ones, tensor, zeros
+from torchlite.ops.arithmetic import square
+from torchlite.ops.creation import empty
+from torchlite.ops.joining import constant_pad
+from torchlite.ops.views import unfold
 from torchlite.parameter import Parameter
 
 
-class BatchNorm2d(Module):
-    """Each channel with zero mean and unit variance over the batch, then scaled and shifted (Ioffe & Szegedy, 2015).
+class _Scaled(Module):
+    """A module with a trained scale, and perhaps a shift."""
 
-    In evaluation the running statistics of training take the place of the batch's.
-
-    Args:
-        num_features: channels.
-        eps: added to the variance.
-        momentum: how far the running statistics move at each step; None makes them the mean of all steps.
-        affine: whether there is a trained scale and shift.
-        track_running_stats: whether there are running statistics.
-        device, dtype: of parameters and buffers.
-        bias: whether an affine transform shifts as well as scales.
-
-    Shape:
-        (N, num_features, H, W), unchanged; weight, bias, running_mean, running_var: (num_features,).
-    """
-
-    inferred: ClassVar[Mapping[str, int]] = {"num_features": 1}
-
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float | None = 0.1,
-        affine: bool = True,
-        track_running_stats: bool = True,
-        device: Any = None,
-        dtype: dtypes.dtype | None = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__()
-        self.num_features = num_features
-        self.eps = eps
-        self.momentum = momentum
-        self.affine = affine
-        self.track_running_stats = track_running_stats
-        for name, wanted in (("weight", affine), ("bias", affine and bias)):
-            self.register_parameter(
-                name, Parameter(empty(num_features, device=device, dtype=dtype)) if wanted else None
-            )
-        tracked = track_running_stats
-        self.register_buffer("running_mean", zeros(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("running_var", ones(num_features, device=device, dtype=dtype) if tracked else None)
-        self.register_buffer("num_batches_tracked", tensor(0, device=device) if tracked else None)
+    def _create(self, shape: tuple[int, ...], wanted: dict[str, bool], device: Any, dtype: dtypes.dtype | None) -> None:
+        for name, want in wanted.items():
+            self.register_parameter(name, Parameter(empty(*shape, device=device, dtype=dtype)) if want else None)
         self.reset_parameters()
 
-    def reset_running_stats(self) -> None:
-        """Forget the statistics of the past."""
-        if self.track_running_stats:
-            self.running_mean.zero_()
-            self.running_var.fill_(1)
-            self.num_batches_tracked.zero_()
-
     def reset_parameters(self) -> None:
-        """Scale 1, shift 0, no past."""
-        self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise ``input``; in training also move the running statistics."""
-        if input.ndim != 4:
-            raise ValueError(f"expected 4D input (got {input.ndim}D input of shape {list(input.shape)})")
-        if input.shape[1] != self.num_features:
-            raise RuntimeError(
-                f"BatchNorm2d({self.num_features}): the input has {input.shape[1]} channels, shape {list(input.shape)}"
-            )
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1.0 / float(self.num_batches_tracked)
-        batch_statistics = self.training or self.running_mean is None
-        return F.batch_norm(
-            input,
-            self.running_mean,
-            self.running_var,
-            self.weight,
-            self.bias,
-            batch_statistics,
-            momentum,
-            self.eps,
-        )
-
-    def extra_repr(self) -> str:
-        """The settings."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+        """Scale 1, shift 0."""
+        for name, initialise in (("weight", init.ones_), ("bias", init.zeros_)):
+            parameter = self._parameters.get(name)
+            if parameter is not None:
+                initialise(parameter)
 
 
-class LayerNorm(Module):
+class LayerNorm(_Scaled):
     """Each sample with zero mean and unit variance over its last dimensions, then scaled and shifted (Ba et al., 2016).
 
     Args:
@@ -139,17 +62,8 @@ class LayerNorm(Module):
         self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
-        for name, wanted in (("weight", elementwise_affine), ("bias", elementwise_affine and bias)):
-            shape = self.normalized_shape
-            self.register_parameter(name, Parameter(empty(*shape, device=device, dtype=dtype)) if wanted else None)
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Scale 1, shift 0."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        wanted = {"weight": elementwise_affine, "bias": elementwise_affine and bias}
+        self._create(self.normalized_shape, wanted, device, dtype)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``input``."""
@@ -161,3 +75,122 @@ class LayerNorm(Module):
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
             f"bias={self.bias is not None}"
         )
+
+
+class RMSNorm(_Scaled):
+    """Each sample with a mean square of 1 over its last dimensions, then scaled (Zhang & Sennrich, 2019).
+
+    Args:
+        normalized_shape: lengths of those dimensions, or the length of the last.
+        eps: added to the mean square; by default the distance from 1 to the next number of the input's dtype.
+        elementwise_affine: whether there is a trained scale.
+        device, dtype: of the scale.
+
+    Shape:
+        (*, *normalized_shape), unchanged; weight: normalized_shape.
+    """
+
+    inferred: ClassVar[Mapping[str, int]] = {"normalized_shape": -1}
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float | None = None,
+        elementwise_affine: bool = True,
+        device: Any = None,
+        dtype: dtypes.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        self._create(self.normalized_shape, {"weight": elementwise_affine}, device, dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise ``x``."""
+        return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
+
+
+class GroupNorm(_Scaled):
+    """Each group of channels of each sample with zero mean and unit variance, then scaled and shifted (Wu & He, 2018).
+
+    Args:
+        num_groups: into how many groups the channels are divided.
+        num_channels: channels.
+        eps: added to the variance.
+        affine: whether there is a trained scale and shift.
+        device, dtype: of the parameters.
+        bias: whether there is a trained shift.
+
+    Shape:
+        (N, num_channels, *), unchanged; weight and bias: (num_channels,).
+    """
+
+    inferred: ClassVar[Mapping[str, int]] = {"num_channels": 1}
+
+    def __init__(
+        self,
+        num_groups: int,
+        num_channels: int,
+        eps: float = 1e-5,
+        affine: bool = True,
+        device: Any = None,
+        dtype: dtypes.dtype | None = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        if num_channels % num_groups:
+            raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self._create((num_channels,), {"weight": affine, "bias": affine and bias}, device, dtype)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input``."""
+        return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class LocalResponseNorm(Module):
+    """x / (k + α · mean(x²))^β, the mean over ``size`` neighbouring channels (Krizhevsky et al., 2012)."""
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        super().__init__()
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input``."""
+        return F.local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+
+
+class CrossMapLRN2d(LocalResponseNorm):
+    """`LocalResponseNorm` of images, as Lua's Torch had it: as many neighbours on both sides, also for an even size."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Normalise ``input`` (N, C, H, W)."""
+        if input.ndim != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        side = (self.size - 1) // 2
+        squares = constant_pad(square(input), [(0, 0), (side, side), (0, 0), (0, 0)], 0.0)
+        total = unfold(squares, 1, 2 * side + 1, 1).sum(-1)
+        return input / (total * (self.alpha / self.size) + self.k) ** self.beta

@@ -149,8 +149,8 @@ def multi_head_attention_forward(
             "Support for mismatched key_padding_mask and attn_mask is deprecated. Use same type for both instead.",
             stacklevel=2,
         )
-    key_padding_mask = _added("key_padding_mask", key_padding_mask, query.dtype)
-    attn_mask = _added("attn_mask", attn_mask, query.dtype)
+    key_padding_mask = additive_mask("key_padding_mask", key_padding_mask, query.dtype)
+    attn_mask = additive_mask("attn_mask", attn_mask, query.dtype)
     if width != embed_dim_to_check:
         raise AssertionError(f"was expecting embedding dimension of {embed_dim_to_check}, but got {width}")
     head_width = width // num_heads
@@ -246,7 +246,7 @@ def _check_attention_shapes(
     return ndim == 3
 
 
-def _added(name: str, mask: Tensor | None, dtype: dtypes.dtype) -> Tensor | None:
+def additive_mask(name: str, mask: Tensor | None, dtype: dtypes.dtype) -> Tensor | None:
     """A mask as numbers to be added to scores: -inf where it is True."""
     if mask is None or mask.is_floating_point():
         return mask

@@ -36,7 +36,7 @@ def _negative_likelihood(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> Tensor:
     dim = 0 if input.ndim == 1 else 1
-    _check_classes(input, target, dim, ignore_index)
+    _check_classes(input, target, weight, dim, ignore_index)
     counted = target != ignore_index
     every = target.is_meta or bool(counted.all())
     chosen = target if every else where(counted, target, 0)
@@ -80,33 +80,49 @@ def cross_entropy(
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     dim = 0 if input.ndim == 1 else 1
     logp = log_softmax(input, dim)
-    classes = input.shape[dim]
-    if target.is_floating_point():
-        if target.shape != input.shape:
-            raise RuntimeError(
-                f"cross_entropy: target probabilities have shape {list(target.shape)}, but the logits have {list(input.shape)}"
-            )
-        q = target * (1 - label_smoothing) + label_smoothing / classes if label_smoothing else target
-        spread = (
-            logp * q if weight is None else logp * q * weight.view([-1 if d == dim else 1 for d in range(input.ndim)])
-        )
-        loss = -spread.sum(dim)
-        return loss.sum() / (input.numel() // classes) if reduction == "mean" else reduced(loss, reduction)
+    if target.ndim and target.shape == input.shape:
+        return _against_probabilities(logp, target, weight, ignore_index, reduction, label_smoothing, dim)
     sharp = _negative_likelihood(logp, target, weight, ignore_index, reduction)
     if not label_smoothing:
         return sharp
     counted = target != ignore_index
-    per_class = -logp if weight is None else -logp * weight.view([-1 if d == dim else 1 for d in range(input.ndim)])
-    smooth = where(counted, per_class.sum(dim), 0.0)
+    smooth = where(counted, -_weighted_classes(logp, weight, dim).sum(dim), 0.0)
     if reduction == "mean":
         norm = counted.sum() if weight is None else where(counted, weight[where(counted, target, 0)], 0.0).sum()
         smooth = smooth.sum() / norm
     else:
         smooth = reduced(smooth, reduction)
-    return sharp * (1 - label_smoothing) + smooth * (label_smoothing / classes)
+    return sharp * (1 - label_smoothing) + smooth * (label_smoothing / input.shape[dim])
 
 
-def _check_classes(input: Tensor, target: Tensor, dim: int, ignore_index: int) -> None:
+def _against_probabilities(
+    logp: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int,
+    reduction: str,
+    label_smoothing: float,
+    dim: int,
+) -> Tensor:
+    if not target.is_floating_point():
+        raise RuntimeError(
+            f"Expected floating point type for target with class probabilities, got {target.dtype}: a target of the shape "
+            "of the logits holds probabilities"
+        )
+    if ignore_index >= 0:
+        raise RuntimeError("ignore_index is not supported for floating point target")
+    classes = logp.shape[dim]
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    loss = -_weighted_classes(logp * target, weight, dim).sum(dim)
+    return loss.sum() / (logp.numel() // classes) if reduction == "mean" else reduced(loss, reduction)
+
+
+def _weighted_classes(x: Tensor, weight: Tensor | None, dim: int) -> Tensor:
+    return x if weight is None else x * weight.view([-1 if d == dim else 1 for d in range(x.ndim)])
+
+
+def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: int, ignore_index: int) -> None:
     expected = [n for d, n in enumerate(input.shape) if d != dim]
     if dim == 1 and target.ndim and target.shape[0] != input.shape[0]:
         raise ValueError(
@@ -121,13 +137,18 @@ def _check_classes(input: Tensor, target: Tensor, dim: int, ignore_index: int) -
         raise RuntimeError(
             f"cross_entropy: the target must hold class indices (int64), got {target.dtype}; use target.long()"
         )
+    if weight is not None and tuple(weight.shape) != (input.shape[dim],):
+        raise RuntimeError(
+            f"weight tensor should be defined either for all {input.shape[dim]} classes or no classes but got weight tensor "
+            f"of shape: {list(weight.shape)}"
+        )
     if target.is_meta or target.is_cuda or target.numel() == 0:
         return
-    low, high = int(target._data.min()), int(target._data.max())
-    if low < 0 or high >= input.shape[dim]:
-        outside = [t for t in (low, high) if not 0 <= t < input.shape[dim] and t != ignore_index]
-        if outside:
-            raise IndexError(f"Target {outside[0]} is out of bounds: the logits have {input.shape[dim]} classes")
+    labels, classes = target._data, input.shape[dim]
+    if labels.min() < 0 or labels.max() >= classes:
+        outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
+        if outside.size:
+            raise IndexError(f"Target {outside[0]} is out of bounds: the logits have {classes} classes")
 
 
 def multi_margin_loss(

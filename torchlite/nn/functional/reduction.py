@@ -30,15 +30,25 @@ def check_reduction(reduction: str) -> None:
 
 
 def chosen_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
-    """The reduction that the arguments of a loss ask for, the two of PyTorch's first years included."""
+    """The reduction that the arguments of a loss ask for, the two of PyTorch's first years included.
+
+    Raises:
+        ValueError: for one that is none of the three.
+    """
+    chosen = older_reduction(size_average, reduce, reduction)
+    check_reduction(chosen)
+    return chosen
+
+
+def older_reduction(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
+    """``reduction``, or what the two arguments of PyTorch's first years, where given, mean in its place."""
     if size_average is None and reduce is None:
-        check_reduction(reduction)
         return reduction
     if reduce is False:
         chosen = "none"
     else:
         chosen = "sum" if size_average is False else "mean"
     warnings.warn(
-        f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.", stacklevel=3
+        f"size_average and reduce args will be deprecated, please use reduction='{chosen}' instead.", stacklevel=4
     )
     return chosen

@@ -1,0 +1,352 @@
+"""Recurrent layers in one direction: a state that each step of a sequence changes.
+
+Forward is a loop over time on arrays. Backward is written with tensor operators, so that it can be differentiated again:
+all that does not depend on the gradient of the state is computed for all steps at once, and the loop does the rest.
+
+Sequences are sorted by length, longest first; ``batch_sizes`` says how many of them each step still has. The state of a
+sequence that has ended, or in reverse not begun, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, wrap
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ops.arithmetic import where
+from torchlite.ops.contraction import product
+from torchlite.ops.conversion import to
+from torchlite.ops.joining import cat, stack
+from torchlite.ops.pointwise import sigmoid, tanh
+
+BatchSizes = tuple[int, ...] | None
+
+
+def _order(steps: int, reverse: bool) -> range:
+    return range(steps - 1, -1, -1) if reverse else range(steps)
+
+
+def _through_time(
+    xp: Any,
+    gates: Any,
+    states: tuple[Any, ...],
+    batch_sizes: BatchSizes,
+    reverse: bool,
+    step: Callable[..., tuple[Any, ...]],
+) -> tuple[Any, ...]:
+    """The states after each step; ``step(gates of one step, *states)`` gives the new ones."""
+    results = tuple(xp.empty((gates.shape[0], *state.shape), state.dtype) for state in states)
+    samples = gates.shape[1]
+    for t in _order(gates.shape[0], reverse):
+        n = samples if batch_sizes is None else batch_sizes[t]
+        new = step(gates[t, :n], *(state[:n] for state in states))
+        for result, state, changed in zip(results, states, new, strict=True):
+            result[t, :n] = changed
+            if n < samples:
+                result[t, n:] = state[n:]
+        states = tuple(result[t] for result in results)
+    return results
+
+
+def _before(states: Tensor, first: Tensor, reverse: bool) -> Tensor:
+    """The state before each step, from the states after each."""
+    first = first.unsqueeze(0)
+    return cat([states[1:], first]) if reverse else cat([first, states[:-1]])
+
+
+def _running(batch_sizes: BatchSizes, like: Tensor) -> Tensor | None:
+    """(T, N, 1): which sequences each step has; None where all have all."""
+    if batch_sizes is None:
+        return None
+    mask = np.arange(like.shape[1]) < np.asarray(batch_sizes)[:, None]
+    return to(wrap(mask[:, :, None]), like.device)
+
+
+def _weight_gradient(g: Tensor, x: Tensor) -> Tensor:
+    """Σ gᵀ x over time and samples."""
+    return g.reshape(-1, g.shape[-1]).t() @ x.reshape(-1, x.shape[-1])
+
+
+def _plus(x: Tensor | None, y: Tensor) -> Tensor:
+    return y if x is None else x + y
+
+
+def _batch_samples(rng: np.random.Generator, width: int, *more: tuple[int, ...]) -> list[Sample]:
+    def arrays() -> tuple[Any, ...]:
+        return (rng.normal(size=(3, 2, width)), *(rng.normal(size=shape) * 0.7 for shape in more))
+
+    return [
+        Sample(arrays(), {"batch_sizes": None, "reverse": False}),
+        Sample(arrays(), {"batch_sizes": (2, 2, 1), "reverse": False}),
+        Sample(arrays(), {"batch_sizes": (2, 1, 1), "reverse": True}),
+    ]
+
+
+@np.errstate(all="ignore")
+def _run_rnn(
+    xp: Any, gates: Any, h0: Any, w_hh: Any, *, nonlinearity: str, batch_sizes: BatchSizes, reverse: bool
+) -> Any:
+    weight, zero = w_hh.T, gates.dtype.type(0)
+
+    def step(a: Any, h: Any) -> tuple[Any]:
+        a = a + product(xp, h, weight)
+        return (xp.tanh(a) if nonlinearity == "tanh" else xp.maximum(a, zero),)
+
+    return _through_time(xp, gates, (h0,), batch_sizes, reverse, step)[0]
+
+
+def _rnn_vjp(
+    g: Tensor,
+    out: Tensor,
+    _gates: Any,
+    h0: Tensor,
+    w_hh: Tensor,
+    nonlinearity: str,
+    batch_sizes: BatchSizes,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    slopes = 1 - out * out if nonlinearity == "tanh" else where(out > 0, out.new_ones(()), 0.0)
+    running = _running(batch_sizes, out)
+    steps = len(out)
+    d_gates: list[Any] = [None] * steps
+    dh: Tensor | None = None
+    for t in reversed(_order(steps, reverse)):
+        dh = _plus(dh, g[t])
+        d = dh * slopes[t]
+        if running is None:
+            d_gates[t], dh = d, d @ w_hh
+        else:
+            d_gates[t] = where(running[t], d, 0.0)
+            dh = where(running[t], d @ w_hh, dh)
+    every = stack(d_gates)
+    return every, dh, _weight_gradient(every, _before(out, h0, reverse))  # type: ignore[return-value]
+
+
+def _infer_rnn(gates: Aval, h0: Aval, *_rest: Aval, **_params: Any) -> Aval:
+    return Aval((gates.shape[0], *h0.shape), gates.dtype, gates.device)
+
+
+_rnn = register(
+    Op(
+        "rnn",
+        "contract",
+        run=_run_rnn,
+        infer=_infer_rnn,
+        vjp=_rnn_vjp,
+        samples=lambda rng: [
+            sample._replace(params={**sample.params, "nonlinearity": "tanh"})
+            for sample in _batch_samples(rng, 4, (2, 4), (4, 4))
+        ],
+        doc="hₜ = tanh(gatesₜ + W hₜ₋₁), or max(·, 0), of gates (T, N, H): the states after each step.",
+    )
+)
+
+
+def _sigmoid_(xp: Any, x: Any) -> Any:
+    """The logistic function, in place."""
+    xp.negative(x, out=x)
+    xp.exp(x, out=x)
+    x += x.dtype.type(1)
+    return xp.reciprocal(x, out=x)
+
+
+@np.errstate(all="ignore")
+def _run_lstm(
+    xp: Any, gates: Any, h0: Any, c0: Any, w_hh: Any, *w_hr: Any, batch_sizes: BatchSizes, reverse: bool
+) -> tuple[Any, ...]:
+    weight, width = w_hh.T, c0.shape[1]
+
+    def step(a: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        a = a + product(xp, h, weight)
+        candidate = xp.tanh(a[:, 2 * width : 3 * width])
+        _sigmoid_(xp, a)
+        c = a[:, width : 2 * width] * c + a[:, :width] * candidate
+        h = a[:, 3 * width :] * xp.tanh(c)
+        return (product(xp, h, w_hr[0].T) if w_hr else h), c
+
+    return _through_time(xp, gates, (h0, c0), batch_sizes, reverse, step)
+
+
+def _lstm_vjp(
+    g: tuple[Tensor | None, Tensor | None],
+    out: tuple[Tensor, Tensor],
+    gates: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_hh: Tensor,
+    *w_hr: Tensor,
+    batch_sizes: BatchSizes,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    hs, cs = out
+    g_h, g_c = g
+    h_before, c_before = _before(hs, h0, reverse), _before(cs, c0, reverse)
+    i, f, candidate, o = (gates + h_before @ w_hh.t()).chunk(4, 2)
+    i, f, candidate, o = sigmoid(i), sigmoid(f), tanh(candidate), sigmoid(o)
+    tanh_c = tanh(cs)
+    slope = o * (1 - tanh_c * tanh_c)  # of h by c
+    by_c = stack(
+        [candidate * i * (1 - i), c_before * f * (1 - f), i * (1 - candidate * candidate)], 2
+    )  # of c by i, f, g
+    by_h = tanh_c * o * (1 - o)  # of h by o
+    running = _running(batch_sizes, hs)
+    steps, samples, width = cs.shape
+    d_gates: list[Any] = [None] * steps
+    d_out: list[Any] = [None] * steps
+    dh, dc = hs.new_zeros(h0.shape), cs.new_zeros(c0.shape)
+    for t in reversed(_order(steps, reverse)):
+        dh = dh if g_h is None else dh + g_h[t]
+        dc = dc if g_c is None else dc + g_c[t]
+        unprojected = dh @ w_hr[0] if w_hr else dh
+        through = dc + unprojected * slope[t]
+        d = cat([(by_c[t] * through.unsqueeze(1)).reshape(samples, 3 * width), unprojected * by_h[t]], 1)
+        d_gates[t], d_out[t] = d, dh
+        dh_before, dc_before = d @ w_hh, through * f[t]
+        if running is None:
+            dh, dc = dh_before, dc_before
+        else:
+            d_gates[t], d_out[t] = where(running[t], d, 0.0), where(running[t], dh, 0.0)
+            dh, dc = where(running[t], dh_before, dh), where(running[t], dc_before, dc)
+    every = stack(d_gates)
+    gradients = (every, dh, dc, _weight_gradient(every, h_before))
+    return (*gradients, _weight_gradient(stack(d_out), o * tanh_c)) if w_hr else gradients
+
+
+def _infer_lstm(gates: Aval, h0: Aval, c0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, Aval]:
+    return tuple(Aval((gates.shape[0], *state.shape), gates.dtype, gates.device) for state in (h0, c0))  # type: ignore[return-value]
+
+
+_lstm = register(
+    Op(
+        "lstm",
+        "contract",
+        run=_run_lstm,
+        infer=_infer_lstm,
+        vjp=_lstm_vjp,
+        samples=lambda rng: [
+            *_batch_samples(rng, 12, (2, 3), (2, 3), (12, 3)),
+            *_batch_samples(rng, 12, (2, 2), (2, 3), (12, 2), (2, 3))[1:],
+        ],
+        doc="Long short-term memory (Hochreiter & Schmidhuber, 1997) of gates (T, N, 4H): hidden and cell states.",
+    )
+)
+
+
+@np.errstate(all="ignore")
+def _run_gru(
+    xp: Any, gates: Any, h0: Any, w_hh: Any, *b_hh: Any, batch_sizes: BatchSizes, reverse: bool
+) -> tuple[Any, ...]:
+    weight, width = w_hh.T, h0.shape[1]
+
+    def step(a: Any, h: Any) -> tuple[Any]:
+        own = product(xp, h, weight)
+        for bias in b_hh:
+            own += bias
+        r_z = _sigmoid_(xp, a[:, : 2 * width] + own[:, : 2 * width])
+        new = xp.tanh(a[:, 2 * width :] + r_z[:, :width] * own[:, 2 * width :])
+        return (new + r_z[:, width:] * (h - new),)
+
+    return _through_time(xp, gates, (h0,), batch_sizes, reverse, step)[0]
+
+
+def _gru_vjp(
+    g: Tensor,
+    out: Tensor,
+    gates: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    *b_hh: Tensor,
+    batch_sizes: BatchSizes,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    h_before = _before(out, h0, reverse)
+    own = h_before @ w_hh.t()
+    for bias in b_hh:
+        own = own + bias
+    (own_r, own_z, own_n), (r, z, n) = own.chunk(3, 2), gates.chunk(3, 2)
+    r, z = sigmoid(r + own_r), sigmoid(z + own_z)
+    n = tanh(n + r * own_n)
+    by_n = (1 - z) * (1 - n * n)
+    by_r, by_z = by_n * own_n * r * (1 - r), (h_before - n) * z * (1 - z)
+    by_gates, by_own = stack([by_r, by_z, by_n], 2), stack([by_r, by_z, by_n * r], 2)
+    running = _running(batch_sizes, out)
+    steps, samples, width = out.shape
+    d_state: list[Any] = [None] * steps
+    dh: Tensor | None = None
+    for t in reversed(_order(steps, reverse)):
+        dh = _plus(dh, g[t])
+        before = (by_own[t] * dh.unsqueeze(1)).reshape(samples, 3 * width) @ w_hh + dh * z[t]
+        d_state[t] = dh if running is None else where(running[t], dh, 0.0)
+        dh = before if running is None else where(running[t], before, dh)
+    every = stack(d_state).unsqueeze(2)
+    d_gates, d_own = ((slopes * every).reshape(steps, samples, 3 * width) for slopes in (by_gates, by_own))
+    gradients = (d_gates, dh, _weight_gradient(d_own, h_before))
+    return (*gradients, d_own.sum((0, 1))) if b_hh else gradients  # type: ignore[return-value]
+
+
+_gru = register(
+    Op(
+        "gru",
+        "contract",
+        run=_run_gru,
+        infer=_infer_rnn,
+        vjp=_gru_vjp,
+        samples=lambda rng: [
+            *_batch_samples(rng, 9, (2, 3), (9, 3), (9,)),
+            *_batch_samples(rng, 9, (2, 3), (9, 3))[1:],
+        ],
+        doc="Gated recurrent unit (Cho et al., 2014) of gates (T, N, 3H): the states after each step.",
+    )
+)
+
+
+def rnn(
+    gates: Tensor, h0: Tensor, w_hh: Tensor, nonlinearity: str, batch_sizes: BatchSizes = None, reverse: bool = False
+) -> Tensor:
+    """hₜ = tanh(gatesₜ + W hₜ₋₁) or, with nonlinearity "relu", max(·, 0).
+
+    Shape:
+        - gates: (T, N, H), h0: (N, H), w_hh: (H, H); result: (T, N, H)
+    """
+    params = {"nonlinearity": nonlinearity, "batch_sizes": batch_sizes, "reverse": reverse}
+    return apply(_rnn, (gates, h0, w_hh), params)
+
+
+def lstm(
+    gates: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_hh: Tensor,
+    w_hr: Tensor | None = None,
+    batch_sizes: BatchSizes = None,
+    reverse: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """cₜ = σ(f) cₜ₋₁ + σ(i) tanh(g) and hₜ = σ(o) tanh(cₜ), projected by ``w_hr`` where given; i, f, g, o are the parts
+    of gatesₜ + W hₜ₋₁.
+
+    Shape:
+        - gates: (T, N, 4H), h0: (N, P), c0: (N, H), w_hh: (4H, P), w_hr: (P, H); results: (T, N, P) and (T, N, H)
+    """
+    inputs = (gates, h0, c0, w_hh) if w_hr is None else (gates, h0, c0, w_hh, w_hr)
+    return apply(_lstm, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
+
+
+def gru(
+    gates: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    b_hh: Tensor | None = None,
+    batch_sizes: BatchSizes = None,
+    reverse: bool = False,
+) -> Tensor:
+    """hₜ = (1 - z) n + z hₜ₋₁ with r, z = σ(gatesₜ + W hₜ₋₁ + b) and n = tanh(gatesₜ + r (W hₜ₋₁ + b)), by parts.
+
+    Shape:
+        - gates: (T, N, 3H), h0: (N, H), w_hh: (3H, H), b_hh: (3H,); result: (T, N, H)
+    """
+    inputs = (gates, h0, w_hh) if b_hh is None else (gates, h0, w_hh, b_hh)
+    return apply(_gru, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
