@@ -16,6 +16,7 @@ FLOORS = {
     "torchlite.errors": 0,
     "torchlite.devices": 0,
     "torchlite.dtypes": 0,
+    "torchlite.size": 0,
     "torchlite.layouts": 0,
     "torchlite.return_types": 0,
     "torchlite.backends": 1,

@@ -58,8 +58,7 @@ def test_meta_tensors_have_shapes_and_dtypes_only() -> None:
         nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(72, 10)
     )
     assert tuple(model.to("meta")(torch.zeros(4, 3, 8, 8, device="meta")).shape) == (4, 10)
-    with pytest.raises(RuntimeError, match="meta"):
-        pickle.dumps(x)
+    assert pickle.loads(pickle.dumps(x)).shape == (2, 3)
     assert copy.deepcopy(x).is_meta
 
 

@@ -7,6 +7,7 @@ define them with `method`, so that this file imports nothing above it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from numbers import Number
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,26 +15,13 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite.autograd.graph import Leaf, Selected, Storage
 from torchlite.backends.memory import address, dense_strides
-from torchlite.devices import CPU, Device
+from torchlite.devices import Device
 from torchlite.ir import Aval
 from torchlite.layouts import contiguous_format, memory_format
+from torchlite.size import Size, size_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 _new = object.__new__
-
-
-class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple that prints as PyTorch's does and counts elements."""
-
-    def numel(self) -> int:
-        """Product of the lengths."""
-        n = 1
-        for length in self:
-            n *= length
-        return n
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
 
 
 class Tensor:
@@ -97,7 +85,7 @@ class Tensor:
     @property
     def shape(self) -> Size:
         """Lengths of the dimensions."""
-        return Size(self._data.shape)
+        return size_of(self._data.shape)
 
     @property
     def ndim(self) -> int:
@@ -281,44 +269,8 @@ class Tensor:
         self._node = None
         return self
 
-    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
-        """The elements as a NumPy array that shares memory.
-
-        Args:
-            force: copy from a GPU and detach where needed instead of raising.
-
-        Raises:
-            RuntimeError: when the tensor requires a gradient.
-            TypeError: when it is on a GPU.
-        """
-        if not force:
-            if self._node is not None:
-                raise RuntimeError(
-                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-                )
-            if self.device != CPU:
-                raise TypeError(
-                    f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor "
-                    "to host memory first."
-                )
-        return backends.to_numpy(self._data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        array = self.numpy()
-        if dtype is not None and np.dtype(dtype) != array.dtype:
-            return array.astype(dtype)
-        return array.copy() if copy else array
-
     # NumPy leaves `ndarray + tensor` to the tensor.
     __array_priority__ = 1000
-
-    def __dlpack__(self, **kwargs: Any) -> Any:
-        if self._node is not None:
-            raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-        return self._data.__dlpack__(**kwargs)
-
-    def __dlpack_device__(self) -> tuple[int, int]:
-        return self._data.__dlpack_device__()
 
     def item(self) -> Any:
         """The only element, as a Python number.
@@ -345,11 +297,18 @@ class Tensor:
             )
         return bool(self.item())
 
+    __nonzero__ = __bool__
+
     def __int__(self) -> int:
         return int(self._only())
 
     def __float__(self) -> float:
-        return float(self._only())
+        value = self._only()
+        if isinstance(value, complex):
+            if value.imag:
+                raise RuntimeError("value cannot be converted to type double without overflow")
+            value = value.real
+        return float(value)
 
     def __complex__(self) -> complex:
         return complex(self._only())
@@ -367,7 +326,7 @@ class Tensor:
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if self.ndim == 0 and spec else format(str(self), spec)
+        return format(self.item(), spec) if self.ndim == 0 and not self.is_meta else object.__format__(self, spec)
 
     def __len__(self) -> int:
         if self.ndim == 0:
@@ -377,36 +336,20 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("iteration over a 0-d tensor")
-        return (self[i] for i in range(len(self)))
+        return iter(self.unbind(0))
 
     def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (Tensor, Number)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
         return bool((self == element).any())
+
+    def __delitem__(self, _index: Any) -> None:
+        raise TypeError("Tensor does not support deleting items")
 
     def __hash__(self) -> int:
         return id(self)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        if not self.is_leaf:
-            raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment; "
-                "use .detach().clone()"
-            )
-        if id(self) in memo:
-            return memo[id(self)]
-        data = self._data if isinstance(self._data, Aval) else self._data.copy()
-        result: Tensor = wrap(data, cls=type(self))
-        memo[id(self)] = result
-        result.requires_grad = self.requires_grad
-        if self._grad is not None:
-            result._grad = self._grad.__deepcopy__(memo)
-        return result
-
-    def __reduce__(self) -> Any:
-        if not self.is_leaf:
-            raise RuntimeError("a tensor with a history can't be pickled; use .detach()")
-        if isinstance(self._data, Aval):
-            raise RuntimeError("a tensor on device 'meta' can't be pickled: it has no data")
-        return _rebuild, (type(self), backends.to_numpy(self._data), str(self.device), self.requires_grad)
 
 
 def wrap(array: Any, node: Any = None, *, cls: type[Any] = Tensor) -> Any:
@@ -437,8 +380,3 @@ def is_tensor(obj: Any) -> bool:
 
 def _number(array: np.ndarray[Any, Any]) -> Any:
     return float(array) if array.dtype == dtypes.bfloat16.numpy else array.item()
-
-
-def _rebuild(cls: type[Tensor], array: np.ndarray[Any, Any], device: str, requires_grad: bool) -> Tensor:
-    result: Tensor = wrap(backends.to_device(array, backends.resolve(Device(device))), cls=cls)
-    return result.requires_grad_(requires_grad)

@@ -30,6 +30,22 @@ class dtype:
         """Size of one element in bytes."""
         return int(self.numpy.itemsize)
 
+    def to_real(self) -> dtype:
+        """The dtype of the real part."""
+        return _REAL_OF.get(self, self)
+
+    def to_complex(self) -> dtype:
+        """The dtype of complex numbers with such parts; there are none of less than two float32.
+
+        Raises:
+            RuntimeError: for integers.
+        """
+        if self.is_complex:
+            return self
+        if self not in _COMPLEX_OF:
+            raise RuntimeError(f"to_complex: there is no complex dtype of {self.name} parts")
+        return _COMPLEX_OF[self]
+
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 
@@ -230,4 +246,4 @@ class iinfo:
         self.bits, self.dtype, self.min, self.max = limits.bits, type.name, int(limits.min), int(limits.max)
 
     def __repr__(self) -> str:
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"

@@ -22,7 +22,7 @@ if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
     )
 from math import e, inf, nan, pi
 
-from torchlite._tensor import Size, Tensor, is_tensor
+from torchlite._tensor import Tensor, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
 from torchlite.backends.determinism import (
@@ -345,8 +345,6 @@ from torchlite.ops.creation import (
     empty_permuted,
     empty_strided,
     eye,
-    from_dlpack,
-    from_numpy,
     full,
     full_like,
     linspace,
@@ -361,6 +359,7 @@ from torchlite.ops.creation import (
 )
 from torchlite.ops.entropy import xlogy
 from torchlite.ops.error import erfc, erfinv
+from torchlite.ops.exchange import from_dlpack, from_numpy
 from torchlite.ops.floating import (
     copysign,
     exp2,
@@ -478,6 +477,7 @@ from torchlite.ops.views import (
     unsqueeze,
 )
 from torchlite.printing import set_printoptions
+from torchlite.size import Size
 
 newaxis = None
 

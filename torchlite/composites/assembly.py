@@ -7,7 +7,7 @@ from itertools import combinations as index_combinations
 from itertools import combinations_with_replacement
 from typing import Any
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.dtypes import int64
 from torchlite.ir import broadcast_shapes as _broadcast
 from torchlite.ops.construct import common_dtype
@@ -15,6 +15,7 @@ from torchlite.ops.creation import tensor
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.joining import cat, expect_tensors, stack
 from torchlite.ops.views import expand, reshape
+from torchlite.size import Size
 
 
 def _given(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from torchlite import dtypes
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.composites.assembly import broadcast_tensors
 from torchlite.composites.sampling import multinomial
@@ -17,6 +17,7 @@ from torchlite.distributions.utils import lazy_property, logits_to_probs, probs_
 from torchlite.dtypes import finfo
 from torchlite.ops.creation import arange
 from torchlite.ops.softmax import logsumexp
+from torchlite.size import Size
 
 
 class Categorical(Distribution):

@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Self
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.distributions import constraints
 from torchlite.distributions.constraints import Constraint
 from torchlite.distributions.utils import lazy_property
+from torchlite.size import Size
 
 
 class Distribution:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.categorical import Categorical
 from torchlite.distributions.distribution import Distribution
+from torchlite.size import Size
 
 
 class OverCategories(Distribution):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution
 from torchlite.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from torchlite.size import Size
 
 
 class HasProbability(Distribution):

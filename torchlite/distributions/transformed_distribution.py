@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.distributions import constraints
 from torchlite.distributions.distribution import Distribution
 from torchlite.distributions.independent import Independent
 from torchlite.distributions.transforms import ComposeTransform, Transform
 from torchlite.distributions.utils import sum_rightmost
+from torchlite.size import Size
 
 
 class TransformedDistribution(Distribution):

@@ -9,7 +9,8 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.ops.conversion import clone
-from torchlite.ops.creation import as_tensor, from_numpy, tensor
+from torchlite.ops.creation import as_tensor, tensor
+from torchlite.ops.exchange import from_numpy
 
 
 def frombuffer(

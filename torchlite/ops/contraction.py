@@ -12,6 +12,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
+from torchlite.ops.exchange import from_numpy
 from torchlite.ops.half_precision import HALVES
 
 
@@ -85,6 +86,10 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     try:
         matrices = len(input._data.shape) == 2 == len(other._data.shape)
     except AttributeError:
+        if isinstance(other, np.ndarray):
+            return matmul(input, from_numpy(other))
+        if isinstance(input, np.ndarray):
+            return matmul(from_numpy(input), other)
         raise TypeError(
             f"matmul: expected two tensors, got {type(input).__name__} and {type(other).__name__}"
         ) from None

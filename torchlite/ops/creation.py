@@ -15,6 +15,7 @@ from torchlite.backends.memory import dense_strides, memory, rooted, span, strid
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.exchange import with_tensor_strides
 
 
 def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -40,42 +41,6 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     return _placed(rooted(array) if array is data else array, device, False)
 
 
-def from_numpy(ndarray: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor that shares the memory of a NumPy array.
-
-    Raises:
-        TypeError: for anything else than an ndarray, and for dtypes that tensors do not have.
-        ValueError: for strides that tensors do not have.
-    """
-    if not isinstance(ndarray, np.ndarray):
-        raise TypeError(f"from_numpy: expected np.ndarray (got {type(ndarray).__name__}); use torchlite.tensor(...)")
-    dtypes.of(ndarray.dtype)
-    return wrap(rooted(_with_tensor_strides(ndarray)))
-
-
-def _with_tensor_strides(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """``array``, where its strides are whole numbers of elements and not negative, as those of tensors."""
-    if not array.flags.c_contiguous:
-        if min(array.strides) < 0:
-            raise ValueError(
-                f"at least one stride of the array is negative, and tensors with negative strides {array.strides} are not "
-                "supported; use array.copy()"
-            )
-        if any(step % array.itemsize for step in array.strides):
-            raise ValueError(
-                f"strides {array.strides} of the array are not a multiple of the element size {array.itemsize} in bytes; "
-                "use array.copy()"
-            )
-    return array
-
-
-def from_dlpack(ext_tensor: Any) -> Tensor:
-    """A tensor that shares the memory of any object with ``__dlpack__`` (NumPy, CuPy, PyTorch, JAX)."""
-    kind = ext_tensor.__dlpack_device__()[0]
-    array = np.from_dlpack(ext_tensor) if int(kind) == 1 else backends.cupy().from_dlpack(ext_tensor)
-    return wrap(array)
-
-
 def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
     wanted = None if dtype is None else dtype.numpy
     if isinstance(data, Tensor):
@@ -85,7 +50,7 @@ def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
         data = _numbers(data)
     if isinstance(data, np.ndarray):
-        _with_tensor_strides(data)
+        with_tensor_strides(data)
     else:
         try:
             data, from_python = np.asarray(data), not isinstance(data, np.generic)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, TypeAlias
 
 from torchlite import backends, dtypes
-from torchlite._tensor import Size, Tensor, wrap
+from torchlite._tensor import Tensor, wrap
 from torchlite.devices import CPU, Device
 from torchlite.errors import DeviceError, FormatError
 from torchlite.parameter import Parameter
 from torchlite.serialization.pickle_records import DeviceName, DtypeName, StoredSize
 from torchlite.serialization.pt import read_pt, write_pt
 from torchlite.serialization.storage_layout import StoredArray
+from torchlite.size import Size
 
 MapLocation: TypeAlias = Callable[[Tensor, str], Tensor | None] | Device | str | dict[str, str] | None
 

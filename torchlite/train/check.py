@@ -9,7 +9,8 @@ import numpy as np
 from torchlite import dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.devices import CPU, META
-from torchlite.ops.creation import empty, from_numpy, tensor
+from torchlite.ops.creation import empty, tensor
+from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import dataset_card

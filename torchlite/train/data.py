@@ -12,7 +12,7 @@ from torchlite import datasets
 from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
 from torchlite.devices import Device
-from torchlite.ops.creation import from_numpy
+from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import Generator
 from torchlite.train.check import pipeline
 from torchlite.train.config.schema import Config

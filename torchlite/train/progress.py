@@ -9,7 +9,7 @@ from typing import Any
 
 from torchlite import backends
 from torchlite.errors import CheckpointError
-from torchlite.ops.creation import from_numpy
+from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.train.checkpoint import Checkpoint
 from torchlite.train.metrics import Mean

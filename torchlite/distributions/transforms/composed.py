@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from torchlite._tensor import Size, Tensor
+from torchlite._tensor import Tensor
 from torchlite.distributions import constraints
 from torchlite.distributions.transforms.transform import Shape, Transform
 from torchlite.distributions.utils import sum_rightmost
+from torchlite.size import Size
 
 
 class ComposeTransform(Transform):
