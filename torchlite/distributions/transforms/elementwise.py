@@ -201,7 +201,7 @@ class AffineTransform(Transform):
         shape = x.shape
         if self._event_dim:
             result = result.reshape((*result.shape[: -self._event_dim], -1)).sum(-1)
-            shape = shape[: -self._event_dim]  # type: ignore[assignment]
+            shape = shape[: -self._event_dim]
         return result.expand(shape)
 
     def forward_shape(self, shape: Shape) -> Shape:
