@@ -20,8 +20,10 @@ __all__ = [
 
 
 @contextmanager
-def fork_rng(devices: Any = None, enabled: bool = True) -> Iterator[None]:  # noqa: ARG001 - one stream serves all devices
+def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:  # noqa: ARG001
     """Inside the block random numbers may be drawn and seeds set; after it the stream goes on as if nothing were.
+
+    One stream serves all devices, so which of them are named makes no difference.
 
     >>> import torchlite as torch
     >>> _ = torch.manual_seed(1)
