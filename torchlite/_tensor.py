@@ -169,7 +169,7 @@ class Tensor:
     def is_contiguous(self, memory_format: memory_format = contiguous_format) -> bool:
         """Whether the elements lie in memory without gaps, in row-major order or that of ``memory_format``."""
         data = self._data
-        if memory_format.order is None:
+        if not memory_format.order:
             return isinstance(data, Aval) or bool(data.flags.c_contiguous)
         if len(memory_format.order) != data.ndim or isinstance(data, Aval):
             return False

@@ -20,24 +20,22 @@ class memory_format:
     """The order in which the dimensions follow each other in memory. Each exists once; compare with ``is``.
 
     Attributes:
-        order: the dimensions from the slowest to the fastest; None where it depends on the tensor.
+        order: the dimensions from the slowest to the fastest; none for row-major order, and where it is to stay.
     """
 
     name: str
-    order: tuple[int, ...] | None = None
+    order: tuple[int, ...] = ()
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
 
     def order_of(self, ndim: int) -> tuple[int, ...]:
-        """The dimensions of a tensor of ``ndim`` dimensions from the slowest to the fastest.
+        """``order``, once it is known to fit a tensor of ``ndim`` dimensions.
 
         Raises:
-            RuntimeError: when the format is for another number of dimensions.
+            RuntimeError: when it is for another number of dimensions.
         """
-        if self.order is None:
-            return tuple(range(ndim))
-        if ndim != len(self.order):
+        if self.order and ndim != len(self.order):
             raise RuntimeError(
                 f"required rank {len(self.order)} tensor to use {self.name} format, got one of {ndim} dimensions"
             )

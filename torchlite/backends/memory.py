@@ -83,10 +83,10 @@ def laid_out(array: Any, layout: Layout, numel: int) -> Any:
     return out
 
 
-def dense_strides(shape: Sequence[int], order: Sequence[int] | None = None) -> tuple[int, ...]:
-    """The strides of an array without gaps; ``order`` lists the dimensions from the slowest to the fastest."""
+def dense_strides(shape: Sequence[int], order: Sequence[int] = ()) -> tuple[int, ...]:
+    """The strides of an array without gaps, row-major or with its dimensions, the slowest first, as ``order`` lists them."""
     strides, n = [0] * len(shape), 1
-    for d in reversed(range(len(shape)) if order is None else order):
+    for d in reversed(order or range(len(shape))):
         strides[d] = n
         n *= max(shape[d], 1)
     return tuple(strides)

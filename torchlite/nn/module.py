@@ -414,7 +414,7 @@ class Module:
             wanted = dtype if x.is_floating_point() or x.is_complex() else None
             if x.is_meta and device is not None and device.type != "meta":
                 raise RuntimeError("can't copy out of a meta tensor: it has no data; use to_empty(device=...) instead")
-            fits = order.order is None or len(order.order) == x.ndim
+            fits = len(order.order) in (0, x.ndim)
             return x.to(device=device, dtype=wanted, memory_format=order if fits else None)
 
         return self._convert(convert)

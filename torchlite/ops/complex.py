@@ -34,7 +34,7 @@ _view_as_real: Op = register(
         "view",
         run=lambda xp, x: x[..., None].view(_real_dtype(x.dtype)),  # noqa: ARG005
         infer=lambda x: Aval((*x.shape, 2), _real_dtype(x.dtype), x.device),
-        vjp=(lambda g, _out, _x: view_as_complex(g),),
+        vjp=(lambda g, _out, _x: apply(_view_as_complex, (g,)),),
         samples=lambda rng: [Sample((rng.normal(size=(3, 2)) + 1j * rng.normal(size=(3, 2)),), {})],
         doc="Complex numbers as pairs (real, imaginary) in a last dimension of length 2, sharing memory.",
     )
@@ -83,7 +83,7 @@ angle = unary(
 def _from_pairs(xp: Any, x: Any) -> Any:
     if x.shape[-1] != 2:
         raise RuntimeError(f"Tensor must have a last dimension of size 2, got shape {list(x.shape)}")
-    if x.strides[-1] != x.itemsize:
+    if x.strides[-1] != x.itemsize:  # no view any more: `view_as_complex` lets only gradients come here so
         x = xp.ascontiguousarray(x)
     return x.view(_complex_dtype(x.dtype))[..., 0]
 
@@ -135,12 +135,19 @@ def view_as_complex(input: Tensor) -> Tensor:
     """Pairs (real, imaginary) in the last dimension, of length 2, as complex numbers.
 
     Raises:
-        RuntimeError: for a tensor that is not float32 or float64, or whose last dimension is not 2.
+        RuntimeError: for a tensor that is not float32 or float64, whose last dimension is not 2, or whose pairs do not
+            lie in memory as complex numbers do.
     """
     if input._data.dtype.char not in "fd":
         raise RuntimeError(f"view_as_complex is only supported for half, float and double tensors, got {input.dtype}")
     if input.ndim == 0 or input.shape[-1] != 2:
         raise RuntimeError(f"Tensor must have a last dimension of size 2, got shape {list(input.shape)}")
+    strides, offset = input.stride(), input.storage_offset()
+    if strides[-1] != 1 or any(step % 2 for step in strides[:-1]) or offset % 2:
+        raise RuntimeError(
+            "Tensor must have a last dimension with stride 1, and a storage_offset and other strides divisible by 2, got "
+            f"strides {list(strides)} and offset {offset}; use .contiguous()"
+        )
     return apply(_view_as_complex, (input,))
 
 

@@ -51,7 +51,8 @@ _clone = register(
             Sample((rng.normal(size=()),), {"order": ()}),
             Sample((rng.normal(size=(2, 3, 4)),), {"order": (1, 2, 0)}),
         ],
-        doc="The same elements in memory of their own; ``order`` lists the dimensions from the slowest to the fastest.",
+        doc="The same elements in memory of their own, in row-major order or that of the dimensions that ``order`` lists, the "
+        "slowest first; as they lie in x where it is None.",
     )
 )
 
@@ -61,6 +62,8 @@ _AS_IT_LIES: dict[str, Any] = {"order": None}
 def _run_clone(x: Any, order: tuple[int, ...] | None) -> Any:
     if order is None:  # the order that x has, except where it was expanded and so has none
         return x.copy() if x.flags.c_contiguous or 0 in x.strides else x.copy(order="K")
+    if not order:
+        return x.copy()
     back = sorted(range(len(order)), key=order.__getitem__)
     return x.transpose(order).copy(order="C").transpose(back)
 

@@ -13,7 +13,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.indexing import index_op, number_for, spec_along
@@ -179,7 +179,7 @@ def _checked(name: str, input: Tensor, dim: int, index: Tensor, src: Any = None)
         RuntimeError: for an index of another dtype or number of dimensions, or one that is larger than ``input`` or
             ``src`` or points outside, and for a ``src`` of another dtype.
     """
-    (axis,) = dims_of(name, dim, input.ndim) or (0,)
+    axis = _axis(name, input, dim)
     if isinstance(src, Tensor) and src.dtype is not input.dtype:
         raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype, got {input.dtype} and {src.dtype}")
     if index.numel() == 0:
@@ -187,30 +187,42 @@ def _checked(name: str, input: Tensor, dim: int, index: Tensor, src: Any = None)
     if index.dtype not in _INT32_OR_INT64:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, got {index.dtype}")
     x, index = _spread(input), _spread(index)
-    if index.ndim != x.ndim:
+    shape, lengths = x._data.shape, index._data.shape
+    if len(lengths) != len(shape):
         raise RuntimeError(
             f"{name}(): Index tensor must have the same number of dimensions as input tensor, got shapes "
-            f"{list(index.shape)} and {list(x.shape)}"
+            f"{list(lengths)} and {list(shape)}"
         )
-    if any(n > x.shape[d] for d, n in enumerate(index.shape) if d != axis):
-        raise RuntimeError(
-            f"{name}(): Expected index {list(index.shape)} to be no larger than self {list(x.shape)} apart from dimension {axis}"
-        )
+    for d, n in enumerate(lengths):
+        if n > shape[d] and d != axis:
+            raise RuntimeError(
+                f"{name}(): Size does not match at dimension {d}: Expected index {list(lengths)} to be no larger than self "
+                f"{list(shape)} apart from dimension {axis}"
+            )
     if isinstance(src, Tensor):
-        src = _spread(src)
-        if src.ndim != x.ndim:
-            raise RuntimeError(
-                f"{name}(): Index tensor must have the same number of dimensions as src tensor, got shapes "
-                f"{list(index.shape)} and {list(src.shape)}"
-            )
-        if any(n > m for n, m in zip(index.shape, src.shape, strict=True)):
-            raise RuntimeError(
-                f"{name}(): Expected index {list(index.shape)} to be no larger than src {list(src.shape)}"
-            )
-        if src.shape != index.shape:
-            src = src[tuple(slice(n) for n in index.shape)]
-    check_bounds(index, axis, x.shape[axis], RuntimeError)
+        src = _covered(name, _spread(src), lengths)
+    check_bounds(index, axis, shape[axis], RuntimeError)
     return x, axis, index, src
+
+
+def _axis(name: str, x: Tensor, dim: int) -> int:
+    if x.ndim:
+        return x._checked_dim(dim)
+    dims_of(name, dim, 0)
+    return 0
+
+
+def _covered(name: str, src: Tensor, lengths: Shape) -> Tensor:
+    """The part of ``src`` that an index of shape ``lengths`` covers."""
+    shape = src._data.shape
+    if len(shape) != len(lengths):
+        raise RuntimeError(
+            f"{name}(): Index tensor must have the same number of dimensions as src tensor, got shapes "
+            f"{list(lengths)} and {list(shape)}"
+        )
+    if any(n > m for n, m in zip(lengths, shape, strict=True)):
+        raise RuntimeError(f"{name}(): Expected index {list(lengths)} to be no larger than src {list(shape)}")
+    return src if shape == lengths else src[tuple(slice(n) for n in lengths)]
 
 
 def _spread(x: Tensor) -> Tensor:
@@ -237,7 +249,8 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     x, axis, places, _ = _checked("gather", input, dim, index)
     if index.numel() == 0:  # then PyTorch lets any number of dimensions pass
         return input.reshape(-1)[:0].reshape(index.shape)
-    return _taken(x, axis, places).reshape(index.shape)
+    out = _taken(x, axis, places)
+    return out if index.ndim else out.reshape(())
 
 
 @takes_out_as(OutDtype.SAME)
@@ -375,7 +388,7 @@ def vector_of_places(
         error: what is raised for positions outside.
         lowest: the lowest position; None where they may count from the end.
     """
-    (axis,) = dims_of(name, dim, input.ndim) or (0,)
+    axis = _axis(name, input, dim)
     if index.dtype not in allowed:
         raise RuntimeError(f"{name}(): Expected dtype {'/'.join(d.name for d in allowed)} for index, got {index.dtype}")
     if index.ndim > 1:

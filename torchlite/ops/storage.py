@@ -235,7 +235,7 @@ def _suggested(x: Tensor, wanted: memory_format) -> memory_format:
     return next((f for f in (channels_last, channels_last_3d) if x.is_contiguous(memory_format=f)), contiguous_format)
 
 
-def resize(x: Tensor, shape: Shape, order: Sequence[int] | None = None) -> None:
+def resize(x: Tensor, shape: Shape, order: Sequence[int] = ()) -> None:
     """Give ``x`` another shape in place: the same memory where it is large enough, a longer copy of it otherwise.
 
     Args:
