@@ -510,3 +510,11 @@ class LinearCrossEntropyLoss(_PairLoss):
             linear_bias=None if bias is None else bias.reshape(shape),
             **self._chosen(),
         )
+
+    def extra_repr(self) -> str:
+        """The settings."""
+        return (
+            f"in_features={self.linear.in_features}, num_classes={self.num_classes}, out_features={self.out_features}, "
+            f"bias={self.linear.bias is not None}, reduction={self.reduction}, ignore_index={self.ignore_index}, "
+            f"label_smoothing={self.label_smoothing}, options={self.options}"
+        )

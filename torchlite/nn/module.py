@@ -11,7 +11,7 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.autograd.hooks import RemovableHandle
 from torchlite.devices import Device
-from torchlite.parameter import Buffer, Parameter
+from torchlite.parameter import Buffer, Parameter, is_lazy
 
 M = TypeVar("M", bound="Module")
 
@@ -389,7 +389,9 @@ class Module:
                             parameter.grad = None
                             parameter.grad = gradient
                 for name, buffer in module._buffers.items():
-                    if buffer is not None:
+                    if is_lazy(buffer):
+                        buffer.data = convert(buffer.data)  # type: ignore[union-attr]
+                    elif buffer is not None:
                         module._buffers[name] = convert(buffer)
         return self
 

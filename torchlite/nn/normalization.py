@@ -10,8 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
 from torchlite.nn.module import Module
-from torchlite.ops.arithmetic import square
-from torchlite.ops.creation import empty
+from torchlite.ops.arithmetic import square, where
+from torchlite.ops.creation import arange, empty
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.views import unfold
 from torchlite.parameter import Parameter
@@ -184,13 +184,21 @@ class LocalResponseNorm(Module):
 
 
 class CrossMapLRN2d(LocalResponseNorm):
-    """`LocalResponseNorm` of images, as Lua's Torch had it: as many neighbours on both sides, also for an even size."""
+    """`LocalResponseNorm` of images, with as many neighbours on both sides also for an even size.
+
+    As in PyTorch the square of the first channel, once it is in the sum, stays in it.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1) -> None:
+        super().__init__(size, alpha, beta, k)
 
     def forward(self, input: Tensor) -> Tensor:
         """Normalise ``input`` (N, C, H, W)."""
         if input.ndim != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
         side = (self.size - 1) // 2
-        squares = constant_pad(square(input), [(0, 0), (side, side), (0, 0), (0, 0)], 0.0)
-        total = unfold(squares, 1, 2 * side + 1, 1).sum(-1)
+        squares = square(input)
+        total = unfold(constant_pad(squares, [(0, 0), (side, side), (0, 0), (0, 0)], 0.0), 1, 2 * side + 1, 1).sum(-1)
+        behind = arange(input.shape[1], device=input.device).reshape(-1, 1, 1) > side
+        total = total + where(behind, squares[:, :1], 0.0)
         return input / (total * (self.alpha / self.size) + self.k) ** self.beta
