@@ -2,7 +2,7 @@
 
 import pickle
 import pickletools
-from collections import Counter, OrderedDict, namedtuple
+from collections import OrderedDict, deque, namedtuple
 from typing import Any
 
 import pytest
@@ -86,7 +86,7 @@ Point = namedtuple("Point", "x y")
     ("obj", "where"),
     [
         ({"a": [object()]}, r"obj\['a'\]\[0\] is a builtins.object"),
-        ({"a": Counter("aa")}, r"obj\['a'\] is a collections.deque"),
+        ({"a": deque("aa")}, r"obj\['a'\] is a collections.deque"),
         ([Point(1, 2)], r"obj\[0\] is a .*Point"),
         ([frozenset()], "frozenset"),
         ([len], "builtin"),
