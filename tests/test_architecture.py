@@ -27,6 +27,7 @@ FLOORS = {
     "torchlite.autograd.tensor_hooks": 4,
     "torchlite.autograd.function": 4,
     "torchlite.autograd.functional": 4,
+    "torchlite.autograd.profiler": 4,
     "torchlite._tensor": 2,
     "torchlite.dispatch": 2,
     "torchlite.printing": 2,

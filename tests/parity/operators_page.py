@@ -20,6 +20,7 @@ from parity.op_db import DTYPES, OPERATORS, converted, full_name, recorded, torc
 
 import torchlite
 from torchlite import ir
+from torchlite.autograd.profiler import profile
 
 PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
 DERIVATIVES = Path(__file__).with_name("op_db_gradcheck.json")
@@ -32,6 +33,7 @@ PLACES = {
     "torchlite.fft": torch.fft,
     "torchlite.special": torch.special,
     "torchlite.signal.windows": torch.signal.windows,
+    "torchlite.masked": torch.masked,
 }
 # Why names of PyTorch are not here: patterns of the names. The first that fits counts.
 REASONS = {
@@ -70,30 +72,6 @@ def located(path: str) -> Any:
     return place
 
 
-class Ran:
-    """Notes the primitives that run while it is entered."""
-
-    def __enter__(self) -> set[str]:
-        self.names: set[str] = set()
-        self.originals = {op: (op.run, op.ufunc) for op in ir.REGISTRY.values()}
-        for op, (run, _) in self.originals.items():
-            object.__setattr__(op, "run", self.noting(op.name, run))
-            object.__setattr__(op, "ufunc", None)
-        return self.names
-
-    def noting(self, name: str, run: Any) -> Any:
-        def noted(*args: Any, **kwargs: Any) -> Any:
-            self.names.add(name)
-            return run(*args, **kwargs)
-
-        return noted
-
-    def __exit__(self, *_: object) -> None:
-        for op, (run, ufunc) in self.originals.items():
-            object.__setattr__(op, "run", run)
-            object.__setattr__(op, "ufunc", ufunc)
-
-
 def primitives_of(function: Any, entry: Any) -> set[str]:
     """The primitives that op_db's first samples of an entry run."""
     dtype = next((d for d in DTYPES if d in entry.supported_dtypes("cpu")), torch.complex128)
@@ -101,13 +79,13 @@ def primitives_of(function: Any, entry: Any) -> set[str]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         samples = list(islice(entry.sample_inputs("cpu", dtype, requires_grad=False), 4))
-        with Ran() as names:
+        with profile() as ran:
             for sample in samples:
                 try:
                     function(*converted((sample.input, *sample.args)), **converted(sample.kwargs))
                 except Exception:  # what differs from PyTorch stands in docs/parity.md
                     continue
-    return names
+    return {event.name for event in ran.function_events} & ir.REGISTRY.keys()
 
 
 def rows() -> Iterator[tuple[str, list[str]]]:

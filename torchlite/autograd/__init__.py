@@ -55,7 +55,7 @@ _SOURCES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("forward_ad", "function", "functional", "graph"):
+    if name in ("forward_ad", "function", "functional", "graph", "profiler"):
         return importlib.import_module(f"torchlite.autograd.{name}")
     if name in _SOURCES:
         module = importlib.import_module(f"torchlite.{_SOURCES[name]}")

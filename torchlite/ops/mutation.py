@@ -170,16 +170,17 @@ def _refuse_leaf(target: Tensor) -> None:
 def _renew_history(target: Tensor, value: Tensor) -> None:
     value = value.to(target.dtype).expand(target._data.shape)
     base = target._base
-    if base is None:
+    if base is None and value._node is not None:
         base, node = target, value._node
-    else:
+    else:  # a part of the base changes, or a value without a history: what was there gets a gradient of 0
+        base = target if base is None else base
         shape, dtype = base._data.shape, base._data.dtype
         node = Node(view_scatter, {"recipe": target._recipe}, [base._node, value._node], [None, None], shape, dtype)
     base._node = node
     for ref in base._storage.views or ():
         view = ref()
         if view is not None and view._base is base:
-            view._node = None if node is None else _recorded(node, base._data, view._recipe)
+            view._node = _recorded(node, base._data, view._recipe)
 
 
 def _recorded(node: Any, array: Any, recipe: Recipe) -> Any:
