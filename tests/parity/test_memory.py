@@ -210,6 +210,20 @@ def test_what_is_contiguous_in_which_format() -> None:
     assert seen(torchlite) == seen(torch)
 
 
+def test_creation_in_the_order_of_others() -> None:
+    def seen(T: Any) -> Any:
+        image, columns = T.zeros(2, 3, 4, 5).to(memory_format=T.channels_last), T.zeros(3, 4).t()
+        made = [
+            T.empty_like(image), T.zeros_like(columns), T.full_like(columns, 2), T.ones_like(columns, dtype=T.int64),
+            T.ones_like(image, memory_format=T.contiguous_format), T.empty(1, 2, 3, 4, memory_format=T.channels_last),
+            T.zeros(2, layout=T.strided, pin_memory=False), T.eye(2, layout=T.strided), columns.new_zeros(2, layout=T.strided),
+            T.zeros_like(image, memory_format=T.preserve_format, requires_grad=True), image + 1, columns.double(),
+        ]  # fmt: skip
+        return [(list(x.shape), list(x.stride()), str(x.dtype), x.is_leaf, x.requires_grad) for x in made]
+
+    assert seen(torchlite) == seen(torch)
+
+
 def test_storages_are_shared_by_views_and_nothing_else() -> None:
     def seen(T: Any) -> Any:
         x = vector(T)

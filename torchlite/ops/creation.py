@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -14,10 +15,43 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.backends.memory import dense_strides, memory, rooted, span, strided
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
+from torchlite.layouts import preserve_format
+from torchlite.layouts import strided as strided_layout
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.exchange import with_tensor_strides
 
+F = TypeVar("F", bound=Callable[..., Tensor])
+_ABOUT_MEMORY = {"layout", "pin_memory", "memory_format"}
 
+
+def takes_memory(function: F) -> F:
+    """Give a function that makes a tensor PyTorch's keywords ``layout``, ``pin_memory`` and ``memory_format``.
+
+    Raises:
+        RuntimeError: for another layout than ``strided``.
+    """
+
+    @functools.wraps(function)
+    def make(*args: Any, **kwargs: Any) -> Tensor:
+        if _ABOUT_MEMORY.isdisjoint(kwargs):
+            return function(*args, **kwargs)
+        layout, order = kwargs.pop("layout", None), kwargs.pop("memory_format", None)
+        if layout not in (None, strided_layout):
+            raise RuntimeError(
+                f"{function.__name__}: tensors are dense here, their layout is torchlite.strided; got {layout}"
+            )
+        pinned, leaf = kwargs.pop("pin_memory", False), kwargs.pop("requires_grad", False)
+        result = function(*args, **kwargs)
+        if order not in (None, preserve_format):
+            result = result.contiguous(memory_format=order)
+        if pinned:
+            result = result.pin_memory()
+        return result.requires_grad_() if leaf else result
+
+    return make  # type: ignore[return-value]
+
+
+@takes_memory
 def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A new tensor with a copy of ``data`` (numbers, nested sequences, arrays or tensors).
 
@@ -111,7 +145,10 @@ def _lengths(size: tuple[Any, ...]) -> tuple[int, ...]:
     return lengths
 
 
-def _filled(size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool) -> Tensor:
+def _filled(
+    size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool, like: Tensor | None = None
+) -> Tensor:
+    """A tensor full of ``value`` (of anything for None), whose dimensions follow each other as those of ``like`` do."""
     target = backends.resolve(get_default_device() if device is None else Device(device))
     shape, kind = _lengths(size), (dtype or dtypes.get_default_dtype()).numpy
     if isinstance(value, complex) and kind.kind != "c":
@@ -121,8 +158,19 @@ def _filled(size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requ
     else:
         xp = backends.module_for(target)
         with _on(target):
-            result = wrap(xp.empty(shape, kind) if value is None else xp.full(shape, value, kind))
+            if like is not None and like.device == target and _has_an_order(like._data):
+                array = xp.empty_like(like._data, kind, order="K")
+                if value is not None:
+                    array.fill(value)
+            else:
+                array = xp.empty(shape, kind) if value is None else xp.full(shape, value, kind)
+            result = wrap(array)
     return result.requires_grad_() if requires_grad else result
+
+
+def _has_an_order(array: Any) -> bool:
+    """Whether the dimensions lie in memory in another order than row-major."""
+    return not isinstance(array, Aval) and not array.flags.c_contiguous and 0 not in array.strides
 
 
 def _on(device: Device) -> Any:
@@ -132,23 +180,27 @@ def _on(device: Device) -> Any:
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def zeros(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` filled with 0."""
     return _filled(size, 0, dtype, device, requires_grad)
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def ones(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` filled with 1."""
     return _filled(size, 1, dtype, device, requires_grad)
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def empty(*size: Any, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of shape ``size`` with whatever is in memory."""
     return _filled(size, None, dtype, device, requires_grad)
 
 
+@takes_memory
 def empty_strided(
     size: Sequence[int],
     stride: Sequence[int],
@@ -178,6 +230,7 @@ def empty_strided(
     return result.requires_grad_() if requires_grad else result
 
 
+@takes_memory
 def empty_permuted(
     size: Sequence[int],
     physical_layout: Sequence[int],
@@ -201,6 +254,7 @@ def empty_permuted(
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def full(
     size: Sequence[int],
     fill_value: Any,
@@ -214,27 +268,31 @@ def full(
     return _filled((size,), value, dtype or dtypes.of_scalar(value), device, requires_grad)
 
 
+@takes_memory
 def zeros_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Zeros of the shape, dtype and device of ``input``."""
-    return _filled(input.shape, 0, dtype or input.dtype, device or input.device, requires_grad)
+    return _filled(input.shape, 0, dtype or input.dtype, device or input.device, requires_grad, input)
 
 
+@takes_memory
 def ones_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Ones of the shape, dtype and device of ``input``."""
-    return _filled(input.shape, 1, dtype or input.dtype, device or input.device, requires_grad)
+    return _filled(input.shape, 1, dtype or input.dtype, device or input.device, requires_grad, input)
 
 
+@takes_memory
 def empty_like(
     input: Tensor, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """An uninitialised tensor of the shape, dtype and device of ``input``."""
-    return _filled(input.shape, None, dtype or input.dtype, device or input.device, requires_grad)
+    return _filled(input.shape, None, dtype or input.dtype, device or input.device, requires_grad, input)
 
 
+@takes_memory
 def full_like(
     input: Tensor,
     fill_value: Any,
@@ -244,7 +302,7 @@ def full_like(
     requires_grad: bool = False,
 ) -> Tensor:
     """``fill_value`` in the shape, dtype and device of ``input``."""
-    return _filled(input.shape, fill_value, dtype or input.dtype, device or input.device, requires_grad)
+    return _filled(input.shape, fill_value, dtype or input.dtype, device or input.device, requires_grad, input)
 
 
 def _range_dtype(values: Sequence[Any]) -> dtypes.dtype:
@@ -252,6 +310,7 @@ def _range_dtype(values: Sequence[Any]) -> dtypes.dtype:
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def arange(
     start: Any,
     end: Any = None,
@@ -290,6 +349,7 @@ def arange(
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def range(
     start: Any,
     end: Any,
@@ -320,6 +380,7 @@ def range(
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def linspace(
     start: Any,
     end: Any,
@@ -335,6 +396,7 @@ def linspace(
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def logspace(
     start: Any,
     end: Any,
@@ -381,6 +443,7 @@ def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[A
     return np.where(i < steps // 2, first + step * i, last - step * (steps - 1 - i)).astype(wide)
 
 
+@takes_memory
 def scalar_tensor(
     s: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -389,6 +452,7 @@ def scalar_tensor(
 
 
 @takes_out_as(OutDtype.CREATE)
+@takes_memory
 def eye(
     n: int,
     m: int | None = None,
@@ -405,6 +469,7 @@ def eye(
 
 
 @method()
+@takes_memory
 def new_tensor(
     self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -413,24 +478,28 @@ def new_tensor(
 
 
 @method()
+@takes_memory
 def new_zeros(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Zeros of shape ``size`` in the dtype and on the device of this tensor."""
     return _filled(size, 0, dtype or self.dtype, device or self.device, requires_grad)
 
 
 @method()
+@takes_memory
 def new_ones(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Ones of shape ``size`` in the dtype and on the device of this tensor."""
     return _filled(size, 1, dtype or self.dtype, device or self.device, requires_grad)
 
 
 @method()
+@takes_memory
 def new_empty(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """An uninitialised tensor of shape ``size`` in the dtype and on the device of this tensor."""
     return _filled(size, None, dtype or self.dtype, device or self.device, requires_grad)
 
 
 @method()
+@takes_memory
 def new_empty_strided(
     self: Tensor, size: Any, stride: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -441,6 +510,7 @@ def new_empty_strided(
 
 
 @method()
+@takes_memory
 def new_full(
     self: Tensor,
     size: Any,
