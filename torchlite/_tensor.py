@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from torchlite import backends, dtypes
+from torchlite.autograd.grad_mode import InferenceStorage, grad_mode
 from torchlite.autograd.graph import Leaf, Selected, Storage
 from torchlite.backends.memory import address, dense_strides
 from torchlite.devices import Device
@@ -199,12 +200,20 @@ class Tensor:
                 raise RuntimeError(
                     f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
                 )
+            if self.is_inference() and not grad_mode.inference:
+                raise RuntimeError(
+                    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; use .clone()"
+                )
             self._node = Leaf(self)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` and return the tensor."""
         self.requires_grad = requires_grad
         return self
+
+    def is_inference(self) -> bool:
+        """Whether this was made in `inference_mode`."""
+        return type(self._storage) is InferenceStorage
 
     @property
     def is_leaf(self) -> bool:
@@ -376,6 +385,11 @@ def method(*names: str) -> Callable[[F], F]:
 def is_tensor(obj: Any) -> bool:
     """Whether ``obj`` is a Tensor."""
     return isinstance(obj, Tensor)
+
+
+def is_inference(input: Tensor) -> bool:
+    """Whether a tensor was made in `inference_mode`."""
+    return input.is_inference()
 
 
 def _number(array: np.ndarray[Any, Any]) -> Any:

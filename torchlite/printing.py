@@ -62,7 +62,9 @@ def set_printoptions(
 @method("__repr__", "__str__")
 def tensor_repr(self: Tensor) -> str:
     """``tensor([...])`` with what is not obvious: dtype, device, size, and how the gradient comes about."""
-    return _described(self, "tensor(")
+    # A program's own subclass is named; Parameter prints itself, and a Buffer is a tensor like others.
+    own = type(self).__module__.partition(".")[0] == "torchlite"
+    return _described(self, "tensor(" if own else f"{type(self).__name__}(")
 
 
 def parameter_repr(self: Tensor) -> str:
@@ -78,12 +80,13 @@ def _described(x: Tensor, prefix: str) -> str:
     else:
         array = backends.to_numpy(x._data)
         body = "[]" if array.size == 0 else _body(array, len(prefix))
-        if array.size == 0 and x.ndim != 1:
+        if (array.size == 0 and x.ndim != 1) or not (array.size == 0 or _options.edgeitems):
             suffixes.append(f"size={tuple(x.shape)}")
         if x.is_cuda:
             suffixes.append(f"device='{x.device}'")
-    obvious = (dtypes.get_default_dtype(), dtypes.of_scalar(1j), dtypes.int64, dtypes.bool_)
-    if x.dtype not in obvious or (x._data.size == 0 and x.dtype is not dtypes.get_default_dtype()):
+    default = dtypes.get_default_dtype()
+    told = x.is_meta or x._data.size == 0  # where no elements tell, only the default dtype is left out
+    if x.dtype not in ((default,) if told else (default, dtypes.of_scalar(1j), dtypes.int64, dtypes.bool_)):
         suffixes.append(f"dtype={x.dtype}")
     if x.grad_fn is not None:
         suffixes.append(f"grad_fn=<{x.grad_fn.name()}>")
@@ -162,7 +165,7 @@ def _nested(array: np.ndarray[Any, Any], style: _Formatter, indent: int, summari
     if array.ndim == 1:
         values = [style(v) for v in (np.concatenate([array[:edge], array[n - edge :]]) if cut else array)]
         if cut:
-            values.insert(edge, " ...")
+            values.insert(edge, " ..." if edge else "...")
         per_line = max(1, (_options.linewidth - indent) // (style.width + 2))
         lines = [", ".join(values[i : i + per_line]) for i in range(0, len(values), per_line)]
         return "[" + (",\n" + " " * (indent + 1)).join(lines) + "]"

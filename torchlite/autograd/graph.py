@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import re
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -77,13 +78,41 @@ class Node(Hooked):
         self.seq = next(clock)
 
     def name(self) -> str:
-        """PyTorch's name of the node, such as ``MulBackward0``."""
-        return "".join(part.capitalize() for part in str(self.op.name).split("_")) + "Backward0"
+        """PyTorch's name of the node, such as ``MulBackward0``, where its operator is one of PyTorch's."""
+        name = _NAMES.get(self.op.name, self.op.name)
+        if name == "matmul":
+            name = "mm" if len(self.shape) == 2 else "bmm"
+        return re.sub(r"(^|_|(?<=\d))([a-z])", lambda found: found[2].upper(), name) + "Backward0"
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The nodes that this one sends gradients to, each with the place of the result that was used."""
         return tuple((e.parent, e.index) if type(e) is Selected else (e, 0) for e in self.edges)
+
+
+# PyTorch's names of operators that have another one here.
+_NAMES = {
+    "cast": "to_copy",
+    "cholesky_factor": "linalg_cholesky_ex",
+    "constant_pad": "constant_pad_nd",
+    "conv2d": "convolution",
+    "determinant": "linalg_det",
+    "eig": "linalg_eig",
+    "eigh": "linalg_eigh",
+    "inverse": "linalg_inv_ex",
+    "linear": "addmm",
+    "log_determinant": "linalg_slogdet",
+    "log_odds": "logit",
+    "lu_factor": "linalg_lu_factor_ex",
+    "matrix_exp": "linalg_matrix_exp",
+    "pinv": "linalg_pinv",
+    "qr": "linalg_qr",
+    "solve_matrix": "linalg_solve_ex",
+    "solve_triangle": "linalg_solve_triangular",
+    "svd": "linalg_svd",
+    "vector_norm": "linalg_vector_norm",
+    "view_scatter": "copy_slices",
+}
 
 
 class Selected(Hooked):

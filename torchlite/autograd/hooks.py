@@ -72,4 +72,4 @@ class Hooked:
         return RemovableHandle(extras.setdefault(self, NodeExtras()).after, hook)
 
     def __repr__(self) -> str:
-        return f"<{self.name()}>"
+        return f"<{self.name()} object at {id(self):#x}>"
