@@ -163,6 +163,8 @@ def broadcast_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
 
 def take(array: Any, index: tuple[Any, ...]) -> Any:
     """``array[index]`` for a key of index arrays and full slices; up to four times as fast for a single index array."""
+    if len(index) == 1 and index[0].dtype.kind != "b":
+        return array.take(index[0], 0)
     places = [dim for dim, entry in enumerate(index) if not isinstance(entry, slice)]
     if len(places) == 1 and index[places[0]].dtype.kind != "b":
         return array.take(index[places[0]], places[0])

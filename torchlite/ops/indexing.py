@@ -152,12 +152,49 @@ _index_put: Op = register(
 )
 
 
+_ROWS = {"spec": (_SLOT,)}
+_BOUND = (int, type(None))
+
+
+def _is_plain(key: Any, shape: Shape) -> bool:
+    """Whether a key is made of integers within bounds and slices of such, which NumPy reads as PyTorch does."""
+    if type(key) is not tuple:
+        key = (key,)
+    if len(key) > len(shape):
+        return False
+    for entry, length in zip(key, shape):  # noqa: B905 - in the hot path
+        if type(entry) is int:
+            if not -length <= entry < length:
+                return False
+        elif (
+            type(entry) is not slice
+            or entry.step is not None
+            or type(entry.start) not in _BOUND
+            or type(entry.stop) not in _BOUND
+        ):
+            return False
+    return True
+
+
 @method("__getitem__")
 def getitem(self: Tensor, key: Any) -> Tensor:
     """``self[key]``: a view for integers, slices, None and Ellipsis, a copy where tensors or masks index."""
     shape = self._data.shape
     if type(key) is int and shape and -shape[0] <= key < shape[0]:
         return apply_view(select_op, self, {"index": (key,)})
+    if isinstance(key, Tensor):
+        if (
+            shape
+            and type(key._data) is np.ndarray is type(self._data)
+            and key._data.dtype == np.int64
+            and key._data.ndim
+        ):
+            try:
+                return apply(index_op, (self, key), _ROWS)
+            except IndexError:  # the long way says what does not fit
+                pass
+    elif _is_plain(key, shape):
+        return apply_view(select_op, self, {"index": key if type(key) is tuple else (key,)})
     basic, spec, indices = _split(self, _entries(key))
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:
