@@ -12,6 +12,7 @@ from torchlite.composites.searching import unique
 from torchlite.dispatch import apply
 from torchlite.ir import broadcast_shapes
 from torchlite.ops.construct import converted
+from torchlite.ops.creation import arange
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.gathering import check_bounds, gather, reduce_into, vector_of_places
 from torchlite.ops.indexing import add_at, number_for, setitem, spec_along
@@ -165,16 +166,9 @@ def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumula
         )
     if not accumulate:
         return _written(input, tuple(indices), values)
-    places = arange_like(input)[tuple(indices)]
+    places = arange(input.numel(), device=input.device).reshape(input.shape)[tuple(indices)]
     added = add_at(input.reshape(-1), spec_along(0), [places.reshape(-1)], values.expand(places.shape).reshape(-1))
     return added.reshape(input.shape)
-
-
-def arange_like(x: Tensor) -> Tensor:
-    """The position of each element in the flattened tensor."""
-    from torchlite.ops.creation import arange
-
-    return arange(x.numel(), device=x.device).reshape(x.shape)
 
 
 @takes_out_as(OutDtype.SAME)

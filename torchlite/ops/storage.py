@@ -14,7 +14,7 @@ from torchlite.autograd.graph import Leaf, Storage
 from torchlite.backends.memory import address, dense_strides, layout, memory, span, strided
 from torchlite.devices import Device
 from torchlite.ir import Aval, Shape
-from torchlite.layouts import contiguous_format, memory_format, preserve_format
+from torchlite.layouts import channels_last, channels_last_3d, contiguous_format, memory_format, preserve_format
 
 
 class UntypedStorage:
@@ -228,8 +228,6 @@ def resize_as_(self: Tensor, the_template: Tensor, *, memory_format: memory_form
 
 
 def _suggested(x: Tensor, wanted: memory_format) -> memory_format:
-    from torchlite.layouts import channels_last, channels_last_3d
-
     if wanted is not preserve_format or x.is_contiguous():
         return contiguous_format if wanted is preserve_format else wanted
     return next((f for f in (channels_last, channels_last_3d) if x.is_contiguous(memory_format=f)), contiguous_format)
