@@ -33,8 +33,42 @@ from torchlite.nn.functional.convolution import (
 from torchlite.nn.functional.distance import cosine_similarity, pairwise_distance, pdist
 from torchlite.nn.functional.grid_sampling import affine_grid_generator, grid_sampler, grid_sampler_2d, grid_sampler_3d
 from torchlite.nn.functional.linear import bilinear
+from torchlite.nn.functional.main_namespace import (
+    alpha_dropout,
+    alpha_dropout_,
+    batch_norm,
+    binary_cross_entropy_with_logits,
+    cosine_embedding_loss,
+    ctc_loss,
+    dropout,
+    dropout_,
+    embedding,
+    embedding_renorm_,
+    feature_alpha_dropout,
+    feature_alpha_dropout_,
+    feature_dropout,
+    feature_dropout_,
+    hinge_embedding_loss,
+    instance_norm,
+    kl_div,
+    margin_ranking_loss,
+    native_dropout,
+    norm_except_dim,
+    poisson_nll_loss,
+    triplet_margin_loss,
+)
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool1d_with_indices, max_pool2d, max_pool3d
 from torchlite.nn.functional.normalization import group_norm, layer_norm, native_group_norm, native_layer_norm, rms_norm
+from torchlite.nn.functional.recurrent import (
+    gru,
+    gru_cell,
+    lstm,
+    lstm_cell,
+    rnn_relu,
+    rnn_relu_cell,
+    rnn_tanh,
+    rnn_tanh_cell,
+)
 from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.serialization import load, save
 

@@ -382,3 +382,36 @@ def test_the_logits_of_chunks_are_not_kept():
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 0.4 * peaks[0]
+
+
+MAIN_NAMESPACE = {
+    "batch_norm": lambda torch, x, w: torch.batch_norm(x, w, w, None, None, True, 0.1, 1e-5, False),
+    "instance_norm": lambda torch, x, w: torch.instance_norm(x, w, None, None, None, True, 0.1, 1e-5, False),
+    "norm_except_dim": lambda torch, x, w: (torch.norm_except_dim(x, 2, 1), torch.norm_except_dim(x, 1, -1)),
+    "embedding": lambda torch, x, w: torch.embedding(x[0], torch.tensor([2, 0, 2]), 2),
+    "bce": lambda torch, x, w: torch.binary_cross_entropy_with_logits(x, x.detach().sigmoid(), None, None, 2),
+    "kl_div": lambda torch, x, w: torch.kl_div(x, x.detach().abs(), 0),
+    "poisson_nll_loss": lambda torch, x, w: torch.poisson_nll_loss(x, x.detach().abs(), True, False, 1e-8, 1),
+    "hinge_embedding_loss": lambda torch, x, w: torch.hinge_embedding_loss(x, x.detach().sign(), 0.5, 0),
+    "margin_ranking_loss": lambda torch, x, w: torch.margin_ranking_loss(x, x * 2, x.detach().sign(), 0.5, 2),
+    "cosine_embedding_loss": lambda torch, x, w: torch.cosine_embedding_loss(x[0], x[1], w.detach().sign(), 0.1, 0),
+    "triplet_margin_loss": lambda torch, x, w: torch.triplet_margin_loss(x[0], x[1], x[1] * 2, swap=True, reduction=0),
+    "ctc_loss": lambda torch, x, w: torch.ctc_loss(x.log_softmax(2), torch.tensor([[1], [2], [1]]), (2,) * 3, (1,) * 3, 0, 2),
+    "no dropout": lambda torch, x, w: (torch.dropout(x, 0.5, False), torch.feature_dropout(x, 0.5, False)),
+    "all dropped": lambda torch, x, w: (torch.alpha_dropout(x, 1.0, True), torch.native_dropout(x, 1.0, True)),
+    "native_dropout": lambda torch, x, w: torch.native_dropout(x, 0.5, False),
+    "in place": lambda torch, x, w: torch.dropout_(x * 1, 1.0, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MAIN_NAMESPACE)
+def test_functions_of_the_main_namespace_with_other_arguments(name):
+    same(MAIN_NAMESPACE[name], RNG.normal(size=(2, 3, 4)), RNG.normal(size=3))
+
+
+def test_rows_scaled_down_in_place():
+    def run(torch, table):
+        table = table.detach()
+        return torch.embedding_renorm_(table, torch.tensor([0, 2, 0]), 0.5, 2.0)
+
+    same(run, RNG.normal(size=(4, 3)))

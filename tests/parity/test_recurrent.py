@@ -120,3 +120,34 @@ def test_a_state_dict_of_pytorch_loads_and_gives_the_same():
     x = RNG.normal(size=(6, 4, 5)).astype(np.float32)
     out = theirs(torch.tensor(x))[0].detach().numpy()
     np.testing.assert_allclose(ours(torchlite.tensor(x))[0].detach().numpy(), out, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("biases", [True, False])
+@pytest.mark.parametrize("kind", ["rnn_tanh", "rnn_relu", "gru", "lstm"])
+def test_functions_of_the_main_namespace(kind, biases):
+    parts = {"gru": 3, "lstm": 4}.get(kind, 1) * 3
+    shapes = [s for width in (5, 6) for _ in range(2) for s in ((parts, width), (parts, 3), *([(parts,)] * 2 * biases))]
+    params = [RNG.normal(size=s) * 0.5 for s in shapes]
+
+    def call(torch, x, h, *params):
+        hx = (h, h * 2) if kind == "lstm" else h
+        function = getattr(torch, kind)
+        packed = rnn_of(torch).pack_padded_sequence(x, LENGTHS, enforce_sorted=False)
+        return (
+            function(x, hx, params, biases, 2, 0.0, True, True, False),
+            function(packed.data, packed.batch_sizes, hx, params, biases, 2, 0.0, False, True),
+        )
+
+    same(call, RNG.normal(size=(6, 4, 5)), RNG.normal(size=(4, 4, 3)), *params)
+
+
+@pytest.mark.parametrize("kind", ["rnn_tanh_cell", "rnn_relu_cell", "gru_cell", "lstm_cell"])
+def test_cells_of_the_main_namespace(kind):
+    parts = {"gru_cell": 3, "lstm_cell": 4}.get(kind, 1) * 3
+
+    def call(torch, x, h, *params):
+        return getattr(torch, kind)(x, (h, h * 2) if kind == "lstm_cell" else h, *params)
+
+    params = [RNG.normal(size=s) for s in ((parts, 5), (parts, 3), (parts,), (parts,))]
+    same(call, RNG.normal(size=(4, 5)), RNG.normal(size=(4, 3)), *params)
+    same(call, RNG.normal(size=(4, 5)), RNG.normal(size=(4, 3)), *params[:2])

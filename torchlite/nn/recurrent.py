@@ -9,13 +9,11 @@ from typing import Any, ClassVar
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
-from torchlite.nn import functional as F
 from torchlite.nn import init
+from torchlite.nn.functional.recurrent import run_layers
 from torchlite.nn.module import Module
 from torchlite.nn.utils.rnn import PackedSequence, packed_steps, padded_steps
-from torchlite.ops import recurrent
 from torchlite.ops.creation import empty
-from torchlite.ops.joining import cat, stack
 from torchlite.parameter import Parameter
 
 _PARTS = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
@@ -194,32 +192,11 @@ class RNNBase(Module):
     def _run(
         self, steps: Tensor, states: tuple[Tensor, ...], batch_sizes: tuple[int, ...] | None
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """(T, N, features) through all layers."""
-        last: list[tuple[Tensor, ...]] = []
-        for layer in range(self.num_layers):
-            outs = []
-            for direction in range(self._directions):
-                place = layer * self._directions + direction
-                results = self._direction(steps, tuple(x[place] for x in states), layer, direction == 1, batch_sizes)
-                outs.append(results[0])
-                last.append(tuple(x[0 if direction else -1] for x in results))
-            steps = outs[0] if len(outs) == 1 else cat(outs, 2)
-            if self.training and self.dropout and layer < self.num_layers - 1:
-                steps = F.dropout(steps, self.dropout)
-        return steps, tuple(stack(x) for x in zip(*last, strict=True))
-
-    def _direction(
-        self, steps: Tensor, states: tuple[Tensor, ...], layer: int, reverse: bool, batch_sizes: tuple[int, ...] | None
-    ) -> tuple[Tensor, ...]:
-        """The states after each step, (T, N, size) each."""
-        w_ih, w_hh, b_ih, b_hh, w_hr = self._weights(layer, int(reverse))
-        if self.mode == "GRU":
-            return (recurrent.gru(F.linear(steps, w_ih, b_ih), states[0], w_hh, b_hh, batch_sizes, reverse),)
-        gates = F.linear(steps, w_ih, None if b_ih is None else b_ih + b_hh)
-        if self.mode == "LSTM":
-            return recurrent.lstm(gates, states[0], states[1], w_hh, w_hr, batch_sizes, reverse)
-        nonlinearity = self.mode.removeprefix("RNN_").lower()
-        return (recurrent.rnn(gates, states[0], w_hh, nonlinearity, batch_sizes, reverse),)
+        weights = [
+            [self._weights(layer, direction) for direction in range(self._directions)]
+            for layer in range(self.num_layers)
+        ]
+        return run_layers(self.mode, steps, states, weights, self.dropout if self.training else 0.0, batch_sizes)
 
     def extra_repr(self) -> str:
         """The settings that are not the usual ones."""

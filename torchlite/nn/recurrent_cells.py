@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
-from torchlite.nn import functional as F
 from torchlite.nn import init
+from torchlite.nn.functional.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from torchlite.nn.module import Module
 from torchlite.ops.creation import empty
 from torchlite.parameter import Parameter
@@ -83,9 +83,8 @@ class RNNCellBase(Module):
                 )
         return (row, *rows)
 
-    def _sides(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """W_ih x + b_ih and W_hh h + b_hh."""
-        return F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
+    def _parameters_of_step(self) -> tuple[Any, ...]:
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
 
 
 class RNNCell(RNNCellBase):
@@ -116,8 +115,8 @@ class RNNCell(RNNCellBase):
         x, h = self._batch(input, None if hx is None else (hx,), 1)
         if self.nonlinearity not in ("tanh", "relu"):
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
-        of_x, of_h = self._sides(x, h)
-        out = (F.tanh if self.nonlinearity == "tanh" else F.relu)(of_x + of_h)
+        step = rnn_tanh_cell if self.nonlinearity == "tanh" else rnn_relu_cell
+        out = step(x, h, *self._parameters_of_step())
         return out if input.ndim == 2 else out.squeeze(0)
 
 
@@ -144,10 +143,7 @@ class LSTMCell(RNNCellBase):
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next states."""
         x, h, c = self._batch(input, hx, 2)
-        of_x, of_h = self._sides(x, h)
-        i, f, g, o = (of_x + of_h).chunk(4, 1)
-        c = F.sigmoid(f) * c + F.sigmoid(i) * F.tanh(g)
-        h = F.sigmoid(o) * F.tanh(c)
+        h, c = lstm_cell(x, (h, c), *self._parameters_of_step())
         return (h, c) if input.ndim == 2 else (h.squeeze(0), c.squeeze(0))
 
 
@@ -174,9 +170,5 @@ class GRUCell(RNNCellBase):
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
         x, h = self._batch(input, None if hx is None else (hx,), 1)
-        of_x, of_h = self._sides(x, h)
-        (r_x, z_x, n_x), (r_h, z_h, n_h) = of_x.chunk(3, 1), of_h.chunk(3, 1)
-        r, z = F.sigmoid(r_x + r_h), F.sigmoid(z_x + z_h)
-        n = F.tanh(n_x + r * n_h)
-        out = n + z * (h - n)
+        out = gru_cell(x, h, *self._parameters_of_step())
         return out if input.ndim == 2 else out.squeeze(0)

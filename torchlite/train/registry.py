@@ -16,14 +16,32 @@ from typing import Any, Literal
 
 Kind = Literal["layer", "loss", "optimizer", "transform", "metric"]
 
-LOSSES = {"cross_entropy": "CrossEntropyLoss", "mse": "MSELoss", "bce_with_logits": "BCEWithLogitsLoss"}
+LOSSES = {
+    "cross_entropy": "CrossEntropyLoss",
+    "nll": "NLLLoss",
+    "multi_margin": "MultiMarginLoss",
+    "bce": "BCELoss",
+    "bce_with_logits": "BCEWithLogitsLoss",
+    "multilabel_margin": "MultiLabelMarginLoss",
+    "multilabel_soft_margin": "MultiLabelSoftMarginLoss",
+    "soft_margin": "SoftMarginLoss",
+    "hinge_embedding": "HingeEmbeddingLoss",
+    "mse": "MSELoss",
+    "l1": "L1Loss",
+    "smooth_l1": "SmoothL1Loss",
+    "huber": "HuberLoss",
+    "poisson_nll": "PoissonNLLLoss",
+    "kl_div": "KLDivLoss",
+}
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
 METRICS = {"accuracy": "Accuracy"}
 
 METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy": "max"}
 """Which way a monitored value improves."""
 
-_NO_LAYERS = frozenset({"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict"})
+_NO_LAYERS = frozenset(
+    {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase"}
+)
 
 _SUPPLIED: dict[Kind, frozenset[str]] = {
     "layer": frozenset({"device", "dtype"}),

@@ -50,7 +50,7 @@ def dropout2d(input: Tensor, p: float = 0.5, training: bool = True, inplace: boo
             "- input is interpreted as shape (N, C, L); please switch to using dropout1d instead.",
             stacklevel=2,
         )
-    return _applied(_without_channels, input, p, training, inplace)
+    return channel_dropout(input, p, training, inplace)
 
 
 def dropout3d(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
@@ -75,6 +75,11 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 def feature_alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace: bool = False) -> Tensor:
     """`alpha_dropout` of whole channels of an input (N, C, *)."""
     return _applied(_alpha_without_channels, input, p, training, inplace)
+
+
+def channel_dropout(input: Tensor, p: float, training: bool, inplace: bool = False) -> Tensor:
+    """`dropout` of whole channels of an input (N, C, *)."""
+    return _applied(_without_channels, input, p, training, inplace)
 
 
 def _check_probability(p: float) -> None:

@@ -43,7 +43,7 @@ def embedding(
     """
     _check_table("embedding", input, weight)
     if max_norm is not None:
-        _limit_rows(weight, input, max_norm, norm_type)
+        limit_rows(weight, input, max_norm, norm_type)
     rows = _rows(weight, input, scale_grad_by_freq)
     if padding_idx is None or not rows.requires_grad:
         return rows
@@ -76,7 +76,7 @@ def _rows(weight: Tensor, index: Tensor, scale_grad_by_freq: bool) -> Tensor:
     return rows
 
 
-def _limit_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
+def limit_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float) -> None:
     """Scale the rows of ``weight`` that are named and longer than ``max_norm`` down to it, in place."""
     with no_grad():
         named = unique(index)
@@ -122,7 +122,7 @@ def embedding_bag(
     _check_bags(input, weight, offsets, mode, scale_grad_by_freq, sparse, per_sample_weights)
     _check_table("embedding_bag", input, weight)
     if max_norm is not None:
-        _limit_rows(weight, input, max_norm, norm_type)
+        limit_rows(weight, input, max_norm, norm_type)
     if offsets is None:
         index, factors = input, per_sample_weights
         present = None

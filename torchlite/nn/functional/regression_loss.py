@@ -208,6 +208,11 @@ def kl_div(
             stacklevel=2,
         )
     chosen = chosen_reduction(size_average, reduce, "sum" if by_batch else reduction)
-    loss = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
-    total = reduced(loss, chosen)
+    total = divergence(input, target, chosen, log_target)
     return total / input.shape[0] if by_batch and input.ndim else total
+
+
+def divergence(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
+    """`kl_div` with one of the three usual reductions."""
+    loss = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
+    return reduced(loss, reduction)
