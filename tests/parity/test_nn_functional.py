@@ -415,3 +415,8 @@ def test_rows_scaled_down_in_place():
         return torch.embedding_renorm_(table, torch.tensor([0, 2, 0]), 0.5, 2.0)
 
     same(run, RNG.normal(size=(4, 3)))
+
+
+def test_dropout_of_a_number():
+    out = torchlite.stack([F.dropout(torchlite.tensor(1.0), 0.5) for _ in range(64)])
+    assert set(out.tolist()) == {0.0, 2.0}

@@ -124,7 +124,7 @@ def _channel_shape(input: Tensor) -> tuple[int, ...]:
 
 def _kept(input: Tensor, p: float, shape: tuple[int, ...]) -> Tensor:
     """1 with probability 1 - p, else 0."""
-    return (rand(*shape, device=input.device, dtype=dtypes.float32) >= p).to(input.dtype)
+    return (rand(shape, device=input.device, dtype=dtypes.float32) >= p).to(input.dtype)
 
 
 def _thinned(input: Tensor, p: float, shape: tuple[int, ...]) -> Tensor:

@@ -9,6 +9,7 @@ from torchlite._tensor import Tensor
 from torchlite.nn.functional.activation import relu
 from torchlite.nn.functional.dropout import dropout as dropped
 from torchlite.nn.functional.linear import linear
+from torchlite.nn.utils.rnn import packed_steps, padded_steps
 from torchlite.ops import recurrent
 from torchlite.ops.joining import cat, stack
 from torchlite.ops.pointwise import sigmoid, tanh
@@ -74,8 +75,6 @@ def _layers(
     arguments: tuple[Any, ...],
 ) -> tuple[Tensor, ...]:
     """One of PyTorch's two lists of arguments: (input, hx, …, batch_first), or (data, batch_sizes, hx, …) of packed data."""
-    from torchlite.nn.utils.rnn import packed_steps, padded_steps
-
     packed = isinstance(arguments[1], Tensor) and arguments[1]._data.dtype.kind == "i"
     if packed:
         data, sizes, hx, params, has_biases, num_layers, dropout, train, bidirectional = arguments
