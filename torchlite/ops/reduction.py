@@ -28,7 +28,7 @@ def reduced(shape: Shape, dims: tuple[int, ...], keepdim: bool) -> Shape:
 
 def restored(g: Tensor, x: Any, dims: tuple[int, ...], keepdim: bool) -> Tensor:
     """A reduced cotangent with the dimensions of its input again, broadcast along ``dims``."""
-    kept: Tensor = g if keepdim else g.reshape(reduced(tuple(x.shape), dims, True))
+    kept: Tensor = g if keepdim or not g._data.shape else g.reshape(reduced(tuple(x.shape), dims, True))
     return kept.expand(tuple(x.shape))
 
 
