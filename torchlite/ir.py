@@ -120,6 +120,18 @@ def _kept_by(vjp: Any, run: Any) -> tuple[tuple[bool, ...], bool]:
     return tuple(keeps) if any(keeps) else (), keeps_out
 
 
+def reads(op: Op, wanted: Sequence[bool], position: int | None) -> bool:
+    """Whether the gradient rules of the inputs that are ``wanted`` read input ``position``, or the result for None."""
+    if not isinstance(op.vjp, tuple):
+        return True
+    for rule, needed in zip(op.vjp, wanted, strict=False):
+        if needed and rule is not None:
+            _, out, *inputs = _positional(rule)
+            if not (out if position is None else inputs[position]).startswith("_"):
+                return True
+    return False
+
+
 def _positional(function: Any) -> list[str]:
     """Names of the positional parameters; ``*xs`` stands for as many as an operator can have index tensors."""
     # Read from the code object: `inspect.signature` would take a tenth of the time in which the package is imported.

@@ -112,8 +112,8 @@ def test_named_parameters_and_text() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"lr": -1}, "SGD: lr must be at least 0, got -1"),
-        ({"momentum": -0.5}, "SGD: momentum must be at least 0, got -0.5"),
+        ({"lr": -1}, r"Invalid learning rate: -1 \(SGD expects at least 0\)"),
+        ({"momentum": -0.5}, r"Invalid momentum value: -0.5 \(SGD expects at least 0\)"),
     ],
 )
 def test_ranges_are_named(options: dict[str, float], message: str) -> None:

@@ -18,7 +18,7 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node, Selected, place_of
 from torchlite.autograd.hooks import extras
 from torchlite.autograd.saved_tensors import Packed
-from torchlite.ir import Aval
+from torchlite.ir import Aval, reads
 from torchlite.ops.joining import stack
 
 FREED = "freed"
@@ -422,7 +422,9 @@ def _unpack_inputs(node: Node) -> list[Any]:
         elif type(x) is Packed:
             inputs.append(wrap(x.unpacked(), edge))
         elif x._storage.stamp > node.seq:
-            raise _overwritten(node, f"input {len(inputs)}", x._data)
+            if _wanted(node, len(inputs)):
+                raise _overwritten(node, f"input {len(inputs)}", x._data)
+            inputs.append(Aval(x._data.shape, x._data.dtype))
         else:
             # Where the history of that tensor has changed since, the one it had counts.
             inputs.append(x if x._node is edge else wrap(x._data, edge))
@@ -441,9 +443,14 @@ def _unpack_out(node: Node) -> Any:
             for i, (array, _) in enumerate(node.out)
         )
     array, storage = node.out
-    if type(array) is not Packed and storage.stamp > node.seq:
+    if type(array) is not Packed and storage.stamp > node.seq and _wanted(node, None):
         raise _overwritten(node, "the result", array)
     return wrap(_unpacked(array), node)
+
+
+def _wanted(node: Node, position: int | None) -> bool:
+    """Whether backward reads an input of a node, or its result: what it does not read may have been overwritten."""
+    return reads(node.op, [edge is not None for edge in node.edges], position)
 
 
 def _unpacked(array: Any) -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 from torchlite._tensor import Tensor
-from torchlite.ops.creation import tensor, zeros_like
-from torchlite.optim.optimizer import Optimizer, cache_blocks
+from torchlite.ops.arithmetic import maximum
+from torchlite.ops.creation import zeros_like
+from torchlite.ops.mutation import inplace
+from torchlite.optim.descent import descent
+from torchlite.optim.optimizer import Optimizer
+from torchlite.optim.options import BELOW_ONE, NOT_NEGATIVE, Interval, Options
+from torchlite.optim.pack import Pack, counter
+
+maximum_ = inplace(maximum)
 
 
 class Adam(Optimizer):
@@ -25,72 +31,66 @@ class Adam(Optimizer):
         weight_decay: L2 penalty.
         amsgrad: take the largest v so far (Reddi et al., 2018).
         maximize: climb instead.
+        capturable: keep counters and tensors among the hyper-parameters as tensors, for a step that is replayed.
+        differentiable: record the step for backward.
+        foreach, fused: for PyTorch's sake; there is one way of updating.
         decoupled_weight_decay: as in `AdamW`.
     """
 
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "lr": (0, math.inf), "eps": (0, math.inf), "weight_decay": (0, math.inf), "betas": (0, 1),
+    ranges: ClassVar[dict[str, Interval]] = {
+        "lr": NOT_NEGATIVE, "eps": NOT_NEGATIVE, "betas": BELOW_ONE, "weight_decay": NOT_NEGATIVE,
     }  # fmt: skip
+    counters = ("step",)
 
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0,
         amsgrad: bool = False,
         *,
+        foreach: bool | None = None,
         maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
+        if isinstance(betas[0], Tensor) != isinstance(betas[1], Tensor):
+            raise ValueError(f"betas must be either both floats or both Tensors, got {betas}")
+        for name, value in (("lr", lr), ("betas[0]", betas[0]), ("betas[1]", betas[1])):
+            if isinstance(value, Tensor) and foreach and not capturable:
+                raise ValueError(f"{name} as a Tensor is not supported for capturable=False and foreach=True")
+            if isinstance(value, Tensor) and value.numel() != 1:
+                raise ValueError(f"Tensor {name} must be 1-element")
         defaults = {
             "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-            "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
+            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
+            "fused": fused, "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
-        """One step of the rule above."""
-        if not state:
-            state["step"] = tensor(0.0)
-            state["exp_avg"] = zeros_like(param)
-            state["exp_avg_sq"] = zeros_like(param)
-            if group["amsgrad"]:
-                state["max_exp_avg_sq"] = zeros_like(param)
-        state["step"].add_(1)
-        step = state["step"].item()
-        averages = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
-        for block in cache_blocks(param, grad, *(state[name] for name in averages)):
-            _update(*block, group=group, step=step)
+    def init(self, param: Tensor, group: Options) -> dict[str, Tensor]:
+        """Averages of nothing."""
+        names = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if group["amsgrad"] else 2]
+        return {"step": counter(param, group), **{name: zeros_like(param) for name in names}}
 
-
-def _update(
-    param: Tensor,
-    grad: Tensor,
-    m: Tensor,
-    v: Tensor,
-    largest: Tensor | None = None,
-    *,
-    group: dict[str, Any],
-    step: float,
-) -> None:
-    """The rule with its constants drawn together, so that it takes fewer passes over the numbers."""
-    g = -grad if group["maximize"] else grad
-    lr, (beta1, beta2) = group["lr"], group["betas"]
-    if group["weight_decay"]:
-        if group["decoupled_weight_decay"]:
-            param.mul_(1 - lr * group["weight_decay"])
-        else:
-            g = g + param.detach() * group["weight_decay"]
-    m.add_((g - m).mul_(1 - beta1))
-    v.mul_(beta2).add_((g * g).mul_(1 - beta2))
-    if largest is not None:
-        v = largest.copy_(largest.maximum(v))
-    # lr · (m / b₁) / (√(v / b₂) + eps)  =  (lr · √b₂ / b₁) · m / (√v + √b₂ · eps)  with bᵢ = 1 - βᵢᵗ
-    correction1, root2 = 1 - beta1**step, math.sqrt(1 - beta2**step)
-    root = v.sqrt().add_(root2 * group["eps"])
-    param.sub_((m / root).mul_(lr * root2 / correction1))
+    def update(self, pack: Pack, options: Options) -> None:
+        """The rule with its constants drawn together, so that it takes fewer passes over the numbers."""
+        beta1, beta2 = options["betas"]
+        t = pack.advance()
+        # lr · (m / b₁) / (√(v / b₂) + eps)  =  (lr · √b₂ / b₁) · m / (√v + √b₂ · eps)  with bᵢ = 1 - βᵢᵗ
+        root2 = (1 - beta2**t) ** 0.5
+        rate = options["lr"] * root2 / (1 - beta1**t)
+        averages = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if options["amsgrad"] else 2]
+        for param, grad, m, v, *largest in pack.blocks(*averages):
+            g = descent(param, grad, options)
+            m.add_((g - m).mul_(1 - beta1))
+            v.mul_(beta2).add_((g * g).mul_(1 - beta2))
+            root = (maximum_(largest[0], v) if largest else v).sqrt() + root2 * options["eps"]
+            param.sub_(m / root * rate)
 
 
 class AdamW(Adam):
@@ -99,19 +99,31 @@ class AdamW(Adam):
         θ ← θ - lr · weight_decay · θ, then Adam's step without it
 
     Args:
-        params, lr, betas, eps, amsgrad, maximize: as in `Adam`.
+        params, lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused: as in `Adam`.
         weight_decay: how much of a parameter a learning rate of 1 would take away.
     """
 
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, foreach=foreach, capturable=capturable,
+            differentiable=differentiable, fused=fused, decoupled_weight_decay=True,
+        )  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            group["decoupled_weight_decay"] = True

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 from torchlite._tensor import Tensor
-from torchlite.ops.creation import empty_like
-from torchlite.optim.optimizer import Optimizer, cache_blocks
+from torchlite.ops.creation import zeros_like
+from torchlite.optim.descent import descent
+from torchlite.optim.optimizer import Optimizer
+from torchlite.optim.options import NOT_NEGATIVE, Interval, Options
+from torchlite.optim.pack import Pack
 
 
 class SGD(Optimizer):
@@ -25,48 +27,47 @@ class SGD(Optimizer):
         weight_decay: L2 penalty.
         nesterov: look ahead along the momentum.
         maximize: climb instead.
+        differentiable: record the step for backward.
+        foreach, fused: for PyTorch's sake; there is one way of updating.
     """
 
-    ranges: ClassVar[dict[str, tuple[float, float]]] = {
-        "lr": (0, math.inf), "momentum": (0, math.inf), "weight_decay": (0, math.inf),
-    }  # fmt: skip
+    ranges: ClassVar[dict[str, Interval]] = dict.fromkeys(("lr", "momentum", "weight_decay"), NOT_NEGATIVE)
 
     def __init__(
         self,
         params: Any,
-        lr: float = 1e-3,
+        lr: float | Tensor = 1e-3,
         momentum: float = 0,
         dampening: float = 0,
-        weight_decay: float = 0,
+        weight_decay: float | Tensor = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
     ) -> None:
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov,
+            "maximize": maximize, "foreach": foreach, "differentiable": differentiable, "fused": fused,
+        }  # fmt: skip
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
-        defaults = {
-            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-            "nesterov": nesterov, "maximize": maximize,
-        }  # fmt: skip
         super().__init__(params, defaults)
 
-    def update(self, param: Tensor, grad: Tensor, state: dict[str, Any], group: dict[str, Any]) -> None:
+    def update(self, pack: Pack, options: Options) -> None:
         """One step of the rule above."""
-        first = state.get("momentum_buffer") is None
-        if group["momentum"] and first:
-            state["momentum_buffer"] = empty_like(param)
-        for block in cache_blocks(param, grad, *([state["momentum_buffer"]] if group["momentum"] else [])):
-            _update(*block, group=group, first=first)
-
-
-def _update(param: Tensor, grad: Tensor, buffer: Tensor | None = None, *, group: dict[str, Any], first: bool) -> None:
-    g = -grad if group["maximize"] else grad
-    if group["weight_decay"]:
-        g = g + param.detach() * group["weight_decay"]
-    if buffer is not None:
-        if first:
-            buffer.copy_(g)
-        else:
-            buffer.mul_(group["momentum"]).add_(g, alpha=1 - group["dampening"])
-        g = g + buffer * group["momentum"] if group["nesterov"] else buffer
-    param.sub_(g * group["lr"])
+        lr, momentum = options["lr"], options["momentum"]
+        first = "momentum_buffer" not in pack
+        if momentum and first:
+            for param, state in zip(pack.params, pack.states, strict=True):
+                state["momentum_buffer"] = zeros_like(param)
+        for param, grad, *buffers in pack.blocks(*(["momentum_buffer"] if momentum else [])):
+            g = descent(param, grad, options)
+            for b in buffers:
+                if first:
+                    b.copy_(g)
+                else:
+                    b.mul_(momentum).add_(g, alpha=1 - options["dampening"])
+                g = g + b * momentum if options["nesterov"] else b
+            param.sub_(g * lr)
