@@ -18,7 +18,7 @@ def result(*values: float) -> tuple[Any, Any]:
         (lambda x, h: (h * h, h.add_(1)), "mul"),
         (lambda x, h: (h.exp().mul_(2),), "exp"),
         (lambda x, h: ((y := h.tanh()) + 1, y.zero_()), "tanh"),
-        (lambda x, h: ((y := h.tanh()) * 1, y.zero_()), "mul"),
+        (lambda x, h: ((y := h.tanh()) * 1, y.zero_()), "tanh"),
         (lambda x, h: ((y := h.exp()) + 0, y.__setitem__(0, 1.0)), "exp"),
         (lambda x, h: (h.log(), h[0].fill_(1)), "log"),
         (lambda x, h: (h @ h, h.detach().add_(1)), "matmul"),
@@ -86,3 +86,17 @@ def test_leaf_refusal_explains_no_grad() -> None:
         with pytest.raises(RuntimeError, match=r"leaf Variable that requires grad .*no_grad"):
             program()
     assert x.tolist() == [0.0, 0.0, 0.0]
+
+
+def test_what_backward_does_not_read_may_be_overwritten() -> None:
+    x, h = result(1.0, 2.0)
+    (h * 3).sum().backward(retain_graph=True)
+    doubled = h * 2
+    h.add_(1)
+    doubled.sum().backward()
+    assert x.grad is not None
+    _, k = result(1.0, 2.0)
+    square = k * k
+    k.add_(1)
+    with pytest.raises(RuntimeError, match="overwritten"):
+        square.sum().backward()

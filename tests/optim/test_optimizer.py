@@ -13,6 +13,15 @@ MAKERS: dict[str, Any] = {
     "SGD": lambda ps: optim.SGD(ps, lr=0.05, momentum=0.9),
     "Adam": lambda ps: optim.Adam(ps, lr=0.05),
     "AdamW": lambda ps: optim.AdamW(ps, lr=0.05, weight_decay=1e-4),
+    "Adamax": lambda ps: optim.Adamax(ps, lr=0.05),
+    "NAdam": lambda ps: optim.NAdam(ps, lr=0.05),
+    "RAdam": lambda ps: optim.RAdam(ps, lr=0.1),
+    "Adagrad": lambda ps: optim.Adagrad(ps, lr=0.5),
+    "Adadelta": lambda ps: optim.Adadelta(ps, lr=20.0),
+    "RMSprop": lambda ps: optim.RMSprop(ps, lr=0.01, momentum=0.5, centered=True),
+    "Rprop": lambda ps: optim.Rprop(ps),
+    "ASGD": lambda ps: optim.ASGD(ps, lr=0.05),
+    "Adafactor": lambda ps: optim.Adafactor(ps, lr=0.05),
 }
 
 
@@ -35,7 +44,7 @@ def test_state_has_the_dtype_of_its_parameter(name: str, dtype: str) -> None:
     x.grad = torch.full((3,), 0.5, dtype=x.dtype)
     optimizer.step()
     assert x.dtype is getattr(torch, dtype)
-    assert {v.dtype for k, v in optimizer.state[x].items() if k != "step"} == {x.dtype}
+    assert {v.dtype for k, v in optimizer.state[x].items() if k not in optimizer.counters} == {x.dtype}
     assert all(v < 1 for v in x.tolist())
 
 
@@ -90,6 +99,80 @@ def test_a_state_that_does_not_fit_changes_nothing() -> None:
     with pytest.raises(ValueError, match="2 parameters, expected 1"):
         optimizer.load_state_dict(other.state_dict())
     assert optimizer.state_dict()["state"][0]["exp_avg"].tolist() == before["state"][0]["exp_avg"].tolist()
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("name", [*MAKERS, "LBFGS"])
+def test_a_copy_goes_on_by_itself(name: str, copied: Any) -> None:
+    x = torch.tensor([3.0, -2.0], requires_grad=True)
+    optimizer = optim.LBFGS([x], max_iter=3) if name == "LBFGS" else MAKERS[name]([x])
+
+    def step(optimizer: Any) -> Any:
+        (param,) = optimizer.param_groups[0]["params"]
+
+        def closure() -> Any:
+            optimizer.zero_grad()
+            loss = ((param - torch.tensor([1.0, 2.0])) ** 4).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return param
+
+    step(optimizer)
+    other = copied(optimizer)
+    y = step(other)
+    assert y is not x
+    assert step(optimizer).tolist() == y.tolist()
+    assert other.defaults == optimizer.defaults
+
+
+def test_a_number_of_steps_from_an_older_state_becomes_a_tensor() -> None:
+    x = torch.ones(1, requires_grad=True)
+    optimizer = optim.NAdam([x])
+    x.grad = torch.ones(1)
+    optimizer.step()
+    state = copy.deepcopy(optimizer.state_dict())
+    state["state"][0] |= {"step": 1, "mu_product": 0.9}
+    del state["param_groups"][0]["maximize"], state["param_groups"][0]["capturable"]
+    optimizer.load_state_dict(state)
+    assert torch.is_tensor(optimizer.state[x]["step"]) and torch.is_tensor(optimizer.state[x]["mu_product"])
+    assert optimizer.param_groups[0]["maximize"] is False
+    optimizer.step()
+    assert optimizer.state[x]["step"].item() == 2
+
+
+def test_adamw_stays_decoupled_whatever_is_loaded() -> None:
+    adam, adamw = (kind([torch.ones(1, requires_grad=True)]) for kind in (optim.Adam, optim.AdamW))
+    adamw.load_state_dict(adam.state_dict())
+    assert adamw.param_groups[0]["decoupled_weight_decay"] is True
+
+
+class SignDescent(optim.Optimizer):
+    """An optimizer as programs for PyTorch define it."""
+
+    def __init__(self, params: Any, lr: Any = optim.optimizer.required) -> None:
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        for group in self.param_groups:
+            for param in group["params"]:
+                param.add_(param.grad.sign(), alpha=-group["lr"])
+                self.state[param]["count"] = self.state[param].get("count", 0) + 1
+
+
+def test_an_optimizer_with_its_own_step() -> None:
+    x = torch.tensor([3.0, -2.0], requires_grad=True)
+    calls: list[Any] = []
+    optimizer = SignDescent([x], lr=0.5)
+    optimizer.register_step_post_hook(lambda o, args, kwargs: calls.append(o))
+    x.grad = torch.tensor([1.0, -1.0])
+    optimizer.step()
+    assert x.tolist() == [2.5, -1.5] and calls == [optimizer]
+    assert optimizer.state_dict()["state"] == {0: {"count": 1}}
+    with pytest.raises(ValueError, match="required optimization parameter lr"):
+        SignDescent([x])
 
 
 def test_parameters_without_gradients_stay() -> None:

@@ -79,7 +79,7 @@ def strong_wolfe(
         left, right = sorted(end.t for end in ends)
         if (right - left) * length < tolerance_change:
             break
-        t = cubic_minimum(*ends, left, right)
+        t = cubic_minimum(ends[0], ends[1], left, right)
         t, stalled = _away_from_ends(t, left, right, stalled)
         now = evaluate(t)
         count += 1

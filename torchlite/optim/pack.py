@@ -43,7 +43,9 @@ class Pack:
 
     def __getitem__(self, name: str) -> Any:
         value: Tensor = self.states[0][name]
-        return value if self.symbolic or value.requires_grad else value.item()
+        if not (self.symbolic or value.requires_grad):
+            return value.item()
+        return value.clone() if grad_mode.enabled else value  # backward reads it after it has been written again
 
     def __setitem__(self, name: str, value: Any) -> None:
         for state in self.states:

@@ -66,7 +66,8 @@ class Rprop(Optimizer):
         for param, grad, before, size in pack.blocks("prev", "step_size"):
             g = -grad if options["maximize"] else grad
             turn = g.detach() * before.detach()
-            size.mul_(where(turn > 0, grow, where(turn < 0, shrink, 1.0))).clamp_(*options["step_sizes"])
+            changed = where(turn > 0, size * grow, where(turn < 0, size * shrink, size))
+            size.copy_(changed.clamp(*options["step_sizes"]))
             g = where(turn < 0, 0.0, g)
             param.sub_(g.sign() * size)
             before.copy_(g)
