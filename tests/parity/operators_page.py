@@ -4,7 +4,6 @@ What a composite is made of is found by running op_db's samples of it and noting
 """
 
 import inspect
-import json
 import re
 import sys
 import types
@@ -17,13 +16,14 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from parity.op_db import DTYPES, OPERATORS, converted, full_name, recorded, torch
+from parity.test_gradcheck import NAMES as CHECKED
+from parity.test_gradcheck import SKIPPED
 
 import torchlite
 from torchlite import ir
 from torchlite.autograd.profiler import profile
 
 PAGE = Path(__file__).parents[2] / "docs" / "operators.md"
-DERIVATIVES = Path(__file__).with_name("op_db_gradcheck.json")
 # Where functions live, and PyTorch's module of the same names.
 PLACES = {
     "torchlite": torch,
@@ -38,15 +38,23 @@ PLACES = {
 # Why names of PyTorch are not here: patterns of the names. The first that fits counts.
 REASONS = {
     "internal, or no operator": "_.* unify.* parse_.* import_ir.* fork wait classes ops types typename Any Union Optional "
-    "TYPE_.* Callable has_torch_function.* handle_torch_function boolean_dispatch classproperty assert_int_or_pair",
+    "TYPE_.* Callable get_file_path init_num_threads merge_type.* prepare_multiprocessing.* profiler_.* storage_type "
+    "get_device_module thread_safe_generator module_load has_torch_function.* handle_torch_function boolean_dispatch classproperty assert_int_or_pair",
     "sparse tensors are out of scope": ".*[Ss]parse.* .*_(csr|coo|csc|bsr|bsc).* .*coalesce.* (crow|ccol|col|row)_indices "
-    "smm hspmm dsmm hsmm spmm saddmm sspaddmm dense_dim to_dense indices values",
+    "(row|col|crow|ccol|indices|values)(_indices)?_copy index smm hspmm dsmm hsmm spmm saddmm sspaddmm dense_dim to_dense indices values",
+    "gone from PyTorch, where it only raises": "eig lstsq solve symeig matrix_rank reinforce",
+    "a kernel under a public function": "batch_norm_.* native_.* embedding_bag frobenius_norm nuclear_norm slice_inverse "
+    "segment_reduce",
+    "a prototype in PyTorch": ".*masked_tensor",
+    "NumPy has no complex numbers of halves": "chalf",
+    "needs memory shared between processes, or streams": "share_memory_ from_file record_stream",
+    "for one vendor's number formats": "(scaled_)?grouped_mm scaled_mm",
     "quantization has its own issue": ".*[Qq]uantize.* q_.* qscheme qu?int.* fbgemm.* .*fake_quant.* int_repr "
     "choose_qparams.*",
     "of one vendor's device": ".*(mkldnn|cudnn|miopen|nccl|_xla|xpu|mtia|mps|ipu|hpu|_maia|is_vulkan|is_ort).*",
     "capture and compilation have their own issue": "sym_.* Sym.* cond while_loop compile.* export fx jit.* Script.* "
     "Graph.* TracingState .*JIT.* .*_jit",
-    "mixed precision has its own issue": ".*autocast.*",
+    "mixed precision has its own issue": ".*autocast.* [gs]et_float32_matmul_precision",
     "named dimensions, which PyTorch deprecates": ".*[Nn]amed.* names rename.* refine_names align_.* has_names",
     "legacy types": ".*(Storage|Tensor|Type)",
     "nested tensors are out of scope": ".*[Nn]ested.* to_padded_tensor",
@@ -95,7 +103,6 @@ def rows() -> Iterator[tuple[str, list[str]]]:
         for name in (info.name, *(alias.name for alias in info.aliases)):
             entries.setdefault(name, []).append(info)
     counts = recorded()
-    derivatives = json.loads(DERIVATIVES.read_text()) if DERIVATIVES.exists() else {}
     top = functions(torchlite)
     for path in PLACES:
         for name, function in functions(located(path)).items():
@@ -103,10 +110,10 @@ def rows() -> Iterator[tuple[str, list[str]]]:
                 continue
             qualified = f"{path}.{name}".removeprefix("torchlite.").removeprefix("Tensor.")
             found = entries.get(qualified, [])
-            yield path, [f"`{name}`", *described(name, function, found, counts, derivatives)]
+            yield path, [f"`{name}`", *described(name, function, found, counts)]
 
 
-def described(name: str, function: Any, entries: list[Any], counts: Any, derivatives: Any) -> list[str]:
+def described(name: str, function: Any, entries: list[Any], counts: Any) -> list[str]:
     """Kind, agreement with PyTorch, and what covers the operator."""
     first = getattr(function, "__name__", name)
     own = ir.REGISTRY.get(name)
@@ -124,7 +131,7 @@ def described(name: str, function: Any, entries: list[Any], counts: Any, derivat
     names = [full_name(info) for info in entries]
     equal, of = (sum(counts[n][i] for n in names if n in counts) for i in (0, 1))
     gradients, of_gradients = (sum(counts[n][i] for n in names if n in counts) for i in (2, 3))
-    second = any(derivatives.get(n, {}).get("gradgradcheck") for n in names)
+    second = any(n in CHECKED and n not in SKIPPED and OPERATORS[n].supports_gradgrad for n in names)
     return [
         kind,
         f"{equal}/{of}" if of else "",
