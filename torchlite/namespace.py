@@ -25,6 +25,7 @@ from math import e, inf, nan, pi
 from torchlite._tensor import Tensor, is_inference, is_tensor
 from torchlite.autograd import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from torchlite.autograd import tensor_hooks as _tensor_hooks  # attaches backward and hooks
+from torchlite.autograd.anomaly import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from torchlite.autograd.grad_mode import is_inference_mode_enabled
 from torchlite.backends.determinism import (
     are_deterministic_algorithms_enabled,

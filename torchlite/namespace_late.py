@@ -71,5 +71,6 @@ from torchlite.nn.functional.recurrent import (
 )
 from torchlite.nn.functional.shuffling import channel_shuffle, native_channel_shuffle, pixel_shuffle, pixel_unshuffle
 from torchlite.serialization import load, save
+from torchlite.utils.dlpack import to_dlpack
 
 __all__ = [name for name in dir() if not name.startswith("_")]

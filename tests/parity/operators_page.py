@@ -39,9 +39,11 @@ PLACES = {
 REASONS = {
     "internal, or no operator": "_.* unify.* parse_.* import_ir.* fork wait classes ops types typename Any Union Optional "
     "TYPE_.* Callable get_file_path init_num_threads merge_type.* prepare_multiprocessing.* profiler_.* storage_type "
-    "get_device_module thread_safe_generator module_load has_torch_function.* handle_torch_function boolean_dispatch classproperty assert_int_or_pair",
+    "get_device_module thread_safe_generator module_load is_storage has_torch_function.* handle_torch_function boolean_dispatch "
+    "classproperty assert_int_or_pair",
     "sparse tensors are out of scope": ".*[Ss]parse.* .*_(csr|coo|csc|bsr|bsc).* .*coalesce.* (crow|ccol|col|row)_indices "
-    "(row|col|crow|ccol|indices|values)(_indices)?_copy index smm hspmm dsmm hsmm spmm saddmm sspaddmm dense_dim to_dense indices values",
+    "(row|col|crow|ccol|indices|values)(_indices)?_copy index indices values dense_dim to_dense smm hspmm dsmm hsmm spmm "
+    "saddmm sspaddmm",
     "gone from PyTorch, where it only raises": "eig lstsq solve symeig matrix_rank reinforce",
     "a kernel under a public function": "batch_norm_.* native_.* embedding_bag frobenius_norm nuclear_norm slice_inverse "
     "segment_reduce",
@@ -51,6 +53,7 @@ REASONS = {
     "for one vendor's number formats": "(scaled_)?grouped_mm scaled_mm",
     "quantization has its own issue": ".*[Qq]uantize.* q_.* qscheme qu?int.* fbgemm.* .*fake_quant.* int_repr "
     "choose_qparams.*",
+    "NumPy offers nothing to set": ".*interop_threads set_flush_denormal .*warn_always.*",
     "of one vendor's device": ".*(mkldnn|cudnn|miopen|nccl|_xla|xpu|mtia|mps|ipu|hpu|_maia|is_vulkan|is_ort).*",
     "capture and compilation have their own issue": "sym_.* Sym.* cond while_loop compile.* export fx jit.* Script.* "
     "Graph.* TracingState .*JIT.* .*_jit",
