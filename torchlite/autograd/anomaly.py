@@ -28,16 +28,6 @@ class _AnomalyMode:
 anomaly_mode = _AnomalyMode()
 
 
-def is_anomaly_enabled() -> bool:
-    """Whether anomaly mode is on."""
-    return anomaly_mode.enabled
-
-
-def is_anomaly_check_nan_enabled() -> bool:
-    """Whether anomaly mode, where it is on, looks for NaN."""
-    return anomaly_mode.check_nan
-
-
 def set_anomaly_enabled(enabled: bool, check_nan: bool = True) -> None:
     """Turn anomaly mode on or off; see `set_detect_anomaly`."""
     _switch(bool(enabled), check_nan)
