@@ -27,6 +27,7 @@ def test_a_name_changes_what_it_is() -> None:
     module.thing = 3
     module.thing = nn.Parameter(torch.ones(1))
     assert list(module.state_dict()) == ["thing"]
+    del module.thing
     module.thing = nn.ReLU()
     assert list(module.state_dict()) == []
     assert len(list(module.children())) == 1

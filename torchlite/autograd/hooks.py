@@ -28,6 +28,14 @@ class RemovableHandle:
         if hooks is not None:
             hooks.pop(self.id, None)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"hooks": self._hooks(), "id": self.id}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        hooks = Hooks() if state["hooks"] is None else state["hooks"]
+        self._hooks = weakref.ref(hooks)
+        self.id = state["id"]
+
     def __enter__(self) -> RemovableHandle:
         return self
 

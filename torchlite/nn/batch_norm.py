@@ -30,6 +30,7 @@ class _ChannelNorm(Module):
     """
 
     inferred: ClassVar[Mapping[str, int]] = {"num_features": 1}
+    _version = 2
 
     def __init__(
         self,
@@ -72,6 +73,16 @@ class _ChannelNorm(Module):
             init.ones_(self.weight)
         if self.bias is not None:
             init.zeros_(self.bias)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: dict[str, Any], *rest: Any
+    ) -> None:
+        """Also states of the first version, which did not count batches."""
+        name = f"{prefix}num_batches_tracked"
+        if local_metadata.get("version", 1) < 2 and self.track_running_stats and name not in state_dict:
+            count = self.num_batches_tracked
+            state_dict[name] = tensor(0) if count.is_meta else count
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def extra_repr(self) -> str:
         """The settings."""
