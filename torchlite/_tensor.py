@@ -16,6 +16,7 @@ from torchlite import backends, dtypes
 from torchlite.autograd.grad_mode import InferenceStorage, grad_mode
 from torchlite.autograd.graph import Leaf, Selected, Storage
 from torchlite.backends.memory import address, dense_strides
+from torchlite.batching.level import Batched, Level, levels
 from torchlite.devices import Device
 from torchlite.ir import Aval
 from torchlite.layouts import contiguous_format, memory_format
@@ -23,6 +24,7 @@ from torchlite.size import Size, size_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 _new = object.__new__
+_ABSTRACT = (Aval, Batched)  # shapes and dtypes whose numbers are elsewhere, or nowhere
 
 
 class Tensor:
@@ -161,7 +163,7 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Distance in elements between neighbours along each dimension, or along ``dim``."""
         data = self._data
-        if isinstance(data, Aval) or not (data.size or any(data.strides)):  # of nothing NumPy remembers no strides
+        if isinstance(data, _ABSTRACT) or not (data.size or any(data.strides)):  # of nothing NumPy remembers no strides
             result = dense_strides(data.shape)
         else:
             result = tuple(s // data.itemsize for s in data.strides)
@@ -171,8 +173,8 @@ class Tensor:
         """Whether the elements lie in memory without gaps, in row-major order or that of ``memory_format``."""
         data = self._data
         if not memory_format.order:
-            return isinstance(data, Aval) or bool(data.flags.c_contiguous)
-        if len(memory_format.order) != data.ndim or isinstance(data, Aval):
+            return isinstance(data, _ABSTRACT) or bool(data.flags.c_contiguous)
+        if len(memory_format.order) != data.ndim or isinstance(data, _ABSTRACT):
             return False
         return bool(data.transpose(memory_format.order).flags.c_contiguous)
 
@@ -204,6 +206,11 @@ class Tensor:
                 raise RuntimeError(
                     "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed; use .clone()"
                 )
+            if levels.stack:  # a point to differentiate at belongs to the level in which it is made, until that ends
+                inside = lifted(self.detach(), levels.stack[-1])._data
+                if inside is not self._data:
+                    self._data = inside
+                    levels.stack[-1].lifted.append(self)
             self._node = Leaf(self)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -359,6 +366,14 @@ class Tensor:
 
     def __hash__(self) -> int:
         return id(self)
+
+
+def lifted(x: Tensor, level: Level) -> Tensor:
+    """``x`` as a tensor of a `vmap` that is under way: inside it is a constant, outside it keeps its history."""
+    if type(x._data) is Batched and x._data.level is level:
+        return x
+    inside: Tensor = wrap(Batched(x, False, level))
+    return inside
 
 
 def wrap(array: Any, node: Any = None, *, cls: type[Any] = Tensor) -> Any:

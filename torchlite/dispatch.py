@@ -12,6 +12,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Node, Storage, place_of
+from torchlite.batching.level import Batched, Level, innermost
 from torchlite.ir import Aval, Op
 
 _ndarray = np.ndarray
@@ -49,6 +50,9 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
         if on_numpy:
             result = op.run(np, *arrays, **params) if op.ufunc is None else op.ufunc(*arrays)
         else:
+            level = innermost(arrays)
+            if level is not None:
+                return _apply_batched(level, op, inputs, params)
             result = _run_elsewhere(op, arrays, params)
     except RuntimeWarning:  # where warnings are errors: infinities and NaN are results here, as in PyTorch
         with np.errstate(all="ignore"):
@@ -79,6 +83,9 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
 def apply_view(op: Op, x: Tensor, params: dict[str, Any]) -> Tensor:
     """`apply` for the operators of kind ``view``, which have one input: the result shares the memory and the storage of ``x``."""
     array = x._data
+    if type(array) is Batched:
+        batched: Tensor = _apply_batched(array.level, op, [x], params)
+        return batched
     try:
         result = op.run(np, array, **params) if type(array) is _ndarray else _run_elsewhere(op, [array], params)
     except Exception as error:
@@ -100,15 +107,49 @@ def apply_view(op: Op, x: Tensor, params: dict[str, Any]) -> Tensor:
 def _several(op: Op, inputs: Sequence[Tensor], params: dict[str, Any], results: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """The results of an operator that has more than one."""
     outs: tuple[Tensor, ...] = tuple(wrap(np.asarray(r) if isinstance(r, np.generic) else r) for r in results)
-    edges = [x._node for x in inputs]
-    if op.vjp is not None and grad_mode.enabled and any(edge is not None for edge in edges):
-        saved = [x if keep else None for x, keep in zip(inputs, op.keeps)]  # noqa: B905 - keeps may be shorter
-        kept = tuple((out._data, out._storage) for out in outs) if op.keeps_out else None
-        node = Node(op, params, edges, saved, [r.shape for r in results], [r.dtype for r in results], kept)
-        for i, out in enumerate(outs):
-            if out._data.dtype.kind not in "biu":
-                out._node = place_of(node, i, out._data.shape, out._data.dtype)
+    _record(op, inputs, params, [x._node for x in inputs], outs)
     return outs
+
+
+def _record(op: Op, inputs: Sequence[Tensor], params: Any, edges: list[Any], outs: tuple[Tensor, ...]) -> None:
+    """Put one node on the tape for several results, where a gradient is wanted."""
+    if op.vjp is None or not grad_mode.enabled or all(edge is None for edge in edges):
+        return
+    saved = [x if keep else None for x, keep in zip(inputs, op.keeps)]  # noqa: B905 - keeps may be shorter
+    kept = tuple((out._data, out._storage) for out in outs) if op.keeps_out else None
+    arrays = [out._data for out in outs]
+    node = Node(op, params, edges, saved, [a.shape for a in arrays], [a.dtype for a in arrays], kept)
+    for i, out in enumerate(outs):
+        if out._data.dtype.kind not in "biu":
+            out._node = place_of(node, i, out._data.shape, out._data.dtype)
+
+
+def _apply_batched(level: Level, op: Op, inputs: Sequence[Tensor], params: dict[str, Any]) -> Any:
+    """`apply` on all examples of a `vmap`.
+
+    What is computed is recorded twice: outside of the level, on the values, where those have a history there; and as
+    one example's operation, for gradients that are taken inside of the function that is mapped.
+    """
+    own = [x._data if type(x._data) is Batched and x._data.level is level else None for x in inputs]
+    values = [x if data is None else data.value for x, data in zip(inputs, own, strict=True)]
+    mapped = [data is not None and data.mapped for data in own]
+    results, with_examples = level.run(op, values, mapped, params)
+    if isinstance(results, tuple):
+        outs: tuple[Tensor, ...] = tuple(wrap(Batched(r, with_examples, level)) for r in results)
+    else:
+        outs = (wrap(Batched(results, with_examples, level)),)
+    edges = [x._node if data is not None else None for x, data in zip(inputs, own, strict=True)]
+    # The history of what is not of this level lies outside: inside it is a constant, which keeps that history.
+    inputs = [x if data is not None else wrap(Batched(x, False, level)) for x, data in zip(inputs, own, strict=True)]
+    if isinstance(results, tuple):
+        _record(op, inputs, params, edges, outs)
+        return outs
+    (out,) = outs
+    if op.vjp is not None and grad_mode.enabled and any(edge is not None for edge in edges):
+        saved = [x if keep else None for x, keep in zip(inputs, op.keeps)] if op.keeps else _NOTHING  # noqa: B905
+        kept = (out._data, out._storage) if op.keeps_out else None
+        out._node = Node(op, params, edges, saved, out._data.shape, out._data.dtype, kept)
+    return out
 
 
 def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:

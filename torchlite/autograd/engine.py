@@ -18,8 +18,8 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf, Node, Selected, place_of
 from torchlite.autograd.hooks import extras
 from torchlite.autograd.saved_tensors import Packed
+from torchlite.batching.vmap import vmap
 from torchlite.ir import Aval, reads
-from torchlite.ops.joining import stack
 
 FREED = "freed"
 SECOND_TIME = (
@@ -163,25 +163,28 @@ def _each(
     outputs: Any, inputs: Any, grad_outputs: Any, retain_graph: bool | None, create_graph: bool, *options: Any
 ) -> tuple[Tensor | None, ...]:
     """`grad` for each of several cotangents, stacked."""
-    several = () if grad_outputs is None else [g for g in _as_tuple(grad_outputs) if g is not None]
-    if not several:
+    given = () if grad_outputs is None else _as_tuple(grad_outputs)
+    places = [i for i, g in enumerate(given) if g is not None]
+    if not places:
         raise RuntimeError("grad: is_grads_batched=True needs grad_outputs with a first dimension of cotangents")
     allow_unused, materialize = options
-    keep = create_graph if retain_graph is None else retain_graph
-    n = len(several[0])
-    rows = [
-        grad(
-            outputs,
-            inputs,
-            [None if g is None else g[i] for g in _as_tuple(grad_outputs)],
-            retain_graph=keep or i < n - 1,
-            create_graph=create_graph,
-            allow_unused=allow_unused,
-            materialize_grads=materialize,
-        )
-        for i in range(n)
-    ]
-    return tuple(None if column[0] is None else stack(column) for column in zip(*rows, strict=True))
+    used: list[int] = []  # which inputs the outputs depend on
+
+    def one(*several: Tensor) -> tuple[Tensor, ...]:
+        nonlocal used
+        gs = list(given)
+        for i, g in zip(places, several, strict=True):
+            gs[i] = g
+        found = grad(outputs, inputs, gs, True, create_graph, allow_unused=allow_unused, materialize_grads=materialize)
+        used = [i for i, g in enumerate(found) if g is not None]
+        return tuple(g for g in found if g is not None)
+
+    stacked = vmap(one)(*(given[i] for i in places))
+    if not (create_graph if retain_graph is None else retain_graph):
+        for node in _behind(_as_tuple(outputs)):
+            _free(node)
+    results = dict(zip(used, stacked, strict=True))
+    return tuple(results.get(i) for i in range(len(_as_tuple(inputs))))
 
 
 def _roots(tensors: Any, gradients: Any) -> tuple[tuple[Tensor, ...], list[Tensor]]:
@@ -387,14 +390,20 @@ def _through(node: Any, g: Any, send: Any, keep: bool) -> None:
     results = cotangents_of_inputs(node, g)
     if anomaly_mode.enabled and anomaly_mode.check_nan:
         check_gradients(node, results)
-    if type(node) is not Node:
-        if not keep:
-            node.free()
-    elif not keep and (node.op.keeps_out or True in node.op.keeps):
-        node.saved, node.out = FREED, None
+    if not keep:
+        _free(node)
     for edge, result in zip(node.edges, results, strict=True):
         if edge is not None and result is not None:
             send(edge, result, result is not g and result._base is None)
+
+
+def _free(node: Any) -> None:
+    """Let go of what a node has kept for backward."""
+    if type(node) is Node:
+        if node.op.keeps_out or True in node.op.keeps:
+            node.saved, node.out = FREED, None
+    elif isinstance(node, Node):  # a user's operation
+        node.free()  # type: ignore[attr-defined]
 
 
 def cotangents_of_inputs(node: Any, g: Any) -> Sequence[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
@@ -13,6 +13,7 @@ from torchlite.autograd.engine import SECOND_TIME
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.autograd.graph import Node, place_of
 from torchlite.autograd.saved_tensors import Packed, pack
+from torchlite.batching.level import Batched, Unbatchable, innermost, levels, outside_innermost
 from torchlite.ops.creation import zeros
 from torchlite.ops.mutation import _refuse_leaf, _renew_history
 
@@ -132,9 +133,22 @@ class Function:
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD."
         )
 
+    @staticmethod
+    def vmap(_info: Any, _in_dims: Any, *_args: Any) -> Any:
+        """``(results, out_dims)`` for arguments whose dimensions ``in_dims`` hold all examples of a `vmap`.
+
+        ``info`` has their number, ``batch_size``, and ``randomness``. Where it is not defined, forward runs on all at
+        once or, where a gradient is taken through it from outside, on one example after the other.
+        """
+        raise RuntimeError("vmap is to be overridden")
+
     @classmethod
     def apply(cls, *args: Any) -> Any:
         """Run ``forward`` and record the operation where an argument requires a gradient."""
+        if levels.stack:
+            batched = _batched(cls, args)
+            if batched is not NotImplemented:
+                return batched
         ctx = FunctionCtx()
         edges = [x._node if isinstance(x, Tensor) else None for x in args]
         ctx.needs_input_grad = tuple(edge is not None for edge in edges)
@@ -156,6 +170,49 @@ class Function:
         if recorded:
             _record(cls, ctx, edges, args, outs, several=isinstance(result, tuple))
         return outs if isinstance(result, tuple) else outs[0]
+
+
+class VmapInfo(NamedTuple):
+    """What `Function.vmap` is told: how many examples there are, and what random numbers are to be for them."""
+
+    batch_size: int
+    randomness: str
+
+
+def _batched(cls: type[Function], args: tuple[Any, ...]) -> Any:
+    """The results for all examples of a `vmap`, NotImplemented where forward may run on them as on one."""
+    level = innermost([x._data for x in args if isinstance(x, Tensor)])
+    if level is None:
+        return NotImplemented
+    own = [isinstance(x, Tensor) and type(x._data) is Batched and x._data.level is level for x in args]
+    values = [x._data.value if inside else x for x, inside in zip(args, own, strict=True)]
+    taken_inside = any(inside and x._node is not None for x, inside in zip(args, own, strict=True))
+    if cls.vmap is not Function.vmap and not taken_inside:
+        in_dims = tuple(0 if inside and x._data.mapped else None for x, inside in zip(args, own, strict=True))
+        with outside_innermost():
+            info = VmapInfo(level.examples, "different" if level.different else "same")
+            results, out_dims = cls.vmap(info, in_dims, *values)
+        dims = (
+            out_dims
+            if isinstance(out_dims, tuple)
+            else (out_dims,) * (len(results) if isinstance(results, tuple) else 1)
+        )
+        outs = results if isinstance(results, tuple) else (results,)
+        found = tuple(
+            wrap(Batched(x if dim is None else x.movedim(dim, 0), dim is not None, level))
+            if isinstance(x, Tensor)
+            else x
+            for x, dim in zip(outs, dims, strict=True)
+        )
+        return found if isinstance(results, tuple) else found[0]
+    if grad_mode.enabled and any(isinstance(x, Tensor) and _has_history(x) for x in values):
+        raise Unbatchable(f"{cls.__name__}, through which a gradient is taken from outside")
+    return NotImplemented
+
+
+def _has_history(x: Tensor) -> bool:
+    """Whether a tensor, or what it stands for outside of a `vmap`, is recorded."""
+    return x._node is not None or (type(x._data) is Batched and _has_history(x._data.value))
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:

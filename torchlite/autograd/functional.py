@@ -13,7 +13,8 @@ from typing import Any
 from torchlite._tensor import Tensor
 from torchlite.autograd.engine import grad
 from torchlite.autograd.grad_mode import enable_grad
-from torchlite.ops.joining import stack
+from torchlite.batching.vmap import vmap
+from torchlite.ops.creation import eye
 
 Tensors = tuple[Tensor, ...]
 
@@ -111,18 +112,14 @@ def hvp(
 
 
 def jacobian_of(out: Tensor, xs: Tensors, strict: bool = False) -> Tensors:
-    """The Jacobians of one recorded result by each of ``xs``, recorded themselves."""
+    """The Jacobians of one recorded result by each of ``xs``, recorded themselves: all rows at once by `vmap`."""
     flat = out.reshape(-1)
-    rows: list[Tensors] = []
-    for i in range(flat.numel()):
-        e = flat.detach().new_zeros(flat.shape)
-        e[i] = 1
-        rows.append(_products((flat,), xs, (e,), True, strict))
-    if not rows:
+    n = flat.numel()
+    if n == 0:
         return tuple(x.new_zeros((*out.shape, *x.shape)) for x in xs)
-    return tuple(
-        stack(column).reshape(*out.shape, *x.shape) for column, x in zip(zip(*rows, strict=True), xs, strict=True)
-    )
+    units = eye(n, dtype=flat.dtype, device=flat.device)
+    rows: Tensors = vmap(lambda e: _products((flat,), xs, (e,), True, strict))(units)
+    return tuple(r.reshape((*out.shape, *x.shape)) for r, x in zip(rows, xs, strict=True))
 
 
 def _prepared(inputs: Any, create_graph: bool) -> tuple[Tensors, bool]:

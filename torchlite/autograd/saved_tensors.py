@@ -9,6 +9,7 @@ from typing import Any
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.autograd.graph import Node, observe, unobserve
+from torchlite.batching.level import Unbatchable, levels
 
 
 class _Active(threading.local):
@@ -43,6 +44,8 @@ class saved_tensors_hooks:
     def __enter__(self) -> None:
         if _active.refused is not None:
             raise RuntimeError(_active.refused)
+        if levels.stack:
+            raise Unbatchable("what is saved for one example of a vmap")
         _active.hooks.append(self)
         observe(self._pack_saved)
 

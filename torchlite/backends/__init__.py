@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends.determinism import not_deterministic
+from torchlite.batching.level import Batched, Unbatchable
 from torchlite.devices import CPU, Device
 from torchlite.errors import DeviceError
 from torchlite.ir import Aval
@@ -72,11 +73,15 @@ def device_of(array: Any) -> Device:
         return CPU
     if isinstance(array, Aval):
         return array.device
+    if isinstance(array, Batched):
+        return array.value.device
     return Device("cuda", array.device.id)
 
 
 def array_module(array: Any) -> Any:
     """The module (``numpy`` or ``cupy``) that computes with ``array``."""
+    if isinstance(array, Batched):
+        raise Unbatchable("the array of one example of a vmap")
     return np if isinstance(array, np.ndarray) else cupy()
 
 
@@ -91,6 +96,8 @@ def to_device(array: Any, device: Device) -> Any:
     Raises:
         RuntimeError: from ``meta``, which has no numbers to copy.
     """
+    if isinstance(array, Batched):
+        raise Unbatchable("the array of one example of a vmap")
     if device_of(array) == device:
         return array
     if device.type == "meta":

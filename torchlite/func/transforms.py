@@ -11,11 +11,12 @@ from collections.abc import Callable
 from typing import Any
 
 from torchlite import autograd
-from torchlite._tensor import Tensor
+from torchlite._tensor import Tensor, lifted
 from torchlite.autograd.forward_ad import push, without_own_history
 from torchlite.autograd.functional import jacobian_of
 from torchlite.autograd.grad_mode import enable_grad, is_grad_enabled
-from torchlite.func.pytree import leaves, mapped, rebuilt
+from torchlite.batching.level import levels
+from torchlite.batching.pytree import leaves, mapped, rebuilt
 
 ArgNums = int | tuple[int, ...]
 
@@ -152,6 +153,8 @@ def _watched(args: tuple[Any, ...], argnums: ArgNums, name: str) -> tuple[tuple[
     def watch(x: Any) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(f"{name}: the arguments to differentiate by must hold Tensors only, got {type(x).__name__}")
+        if levels.stack:
+            x = lifted(x, levels.stack[-1])
         if x.requires_grad:
             return x.view(x.shape) if x.is_contiguous() else x.clone()
         point = x.detach().requires_grad_()

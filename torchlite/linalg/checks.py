@@ -8,6 +8,7 @@ import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor
+from torchlite.batching.level import whole
 from torchlite.dispatch import apply
 from torchlite.errors import LinAlgError
 
@@ -59,7 +60,7 @@ def refuse_failure(name: str, info: Tensor, message: str, error: type[RuntimeErr
     """
     if info.is_meta:
         return
-    codes = backends.to_numpy(info._data)
+    codes = backends.to_numpy(whole(info)._data)
     if codes.any():
         first = int(np.flatnonzero(codes)[0])
         which = f"(Batch element {first}): " if codes.ndim else ""

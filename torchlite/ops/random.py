@@ -16,6 +16,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.backends.philox import random_words
 from torchlite.backends.variates import normal, uniform
+from torchlite.batching.level import Batched, levels, outside_innermost
 from torchlite.devices import Device, get_default_device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, register
@@ -65,6 +66,12 @@ _random_integers = _sampler(
 
 
 def _drawn(op: Op, words: Any, shape: tuple[int, ...], dtype: Any, device: Any, generator: Generator | None) -> Tensor:
+    if levels.stack:
+        level = levels.stack[-1]
+        with outside_innermost():
+            lengths = (level.examples, *shape) if level.different else shape
+            of_all = _drawn(op, words, lengths, dtype, device, generator)
+        return wrap(Batched(of_all, True, level)) if level.different else of_all
     target = backends.resolve(get_default_device() if device is None else Device(device))
     if target.type == "meta":
         empty: Tensor = wrap(Aval(shape, np.dtype(dtype), target))

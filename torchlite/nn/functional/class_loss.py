@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.batching.level import whole
 from torchlite.dispatch import apply
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, where
@@ -38,7 +39,7 @@ def _negative_likelihood(
     dim = 0 if input.ndim == 1 else 1
     _check_classes(input, target, weight, dim, ignore_index)
     counted = target != ignore_index
-    every = target.is_meta or bool(counted.all())
+    every = target.is_meta or bool(whole(counted).all())
     chosen = target if every else where(counted, target, 0)
     loss = -apply(gather_op, (input, chosen.unsqueeze(dim)), {"dim": dim}).squeeze(dim)  # the classes are checked above
     if weight is not None:
@@ -144,7 +145,7 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: in
         )
     if target.is_meta or target.is_cuda or target.numel() == 0:
         return
-    labels, classes = target._data, input.shape[dim]
+    labels, classes = whole(target)._data, input.shape[dim]
     if labels.min() < 0 or labels.max() >= classes:
         outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
         if outside.size:
