@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from torchlite import nn, optim
+from torchlite.train.config.components import describe
 from torchlite.train.registry import Range, Registry, registry, signature
 
 
@@ -25,14 +26,23 @@ def test_layers_are_the_modules_that_take_an_input() -> None:
 def test_losses_and_optimizers() -> None:
     assert registry.find("loss", "bce_with_logits") is nn.BCEWithLogitsLoss
     assert registry.find("optimizer", "adamw") is optim.AdamW
-    assert registry.names("optimizer") == ["adam", "adamw", "sgd"]
+    offered = {name for name in optim.__all__ if isinstance(getattr(optim, name), type)} - {"Optimizer"}
+    assert registry.names("optimizer") == sorted(name.lower() for name in offered)
 
 
 def test_signatures_leave_out_what_training_supplies_and_what_cannot_be_written() -> None:
     assert parameters("layer", "Linear") == ["in_features", "out_features", "bias"]
-    assert parameters("optimizer", "sgd")[:2] == ["lr", "momentum"]
+    assert parameters("optimizer", "sgd") == ["lr", "momentum", "dampening", "weight_decay", "nesterov", "maximize"]
+    assert parameters("optimizer", "adafactor")[:3] == ["lr", "beta2_decay", "eps"]
     assert "weight" not in parameters("loss", "cross_entropy")
     assert "label_smoothing" in parameters("loss", "cross_entropy")
+
+
+def test_what_may_be_a_tensor_is_written_as_a_number() -> None:
+    taken = signature("optimizer", optim.Adam)
+    annotations = {name: found.annotation for name in ("lr", "betas", "eps") if (found := taken.find(name))}
+    assert annotations == {"lr": float, "betas": tuple[float, float], "eps": float}
+    assert describe(annotations["betas"]) == "a list of 2 numbers"
 
 
 def test_inferred_arguments() -> None:

@@ -6,6 +6,7 @@ import pytest
 from small_runs import Quiet, final_state, losses, train
 
 from torchlite.train import run
+from torchlite.train.registry import registry
 from torchlite.train.run_directory import RunDirectory
 
 
@@ -79,3 +80,37 @@ def test_accumulation_equals_the_large_batch(tmp_path):
     small = losses(train(tmp_path / "a", *plain, "data.batch_size=8", "train.accumulate=4"))
     large = losses(train(tmp_path / "b", *plain, "data.batch_size=32", "train.accumulate=1"))
     assert abs(small - large).max() < 1e-5
+
+
+OPTIMIZERS = {
+    "adadelta": "{type: adadelta}",
+    "adafactor": "{type: adafactor, d: 2.0}",
+    "adagrad": "{type: adagrad, lr_decay: 0.1}",
+    "adam": "{type: adam, lr: 0.01, amsgrad: true}",
+    "adamax": "{type: adamax}",
+    "adamw": "{type: adamw, lr: 0.01}",
+    "asgd": "{type: asgd, t0: 2}",
+    "lbfgs": "{type: lbfgs, lr: 0.5, max_iter: 4, history_size: 5, line_search_fn: strong_wolfe}",
+    "muon": "{type: muon, adjust_lr_fn: match_rms_adamw}",
+    "nadam": "{type: nadam}",
+    "radam": "{type: radam}",
+    "rmsprop": "{type: rmsprop, centered: true, momentum: 0.5}",
+    "rprop": "{type: rprop, etas: [0.4, 1.3]}",
+    "sgd": "{type: sgd, lr: 0.1, momentum: 0.9, nesterov: true}",
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_goes_on_where_it_was(name, tmp_path):
+    options = (f"optim={OPTIMIZERS[name]}", "train.steps=6", "schedule={type: constant}")
+    if name == "muon":
+        options = (*options, "model.layers=[Flatten,{Linear: {out_features: 10, bias: false}}]")
+    whole = train(tmp_path, *options)
+    for step in (1, 3):
+        part = rewound(whole, step, tmp_path / f"part-{step}")
+        run.resume(part, Quiet())
+        assert final_state(part) == final_state(whole)
+
+
+def test_the_names_of_optimizers_are_those_in_the_registry():
+    assert sorted(OPTIMIZERS) == registry.names("optimizer")

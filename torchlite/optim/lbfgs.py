@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import enable_grad, no_grad
@@ -39,6 +39,7 @@ class LBFGS(Optimizer):
     """
 
     ranges: ClassVar[dict[str, Interval]] = {"lr": NOT_NEGATIVE}
+    needs_closure = True
 
     def __init__(
         self,
@@ -49,7 +50,7 @@ class LBFGS(Optimizer):
         tolerance_grad: float = 1e-7,
         tolerance_change: float = 1e-9,
         history_size: int = 100,
-        line_search_fn: str | None = None,
+        line_search_fn: Literal["strong_wolfe"] | None = None,
     ) -> None:
         defaults = {
             "lr": lr, "max_iter": max_iter, "max_eval": max_iter * 5 // 4 if max_eval is None else max_eval,
@@ -134,7 +135,9 @@ def _direction(state: dict[str, Any], grad: Tensor, history_size: int) -> Tensor
     if state["n_iter"] == 1:
         state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
         return -grad
-    changes, steps, inverses = state["old_dirs"], state["old_stps"], state["ro"]  # y, s and 1 / y·s of each pair
+    changes, steps, inverses = (
+        state.setdefault(name, []) for name in ("old_dirs", "old_stps", "ro")
+    )  # y, s and 1 / y·s of each pair
     y, s = grad - state["prev_flat_grad"], state["d"] * state["t"]
     ys = y.dot(s)
     if ys > 1e-10:
@@ -145,7 +148,7 @@ def _direction(state: dict[str, Any], grad: Tensor, history_size: int) -> Tensor
         steps.append(s)
         inverses.append(1.0 / ys)
         state["H_diag"] = ys / y.dot(y)
-    shares = state.setdefault("al", [None] * history_size)
+    shares = state["al"] = [None] * history_size
     q = -grad
     for i in reversed(range(len(changes))):
         shares[i] = steps[i].dot(q) * inverses[i]

@@ -58,6 +58,9 @@ class Optimizer:
     counters: ClassVar[tuple[str, ...]] = ()
     """The names in the state that are numbers, kept as 0-d tensors."""
 
+    needs_closure: ClassVar[bool] = False
+    """Whether `step` can't do without a closure."""
+
     state: defaultdict[Tensor, Any]
     param_groups: list[dict[str, Any]]
 

@@ -15,7 +15,7 @@ from torchlite.ops.generator import default_generator
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import dataset_card
 from torchlite.train.config.schema import Config
-from torchlite.train.footprint import footprint
+from torchlite.train.footprint import copies_kept, footprint
 from torchlite.train.model import Trace, build_model, shape_text, trace_model
 from torchlite.vision.transforms import Compose, sample_keys
 
@@ -42,7 +42,8 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
     loss, problems = _check_loss(config, trace)
     if loss is None:
         return {"spec": spec}, problems
-    size = footprint(trace.modules(), loss, batch, config.optim.name)
+    problems = problems + _check_optimizer(config, trace)
+    size = footprint(trace.modules(), loss, batch, copies_kept(config.optim))
     return {"params": size.params, "flops": size.flops, "peak_bytes": size.peak_bytes, "spec": spec}, problems
 
 
@@ -67,6 +68,19 @@ def _check_loss(config: Config, trace: Trace) -> tuple[Tensor | None, list[Probl
         hint = "end the model with `Linear: $data.num_classes`"
         return loss, [Problem(trace.layers[-1].component.path, "TL502", message, hint)]
     return loss, []
+
+
+def _check_optimizer(config: Config, trace: Trace) -> list[Problem]:
+    """Whether the optimizer takes the model's parameters: its ranges are checked before, but Muon takes matrices only."""
+    parameters = [p for module in trace.modules() for p in module.parameters()]
+    if not parameters:
+        return []
+    try:
+        config.optim.build(parameters)
+    except Exception as error:  # whatever the optimizer raises says why
+        message = f"{config.optim.name} can't take the model's parameters: {str(error).splitlines()[0]}"
+        return [Problem(("optim",), "TL505", message)]
+    return []
 
 
 def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dtype]:
@@ -108,12 +122,20 @@ def _smoke(config: Config) -> list[Problem]:
     y = tensor(np.arange(batch) % card.num_classes)
     trace = trace_model(config, x.shape[1:], x.dtype, batch)
     model = build_model(config, trace, CPU)
-    try:
-        loss = config.loss.build()(model(x), y)
+    criterion = config.loss.build()
+
+    def gradients() -> Tensor:
+        model.zero_grad()
+        loss: Tensor = criterion(model(x), y)
         loss.backward()
+        return loss
+
+    try:
+        loss = gradients()
         parameters = list(model.parameters())
         if parameters:
-            config.optim.build(parameters).step()
+            optimizer = config.optim.build(parameters)
+            optimizer.step(*([gradients] if optimizer.needs_closure else []))
     except Exception as error:  # the purpose is to find whatever goes wrong
         return [
             Problem(("model",), "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")

@@ -10,9 +10,10 @@ from typing import Any
 from torchlite import nn
 from torchlite._tensor import Tensor
 from torchlite.autograd.graph import Node, Selected
+from torchlite.train.config.components import Component
 
-OPTIMIZER_COPIES = {"sgd": 1, "adam": 2, "adamw": 2}
-"""Tensors of the size of the parameters that an optimizer keeps, at most."""
+OPTIMIZER_COPIES = {"sgd": 1, "adafactor": 0, "adagrad": 1, "asgd": 1, "muon": 1, "rmsprop": 3}
+"""Tensors of the size of the parameters that an optimizer keeps at most, where they are not two."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,18 @@ class Footprint:
     peak_bytes: int
 
 
-def footprint(modules: Iterable[nn.Module], loss: Tensor, batch: int, optimizer: str) -> Footprint:
-    """The footprint of a step whose ``loss`` was computed on shapes with a batch of ``batch`` samples."""
+def copies_kept(optimizer: Component) -> int:
+    """How many tensors of the size of the parameters an optimizer keeps, at most."""
+    if optimizer.name == "lbfgs":  # two for each pair of its history, the direction and the gradient before
+        return 2 * int(optimizer.arguments.get("history_size", 100)) + 2
+    return OPTIMIZER_COPIES.get(optimizer.name, 2) + bool(optimizer.arguments.get("amsgrad"))
+
+
+def footprint(modules: Iterable[nn.Module], loss: Tensor, batch: int, copies: int) -> Footprint:
+    """The footprint of a step whose ``loss`` was computed on shapes with a batch of ``batch`` samples.
+
+    The optimizer keeps ``copies`` tensors for each parameter.
+    """
     parameters = {id(p): p for module in modules for p in module.parameters()}
     params = sum(p.numel() for p in parameters.values())
     weights = sum(p.nbytes for p in parameters.values())
@@ -45,8 +56,7 @@ def footprint(modules: Iterable[nn.Module], loss: Tensor, batch: int, optimizer:
         if node.out is not None:
             outs = node.out if isinstance(node.shape, list) else (node.out,)
             kept.update((id(storage), math.prod(aval.shape) * aval.dtype.itemsize) for aval, storage in outs)
-    copies = 2 + OPTIMIZER_COPIES.get(optimizer, 2)
-    return Footprint(params, flops // max(batch, 1), weights * copies + sum(kept.values()))
+    return Footprint(params, flops // max(batch, 1), weights * (2 + copies) + sum(kept.values()))
 
 
 def _graph(root: Tensor) -> Iterable[Node]:

@@ -138,25 +138,37 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
     for parameters in plan.optimizer.param_groups:
         parameters["lr"] = lr
     samples = sum(len(targets) for _, targets in group.batches)
-    plan.optimizer.zero_grad()
-    mean = 0.0
-    for inputs, targets in group.batches:
-        loss = plan.loss(plan.model(inputs), targets)
-        share = len(targets) / samples
-        (loss if share == 1 else loss * share).backward()
-        mean += loss.item() * share
-    if not math.isfinite(mean):
-        raise NonFiniteLossError(
-            f"the loss became {mean} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
-            "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
-        )
-    clip = config.train.clip
+
+    def gradients() -> float:
+        plan.optimizer.zero_grad()
+        mean = 0.0
+        for inputs, targets in group.batches:
+            loss = plan.loss(plan.model(inputs), targets)
+            share = len(targets) / samples
+            (loss if share == 1 else loss * share).backward()
+            mean += loss.item() * share
+        if not math.isfinite(mean):
+            raise NonFiniteLossError(
+                f"the loss became {mean} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
+                "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
+            )
+        _clip(plan)
+        return mean
+
+    if plan.optimizer.needs_closure:  # it evaluates the loss as often as it likes
+        mean = plan.optimizer.step(gradients)
+    else:
+        mean = gradients()
+        plan.optimizer.step()
+    return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
+
+
+def _clip(plan: Plan) -> None:
+    clip = plan.config.train.clip
     if clip is not None and clip.norm is not None:
         clip_grad_norm_(plan.model.parameters(), clip.norm)
     elif clip is not None and clip.value is not None:
         clip_grad_value_(plan.model.parameters(), clip.value)
-    plan.optimizer.step()
-    return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
 
 
 def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:

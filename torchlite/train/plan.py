@@ -15,7 +15,7 @@ from torchlite.train.check import check_shapes, transformed
 from torchlite.train.config.schema import Config
 from torchlite.train.config.semantics import direction
 from torchlite.train.data import Splits, load_splits
-from torchlite.train.footprint import Footprint, footprint
+from torchlite.train.footprint import Footprint, copies_kept, footprint
 from torchlite.train.model import Trace, build_model, trace_model
 
 
@@ -117,4 +117,4 @@ def size_of(config: Config, trace: Trace) -> Footprint:
     batch = config.data.batch_size
     with META:
         loss = config.loss.build()(trace.output, empty(batch, dtype=dtypes.int64))
-    return footprint(trace.modules(), loss, batch, config.optim.name)
+    return footprint(trace.modules(), loss, batch, copies_kept(config.optim))

@@ -7,7 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends
+from torchlite._tensor import Tensor
 from torchlite.errors import CheckpointError
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
@@ -80,7 +83,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
     optimizer: Arrays = {}
     for name, parameter in plan.model.named_parameters():
         for key, value in plan.optimizer.state.get(parameter, {}).items():
-            optimizer[f"{name}:{key}"] = backends.to_numpy(value._data)
+            optimizer |= _arrays(f"{name}:{key}", value)
     state = {
         "step": progress.step,
         "epoch": progress.epoch,
@@ -95,6 +98,22 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
     return model, optimizer, state
 
 
+def _arrays(name: str, value: Any) -> Arrays:
+    """What an optimizer keeps under one name: a tensor or number, or a list of them under ``name.0`` and so on."""
+    if isinstance(value, list):
+        return {k: v for i, part in enumerate(value) for k, v in _arrays(f"{name}.{i}", part).items()}
+    if value is None:
+        return {}
+    return {name: backends.to_numpy(value._data) if isinstance(value, Tensor) else np.asarray(value)}
+
+
+def _place(name: str) -> tuple[str, int]:
+    """What the names of one list are sorted by."""
+    parameter, _, key = name.rpartition(":")
+    key, _, index = key.partition(".")
+    return f"{parameter}:{key}", int(index or 0)
+
+
 def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
     """Put a checkpoint into the plan's model, optimizer and generator; where the run stood then.
 
@@ -104,11 +123,16 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
     load_model(plan.model, checkpoint.model, str(checkpoint.folder))
     parameters = dict(plan.model.named_parameters())
     try:
-        for name, array in checkpoint.optim.items():
+        for name in sorted(checkpoint.optim, key=_place):
             parameter, _, key = name.rpartition(":")
-            value = from_numpy(array)
-            owner = parameters[parameter]
-            plan.optimizer.state[owner][key] = value if value.ndim == 0 else value.to(plan.device)
+            value = from_numpy(checkpoint.optim[name])
+            value = value if value.ndim == 0 else value.to(plan.device)
+            key, dot, _ = key.partition(".")
+            state = plan.optimizer.state[parameters[parameter]]
+            if dot:
+                state.setdefault(key, []).append(value)
+            else:
+                state[key] = value
         state = checkpoint.state
         progress = Progress(
             step=state["step"],

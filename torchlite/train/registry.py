@@ -33,7 +33,13 @@ LOSSES = {
     "poisson_nll": "PoissonNLLLoss",
     "kl_div": "KLDivLoss",
 }
-OPTIMIZERS = {"sgd": "SGD", "adam": "Adam", "adamw": "AdamW"}
+OPTIMIZERS = {
+    name.lower(): name
+    for name in (
+        *("ASGD", "Adadelta", "Adafactor", "Adagrad", "Adam", "AdamW", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam"),
+        *("RMSprop", "Rprop", "SGD"),
+    )
+}
 METRICS = {"accuracy": "Accuracy"}
 
 METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy": "max"}
@@ -45,9 +51,9 @@ _NO_LAYERS = frozenset(
 
 _SUPPLIED: dict[Kind, frozenset[str]] = {
     "layer": frozenset({"device", "dtype"}),
-    "optimizer": frozenset({"params"}),
+    "optimizer": frozenset({"params", "foreach", "fused", "capturable", "differentiable"}),
 }
-"""Arguments that the training itself passes, not the configuration."""
+"""Arguments that are no matter of the configuration: the training itself passes them, or does without."""
 
 _LENGTHS = int | tuple[int, ...]
 _SIZES: dict[str, Any] = {
@@ -73,6 +79,8 @@ class Range:
         return (self.low < value if self.open_low else self.low <= value) and value <= self.high
 
     def __str__(self) -> str:
+        if self.low == float("-inf"):
+            return f"at most {self.high:g}"
         if self.high == float("inf"):
             return f"{'greater than' if self.open_low else 'at least'} {self.low:g}"
         return f"from {self.low:g} to {self.high:g}"
@@ -93,8 +101,14 @@ RANGES: dict[Kind, dict[str, Range]] = {
         "lr": _POSITIVE,
         "betas": Range(0, 1),
         "eps": _NOT_NEGATIVE,
-        "momentum": _NOT_NEGATIVE,
-        "weight_decay": _NOT_NEGATIVE,
+        "d": _COUNT,
+        "rho": _FRACTION,
+        "beta2_decay": Range(float("-inf"), 0),
+        **dict.fromkeys(("etas", "step_sizes"), _POSITIVE),
+        **dict.fromkeys(("momentum", "weight_decay", "momentum_decay", "lr_decay", "alpha"), _NOT_NEGATIVE),
+        **dict.fromkeys(("initial_accumulator_value", "tolerance_grad", "tolerance_change"), _NOT_NEGATIVE),
+        **dict.fromkeys(("max_iter", "max_eval", "history_size"), _COUNT),
+        "ns_steps": Range(1, 99),
     },
     "transform": {"p": _FRACTION, "padding": _NOT_NEGATIVE},
     "metric": {},
@@ -217,14 +231,14 @@ def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
     takes_many = takes_any_keyword = False
     for parameter in inspect.signature(component).parameters.values():
         required = parameter.default is inspect.Parameter.empty
-        annotation = annotations.get(parameter.name, Any)
+        annotation = _plain_part(annotations.get(parameter.name, Any))
         if annotation is Any and kind == "layer":
             annotation = _SIZES.get(parameter.name, Any)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             takes_many = True
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             takes_any_keyword = True
-        elif parameter.name not in _SUPPLIED.get(kind, ()) and (required or _is_plain(annotation)):
+        elif parameter.name not in _SUPPLIED.get(kind, ()) and (required or annotation is not _NOTHING):
             parameters.append(
                 Parameter(parameter.name, required, annotation, parameter.kind is not inspect.Parameter.KEYWORD_ONLY)
             )
@@ -236,15 +250,19 @@ def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
     )
 
 
+_NOTHING = object()
 _PLAIN = frozenset({Any, None, type(None), bool, int, float, str, list, tuple, dict, Sequence, ...})
 
 
-def _is_plain(annotation: Any) -> bool:
-    """Whether values of a type can be written in a configuration; a tensor, say, cannot."""
-    origin = typing.get_origin(annotation)
+def _plain_part(annotation: Any) -> Any:
+    """The part of a type whose values can be written in a configuration: a tensor, say, cannot."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
-        return True
+        return annotation
     if origin is None:
-        return annotation in _PLAIN
-    known = origin in (typing.Union, types.UnionType) or origin in _PLAIN
-    return known and all(_is_plain(inner) for inner in typing.get_args(annotation))
+        return annotation if annotation in _PLAIN else _NOTHING
+    parts = tuple(_plain_part(one) for one in inner)
+    if origin in (typing.Union, types.UnionType):
+        kept = tuple(part for part in parts if part is not _NOTHING)
+        return _NOTHING if set(kept) <= {type(None)} else typing.Union[kept]  # noqa: UP007 - of any number
+    return origin[parts] if origin in _PLAIN and _NOTHING not in parts else _NOTHING

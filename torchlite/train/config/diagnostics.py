@@ -59,6 +59,7 @@ CODES: dict[str, str] = {
     "TL502": "The loss cannot take the model's output and the targets.",
     "TL503": "The shape of the data is not known.",
     "TL504": "The model cannot be built.",
+    "TL505": "The optimizer cannot take the model's parameters.",
     "TL601": "Files of the dataset are missing.",
     "TL602": "The data is not what its card says.",
     "TL701": "A training step on synthetic data failed.",
