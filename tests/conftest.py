@@ -4,16 +4,20 @@ import os
 from typing import Any
 
 import pytest
-
-if os.environ.get("TORCHLITE_SIMULATED_GPU") == "1":
-    import simulated_gpu
-
-    simulated_gpu.install()
+import simulated_gpu
 
 from torchlite.backends import cuda_device_count
 
+SIMULATED = os.environ.get("TORCHLITE_SIMULATED_GPU") == "1"
+if SIMULATED:
+    simulated_gpu.install()
+
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("gpu")
+        if SIMULATED and marker is not None and not marker.kwargs.get("simulated", True):
+            item.add_marker(pytest.mark.skip(reason="needs a GPU that is not simulated"))
     marked = [item for item in items if item.get_closest_marker("gpu")]
     if marked and not cuda_device_count():
         for item in marked:

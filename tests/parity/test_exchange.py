@@ -236,7 +236,7 @@ def test_dlpack_s_arguments() -> None:
     same(lambda T: T.from_dlpack(np.arange(3)))
 
 
-@pytest.mark.gpu
+@pytest.mark.gpu(simulated=False)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int64"])
 def test_dlpack_with_cupy(dtype: str) -> None:
     cupy = importlib.import_module("cupy")

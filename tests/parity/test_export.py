@@ -8,7 +8,7 @@ from small_runs import CONFIG, train
 
 from torchlite import datasets
 from torchlite.autograd import no_grad
-from torchlite.ops.creation import from_numpy
+from torchlite.ops.exchange import from_numpy
 from torchlite.train.exporting import export
 from torchlite.train.trained import load_trained
 
