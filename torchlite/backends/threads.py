@@ -1,14 +1,17 @@
-"""How many threads NumPy's matrix products run in: a setting of the BLAS library that NumPy brings along."""
+"""How many threads work on one operator: in NumPy's matrix products, which BLAS computes, and in compiled kernels."""
 
 from __future__ import annotations
 
 import ctypes
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+_followers: list[Callable[[int], object]] = []
 
 
 @functools.cache
@@ -33,7 +36,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(number: int) -> None:
-    """Set the number of threads of matrix products, the only operators here that run in several.
+    """Set the number of threads of matrix products and compiled kernels.
 
     Raises:
         RuntimeError: for anything but a positive integer, or where NumPy's BLAS library can't be told.
@@ -48,3 +51,11 @@ def set_num_threads(number: int) -> None:
             "set_num_threads: NumPy does not use OpenBLAS here; set OMP_NUM_THREADS before it is imported"
         )
     function(number)
+    for follow in _followers:
+        follow(number)
+
+
+def follow_threads(follow: Callable[[int], object]) -> None:
+    """Call ``follow`` with the number of threads, now and whenever it is set."""
+    _followers.append(follow)
+    follow(get_num_threads())

@@ -10,9 +10,11 @@ import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor
+from torchlite.backends.native import accelerated
+from torchlite.dispatch import apply
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.arithmetic import where
-from torchlite.ops.pointwise import erf, exp, sigmoid, tanh
+from torchlite.ops.pointwise import exp, sigmoid, tanh
 
 
 def _activation(
@@ -93,22 +95,61 @@ softplus_op = _activation(
     {"beta": 1.5, "threshold": 1.5},
     onnx="Softplus",
 )
+
+
+def _gradient(
+    name: str, run: Callable[..., Any], vjp_input: Callable[..., Any], doc: str, params: dict[str, Any]
+) -> Op:
+    """The operator ``(g, x)`` that multiplies a cotangent with an activation's slope; ``vjp_input`` is the rule of x."""
+    op = register(
+        Op(
+            name,
+            "elementwise",
+            run=np.errstate(all="ignore")(run),
+            infer=lambda _g, x, **_params: x,
+            vjp=(lambda h, _out, _g, x, **params: apply(op, (h, x), params), vjp_input),
+            samples=lambda rng: [Sample((rng.normal(size=shape), rng.normal(size=shape)), params) for shape in _SHAPES],
+            doc=doc,
+        )
+    )
+    return op
+
+
+_SHAPES = ((3, 4), (5,), ())
+
+
+@accelerated("elementwise.silu")
+def _run_silu(xp: Any, x: Any) -> Any:
+    return x / (xp.exp(-x) + x.dtype.type(1))
+
+
+def _silu_slope(s: Any, x: Any) -> Any:
+    return ((1 - s) * x + 1) * s
+
+
+@accelerated("elementwise.silu_grad")
+def _run_silu_grad(xp: Any, g: Any, x: Any) -> Any:
+    return g * _silu_slope(xp.reciprocal(xp.exp(-x) + x.dtype.type(1)), x)
+
+
+def _silu_grad_vjp(h: Tensor, _out: Any, g: Tensor, x: Tensor) -> Tensor:
+    s = sigmoid(x)
+    return h * g * ((1 - s) * s * ((1 - s * 2) * x + 2))
+
+
+_silu_grad_op = _gradient("silu_grad", _run_silu_grad, _silu_grad_vjp, "g · σ(x)(1 + x(1 - σ(x))).", {})
 silu_op = _activation(
     "silu",
-    lambda xp, x: x / (xp.exp(-x) + x.dtype.type(1)),
-    lambda g, _out, x: g * _silu_slope(x, sigmoid(x)).conj(),
+    _run_silu,
+    lambda g, _out, x: g * _silu_slope(sigmoid(x), x).conj() if x.is_complex() else apply(_silu_grad_op, (g, x)),
     "x · σ(x).",
     {},
 )
 
-
-def _silu_slope(x: Tensor, s: Tensor) -> Tensor:
-    return ((1 - s) * x + 1) * s
-
-
 _ROOT_HALF, _ROOT_TWO_OVER_PI, _CUBIC = math.sqrt(0.5), math.sqrt(2 / math.pi), 0.044715
 
 
+@accelerated("elementwise.gelu")
 def _run_gelu(xp: Any, x: Any, *, approximate: str) -> Any:
     if approximate == "none":
         out = xp.asarray(backends.erf(xp, x * _ROOT_HALF))
@@ -124,20 +165,35 @@ def _run_gelu(xp: Any, x: Any, *, approximate: str) -> Any:
     return out
 
 
-def _gelu_vjp(g: Tensor, _out: Any, x: Tensor, approximate: str) -> Tensor:
+@accelerated("elementwise.gelu_grad")
+def _run_gelu_grad(xp: Any, g: Any, x: Any, *, approximate: str) -> Any:
     square = x * x
     if approximate == "none":  # Φ(x) + x φ(x)
-        density = exp(square * -0.5) * x * (_ROOT_TWO_OVER_PI * 0.5)
-        return g * ((erf(x * _ROOT_HALF) + 1) * 0.5 + density)
-    t = tanh((square * (_CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI) * x)
+        density = xp.exp(square * -0.5) * x * (_ROOT_TWO_OVER_PI * 0.5)
+        return g * ((backends.erf(xp, x * _ROOT_HALF) + 1) * 0.5 + density)
+    t = xp.tanh((square * (_CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI) * x)
     inner_slope = square * (3 * _CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI
     return g * (((1 - t * t) * inner_slope * x + 1 + t) * 0.5)
 
 
+def _gelu_grad_vjp(h: Tensor, _out: Any, g: Tensor, x: Tensor, approximate: str) -> Tensor:
+    square = x * x
+    if approximate == "none":  # φ(x) (2 - x²)
+        return h * g * (exp(square * -0.5) * (2 - square) * (_ROOT_TWO_OVER_PI * 0.5))
+    t = tanh((square * (_CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI) * x)
+    inner_slope = square * (3 * _CUBIC * _ROOT_TWO_OVER_PI) + _ROOT_TWO_OVER_PI
+    bend = square * (3 * _CUBIC * _ROOT_TWO_OVER_PI) - x * t * inner_slope * inner_slope + inner_slope
+    return h * g * ((1 - t * t) * bend)
+
+
+_gelu_grad_op = _gradient(
+    "gelu_grad", _run_gelu_grad, _gelu_grad_vjp, "g · (Φ(x) + x φ(x)), or the slope of the approximation by tanh.",
+    {"approximate": "none"},
+)  # fmt: skip
 gelu_op = _activation(
     "gelu",
     _run_gelu,
-    _gelu_vjp,
+    lambda g, _out, x, approximate: apply(_gelu_grad_op, (g, x), {"approximate": approximate}),
     "x Φ(x) with the distribution function Φ of the normal distribution, or its approximation by tanh.",
     {"approximate": "none"},
     onnx="Gelu",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import builtins
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor, method
-from torchlite.ops.arithmetic import where
+from torchlite.backends.native import accelerated
+from torchlite.dispatch import apply
+from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import inplace
@@ -95,7 +98,7 @@ tan = unary(
 )
 tanh = unary(
     "tanh",
-    lambda g, out, _x: g * (1 - out * out).conj(),
+    lambda g, out, _x: g * (1 - out * out).conj() if out.is_complex() else apply(_tanh_grad, (g, out)),
     ufunc="tanh",
     quiet=False,
     to_float=True,
@@ -105,8 +108,8 @@ tanh = unary(
 )
 sigmoid = unary(
     "sigmoid",
-    lambda g, out, _x: g * (out * (1 - out)).conj(),
-    run=lambda xp, x: _sigmoid(xp, x),
+    lambda g, out, _x: g * (out * (1 - out)).conj() if out.is_complex() else apply(_sigmoid_grad, (g, out)),
+    run=accelerated("elementwise.sigmoid")(lambda xp, x: _sigmoid(xp, x)),
     to_float=True,
     scalar="1 / (1 + exp(-x))",
     onnx="Sigmoid",
@@ -114,7 +117,7 @@ sigmoid = unary(
 )
 relu = unary(
     "relu",
-    lambda g, out, _x: where(out <= 0, 0.0, g),  # so that NaN lets its gradient pass
+    lambda g, out, _x: apply(_relu_grad, (g, out)),
     run=lambda xp, x: _relu(xp, x),
     quiet=False,
     scalar="x > 0 ? x : 0",
@@ -125,11 +128,47 @@ relu = unary(
 erf = unary(
     "erf",
     lambda g, _out, x: g * (2 / math.sqrt(math.pi)) * (-x * x).exp(),
-    run=lambda xp, x: backends.erf(xp, x),
+    run=accelerated("elementwise.erf")(lambda xp, x: backends.erf(xp, x)),
     to_float=True,
     scalar="erf(x)",
     onnx="Erf",
     doc="2/√π ∫₀ˣ exp(-t²) dt.",
+)
+
+
+def _by_result(name: str, run: Callable[..., Any], vjp_result: Any, doc: str) -> Op:
+    """The operator ``(g, out)`` of a cotangent and a result; ``vjp_result`` is the rule of the result."""
+    op = register(
+        Op(
+            name,
+            "elementwise",
+            run=accelerated(f"elementwise.{name}")(run),
+            infer=lambda g, out: Aval(broadcast_shapes(name, g.shape, out.shape), out.dtype, out.device),
+            vjp=(lambda h, _out, _g, out: apply(op, (h, out)), vjp_result),
+            samples=lambda rng: [
+                Sample((rng.normal(size=shape), rng.choice([-1.0, 1.0], shape) * rng.uniform(0.1, 0.9, shape)), {})
+                for shape in ((3, 4), (), (0, 2))
+            ],
+            doc=doc,
+        )
+    )
+    return op
+
+
+_tanh_grad: Op = _by_result(
+    "tanh_grad", lambda _xp, g, out: g * (1 - out * out), lambda h, _out, g, out: h * g * out * -2, "g · (1 - out²)."
+)
+_sigmoid_grad: Op = _by_result(
+    "sigmoid_grad",
+    lambda _xp, g, out: g * (out * (1 - out)),
+    lambda h, _out, g, out: h * g * (1 - out * 2),
+    "g · out (1 - out).",
+)
+_relu_grad: Op = _by_result(
+    "relu_grad",
+    lambda xp, g, out: backends.where(xp, out <= 0, xp.zeros((), g.dtype), g),  # so that NaN lets its gradient pass
+    None,
+    "g where out > 0 or NaN, else 0.",
 )
 floor = unary("floor", no_slope, ufunc="floor", scalar="floor(x)", onnx="Floor", domain=(0.2, 0.8), doc="⌊x⌋.")
 ceil = unary("ceil", no_slope, ufunc="ceil", scalar="ceil(x)", onnx="Ceil", domain=(0.2, 0.8), doc="⌈x⌉.")

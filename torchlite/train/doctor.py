@@ -5,12 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
-import shutil
+import shlex
 from typing import Any
 
 import numpy as np
 
 from torchlite import __version__, backends
+from torchlite.backends.native import toolchain
 
 
 def examine() -> dict[str, Any]:
@@ -18,6 +19,7 @@ def examine() -> dict[str, Any]:
     blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     extras = {
         "cuda": ("cupy", 'pip install "torchlite[cuda13]"'),
+        "native": ("ziglang", 'pip install "torchlite[native]" (a C compiler, where there is no other)'),
         "test": ("pytest", 'pip install "torchlite[test]"'),
         "parity": ("torch", 'pip install "torchlite[parity]"'),
     }
@@ -32,10 +34,20 @@ def examine() -> dict[str, Any]:
         "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
-        "compiler": next((path for name in ("cc", "gcc", "clang") if (path := shutil.which(name))), None),
+        "kernels": _kernels(),
         "gpu": _gpu(),
         "extras": found,
     }
+
+
+def _kernels() -> str:
+    """The compiler and the folder of compiled kernels, or why there are none."""
+    if not toolchain.enabled():
+        return "switched off by TORCHLITE_NATIVE=0"
+    try:
+        return f"compiled by {shlex.join(toolchain.compiler().command)} into {toolchain.folder()}"
+    except toolchain.Unavailable as error:
+        return f"none: {error}"
 
 
 def _gpu() -> str:

@@ -1,0 +1,155 @@
+"""Compiling, caching and loading C, and what happens where that is not possible."""
+
+import ctypes
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from torchlite.backends.native import kernel, library, toolchain
+
+ADD = "int add(int a, int b) { return a + b; }"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("TORCHLITE_NATIVE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def compiler():
+    try:
+        return toolchain.compiler()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def fresh(monkeypatch):
+    """Forget what this process has loaded, until the test is over."""
+    monkeypatch.setattr(library, "_warned", False)
+    for cached in (kernel, library.library, library.pool):
+        cached.cache_clear()
+
+
+def program(text, **environment):
+    return subprocess.run(
+        [sys.executable, "-c", text], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_a_text_is_compiled_once_and_its_function_can_be_called(compiler, monkeypatch):
+    assert toolchain.load(ADD).add(2, 3) == 5
+    monkeypatch.setattr(toolchain, "_run", lambda *_: pytest.fail("compiled again"))
+    assert toolchain.load(ADD).add(4, 5) == 9
+
+
+def test_the_folder_is_private_and_keeps_the_text(compiler, own_cache):
+    entry = toolchain.compiled(ADD)
+    folder = own_cache / "torchlite" / "native"
+    assert entry.parent == folder
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert (folder / f"{entry.name.split('.')[0]}.c").read_text() == ADD
+    assert sorted(path.suffix for path in folder.iterdir()) == [".c", ".so"]
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda entry: entry.write_bytes(b""), lambda entry: entry.write_bytes(b"\x7fELF junk")]
+)
+def test_a_damaged_entry_is_compiled_again(compiler, damage):
+    entry = toolchain.compiled(ADD)
+    damage(entry)
+    again = toolchain.compiled(ADD)
+    assert again.stat().st_size > 1000
+    assert ctypes.CDLL(str(again)).add(1, 1) == 2
+
+
+def test_text_flags_compiler_and_processor_are_part_of_the_name(compiler, monkeypatch):
+    names = {toolchain.key(ADD, compiler), toolchain.key(ADD + " ", compiler)}
+    names.add(toolchain.key(ADD, compiler._replace(identity="another")))
+    monkeypatch.setattr(toolchain, "_FLAGS", ("-O1",))
+    names.add(toolchain.key(ADD, compiler))
+    monkeypatch.setattr(toolchain, "processor", lambda: "another")
+    names.add(toolchain.key(ADD, compiler))
+    assert len(names) == 5
+
+
+def test_no_flag_changes_what_floating_point_means(compiler):
+    forbidden = {"-ffast-math", "-Ofast", "-funsafe-math-optimizations", "-ffinite-math-only", "-fassociative-math"}
+    assert not forbidden & set(compiler.flags)
+
+
+def test_errors_of_the_compiler_are_reported(compiler):
+    with pytest.raises(toolchain.Unavailable, match="failed with status"):
+        toolchain.load("this is no C")
+    assert not list(toolchain.folder().glob("tmp*"))
+
+
+def test_a_compiler_that_cc_names_is_taken_and_missed(monkeypatch):
+    monkeypatch.setenv("CC", "no-such-compiler -m64")
+    with pytest.raises(toolchain.Unavailable, match="no-such-compiler"):
+        toolchain.compiler()
+
+
+def test_without_a_compiler_the_message_says_what_to_install(monkeypatch):
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(toolchain.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(toolchain.Unavailable, match=r"torchlite\[native\]"):
+        toolchain.compiler()
+
+
+def test_a_folder_that_others_can_write_is_refused(own_cache):
+    toolchain.folder().chmod(0o777)
+    with pytest.raises(toolchain.Unavailable, match="other users"):
+        toolchain.folder()
+
+
+def test_a_cache_that_can_not_be_made_gives_one_warning_and_none(own_cache, monkeypatch):
+    (own_cache / "torchlite").write_text("a file where the folder should be")
+    fresh(monkeypatch)
+    with pytest.warns(RuntimeWarning, match="NumPy alone"):
+        assert kernel("elementwise.gelu") is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        library.library.cache_clear()
+        assert library.library("mathematics.h", "elementwise.c") is None
+    fresh(monkeypatch)
+
+
+def test_kernels_can_be_switched_off(monkeypatch):
+    monkeypatch.setenv("TORCHLITE_NATIVE", "0")
+    kernel.cache_clear()
+    assert kernel("elementwise.gelu") is None
+    kernel.cache_clear()
+
+
+def test_importing_and_small_operators_compile_nothing(own_cache):
+    text = """
+import torchlite as torch
+x = torch.randn(10, 10, requires_grad=True)
+torch.nn.functional.gelu(x).softmax(-1).sum().backward()
+"""
+    assert program(text).returncode == 0
+    assert not (own_cache / "torchlite").exists()
+
+
+def test_processes_that_compile_the_same_text_at_once_all_succeed(compiler):
+    text = f"from torchlite.backends.native import toolchain; assert toolchain.load({ADD!r}).add(2, 2) == 4"
+    started = [subprocess.Popen([sys.executable, "-c", text]) for _ in range(3)]
+    assert [process.wait() for process in started] == [0, 0, 0]
+    assert len(list(Path(toolchain.folder()).glob("*.so"))) >= 1
+
+
+def test_kernels_leave_denormal_numbers_alone(compiler, monkeypatch):
+    fresh(monkeypatch)
+    gelu = kernel("elementwise.gelu")
+    assert gelu is not None
+    gelu(np.ones(1 << 16, np.float32), approximate="none")
+    assert np.float32(1e-40) * np.float32(0.5) > 0
+    fresh(monkeypatch)

@@ -1,0 +1,63 @@
+// Activations and their gradients: one pass over memory, by several threads where there is enough of it.
+
+enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array, which is worth waking a thread
+
+typedef struct { const float *x, *g; float *out; long n; } Elements;
+
+// A function of one array: `expression` is in terms of x.
+#define UNARY(name, expression)                                                                  \
+    static void name##_task(void *argument, long index) {                                         \
+        const Elements *e = argument;                                                             \
+        const float *xs = e->x;                                                                   \
+        float *out = e->out;                                                                      \
+        _Pragma("omp simd") for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++) {              \
+            const float x = xs[i];                                                                \
+            out[i] = expression;                                                                  \
+        }                                                                                         \
+    }                                                                                             \
+    void name(const float *x, float *out, long n) {                                               \
+        Elements e = {x, NULL, out, n};                                                           \
+        parallel(name##_task, &e, parts(n, GRAIN));                                               \
+    }
+
+// A function of a cotangent g and what the gradient is expressed by, x.
+#define GRADIENT(name, expression)                                                               \
+    static void name##_task(void *argument, long index) {                                         \
+        const Elements *e = argument;                                                             \
+        const float *gs = e->g, *xs = e->x;                                                       \
+        float *out = e->out;                                                                      \
+        _Pragma("omp simd") for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++) {              \
+            const float g = gs[i], x = xs[i];                                                     \
+            out[i] = expression;                                                                  \
+        }                                                                                         \
+    }                                                                                             \
+    void name(const float *g, const float *x, float *out, long n) {                               \
+        Elements e = {x, g, out, n};                                                              \
+        parallel(name##_task, &e, parts(n, GRAIN));                                               \
+    }
+
+static inline float gelu_slope(float x) { return normal_cdf_(x) + x * normal_density_(x); }
+
+static inline float tanh_inside(float x) { return tanh_(x * (0.79788456f + 0.035677408f * (x * x))); }
+
+static inline float gelu_tanh_slope(float x) {
+    float t = tanh_inside(x);
+    return 0.5f * (1.0f + t + x * (1.0f - t * t) * (0.79788456f + 0.10703222f * (x * x)));
+}
+
+static inline float silu_slope(float x) {
+    float s = sigmoid_(x);
+    return s * (1.0f + x * (1.0f - s));
+}
+
+UNARY(erf_values, erf_(x))
+UNARY(sigmoid, sigmoid_(x))
+UNARY(silu, x / (1.0f + exp_(-x)))
+UNARY(gelu, x * normal_cdf_(x))
+UNARY(gelu_tanh, 0.5f * x * (1.0f + tanh_inside(x)))
+GRADIENT(silu_grad, g * silu_slope(x))
+GRADIENT(gelu_grad, g * gelu_slope(x))
+GRADIENT(gelu_tanh_grad, g * gelu_tanh_slope(x))
+GRADIENT(sigmoid_grad, g * (x * (1.0f - x)))  // x is the result
+GRADIENT(tanh_grad, g * (1.0f - x * x))
+GRADIENT(relu_grad, x <= 0.0f ? 0.0f : g)  // so that NaN lets its gradient pass

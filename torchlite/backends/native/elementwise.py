@@ -1,0 +1,76 @@
+"""Activations and their gradients, one pass over memory each."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends.native.library import library
+
+Array = np.ndarray[Any, Any]
+
+
+def functions() -> ctypes.CDLL | None:
+    """The compiled library."""
+    return library("mathematics.h", "elementwise.c")
+
+
+@functools.cache
+def _function(name: str, arrays: int) -> Any:
+    function = getattr(functions(), name)
+    function.argtypes = [ctypes.c_void_p] * arrays + [ctypes.c_long]
+    function.restype = None
+    return function
+
+
+def _result_like(x: Array) -> Array | None:
+    """A new array that lies in memory like ``x``; None where that has gaps or is of another dtype than the kernels'."""
+    if x.dtype != np.float32:
+        return None
+    if x.flags.c_contiguous:
+        return np.empty(x.shape, x.dtype)
+    return np.empty(x.shape, x.dtype, order="F") if x.flags.f_contiguous else None
+
+
+def _of_one(name: str) -> Callable[[Array], Array | None]:
+    def run(x: Array) -> Array | None:
+        out = _result_like(x)
+        if out is not None:
+            _function(name, 2)(x.ctypes.data, out.ctypes.data, x.size)
+        return out
+
+    return run
+
+
+def _gradient(name: str) -> Callable[[Array, Array], Array | None]:
+    def run(g: Array, x: Array) -> Array | None:
+        out = _result_like(x)
+        if out is None or g.shape != x.shape or g.dtype != x.dtype:
+            return None
+        g = np.require(g, requirements="C" if x.flags.c_contiguous else "F")
+        _function(name, 3)(g.ctypes.data, x.ctypes.data, out.ctypes.data, x.size)
+        return out
+
+    return run
+
+
+def _by_approximation(exact: Callable[..., Any], by_tanh: Callable[..., Any]) -> Callable[..., Array | None]:
+    def run(*arrays: Array, approximate: str) -> Array | None:
+        return (exact if approximate == "none" else by_tanh)(*arrays)
+
+    return run
+
+
+erf = _of_one("erf_values")
+sigmoid = _of_one("sigmoid")
+silu = _of_one("silu")
+gelu = _by_approximation(_of_one("gelu"), _of_one("gelu_tanh"))
+relu_grad = _gradient("relu_grad")
+sigmoid_grad = _gradient("sigmoid_grad")
+tanh_grad = _gradient("tanh_grad")
+silu_grad = _gradient("silu_grad")
+gelu_grad = _by_approximation(_gradient("gelu_grad"), _gradient("gelu_tanh_grad"))

@@ -1,0 +1,19 @@
+// What a kernel's text begins with: the pool of threads, which is compiled once and handed to each library by `bind`.
+
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Does task number `index` of some work that `argument` describes.
+typedef void (*Task)(void *argument, long index);
+
+// Does tasks 0 to count - 1, each once, on any thread and in any order, and returns when all are done. What a task
+// computes must not depend on either, so that results are the same with any number of threads.
+static void (*parallel)(Task task, void *argument, long count);
+
+void bind(void (*run)(Task, void *, long)) { parallel = run; }
+
+static inline long at_most(long x, long y) { return x < y ? x : y; }
+static inline long at_least(long x, long y) { return x > y ? x : y; }
+static inline long parts(long whole, long part) { return (whole + part - 1) / part; }
