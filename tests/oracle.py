@@ -116,3 +116,28 @@ def same(function: Callable[..., Any], *arrays: Any, tolerance: float | None = N
 
 def flat(values: Any) -> list[Any]:
     return [y for x in values for y in flat(x)] if isinstance(values, (tuple, list)) else [values]
+
+
+def shown(value: Any) -> Any:
+    """What a value looks like, whichever library it is of."""
+    if isinstance(value, (torch.Tensor, torchlite.Tensor)):
+        return "tensor", repr(value), tuple(value.stride())
+    if isinstance(value, np.ndarray):
+        return "array", str(value.dtype), value.tolist()
+    if isinstance(value, (list, tuple)):
+        return type(value).__name__, [shown(v) for v in value]
+    return type(value).__name__, repr(value)
+
+
+def looks_the_same(program: Callable[[Any], Any]) -> None:
+    """``program(library)`` gives what prints alike in both libraries, or an error of the same type."""
+    found = []
+    for T in BOTH:
+        try:
+            with warnings.catch_warnings():
+                if T is torch:  # its __array__ and __array_wrap__ are of NumPy 1
+                    warnings.simplefilter("ignore")
+                found.append(shown(program(T)))
+        except Exception as error:
+            found.append(RuntimeError if isinstance(error, NotImplementedError) else type(error))
+    assert found[0] == found[1]

@@ -254,6 +254,12 @@ class Tensor:
                     f"assigned grad has data of a different size: got {list(value.shape)} "
                     f"for a tensor of shape {list(self.shape)}"
                 )
+            if value._data.dtype != self._data.dtype:
+                raise RuntimeError(
+                    f"assigned grad has dtype {value.dtype} for a tensor of dtype {self.dtype}; convert it with .to()"
+                )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
         self._grad = value
 
     @property
@@ -281,7 +287,13 @@ class Tensor:
         return result
 
     def detach_(self) -> Tensor:
-        """Forget the history of this tensor."""
+        """Forget the history of this tensor.
+
+        Raises:
+            RuntimeError: for a view, whose history is that of its base.
+        """
+        if self._base is not None and self._node is not None:
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node = None
         return self
 

@@ -15,12 +15,12 @@ from torchlite.autograd.grad_mode import (
 )
 
 if TYPE_CHECKING:
-    from torchlite._tensor import Tensor as Variable
     from torchlite.autograd import forward_ad, function, functional, graph
     from torchlite.autograd.anomaly import detect_anomaly, set_detect_anomaly
     from torchlite.autograd.engine import backward, grad
     from torchlite.autograd.function import Function
     from torchlite.autograd.numeric import gradcheck, gradgradcheck
+    from torchlite.autograd.variable import Variable
 
 __all__ = [
     "Function",
@@ -44,7 +44,7 @@ __all__ = [
 
 _SOURCES = {
     "Function": "autograd.function",
-    "Variable": "_tensor",
+    "Variable": "autograd.variable",
     "backward": "autograd.engine",
     "detect_anomaly": "autograd.anomaly",
     "grad": "autograd.engine",
@@ -59,5 +59,5 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"torchlite.autograd.{name}")
     if name in _SOURCES:
         module = importlib.import_module(f"torchlite.{_SOURCES[name]}")
-        return getattr(module, "Tensor" if name == "Variable" else name)
+        return getattr(module, name)
     raise AttributeError(f"module 'torchlite.autograd' has no attribute {name!r}")

@@ -136,6 +136,8 @@ def grad(
         return _each(outputs, inputs, grad_outputs, retain_graph, create_graph, allow_unused, materialize_grads)
     roots, cotangents = _roots(outputs, grad_outputs)
     wanted = _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     for i, x in enumerate(wanted):
         if x._node is None:
             raise RuntimeError(f"One of the differentiated Tensors does not require grad: inputs[{i}]")
@@ -192,23 +194,34 @@ def _roots(tensors: Any, gradients: Any) -> tuple[tuple[Tensor, ...], list[Tenso
     given = (None,) * len(roots) if gradients is None else _as_tuple(gradients)
     if len(given) != len(roots):
         raise RuntimeError(f"got {len(roots)} tensors and {len(given)} gradients")
-    cotangents = []
-    for root, g in zip(roots, given, strict=True):
-        if root._node is None:
-            raise RuntimeError("element 0 of tensors does not require grad and does not have a grad_fn")
-        if g is None:
-            if root.numel() != 1:
-                raise RuntimeError(
-                    "grad can be implicitly created only for scalar outputs: this one has shape "
-                    f"{list(root.shape)}; reduce it with .sum() or .mean(), or pass its gradient"
-                )
-            g = _ones_like(root)
-        elif g.shape != root.shape:
+    return roots, [_cotangent(i, root, g) for i, (root, g) in enumerate(zip(roots, given, strict=True))]
+
+
+def _cotangent(place: int, root: Tensor, g: Any) -> Tensor:
+    """The gradient to begin with at a root: what was given for it, 1 for a real number."""
+    if root._node is None:
+        raise RuntimeError(f"element {place} of tensors does not require grad and does not have a grad_fn")
+    if g is None:
+        if root.numel() != 1:
             raise RuntimeError(
-                f"Mismatch in shape: the gradient has shape {list(g.shape)} and the tensor has shape {list(root.shape)}"
+                f"grad can be implicitly created only for scalar outputs: this one has shape {list(root.shape)}; reduce it "
+                "with .sum() or .mean(), or pass its gradient"
             )
-        cotangents.append(g)
-    return roots, cotangents
+        if root.is_complex():
+            raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {root.dtype}")
+        return _ones_like(root)
+    if not isinstance(g, Tensor):
+        raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+    if g.shape != root.shape:
+        raise RuntimeError(
+            f"Mismatch in shape: the gradient has shape {list(g.shape)} and the tensor has shape {list(root.shape)}"
+        )
+    if g.is_complex() != root.is_complex():
+        raise RuntimeError(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+            f"grad_output[{place}] has a dtype of {g.dtype} and output[{place}] has a dtype of {root.dtype}."
+        )
+    return g
 
 
 def _ones_like(root: Tensor) -> Tensor:

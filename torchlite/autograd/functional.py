@@ -17,6 +17,7 @@ from torchlite.batching.vmap import vmap
 from torchlite.ops.creation import eye
 
 Tensors = tuple[Tensor, ...]
+ROWS_AT_A_TIME = 32
 
 
 def vjp(
@@ -49,24 +50,24 @@ def jacobian(
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
-    vectorize: bool = False,  # noqa: ARG001 - PyTorch's signature
+    vectorize: bool = False,
     strategy: str = "reverse-mode",
 ) -> Any:
     """∂func/∂inputs: for each output and input a tensor of shape ``output.shape + input.shape``.
 
-    ``vectorize`` and ``strategy`` choose how PyTorch computes it and change nothing here.
+    ``vectorize`` computes all rows at once, which takes the memory of all; otherwise some are computed at a time. The
+    results are the same, whatever ``strategy`` says. Some combinations are errors because they are PyTorch's.
 
     >>> import torchlite as torch
     >>> torch.autograd.functional.jacobian(lambda x: x**2, torch.tensor([1.0, 3.0]))
     tensor([[2., 0.],
             [0., 6.]])
     """
-    if strategy not in ("reverse-mode", "forward-mode"):
-        raise ValueError(f"jacobian: strategy must be 'reverse-mode' or 'forward-mode', got {strategy!r}")
+    _check_strategy("jacobian", strategy, vectorize, strict, create_graph)
     with enable_grad():
         xs, single = _prepared(inputs, create_graph)
         outs, out_single = _called(func, xs, "jacobian")
-        rows = tuple(jacobian_of(out, xs, strict) for out in outs)
+        rows = tuple(jacobian_of(out, xs, strict, None if vectorize else ROWS_AT_A_TIME) for out in outs)
     results = tuple(_given(row, single, create_graph) for row in rows)
     return results[0] if out_single else results
 
@@ -76,7 +77,7 @@ def hessian(
     inputs: Any,
     create_graph: bool = False,
     strict: bool = False,
-    vectorize: bool = False,  # noqa: ARG001 - PyTorch's signature
+    vectorize: bool = False,
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
     """∂²func/∂inputs², for a ``func`` that gives one number: for each pair of inputs a tensor of both shapes."""
@@ -86,7 +87,7 @@ def hessian(
         _check_scalar(outs, out_single, "hessian")
         return _products(outs, xs, (outs[0].new_ones(outs[0].shape),), True, strict)
 
-    result = jacobian(gradients, inputs, create_graph, strict, strategy=outer_jacobian_strategy)
+    result = jacobian(gradients, inputs, create_graph, strict, vectorize, outer_jacobian_strategy)
     return result[0] if isinstance(inputs, Tensor) else result
 
 
@@ -111,15 +112,26 @@ def hvp(
     return vhp(func, inputs, v, create_graph, strict)
 
 
-def jacobian_of(out: Tensor, xs: Tensors, strict: bool = False) -> Tensors:
+def jacobian_of(out: Tensor, xs: Tensors, strict: bool = False, chunk_size: int | None = None) -> Tensors:
     """The Jacobians of one recorded result by each of ``xs``, recorded themselves: all rows at once by `vmap`."""
     flat = out.reshape(-1)
     n = flat.numel()
     if n == 0:
         return tuple(x.new_zeros((*out.shape, *x.shape)) for x in xs)
     units = eye(n, dtype=flat.dtype, device=flat.device)
-    rows: Tensors = vmap(lambda e: _products((flat,), xs, (e,), True, strict))(units)
+    rows: Tensors = vmap(lambda e: _products((flat,), xs, (e,), True, strict), chunk_size=chunk_size)(units)
     return tuple(r.reshape((*out.shape, *x.shape)) for r, x in zip(rows, xs, strict=True))
+
+
+def _check_strategy(name: str, strategy: str, vectorize: bool, strict: bool, create_graph: bool) -> None:
+    if strategy not in ("reverse-mode", "forward-mode"):
+        raise AssertionError(f"{name}: expected strategy to be 'reverse-mode' or 'forward-mode', got {strategy!r}")
+    if strict and vectorize:
+        raise RuntimeError(f"{name}: strict=True and vectorize=True are not supported together")
+    if strategy == "forward-mode" and not vectorize:
+        raise RuntimeError(f"{name}: strategy='forward-mode' needs vectorize=True")
+    if strategy == "forward-mode" and create_graph:
+        raise RuntimeError(f"{name}: create_graph=True and strategy='forward-mode' are not supported together")
 
 
 def _prepared(inputs: Any, create_graph: bool) -> tuple[Tensors, bool]:

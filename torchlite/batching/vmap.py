@@ -31,6 +31,7 @@ def vmap(
     Args:
         func: of tensors, or tuples, lists and dicts of them, giving the same.
         in_dims: the dimension of the examples for each argument, None for what all examples share; one number for all.
+            Keyword arguments are shared.
         out_dims: where that dimension goes in the results.
         randomness: what random numbers inside are: an "error", "different" for each example, or the "same".
         chunk_size: how many examples to compute at a time, for less memory.
@@ -69,8 +70,8 @@ class _Call:
     ) -> None:
         self.func, self.args, self.kwargs = func, args, kwargs
         self.out_dims, self.randomness = out_dims, randomness
-        self.values = [*leaves(args), *leaves(kwargs)]
-        self.dims = [*_argument_dims(in_dims, args), *([0] * len(leaves(kwargs)))]
+        self.values = leaves(args)
+        self.dims = _argument_dims(in_dims, args)
         self.examples = _examples(self.values, self.dims)
 
     def narrowed(self, start: int, length: int) -> list[Any]:
@@ -86,6 +87,8 @@ class _Call:
         try:
             result = self._at_once(values)
         except Exception:  # what is wrong with one example is found below, and said of one example
+            if _examples(values, self.dims) == 0:
+                raise
             default_generator.restore(start)
             result = self._one_by_one(values)
         return result
@@ -132,7 +135,7 @@ class _Call:
         return rebuilt(first, iter(found))
 
     def _called(self, one: Iterator[Any]) -> Any:
-        return self.func(*rebuilt(self.args, one), **rebuilt(self.kwargs, one))
+        return self.func(*rebuilt(self.args, one), **self.kwargs)
 
 
 def _of_all(x: Tensor, dim: int | None, level: Level) -> Tensor:
@@ -174,12 +177,7 @@ def _examples(values: list[Any], dims: list[int | None]) -> int:
         raise ValueError(
             f"vmap: expected all tensors to have the same size in the mapped dimension, got {sorted(lengths)}"
         )
-    (n,) = lengths
-    if n == 0:
-        raise ValueError(
-            "vmap: the mapped dimension has length 0, so there is no example that would tell the result's shape"
-        )
-    return int(n)
+    return int(lengths.pop())
 
 
 def _result_dims(out_dims: Any, result: Any) -> list[int | None]:

@@ -82,6 +82,16 @@ def stack_module_state(models: Sequence[Module]) -> tuple[dict[str, Tensor], dic
     return stacked(dict(m.named_parameters()) for m in models), stacked(dict(m.named_buffers()) for m in models)
 
 
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Let every batch norm inside of ``root`` do without running statistics, which `vmap` can't write, and return it."""
+    for module in root.modules():
+        if getattr(module, "track_running_stats", False):
+            for name in ("running_mean", "running_var", "num_batches_tracked"):
+                setattr(module, name, None)
+            setattr(module, "track_running_stats", False)  # noqa: B010 - of whatever class it is
+    return root
+
+
 def _stores(module: Module) -> Iterable[tuple[str, dict[str, Any], str]]:
     for prefix, child in module.named_modules(remove_duplicate=False):
         for store in (child._parameters, child._buffers):

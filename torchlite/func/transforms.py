@@ -106,16 +106,45 @@ def jvp(func: Callable[..., Any], primals: Any, tangents: Any, *, strict: bool =
     return (*closed, _closed(aux, own)) if has_aux else closed
 
 
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """``(func(*primals), push)``, where ``push(*tangents)`` gives J·tangents without calling ``func`` again.
+
+    >>> import torchlite as torch
+    >>> value, push = torch.func.linearize(torch.square, torch.tensor([1.0, 3.0]))
+    >>> push(torch.tensor([1.0, 0.0])), push(torch.tensor([0.0, 1.0]))
+    (tensor([2., 0.]), tensor([0., 6.]))
+    """
+    with enable_grad():
+        args, chosen, own = _watched(primals, tuple(range(len(primals))), "linearize")
+        result = func(*args)
+    points, outs = leaves(chosen), leaves(result)
+
+    def pushed(*tangents: Any) -> Any:
+        vs = leaves(tangents)
+        for i, (x, v) in enumerate(zip(points, vs, strict=True)):
+            if x.shape != v.shape or x.dtype != v.dtype:
+                raise RuntimeError(
+                    f"linearize: tangent {i} is {v.dtype} of shape {list(v.shape)}, expected {x.dtype} of {list(x.shape)}"
+                )
+        used = set(own)
+        found = push(outs, {x._node: v for x, v in zip(points, vs, strict=True)}, used)
+        moved = [o.detach().new_zeros(o.shape) if t is None else t for o, t in zip(outs, found, strict=True)]
+        return _closed(rebuilt(result, iter(moved)), used)
+
+    return _closed(result, own), pushed
+
+
 def jacrev(
     func: Callable[..., Any],
     argnums: ArgNums = 0,
     *,
     has_aux: bool = False,
-    chunk_size: int | None = None,  # noqa: ARG001 - PyTorch's signature: rows are made one at a time
+    chunk_size: int | None = None,
 ) -> Callable[..., Any]:
-    """The function that gives the Jacobian of ``func``, a backward for each element of the result.
+    """The function that gives the Jacobian of ``func``: a backward for all elements of the result at once.
 
-    For each result and chosen argument a tensor of shape ``result.shape + argument.shape``.
+    For each result and chosen argument a tensor of shape ``result.shape + argument.shape``. ``chunk_size`` says for how
+    many elements at once, for less memory.
     """
 
     @functools.wraps(func)
@@ -124,7 +153,8 @@ def jacrev(
             args, chosen, own = _watched(args, argnums, "jacrev")
             result = func(*args, **kwargs)
             value, aux = _pair(result, "jacrev") if has_aux else (result, None)
-            found = mapped(lambda out: rebuilt(chosen, iter(jacobian_of(out, tuple(leaves(chosen))))), value)
+            points = tuple(leaves(chosen))
+            found = mapped(lambda out: rebuilt(chosen, iter(jacobian_of(out, points, chunk_size=chunk_size))), value)
         return _closed((found, aux) if has_aux else found, own)
 
     return jacobian
@@ -147,6 +177,12 @@ def hessian(func: Callable[..., Any], argnums: ArgNums = 0) -> Callable[..., Any
 def _watched(args: tuple[Any, ...], argnums: ArgNums, name: str) -> tuple[tuple[Any, ...], Any, set[Any]]:
     """The arguments with the chosen ones made points to differentiate at, those, and the leaves made for it."""
     places = (argnums,) if isinstance(argnums, int) else argnums
+    if not isinstance(places, tuple):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    if not places and not isinstance(argnums, int) and args:
+        raise RuntimeError("argnums must be non-empty")
+    if len(set(places)) != len(places):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
     watched = list(args)
     own: set[Any] = set()
 
