@@ -283,7 +283,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(("standardize", "standardize_grad", "flip"), shifted("dims")),
     **dict.fromkeys(
         (
-            "argmax", "argmin", "cumsum", "prod", "cumprod", "logcumsumexp", "softmax", "log_softmax", "argsort",
+            "argmax", "argmin", "cumsum", "prod", "cumprod", "logcumsumexp", "softmax", "log_softmax",
+            "softmax_grad", "log_softmax_grad", "argsort",
             "running_place", "fft_complex", "fft_real_to_half", "fft_half_to_real", "resample",
         ),
         shifted("dim"),

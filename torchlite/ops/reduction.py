@@ -9,6 +9,7 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
@@ -81,6 +82,7 @@ def reduction(
     )
 
 
+@accelerated("normalization.sum_over")
 def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     dtype = x.dtype
     if xp is np and dtype.kind == "f" and dtype.itemsize > 2:  # what `sum` ends in, without NumPy's Python around it

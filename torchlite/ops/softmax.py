@@ -8,12 +8,14 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 
 
+@accelerated("rows.softmax")
 def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
         e = xp.exp(x - _peak(x, dim))
@@ -21,6 +23,7 @@ def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     return e
 
 
+@accelerated("rows.log_softmax")
 def _run_log_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
         shifted = x - _peak(x, dim)
@@ -40,13 +43,53 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     ]
 
 
+def _grad_samples(rng: np.random.Generator) -> list[Sample]:
+    return [
+        Sample((rng.normal(size=shape), rng.normal(size=shape)), {"dim": 1}) for shape in ((3, 4), (2, 3, 2), (3, 0))
+    ]
+
+
+_softmax_grad: Op = register(
+    Op(
+        "softmax_grad",
+        "reduce",
+        run=accelerated("rows.softmax_grad")(
+            lambda _xp, g, out, *, dim: out * (g - (g * out).sum(axis=dim, keepdims=True))
+        ),
+        infer=lambda g, out, *, dim: out,  # noqa: ARG005
+        vjp=(
+            lambda h, _out, _g, out, dim: apply(_softmax_grad, (h, out), {"dim": dim}),
+            lambda h, _out, g, out, dim: (
+                h * (g - (g * out).sum(dim, keepdim=True)) - g * (h * out).sum(dim, keepdim=True)
+            ),
+        ),
+        samples=_grad_samples,
+        doc="out · (g - Σ g · out) along a dimension: the cotangent of the input of `softmax`.",
+    )
+)
+_log_softmax_grad: Op = register(
+    Op(
+        "log_softmax_grad",
+        "reduce",
+        run=accelerated("rows.log_softmax_grad")(
+            lambda xp, g, out, *, dim: g - xp.exp(out) * g.sum(axis=dim, keepdims=True)
+        ),
+        infer=lambda g, out, *, dim: out,  # noqa: ARG005
+        vjp=(
+            lambda h, _out, _g, out, dim: h - (h * out.exp()).sum(dim, keepdim=True),
+            lambda h, _out, g, out, dim: -h * out.exp() * g.sum(dim, keepdim=True),
+        ),
+        samples=_grad_samples,
+        doc="g - exp(out) Σ g along a dimension: the cotangent of the input of `log_softmax`.",
+    )
+)
 _softmax = register(
     Op(
         "softmax",
         "reduce",
         run=_run_softmax,
         infer=lambda x, *, dim: x,  # noqa: ARG005
-        vjp=(lambda g, out, _x, dim: out * (g - (g * out).sum(dim, keepdim=True)),),
+        vjp=(lambda g, out, _x, dim: apply(_softmax_grad, (g, out), {"dim": dim}),),
         onnx="Softmax",
         samples=_samples,
         doc="exp(xᵢ) / Σⱼ exp(xⱼ) along a dimension.",
@@ -58,7 +101,7 @@ _log_softmax = register(
         "reduce",
         run=_run_log_softmax,
         infer=lambda x, *, dim: x,  # noqa: ARG005
-        vjp=(lambda g, out, _x, dim: g - out.exp() * g.sum(dim, keepdim=True),),
+        vjp=(lambda g, out, _x, dim: apply(_log_softmax_grad, (g, out), {"dim": dim}),),
         onnx="LogSoftmax",
         samples=_samples,
         doc="xᵢ - ln Σⱼ exp(xⱼ) along a dimension.",

@@ -9,10 +9,12 @@ from typing import Any
 
 from torchlite import backends
 from torchlite._tensor import Tensor
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
 
 
+@accelerated("normalization.standardize")
 def _run(xp: Any, x: Any, *, dims: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
     mean = x.mean(axis=dims, keepdims=True)
     out = x - mean
@@ -28,6 +30,7 @@ def _infer(x: Aval, *, dims: tuple[int, ...], eps: float) -> tuple[Aval, Aval, A
     return x, kept, kept
 
 
+@accelerated("normalization.standardize_grad")
 def _run_centered(xp: Any, g: Any, standard: Any, scale: Any, *, dims: tuple[int, ...]) -> Any:
     share = g.dtype.type(scale.size / max(g.size, 1))
     out = standard * (backends.inner(xp, g, standard, dims) * share)
@@ -103,6 +106,7 @@ def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, T
     return apply(_standardize, (x,), {"dims": dims, "eps": eps})
 
 
+@accelerated("normalization.affine")
 def _run_affine(xp: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: ARG001
     out = x * weight
     out += bias
@@ -123,11 +127,16 @@ def _broadcast_dims(ndim: int, shape: Shape) -> tuple[int, ...]:
     return tuple(d for d in range(ndim) if d < lead or shape[d - lead] == 1)
 
 
+@accelerated("normalization.sum_of_products")
+def _run_correlation(xp: Any, x: Any, y: Any, *, shape: Shape) -> Any:
+    return backends.inner(xp, x, y, _broadcast_dims(x.ndim, shape)).reshape(shape)
+
+
 _correlation = register(
     Op(
         "sum_of_products",
         "reduce",
-        run=lambda xp, x, y, *, shape: backends.inner(xp, x, y, _broadcast_dims(x.ndim, shape)).reshape(shape),
+        run=_run_correlation,
         infer=lambda x, y, *, shape: Aval(shape, x.dtype, x.device),  # noqa: ARG005
         vjp=(lambda g, _out, _x, y, shape: g * y, lambda g, _out, x, _y, shape: g * x),  # noqa: ARG005
         samples=lambda rng: [

@@ -100,3 +100,83 @@ def test_large_tensors_take_the_kernel(monkeypatch):
     torch.nn.functional.gelu(x)
     torch.nn.functional.gelu(x[:10])
     assert called == ["elementwise.gelu"]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 0), (5, 7), (2, 3, 65), (70, 1000)])
+@pytest.mark.parametrize("name", ["softmax", "log_softmax"])
+def test_softmax_and_its_gradient(name, shape):
+    x = draw(*shape) * 5
+    same(name, f"rows.{name}", x, dim=len(shape) - 1)
+    same(name, f"rows.{name}", x[..., ::-1], dim=len(shape) - 1)
+    out = inspect.unwrap(ir.REGISTRY[name].run)(np, x, dim=len(shape) - 1) if x.size else x
+    same(f"{name}_grad", f"rows.{name}_grad", draw(*shape, seed=1), out, dim=len(shape) - 1, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_softmax_of_special_numbers(special):
+    x = draw(6, 33)
+    x[0, 3], x[1], x[2, :16] = special, special, special
+    for name in ("softmax", "log_softmax"):
+        same(name, f"rows.{name}", x, dim=1)
+
+
+def test_softmax_along_another_dimension_is_left_to_numpy():
+    assert both("softmax", "rows.softmax", draw(5, 6), dim=0)[0] is None
+
+
+NORMS = [((6, 40), (1,)), ((4, 3, 5, 7), (0, 2, 3)), ((2, 3, 40), (2,)), ((7, 2, 4, 9), (2, 3)), ((3000, 8), (1,)),
+         ((50, 3, 100), (0, 2)), ((1, 1, 20_000), (2,))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "dims"), NORMS)
+def test_standardize_and_its_gradient(shape, dims):
+    x = draw(*shape) * 3 + 10
+    same("standardize", "normalization.standardize", x, dims=dims, eps=1e-5, rtol=1e-5, atol=1e-5)
+    kept = [1 if d in dims else n for d, n in enumerate(shape)]
+    g, scale = draw(*shape, seed=1), np.abs(draw(*kept, seed=2)) + 1
+    same("standardize_grad", "normalization.standardize_grad", g, draw(*shape, seed=3), scale, dims=dims, atol=1e-5)
+
+
+PARAMETERS = [((6, 40), (40,)), ((4, 3, 5, 7), (1, 3, 1, 1)), ((4, 3, 5, 7), (5, 7)), ((4, 3, 5, 7), (3, 5, 7)),
+              ((2000, 33), (33,)), ((900, 70), (1, 70)), ((3, 900), (3, 1)), ((5, 9), ()), ((1, 30), (1, 1))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "parameter"), PARAMETERS)
+def test_affine_and_sums(shape, parameter):
+    x, y = draw(*shape), draw(*shape, seed=1)
+    same("affine", "normalization.affine", x, draw(*parameter, seed=2), draw(*parameter, seed=3))
+    same("sum_of_products", "normalization.sum_of_products", x, y, shape=parameter, atol=2e-4)
+
+
+@pytest.mark.parametrize("keepdim", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "dims"),
+    [
+        ((6, 40), (0,)),
+        ((6, 40), (1,)),
+        ((3, 4, 5, 9), (0, 2, 3)),
+        ((3, 4, 5, 9), (0, 1)),
+        ((5, 9), (0, 1)),
+        ((1,), (0,)),
+    ],
+)
+def test_sums_over_dimensions(shape, dims, keepdim):
+    same("sum", "normalization.sum_over", draw(*shape), dims=dims, keepdim=keepdim, atol=1e-5)
+
+
+def test_statistics_keep_nan_where_it_is():
+    x = draw(6, 40)
+    x[2, 3] = np.nan
+    same("standardize", "normalization.standardize", x, dims=(1,), eps=1e-5, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [(0,), (0, 2), (1, 3)])
+def test_statistics_over_other_dimensions_are_left_to_numpy(dims):
+    result, _ = both("standardize", "normalization.standardize", draw(5, 4, 9, 3), dims=dims, eps=1e-5)
+    assert result is None
+
+
+def test_sums_over_many_numbers_are_exact():
+    x = np.full((2, 3, 1 << 20), 0.1, np.float32)
+    fast, _ = both("sum", "normalization.sum_over", x, dims=(0, 2), keepdim=False)
+    np.testing.assert_allclose(fast, x.astype(np.float64).sum((0, 2)), rtol=2e-6)

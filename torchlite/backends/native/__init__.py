@@ -27,7 +27,7 @@ def kernel(name: str) -> Callable[..., Any] | None:
         return None
     module, _, function = name.partition(".")
     family = importlib.import_module(f"torchlite.backends.native.{module}")
-    return getattr(family, function) if family.functions() is not None else None
+    return getattr(family, function) if family.C.available() else None
 
 
 def accelerated(name: str, least: int = LARGE) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from torchlite.backends.native.library import library
+from torchlite.backends.native.library import Family
 
 Array = np.ndarray[Any, Any]
 
 
-def functions() -> ctypes.CDLL | None:
-    """The compiled library."""
-    return library("mathematics.h", "elementwise.c")
-
-
-@functools.cache
-def _function(name: str, arrays: int) -> Any:
-    function = getattr(functions(), name)
-    function.argtypes = [ctypes.c_void_p] * arrays + [ctypes.c_long]
-    function.restype = None
-    return function
+C = Family(
+    "elementwise.c",
+    **dict.fromkeys(("erf_values", "sigmoid", "silu", "gelu", "gelu_tanh"), "aan"),
+    **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "silu_grad", "gelu_grad", "gelu_tanh_grad"), "aaan"),
+)
 
 
 def _result_like(x: Array) -> Array | None:
@@ -40,7 +32,7 @@ def _of_one(name: str) -> Callable[[Array], Array | None]:
     def run(x: Array) -> Array | None:
         out = _result_like(x)
         if out is not None:
-            _function(name, 2)(x.ctypes.data, out.ctypes.data, x.size)
+            getattr(C, name)(x, out, x.size)
         return out
 
     return run
@@ -52,7 +44,7 @@ def _gradient(name: str) -> Callable[[Array, Array], Array | None]:
         if out is None or g.shape != x.shape or g.dtype != x.dtype:
             return None
         g = np.require(g, requirements="C" if x.flags.c_contiguous else "F")
-        _function(name, 3)(g.ctypes.data, x.ctypes.data, out.ctypes.data, x.size)
+        getattr(C, name)(g, x, out, x.size)
         return out
 
     return run

@@ -51,14 +51,52 @@ def load(source: str) -> ctypes.CDLL:
     return library
 
 
-@functools.cache
-def library(*names: str) -> ctypes.CDLL | None:
-    """The library of some files of this folder; None, after one warning, where it can't be had."""
-    try:
-        return load(text("parallel.h", *names))
-    except toolchain.Unavailable as error:
-        _warn_once(str(error))
-        return None
+class _Array(ctypes.c_void_p):
+    """The type of an argument that is a NumPy array, handed over as its address; None becomes NULL."""
+
+    @classmethod
+    def from_param(cls, array: Any) -> Any:
+        return None if array is None else cls(array.ctypes.data)
+
+
+_TYPES = {"a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "i": ctypes.c_int, "-": None}
+
+
+class Family:
+    """The functions of one C file of this folder, which are attributes once it is `available`.
+
+    Args:
+        file: its name.
+        functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, and where it
+            has one behind an arrow the type of its result, i for int: ``reduce="aaannn->i"``.
+    """
+
+    def __init__(self, file: str, **functions: str) -> None:
+        self._file = file
+        self._functions = functions
+
+    def available(self) -> bool:
+        """Whether the file is compiled, which the first call does; after one warning False where it can't be."""
+        return self._library is not None
+
+    @functools.cached_property
+    def _library(self) -> ctypes.CDLL | None:
+        try:
+            return load(text("parallel.h", "mathematics.h", self._file))
+        except toolchain.Unavailable as error:
+            _warn_once(str(error))
+            return None
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            arguments, _, result = self._functions[name].partition("->")
+        except KeyError:
+            raise AttributeError(f"{self._file} has no function {name!r}") from None
+        function = getattr(self._library, name)
+        function.argtypes = [_TYPES[letter] for letter in arguments]
+        function.restype = _TYPES[result or "-"]
+        setattr(self, name, function)
+        return function
 
 
 _warned = False
