@@ -289,6 +289,8 @@ def install() -> None:
     cupy = Module("cupy", np, LACKING[""])
     for path in ("linalg", "fft", "random"):
         setattr(cupy, path, Module(f"cupy.{path}", getattr(np, path), LACKING[path]))
+    # CuPy's product of bfloat16 is bfloat16, NumPy's float32.
+    cupy.matmul = on_device(lambda x, y, **kw: np.matmul(x, y, **kw).astype(x.dtype, copy=False), "matmul")  # type: ignore[attr-defined]
     tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, set())
     tricks.as_strided = _as_strided  # type: ignore[attr-defined]
     cupy.lib = types.SimpleNamespace(stride_tricks=tricks)  # type: ignore[attr-defined]

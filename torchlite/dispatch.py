@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import backends
+from torchlite import autocasting, backends
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Node, Storage, place_of
@@ -34,6 +34,8 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
     """
     if op.kind == "view":
         return apply_view(op, inputs[0], params)
+    if op.autocast is not None and autocasting.threads:
+        inputs = autocasting.inputs_of(op.name, op.autocast, inputs)
     arrays = []
     edges = []
     on_numpy, recorded = True, False

@@ -12,7 +12,9 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.creation import arange
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.fourier import fourier_op, from_half_spectrum_op, half_spectrum_op
@@ -191,12 +193,14 @@ def _rolled(input: Tensor, dim: Any, first: Any) -> Tensor:
     return input
 
 
+@autocasts(FLOAT32_ON_CPU)
 def _to_complex(name: str, input: Tensor, lengths: Lengths, norm: str | None, *, inverse: bool) -> Tensor:
     x = _floating(name, input)
     x, total = _transformed(name, x if x.is_complex() else x.to(_complex_of(x)), lengths, inverse)
     return _scaled(name, x, total, norm, inverse)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def _from_real(name: str, input: Tensor, lengths: Lengths, norm: str | None, *, inverse: bool) -> Tensor:
     """The half spectrum along the last of ``lengths``, and the transform of that along the others."""
     if input.is_complex():
@@ -208,6 +212,7 @@ def _from_real(name: str, input: Tensor, lengths: Lengths, norm: str | None, *, 
     return _scaled(name, out, total * x.shape[last], norm, inverse)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def _to_real(name: str, input: Tensor, lengths: Lengths, norm: str | None, *, inverse: bool) -> Tensor:
     """The transform along all but the last of ``lengths``, and along that one the real signal of a half spectrum."""
     x = _floating(name, input)

@@ -15,6 +15,24 @@ from torchlite.devices import CPU, Device
 
 Shape = tuple[int, ...]
 Kind = Literal["elementwise", "reduce", "view", "contract", "index", "random", "copy"]
+Policy = Literal["lower", "float32", "widest", "as given", "refused"]
+
+
+class Autocast(NamedTuple):
+    """What `torchlite.autocast` makes of an operator's float16, bfloat16 and float32 inputs on each kind of device.
+
+    ``lower``: all are converted to the dtype of the context; ``float32``: to that; ``widest``: to the widest among
+    them; ``as given``: nothing is converted, and nothing inside either; ``refused``: an error; None: the operator is
+    not concerned.
+    """
+
+    cpu: Policy | None = None
+    cuda: Policy | None = None
+
+
+LOWER = Autocast("lower", "lower")
+FLOAT32_ON_CPU, FLOAT32_ON_CUDA = Autocast(cpu="float32"), Autocast(cuda="float32")
+FLOAT32 = Autocast("float32", "float32")
 
 
 class Aval(NamedTuple):
@@ -68,6 +86,7 @@ class Op:
             a pass over memory.
         scalar: the operator on one element as a C expression, for code generation.
         onnx: the ONNX operator of the same meaning.
+        autocast: what autocasting makes of the inputs; None where it is not concerned.
         samples: ``samples(rng)`` gives the calls that the generic tests make, in float64 where it can be.
         doc: formula, shapes, errors and source.
         keeps: which inputs the gradient rules read; empty for none.
@@ -82,6 +101,7 @@ class Op:
     inplace: Callable[..., Any] | None = None
     scalar: str | None = None
     onnx: str | None = None
+    autocast: Autocast | None = None
     samples: Callable[[Any], Sequence[Sample]] | None = None
     doc: str = ""
     ufunc: Callable[..., Any] | None = None

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
     from torchlite import (
+        amp,
         autograd,
+        cpu,
         cuda,
         distributions,
         fft,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
+from torchlite.ir import LOWER
 from torchlite.ops.arithmetic import where
 from torchlite.ops.destination import takes_out
 
@@ -19,6 +21,7 @@ def floating(name: str, input: Tensor) -> Tensor:
 
 
 @method()
+@autocasts(LOWER)
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x for x > 0, weight · x below (He et al., 2015).
 

@@ -8,7 +8,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import Autocast
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import arange, tensor
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -73,6 +75,7 @@ def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
 
 
 @method()
+@autocasts(Autocast("float32", "as given"))
 def trace(input: Tensor) -> Tensor:
     """Sum of the diagonal of a matrix."""
     if input.ndim != 2:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
 from torchlite.ops.construct import common_dtype, refuse_numbers
@@ -71,6 +73,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="as given"))
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Input · 2^other."""
     refuse_numbers("ldexp", input, other)

@@ -7,6 +7,8 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
@@ -16,6 +18,7 @@ from torchlite.ops.reduction import mean
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="widest"))
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 · tensor2."""
     return input + tensor1 * tensor2 * value
@@ -23,6 +26,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="widest"))
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 / tensor2."""
     return input + tensor1 / tensor2 * value
@@ -42,6 +46,7 @@ method("lerp_")(inplace(lerp))
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="as given"))
 def var(
     input: Tensor,
     dim: Any = None,
@@ -74,6 +79,7 @@ def var(
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="as given"))
 def std(
     input: Tensor,
     dim: Any = None,

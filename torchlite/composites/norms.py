@@ -6,7 +6,9 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32, FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -19,6 +21,7 @@ _MANY_ROWS = 25  # from here on PyTorch computes Euclidean distances by a matrix
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def norm(
     input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -42,11 +45,13 @@ def norm(
 
 
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The p-norm of ``input - other``."""
     return norm(input - other, p)
 
 
+@autocasts(FLOAT32)
 def cdist(
     x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: str | None = "use_mm_for_euclid_dist_if_necessary"
 ) -> Tensor:
@@ -102,6 +107,7 @@ def _by_product(x1: Tensor, x2: Tensor) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     """``input`` with each slice along ``dim`` scaled down to a p-norm of at most ``maxnorm``.
 

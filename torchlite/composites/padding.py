@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.joining import cat, constant_pad, flip
 from torchlite.ops.views import narrow
 
@@ -84,6 +86,7 @@ def _joined(x: Tensor, dim: int, before: int, after: int, first: Tensor | None, 
     return cat(parts, dim) if len(parts) > 1 else parts[0].clone()
 
 
+@autocasts(FLOAT32_ON_CPU)
 def _reflect(x: Tensor, dim: int, before: int, after: int) -> Tensor:
     n = x.shape[dim]
     if max(before, after) >= n:
@@ -96,6 +99,7 @@ def _reflect(x: Tensor, dim: int, before: int, after: int) -> Tensor:
     return _joined(x, dim, before, after, first, last)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def _replicate(x: Tensor, dim: int, before: int, after: int) -> Tensor:
     n = x.shape[dim]
     if n == 0:

@@ -10,6 +10,8 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
+from torchlite.ir import LOWER, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import common_dtype, dims_of
 from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
@@ -20,6 +22,7 @@ from torchlite.ops.mutation import inplace
 Labels = list[Hashable]
 
 
+@autocasts(Autocast(cuda="lower"))
 def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products by Einstein's notation: ``einsum("bij,bjk->bik", x, y)``.
 
@@ -172,6 +175,7 @@ def _size(shape: Sequence[int]) -> int:
 
 
 @takes_out_as(OutDtype.SAME)
+@autocasts(Autocast(cuda="widest"))
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Σ of products over ``dims``: the last and first so many, or the positions listed for ``a`` and for ``b``.
 
@@ -206,7 +210,9 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     depth = _size([a.shape[d] for d in first])
     left = a.permute([*rows, *first]).reshape((_size([a.shape[d] for d in rows]), depth))
     right = b.permute([*second, *columns]).reshape((depth, _size([b.shape[d] for d in columns])))
-    return matmul(left, right).reshape((*(a.shape[d] for d in rows), *(b.shape[d] for d in columns)))
+    alone = left.shape[0] == right.shape[1] == 1  # PyTorch's tensordot is `dot` then, which autocasting shows
+    product = dot(left.reshape(-1), right.reshape(-1)) if alone else matmul(left, right)
+    return product.reshape((*(a.shape[d] for d in rows), *(b.shape[d] for d in columns)))
 
 
 def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
@@ -229,6 +235,7 @@ def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: f
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(LOWER)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat1 @ mat2)."""
     return _scaled_sum("addmm", input, mm(mat1, mat2), beta, alpha)
@@ -236,6 +243,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(LOWER)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (batch1 @ batch2) of batches of matrices."""
     return _scaled_sum("baddbmm", input, bmm(batch1, batch2), beta, alpha)
@@ -243,6 +251,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(LOWER)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · Σ of the products of a batch."""
     return _scaled_sum("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)
@@ -250,6 +259,7 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, al
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast("as given", "lower"))
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat @ vec)."""
     return _scaled_sum("addmv", input, mv(mat, vec), beta, alpha)
@@ -257,6 +267,7 @@ def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: fl
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="lower"))
 def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · vec1 vec2ᵀ."""
     if input._data.dtype.kind in "biu" and (isinstance(beta, float) or isinstance(alpha, float)):
@@ -287,6 +298,7 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast("as given", "widest"))
 def vdot(input: Tensor, other: Tensor) -> Tensor:
     """Σ conj(xᵢ) yᵢ of two vectors."""
     return dot(input.conj(), other)
@@ -305,12 +317,14 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 
 @takes_out_as(OutDtype.SAME)
+@autocasts(Autocast(cuda="lower"))
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of matrices in the order that costs least."""
     return multi_dot(matrices)
 
 
 @takes_out
+@autocasts(Autocast(cuda="lower"))
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of matrices in the order that costs least; the first and last may be vectors.
 

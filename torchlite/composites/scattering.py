@@ -7,10 +7,11 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.composites.assembly import broadcast_tensors
 from torchlite.composites.searching import unique
 from torchlite.dispatch import apply
-from torchlite.ir import broadcast_shapes
+from torchlite.ir import Autocast, broadcast_shapes
 from torchlite.ops.construct import converted
 from torchlite.ops.creation import arange
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -74,6 +75,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast(cpu="widest"))
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """``input`` with the parts at the positions ``index`` along ``dim`` replaced by those of ``source``.
 
@@ -146,6 +148,7 @@ def index_reduce(
 
 
 @method()
+@autocasts(Autocast(cuda="widest"))
 def index_put(input: Tensor, indices: Sequence[Tensor], values: Tensor, accumulate: bool = False) -> Tensor:
     """``input`` with ``input[indices]`` replaced by ``values``, or with ``values`` added there.
 

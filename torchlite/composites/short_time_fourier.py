@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.composites.padding import pad
 from torchlite.fft import fft, ifft, irfft, rfft
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.creation import arange
 from torchlite.ops.indexing import sum_at
@@ -13,6 +15,7 @@ _SMALLEST = 1e-11  # a sum of squared windows below it counts as 0
 
 
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def stft(
     input: Tensor,
     n_fft: int,

@@ -8,7 +8,9 @@ from typing import Any
 
 from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.composites.general import correction_of, std, var
+from torchlite.ir import FLOAT32_ON_CPU, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.complex import complex
 from torchlite.ops.construct import common_dtype, dims_of
@@ -20,6 +22,7 @@ from torchlite.ops.scan import argsort, sort
 from torchlite.ops.softmax import softmax
 
 
+@autocasts(Autocast(cuda="as given"))
 def var_mean(
     input: Tensor,
     dim: Any = None,
@@ -33,6 +36,7 @@ def var_mean(
     return var(input, dim, keepdim=keepdim, correction=correction), mean(input, dim, keepdim)
 
 
+@autocasts(Autocast(cuda="as given"))
 def std_mean(
     input: Tensor,
     dim: Any = None,
@@ -152,6 +156,7 @@ def _quantile(
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -161,6 +166,7 @@ def quantile(
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def nanquantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
@@ -170,6 +176,7 @@ def nanquantile(
 
 @takes_out_as(OutDtype.COMPUTE)
 @method()
+@autocasts(Autocast(cuda="as given"))
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Σ of the elements that are not NaN."""
     total: Tensor = where(input.isnan(), 0, input).sum(dim, keepdim, dtype=dtype)
@@ -178,6 +185,7 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtyp
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="as given"))
 def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """The mean of the elements that are not NaN."""
     known = (~input.isnan()).sum(dim, keepdim)

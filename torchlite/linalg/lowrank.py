@@ -6,6 +6,8 @@ Source: N. Halko, P. Martinsson and J. Tropp, Finding structure with randomness 
 from __future__ import annotations
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.linalg.checks import matrices
 from torchlite.linalg.orthogonal import qr
 from torchlite.linalg.spectral import svd
@@ -27,6 +29,7 @@ def _basis(A: Tensor, q: int, niter: int, M: Tensor | None) -> Tensor:
     return columns
 
 
+@autocasts(Autocast("float32", "as given"))
 def svd_lowrank(
     A: Tensor, q: int | None = 6, niter: int | None = 2, M: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,6 +58,7 @@ def svd_lowrank(
     return (u, s, v) if tall else (v, s, u)
 
 
+@autocasts(Autocast("float32", "as given"))
 def pca_lowrank(A: Tensor, q: int | None = None, center: bool = True, niter: int = 2) -> tuple[Tensor, Tensor, Tensor]:
     """U, S and V of the ``q`` (by default 6) largest principal components of the rows of A, centred first, approximately."""
     m, n = A.shape[-2:]

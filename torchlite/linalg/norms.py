@@ -7,6 +7,8 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32_ON_CPU, FLOAT32_ON_CUDA
 from torchlite.linalg.checks import matrices, square_matrices
 from torchlite.linalg.solutions import inv_ex
 from torchlite.linalg.spectral import svdvals
@@ -17,6 +19,7 @@ from torchlite.ops.norms import vector_norm_of
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CUDA)
 def vector_norm(
     x: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -43,6 +46,7 @@ def _converted(name: str, x: Tensor, dtype: dtypes.dtype | None) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CUDA)
 def matrix_norm(
     A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -81,6 +85,7 @@ def _restored(value: Tensor, rows: int, columns: int) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CUDA)
 def norm(
     A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None
 ) -> Tensor:
@@ -98,6 +103,7 @@ def norm(
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number: the norm of A times the norm of its inverse; inf for singular matrices."""
     matrices("linalg.cond", A)

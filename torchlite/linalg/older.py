@@ -6,6 +6,8 @@ from typing import Any
 
 from torchlite import return_types
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32_ON_CPU, Autocast
 from torchlite.linalg import (
     determinants,
     elimination,
@@ -21,6 +23,7 @@ from torchlite.ops.destination import takes_out
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def inverse(input: Tensor) -> Tensor:
     """The inverse of square matrices; see `torchlite.linalg.inv`."""
     return solutions.inv(input)
@@ -35,6 +38,7 @@ def slogdet(input: Tensor) -> return_types.Results:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The lower (upper) Cholesky factor; see `torchlite.linalg.cholesky`."""
     return positive_definite.cholesky(input, upper=upper)
@@ -42,6 +46,7 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def qr(input: Tensor, some: bool = True) -> return_types.Results:
     """Q and R; see `torchlite.linalg.qr`, whose mode is "reduced" for ``some`` and else "complete"."""
     return return_types.qr(orthogonal.qr(input, "reduced" if some else "complete"))
@@ -49,6 +54,7 @@ def qr(input: Tensor, some: bool = True) -> return_types.Results:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_types.Results:
     """U, S and V (not Vᴴ) with input = U diag(S) Vᴴ; without ``compute_uv`` U and V are zeros."""
     if compute_uv:
@@ -60,6 +66,7 @@ def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> return_typ
 
 
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
     """The pseudo-inverse; see `torchlite.linalg.pinv`."""
     return pseudoinverse.pinv(input, rcond)
@@ -67,6 +74,7 @@ def pinverse(input: Tensor, rcond: float = 1e-15) -> Tensor:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
     """(LU, pivots) or (LU, pivots, infos); see `torchlite.linalg.lu_factor_ex`."""
     factors = elimination.lu_factor_ex(A, pivot=pivot)
@@ -75,6 +83,7 @@ def lu(A: Tensor, pivot: bool = True, get_infos: bool = False) -> Any:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """The X with A X = b; see `torchlite.linalg.lu_solve`."""
     return elimination.lu_solve(LU_data, LU_pivots, b)
@@ -82,6 +91,7 @@ def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def triangular_solve(
     b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
 ) -> return_types.Results:
@@ -98,6 +108,7 @@ def triangular_solve(
 
 @takes_out
 @method()
+@autocasts(Autocast(cuda="widest"))
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The cross product along ``dim``, by default the first of length 3; see `torchlite.linalg.cross`."""
     if dim is None:

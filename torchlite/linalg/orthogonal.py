@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from torchlite import return_types
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.linalg.checks import matrices
 from torchlite.linalg.solutions import solve_triangular
 from torchlite.ops.creation import eye
@@ -17,6 +19,7 @@ from torchlite.ops.factorization import householder_op, qr_op
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def qr(A: Tensor, mode: str = "reduced") -> return_types.Results:
     """Q with orthonormal columns and upper triangular R, A = Q R; ``mode`` is "reduced", "complete" or "r" (R only)."""
     if mode not in ("reduced", "complete", "r"):
@@ -29,12 +32,14 @@ def qr(A: Tensor, mode: str = "reduced") -> return_types.Results:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def geqrf(input: Tensor) -> return_types.Results:
     """R and Householder's reflections, whose product is Q, of matrices; without gradient."""
     return return_types.geqrf(apply(householder_op, (matrices("geqrf", input, "input"),)))
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first n columns of the product of the reflections that `geqrf` of matrices (m, n) gives."""
     name = "linalg.householder_product"
@@ -53,6 +58,7 @@ method("orgqr")(householder_product)
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """Q C (C Q where ``left`` is false, Qᴴ for Q with ``transpose``) for C = ``other`` and Q from `geqrf`."""
     _check_reflections("ormqr", input, tau)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torchlite import return_types
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU, Autocast
 from torchlite.linalg.checks import matrices, refuse_failure, same_dtype, square_matrices
 from torchlite.linalg.solutions import solve_triangular
 from torchlite.ops.creation import eye
@@ -18,6 +20,7 @@ _INDEFINITE = (
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with L Lᴴ = A (the upper Lᴴ where asked) of positive-definite matrices.
 
@@ -28,6 +31,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> return_types.Results:
     """As `cholesky`, but an indefinite matrix is an error only where asked; otherwise ``info`` tells."""
     return _factor("linalg.cholesky_ex", A, upper, check_errors)
@@ -43,6 +47,7 @@ def _factor(name: str, A: Tensor, upper: bool, check_errors: bool) -> return_typ
 
 @takes_out
 @method()
+@autocasts(Autocast("float32", "as given"))
 def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
     """The inverse of L Lᴴ (of Lᴴ L for an ``upper`` triangle).
 
@@ -64,6 +69,7 @@ def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CPU)
 def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
     """The X with L Lᴴ X = B (Lᴴ L X = B for an ``upper`` triangle)."""
     matrices("cholesky_solve", B, "B")

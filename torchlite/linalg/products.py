@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import LOWER, Autocast
 from torchlite.linalg.checks import same_dtype, square_matrices
 from torchlite.linalg.solutions import inv
 from torchlite.ops import views
@@ -45,6 +47,7 @@ def matrix_exp(A: Tensor) -> Tensor:
 
 
 @takes_out
+@autocasts(Autocast(cuda="widest"))
 def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
     """The cross product of vectors of three elements along ``dim``.
 
@@ -65,9 +68,10 @@ def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
 
 
 @takes_out
+@autocasts(LOWER)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Σ conj(x) y along ``dim``."""
-    if x._data.dtype.kind not in "fc":
+    if x._data.dtype.kind in "biu":
         raise RuntimeError(f"linalg.vecdot: Expected a floating point or complex tensor as input. Got {x.dtype}")
     same_dtype("linalg.vecdot", x, y, "x", "y")
     if x.ndim == y.ndim == 1:

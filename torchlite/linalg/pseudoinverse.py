@@ -8,7 +8,9 @@ import numpy as np
 
 from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.linalg.checks import is_vector, matrices, same_dtype, square_matrices
 from torchlite.linalg.spectral import eigvalsh, svdvals
 from torchlite.ops.arithmetic import maximum, where
@@ -32,6 +34,7 @@ def pinv(A: Tensor, rcond: Any = None, *, atol: Any = None, rtol: Any = None, he
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The number of singular values (absolute eigenvalues of ``hermitian`` ones) above max(atol, rtol · the largest)."""
     (square_matrices if hermitian else matrices)("linalg.matrix_rank", A)
@@ -63,6 +66,7 @@ def _tolerances(A: Tensor, atol: Any, rtol: Any) -> tuple[Tensor, Tensor]:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> return_types.Results:
     """The X with the least ‖A X - B‖, and of the least norm among those: pinv(A) B.
 

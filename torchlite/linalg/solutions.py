@@ -7,7 +7,9 @@ from typing import Any
 
 from torchlite import return_types
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.linalg.checks import is_vector, refuse_failure, same_dtype, square_matrices
 from torchlite.ops.destination import takes_out
 from torchlite.ops.inversion import inverse_op, solve_op, triangular_op
@@ -18,6 +20,7 @@ _SINGULAR = (
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def inv(A: Tensor) -> Tensor:
     """The inverse of square matrices.
 
@@ -30,6 +33,7 @@ def inv(A: Tensor) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> return_types.Results:
     """As `inv`, but a singular matrix is an error only where asked; otherwise ``info`` tells."""
     result = return_types.linalg_inv_ex(apply(inverse_op, (square_matrices("linalg.inv_ex", A),)))
@@ -39,6 +43,7 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> return_types.Results:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X with A X = B (X A = B where ``left`` is false); ``B`` may be a (batch of) vector(s).
 
@@ -91,6 +96,7 @@ def solve_triangular(A: Tensor, B: Tensor, *, upper: bool, left: bool = True, un
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse for `tensordot`: its first ``ind`` dimensions, as one, are the rows of a square matrix.
 
@@ -110,6 +116,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def tensorsolve(A: Tensor, B: Tensor, dims: Any = None) -> Tensor:
     """The X with ``tensordot(A, X, X.ndim) == B``; ``dims`` of ``A`` are moved to its end first.
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from torchlite import return_types
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import grad_mode
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.linalg.checks import converged, matrices, square_matrices
 from torchlite.ops.destination import takes_out
 from torchlite.ops.spectral import eig_op, eigh_op, eigvals_op, eigvalsh_op, svd_op, svdvals_op
@@ -20,6 +22,7 @@ def _recorded(A: Tensor) -> bool:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def eig(A: Tensor) -> return_types.Results:
     """Eigenvalues and eigenvectors of length 1 of square matrices, complex. Vectors are unique up to phase.
 
@@ -30,6 +33,7 @@ def eig(A: Tensor) -> return_types.Results:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def eigvals(A: Tensor) -> Tensor:
     """Eigenvalues of square matrices, complex."""
     return eig(A).eigenvalues if _recorded(A) else converged("linalg.eigvals", eigvals_op, _finite("linalg.eigvals", A))
@@ -43,6 +47,7 @@ def _finite(name: str, A: Tensor) -> Tensor:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def eigh(A: Tensor, UPLO: str = "L") -> return_types.Results:
     """Eigenvalues in ascending order and eigenvectors of symmetric (Hermitian) matrices, of which one triangle is read.
 
@@ -56,6 +61,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> return_types.Results:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
     """Eigenvalues of symmetric (Hermitian) matrices in ascending order."""
     if _recorded(A):
@@ -71,6 +77,7 @@ def _triangle(name: str, UPLO: str) -> str:
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> return_types.Results:
     """U, S and Vᴴ with A = U diag(S) Vᴴ; S is descending. Vectors are unique up to sign (or phase).
 
@@ -81,6 +88,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Singular values, descending."""
     if _recorded(A):

@@ -12,8 +12,9 @@ from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
-from torchlite.ir import Op, Sample, register
+from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Op, Sample, register
 from torchlite.ops.arithmetic import where
+from torchlite.ops.half_precision import widened
 from torchlite.ops.pointwise import exp, sigmoid, tanh
 
 
@@ -24,15 +25,17 @@ def _activation(
     doc: str,
     params: dict[str, Any],
     onnx: str | None = None,
+    autocast: Autocast | None = None,
 ) -> Op:
     return register(
         Op(
             name,
             "elementwise",
-            run=np.errstate(all="ignore")(run),
+            run=np.errstate(all="ignore")(widened(run)),
             infer=lambda x, **_params: x,
             vjp=(vjp,),
             onnx=onnx,
+            autocast=autocast,
             # Both sides of the kinks at 0 and ±1, and none on them.
             samples=lambda rng: [
                 Sample((rng.choice([-1.0, 1.0], (3, 4)) * rng.uniform(0.2, 0.8, (3, 4)),), params),
@@ -94,6 +97,7 @@ softplus_op = _activation(
     "ln(1 + exp(β x)) / β without overflow; x itself where β x is above the threshold.",
     {"beta": 1.5, "threshold": 1.5},
     onnx="Softplus",
+    autocast=FLOAT32_ON_CUDA,
 )
 
 
@@ -105,7 +109,7 @@ def _gradient(
         Op(
             name,
             "elementwise",
-            run=np.errstate(all="ignore")(run),
+            run=np.errstate(all="ignore")(widened(run)),
             infer=lambda _g, x, **_params: x,
             vjp=(lambda h, _out, _g, x, **params: apply(op, (h, x), params), vjp_input),
             samples=lambda rng: [Sample((rng.normal(size=shape), rng.normal(size=shape)), params) for shape in _SHAPES],

@@ -9,10 +9,12 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
 from torchlite.ops.destination import OutDtype, stored
+from torchlite.ops.half_precision import widened
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -77,6 +79,7 @@ _power = binary(
     scalar="pow(x, y)",
     onnx="Pow",
     domain=(0.5, 2.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="x to the power y, elementwise with broadcasting.",
 )
 maximum = binary(
@@ -112,6 +115,7 @@ reciprocal = unary(
     scalar="1 / x",
     onnx="Reciprocal",
     domain=(0.5, 2.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="1 / x.",
 )
 square = unary(
@@ -121,6 +125,7 @@ square = unary(
     result=lambda dtype: _square_dtype(dtype),
     out_dtype=OutDtype.CAST,
     scalar="x * x",
+    autocast=FLOAT32_ON_CUDA,
     doc="x²; of bools as int64.",
 )
 sqrt = unary(
@@ -140,6 +145,7 @@ rsqrt = unary(
     to_float=True,
     scalar="1 / sqrt(x)",
     domain=(0.5, 2.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="1 / √x.",
 )
 sign = unary(
@@ -185,7 +191,7 @@ _clamp = register(
     Op(
         "clamp",
         "elementwise",
-        run=lambda xp, x, *, min, max: xp.clip(x, min, max),
+        run=widened(lambda xp, x, *, min, max: xp.clip(x, min, max)),
         infer=lambda x, *, min, max: x,  # noqa: ARG005
         vjp=(lambda g, _out, x, min, max: where(_inside(x, min, max), g, 0.0),),
         onnx="Clip",
@@ -401,18 +407,21 @@ for _symbol, _function in {
     "add": _add,
     "sub": _sub,
     "mul": mul,
-    "truediv": _true_div,
     "floordiv": floor_divide,
     "mod": remainder,
     "pow": pow,
 }.items():
     method(f"__{_symbol}__")(_function)
     method(f"__r{_symbol}__")(reflected(_function))
+
+_times_reciprocal = autocasts(FLOAT32_ON_CUDA)(reflected(_true_div))  # PyTorch's way, which autocasting shows
+method("__rtruediv__")(_times_reciprocal)
+method("__truediv__")(_true_div)
 method("__iadd__")(_add_)
 method("__isub__")(_sub_)
 method("__imul__")(Tensor.mul_)
 method("__div__")(_true_div)  # Python 2's name, which PyTorch keeps
-method("__rdiv__")(reflected(_true_div))
+method("__rdiv__")(_times_reciprocal)
 method("__idiv__", "__itruediv__")(_true_div_)
 method("__ifloordiv__")(Tensor.floor_divide_)
 method("__imod__")(Tensor.remainder_)

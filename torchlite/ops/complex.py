@@ -11,8 +11,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import FLOAT32_ON_CPU, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import refuse_numbers, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -131,6 +132,7 @@ def view_as_real(input: Tensor) -> Tensor:
     return apply(_view_as_real, (input,))
 
 
+@autocasts(FLOAT32_ON_CPU)
 def view_as_complex(input: Tensor) -> Tensor:
     """Pairs (real, imaginary) in the last dimension, of length 2, as complex numbers.
 
@@ -236,6 +238,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
 
 
 @takes_out_as(OutDtype.SAME)
+@autocasts(FLOAT32_ON_CPU)
 def polar(abs: Tensor, angle: Tensor) -> Tensor:
     """abs · (cos(angle) + i sin(angle)).
 

@@ -16,7 +16,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.devices import Device
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.mutation import apply_inplace, inplace
 
@@ -41,6 +41,7 @@ def unary(
     as_in_place: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
+    autocast: Autocast | None = None,
     domain: Domain = (-2.0, 2.0),
     out_dtype: OutDtype | None = None,
 ) -> Callable[..., Tensor]:
@@ -57,7 +58,7 @@ def unary(
         result: the NumPy dtype of the result where it is not the input's, or a function that gives it from the input's.
         methods: whether Tensor has it as methods; PyTorch has only functions for some.
         as_in_place: whether one of the methods works in place.
-        scalar, onnx: as in `Op`.
+        scalar, onnx, autocast: as in `Op`.
         domain: an interval in which it is differentiable, for the tests.
         out_dtype: which dtypes ``out`` may have; only the result's, unless integers become floats.
     """
@@ -74,6 +75,7 @@ def unary(
             inplace=write if result is None else None,
             scalar=scalar,
             onnx=onnx,
+            autocast=autocast,
             samples=lambda rng: [Sample((_draw(rng, shape, domain),), {}) for shape in _SHAPES],
             doc=doc,
         )
@@ -109,6 +111,7 @@ def binary(
     as_in_place: bool = True,
     scalar: str | None = None,
     onnx: str | None = None,
+    autocast: Autocast | None = None,
     domain: Domain = (-2.0, 2.0),
     numbers: Numbers = "either",
     out_dtype: OutDtype = OutDtype.CAST,
@@ -118,7 +121,7 @@ def binary(
     Args:
         name: its name, also as a method and (with an underscore) in place.
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
-        doc, ufunc, run, quiet, to_float, result, methods, as_in_place, scalar, onnx, domain: as in `unary`.
+        doc, ufunc, run, quiet, to_float, result, methods, as_in_place, scalar, onnx, autocast, domain: as in `unary`.
         numbers: which operand may be a Python number in the function; the others must be tensors.
         out_dtype: which dtypes ``out`` may have.
     """
@@ -142,6 +145,7 @@ def binary(
             inplace=write if result is None else None,
             scalar=scalar,
             onnx=onnx,
+            autocast=autocast,
             samples=lambda rng: [
                 Sample((_draw(rng, left, domain), _draw(rng, right, domain)), {}) for left, right in _SHAPE_PAIRS
             ],

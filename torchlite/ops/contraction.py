@@ -8,8 +8,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
@@ -19,19 +20,24 @@ from torchlite.ops.half_precision import HALVES
 def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     """``x @ y``, into ``out`` where given.
 
-    On the CPU the half types are multiplied in float32, because NumPy has no fast product of theirs.
+    Half types are multiplied in float32 where there is no fast product of theirs.
     """
     if x.dtype is not y.dtype and x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
     if x.dtype.kind == "b":
         raise RuntimeError("matrix products are not implemented for bool")
-    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:
+    if x.dtype.itemsize == 2 and x.dtype in HALVES and not _has_product(xp, x, y):
         rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
         if out is None:
             return rounded
         out[...] = rounded
         return out
     return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
+
+
+def _has_product(xp: Any, x: Any, y: Any) -> bool:
+    """Whether half types have a product of their own: NumPy has none, and CuPy 14's of bfloat16 fails on batches."""
+    return xp is not np and (x.dtype == np.float16 or x.ndim == y.ndim == 2)
 
 
 def _infer_matmul(x: Aval, y: Aval) -> Aval:
@@ -63,6 +69,7 @@ _matmul: Op = register(
             lambda g, _out, x, _y: x.mH @ g,
         ),
         onnx="MatMul",
+        autocast=LOWER,
         samples=lambda rng: [
             Sample((rng.normal(size=(3, 4)), rng.normal(size=(4, 2))), {}),
             Sample((rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 5))), {}),
@@ -148,6 +155,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast("as given", "widest"))
 def dot(input: Tensor, tensor: Tensor) -> Tensor:
     """Σ xᵢ yᵢ of two vectors."""
     x, y = _expect_dims("dot", input, 1), _expect_dims("dot", tensor, 1)
@@ -158,6 +166,7 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast("as given", "lower"))
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
     x, y = _expect_dims("mv", input, 2), _expect_dims("mv", vec, 1)
@@ -170,6 +179,10 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
+    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:  # as in `product`, and rounded once
+        if any(y.dtype != x.dtype for y in (weight, *bias)):
+            raise RuntimeError("expected input, weight and bias to have the same dtype")
+        return _run_linear(xp, *(y.astype(np.float32) for y in (x, weight, *bias))).astype(x.dtype)
     out = product(xp, x, weight.T)
     for b in bias:
         out += b
@@ -204,6 +217,7 @@ _linear = register(
             lambda g, _out, _x, _weight, *_bias: g.sum(0),
         ),
         onnx="Gemm",
+        autocast=LOWER,
         samples=lambda rng: [
             Sample((rng.normal(size=(3, 4)), rng.normal(size=(2, 4)), rng.normal(size=2)), {}),
             Sample((rng.normal(size=(3, 4)), rng.normal(size=(2, 4))), {}),

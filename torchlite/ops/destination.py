@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, TypeVar
 
-from torchlite import backends, dtypes
+from torchlite import autocasting, backends, dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.ir import Aval
@@ -78,7 +78,7 @@ def stored(
         kwargs = {**kwargs, "dtype": targets[0].dtype}
     if rule is OutDtype.CREATE and kwargs.get("device") is None:
         kwargs = {**kwargs, "device": targets[0].device}
-    with no_grad():
+    with no_grad(), autocasting.as_given():  # the dtype of `out` is what the caller wants
         results = function(*args, **kwargs)
     if isinstance(results, Tensor):
         results = (results,)

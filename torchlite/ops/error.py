@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from torchlite.backends.special import evaluate
+from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.construct import unary
 
 erfc = unary(
@@ -21,6 +22,7 @@ erfinv = unary(
     run=lambda xp, x: evaluate(xp, "erfinv", x),
     to_float=True,
     domain=(-0.9, 0.9),
+    autocast=FLOAT32_ON_CUDA,
     doc="The number whose error function is x; NaN outside [-1, 1].",
 )
 erfcx = unary(

@@ -12,8 +12,9 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, Shape, register
+from torchlite.ir import Autocast, Aval, Op, Sample, Shape, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.indexing import index_op, number_for, spec_along
@@ -255,6 +256,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(Autocast(cuda="widest"))
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """``input`` with the elements of ``src`` added at positions ``index`` along ``dim``.
 

@@ -13,7 +13,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, method
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import inplace
@@ -26,9 +26,18 @@ exp = unary(
     to_float=True,
     scalar="exp(x)",
     onnx="Exp",
+    autocast=FLOAT32_ON_CUDA,
     doc="eˣ.",
 )
-expm1 = unary("expm1", lambda g, out, _x: g * (out + 1), ufunc="expm1", to_float=True, scalar="expm1(x)", doc="eˣ - 1.")
+expm1 = unary(
+    "expm1",
+    lambda g, out, _x: g * (out + 1),
+    ufunc="expm1",
+    to_float=True,
+    scalar="expm1(x)",
+    autocast=FLOAT32_ON_CUDA,
+    doc="eˣ - 1.",
+)
 log = unary(
     "log",
     lambda g, _out, x: g / x.conj(),
@@ -37,6 +46,7 @@ log = unary(
     scalar="log(x)",
     onnx="Log",
     domain=(0.3, 3.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="Natural logarithm; -inf at 0, NaN below.",
 )
 log1p = unary(
@@ -46,6 +56,7 @@ log1p = unary(
     to_float=True,
     scalar="log1p(x)",
     domain=(-0.5, 2.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="ln(1 + x).",
 )
 log2 = unary(
@@ -55,6 +66,7 @@ log2 = unary(
     to_float=True,
     scalar="log2(x)",
     domain=(0.3, 3.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="Logarithm to base 2.",
 )
 log10 = unary(
@@ -64,6 +76,7 @@ log10 = unary(
     to_float=True,
     scalar="log10(x)",
     domain=(0.3, 3.0),
+    autocast=FLOAT32_ON_CUDA,
     doc="Logarithm to base 10.",
 )
 sin = unary(
@@ -94,6 +107,7 @@ tan = unary(
     scalar="tan(x)",
     onnx="Tan",
     domain=(-1.2, 1.2),
+    autocast=FLOAT32_ON_CUDA,
     doc="Tangent of x in radians.",
 )
 tanh = unary(

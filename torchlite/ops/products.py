@@ -8,11 +8,13 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ir import FLOAT32, FLOAT32_ON_CUDA, Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.half_precision import widened
 from torchlite.ops.joining import cat
 from torchlite.ops.mutation import inplace
 from torchlite.ops.scan import accumulated
@@ -32,7 +34,7 @@ _prod: Op = register(
     Op(
         "prod",
         "reduce",
-        run=lambda xp, x, *, dim: xp.prod(x, axis=dim, dtype=_sum_dtype(x.dtype)),
+        run=widened(lambda xp, x, *, dim: xp.prod(x, axis=dim, dtype=_sum_dtype(x.dtype))),
         infer=lambda x, *, dim: Aval(x.shape[:dim] + x.shape[dim + 1 :], _sum_dtype(x.dtype), x.device),
         vjp=(lambda g, out, x, dim: _prod_slope(g, out, x, dim),),
         onnx="ReduceProd",
@@ -44,7 +46,7 @@ _cumprod: Op = register(
     Op(
         "cumprod",
         "reduce",
-        run=lambda xp, x, *, dim: xp.cumprod(x, axis=dim, dtype=_sum_dtype(x.dtype)),
+        run=widened(lambda xp, x, *, dim: xp.cumprod(x, axis=dim, dtype=_sum_dtype(x.dtype))),
         infer=lambda x, *, dim: Aval(x.shape, _sum_dtype(x.dtype), x.device),  # noqa: ARG005
         vjp=(lambda g, out, x, dim: _cumprod_slope(g, out, x, dim),),
         samples=_samples,
@@ -55,7 +57,7 @@ _logcumsumexp: Op = register(
     Op(
         "logcumsumexp",
         "reduce",
-        run=lambda xp, x, *, dim: _run_logcumsumexp(xp, x, dim),
+        run=widened(lambda xp, x, *, dim: _run_logcumsumexp(xp, x, dim)),
         infer=lambda x, *, dim: x,  # noqa: ARG005
         vjp=(lambda g, out, x, dim: _logcumsumexp_slope(g, out, x, dim),),
         samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"dim": 1})],
@@ -107,6 +109,7 @@ def _logcumsumexp_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Any:
 
 @takes_out_as(OutDtype.COMPUTE)
 @method()
+@autocasts(FLOAT32)
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Π of the elements along ``dim``, or of all; integers multiply in int64."""
     if dtype is not None:
@@ -122,6 +125,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 
 @takes_out_as(OutDtype.COMPUTE)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def cumprod(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running products along ``dim``; integers multiply in int64."""
     if dtype is not None:

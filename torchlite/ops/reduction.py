@@ -9,9 +9,10 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import as_given
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, Shape, register
+from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
@@ -42,11 +43,12 @@ def reduction(
     result: Callable[[Any], Any] = lambda dtype: dtype,
     empty: bool = True,
     onnx: str | None = None,
+    autocast: Autocast | None = None,
 ) -> Op:
     """The record of a reduction with parameters ``dims`` (positions) and ``keepdim``.
 
     Args:
-        name, vjp, doc, onnx: as in `Op`.
+        name, vjp, doc, onnx, autocast: as in `Op`.
         run: ``(xp, x, *, dims, keepdim)``.
         result: the result's NumPy dtype from the input's.
         empty: whether no elements at all have a result.
@@ -76,6 +78,7 @@ def reduction(
             infer=infer,
             vjp=None if vjp is None else (vjp,),
             onnx=onnx,
+            autocast=autocast,
             samples=samples,
             doc=doc,
         )
@@ -100,6 +103,7 @@ _sum = reduction(
     lambda g, _out, _x, dims, keepdim: restored(g, _x, dims, keepdim),
     result=lambda dtype: np.int64 if dtype.kind in "biu" else dtype,
     onnx="ReduceSum",
+    autocast=FLOAT32_ON_CUDA,
     doc="Σ x over the dimensions; integers add up in int64, float16 and bfloat16 in float32.",
 )
 
@@ -236,7 +240,8 @@ def sum(
         if dim is None and not keepdim:
             return apply(_sum, (input,), _WHOLE[len(input._data.shape)])
         return _apply(_sum, input, dim, keepdim)
-    return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)
+    with as_given():
+        return _apply(_sum, input.to(dtype), dim, keepdim).to(dtype)
 
 
 @takes_out

@@ -8,11 +8,13 @@ import numpy as np
 
 from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
-from torchlite.ir import Aval, Op, Sample, register
+from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.gathering import gather_op
+from torchlite.ops.half_precision import widened
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import argmax, argmin
 
@@ -48,7 +50,7 @@ _cumsum: Op = register(
     Op(
         "cumsum",
         "reduce",
-        run=lambda xp, x, *, dim: xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype),
+        run=widened(lambda xp, x, *, dim: xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype)),
         infer=_infer_cumsum,
         vjp=(lambda g, _out, _x, dim: g.flip(dim).cumsum(dim).flip(dim),),
         onnx="CumSum",
@@ -98,6 +100,7 @@ def accumulated(name: str, dtype: dtypes.dtype) -> dtypes.dtype:
 
 @takes_out_as(OutDtype.COMPUTE)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def cumsum(input: Tensor, dim: int, *, dtype: dtypes.dtype | None = None) -> Tensor:
     """Running totals along ``dim``; integers add up in int64."""
     if dtype is not None:

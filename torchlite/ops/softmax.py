@@ -8,13 +8,16 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
+from torchlite.autocasting import autocasts
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
-from torchlite.ir import Op, Sample, register
+from torchlite.ir import FLOAT32_ON_CUDA, Op, Sample, register
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.half_precision import widened
 
 
+@widened
 @accelerated("rows.softmax")
 def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
@@ -23,6 +26,7 @@ def _run_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     return e
 
 
+@widened
 @accelerated("rows.log_softmax")
 def _run_log_softmax(xp: Any, x: Any, *, dim: int) -> Any:
     with np.errstate(all="ignore"):
@@ -122,6 +126,7 @@ def _apply(op: Op, x: Tensor, dim: int, dtype: dtypes.dtype | None) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """exp(xᵢ) / Σⱼ exp(xⱼ) along ``dim``."""
     return _apply(_softmax, input, dim, dtype)
@@ -129,6 +134,7 @@ def softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tenso
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> Tensor:
     """xᵢ - ln Σⱼ exp(xⱼ) along ``dim``."""
     return _apply(_log_softmax, input, dim, dtype)
@@ -136,6 +142,7 @@ def log_softmax(input: Tensor, dim: int, dtype: dtypes.dtype | None = None) -> T
 
 @takes_out
 @method()
+@autocasts(FLOAT32_ON_CUDA)
 def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     """ln Σ exp(xᵢ) over ``dim``, without overflow."""
     from torchlite.ops.arithmetic import where

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.ir import FLOAT32_ON_CUDA, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import binary, unary
 
@@ -17,6 +18,7 @@ asin = unary(
     scalar="asin(x)",
     onnx="Asin",
     domain=(-0.8, 0.8),
+    autocast=FLOAT32_ON_CUDA,
     doc="The angle in [-π/2, π/2] whose sine is x; NaN outside [-1, 1].",
 )
 acos = unary(
@@ -27,6 +29,7 @@ acos = unary(
     scalar="acos(x)",
     onnx="Acos",
     domain=(-0.8, 0.8),
+    autocast=FLOAT32_ON_CUDA,
     doc="The angle in [0, π] whose cosine is x; NaN outside [-1, 1].",
 )
 atan = unary(
@@ -45,6 +48,7 @@ sinh = unary(
     to_float=True,
     scalar="sinh(x)",
     onnx="Sinh",
+    autocast=FLOAT32_ON_CUDA,
     doc="(eˣ - e⁻ˣ) / 2.",
 )
 cosh = unary(
@@ -54,6 +58,7 @@ cosh = unary(
     to_float=True,
     scalar="cosh(x)",
     onnx="Cosh",
+    autocast=FLOAT32_ON_CUDA,
     doc="(eˣ + e⁻ˣ) / 2.",
 )
 asinh = unary(
@@ -96,6 +101,7 @@ atan2 = binary(
     scalar="atan2(x, y)",
     domain=(0.3, 2.0),
     numbers="neither",
+    autocast=Autocast(cuda="widest"),
     doc="The angle in (-π, π] of the point (y, x): atan(x / y) in the right quadrant.",
 )
 hypot = binary(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import Remembered
 from torchlite.autograd.engine import Walk, backward, walks
 from torchlite.autograd.function import Function
 from torchlite.autograd.grad_mode import enable_grad, is_grad_enabled
@@ -163,6 +164,7 @@ class _Segment:
         self.args = [_Argument(x) for x in args]
         self.kwargs = {name: _Argument(x) for name, x in kwargs.items()}
         self.rng = default_generator.state() if preserve_rng_state else None
+        self.autocast = Remembered()
         self.context = context
         self.compared = compared
         self.stop_early = True
@@ -210,6 +212,7 @@ class _Segment:
             self.logged(1),
             saved_tensors_hooks(keep, lambda x: x),
             enable_grad(),
+            self.autocast,
             self.context,
             contextlib.suppress(_Stop),
         ):
@@ -308,6 +311,7 @@ class _Reentrant(Function):
     def forward(ctx: Any, function: Callable[..., Any], preserve_rng_state: bool, *args: Any) -> Any:
         ctx.function = function
         ctx.rng = default_generator.state() if preserve_rng_state else None
+        ctx.autocast = Remembered()
         ctx.others = [None if isinstance(x, Tensor) else x for x in args]
         ctx.save_for_backward(*(x if isinstance(x, Tensor) else None for x in args))
         return function(*args)
@@ -324,7 +328,7 @@ class _Reentrant(Function):
             other if x is None else x.detach().requires_grad_(x.requires_grad)
             for x, other in zip(ctx.saved_tensors, ctx.others, strict=True)
         ]
-        with _random_numbers(ctx.rng), enable_grad():
+        with _random_numbers(ctx.rng), enable_grad(), ctx.autocast:
             result = ctx.function(*args)
         outs = (result,) if isinstance(result, Tensor) else result
         pairs = [(o, g) for o, g in zip(outs, grads, strict=True) if isinstance(o, Tensor) and o.requires_grad]

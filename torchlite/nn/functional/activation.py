@@ -7,9 +7,11 @@ import warnings
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.composites.activation import floating
 from torchlite.composites.sampling import exponential_
 from torchlite.dispatch import apply
+from torchlite.ir import Autocast
 from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
 from torchlite.ops.activation import elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
@@ -155,6 +157,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     return _silu_(input) if inplace else apply(silu_op, (floating("silu", input),))
 
 
+@autocasts(Autocast(cuda="as given"))
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · tanh(softplus(x)) (Misra, 2019)."""
     return _mish_(input) if inplace else input * tanh(softplus(input))
@@ -167,6 +170,7 @@ def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
 
 
 @takes_out
+@autocasts(Autocast(cuda="as given"))
 def logsigmoid(input: Tensor) -> Tensor:
     """ln σ(x), without overflow."""
     return -softplus(-input, threshold=math.inf)

@@ -13,7 +13,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.lengths import lengths
 from torchlite.ops.pooling import flat_positions, max_pool, pick, sum_windows
 from torchlite.ops.resampling import Taps, resample
@@ -35,6 +37,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     return _averaged(2, input, output_size)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def adaptive_avg_pool3d(input: Tensor, output_size: Any) -> Tensor:
     """Means over a grid of regions that covers (N, C, D, H, W) or (C, D, H, W)."""
     return _averaged(3, input, output_size)
@@ -56,6 +59,7 @@ def adaptive_max_pool2d(input: Tensor, output_size: Any, return_indices: bool = 
     return _maximal(2, input, output_size, return_indices)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def adaptive_max_pool3d(input: Tensor, output_size: Any, return_indices: bool = False) -> Any:
     """The largest elements over a grid of regions that covers (N, C, D, H, W) or (C, D, H, W)."""
     return _maximal(3, input, output_size, return_indices)
@@ -79,6 +83,7 @@ def adaptive_max_pool2d_with_indices(
     return adaptive_max_pool2d(input, output_size, return_indices=True)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def adaptive_max_pool3d_with_indices(
     input: Tensor,
     output_size: Any,

@@ -7,7 +7,9 @@ import warnings
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.composites.rearrangement import repeat_interleave
+from torchlite.ir import LOWER
 from torchlite.nn.functional.dropout import dropout
 from torchlite.nn.functional.linear import linear
 from torchlite.ops.arithmetic import where
@@ -17,6 +19,7 @@ from torchlite.ops.softmax import softmax
 from torchlite.ops.triangles import tril
 
 
+@autocasts(LOWER)
 def scaled_dot_product_attention(
     query: Tensor,
     key: Tensor,

@@ -9,7 +9,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.lengths import lengths, pooling_window
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool2d, max_pool3d
 from torchlite.ops.arithmetic import div, sign
@@ -54,6 +56,7 @@ def avg_pool2d(
 
 
 @takes_out
+@autocasts(FLOAT32_ON_CPU)
 def avg_pool3d(
     input: Tensor,
     kernel_size: Any,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32, FLOAT32_ON_CUDA, Autocast
 from torchlite.nn.functional.activation import logsigmoid, softplus
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops import loss as loss_ops
 
 
+@autocasts(Autocast("float32", "refused"))
 def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -38,6 +41,7 @@ def binary_cross_entropy(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@autocasts(FLOAT32)
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
@@ -63,6 +67,7 @@ def binary_cross_entropy_with_logits(
     return reduced(loss if weight is None else loss * weight, reduction)
 
 
+@autocasts(FLOAT32)
 def soft_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -75,6 +80,7 @@ def soft_margin_loss(
     return reduced(softplus(-target * input, threshold=math.inf), reduction)
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def multilabel_soft_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -9,6 +9,8 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.nn.functional.class_loss import cross_entropy
 from torchlite.nn.functional.linear import linear
 from torchlite.nn.functional.reduction import reduced
@@ -121,6 +123,7 @@ def _check_shapes(input: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[i
     return (*input.shape[:-1], *features)
 
 
+@autocasts(Autocast("as given", "as given"))
 def _by_chunks(
     input: Tensor, weight: Tensor, bias: Tensor | None, target: Tensor, settings: dict[str, Any], options: Any
 ) -> Tensor:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.batching.level import whole
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.creation import arange
@@ -14,6 +16,7 @@ from torchlite.ops.products import cumprod
 from torchlite.ops.softmax import log_softmax
 
 
+@autocasts(FLOAT32)
 def nll_loss(
     input: Tensor,
     target: Tensor,
@@ -52,6 +55,7 @@ def _negative_likelihood(
     return loss.sum() / counted.sum() if reduction == "mean" else reduced(loss, reduction)
 
 
+@autocasts(FLOAT32)
 def cross_entropy(
     input: Tensor,
     target: Tensor,
@@ -152,6 +156,7 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: in
             raise IndexError(f"Target {outside[0]} is out of bounds: the logits have {classes} classes")
 
 
+@autocasts(FLOAT32)
 def multi_margin_loss(
     input: Tensor,
     target: Tensor,
@@ -197,6 +202,7 @@ def multi_margin_loss(
     return reduced(loss.sum(-1) / classes, reduction)
 
 
+@autocasts(FLOAT32)
 def multilabel_margin_loss(
     input: Tensor,
     target: Tensor,

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.composites.padding import pad
 from torchlite.dispatch import apply
+from torchlite.ir import LOWER
 from torchlite.nn.functional.lengths import batched, lengths
 from torchlite.ops import convolution as primitives
 from torchlite.ops.convolution import check_dtypes
@@ -14,6 +16,7 @@ from torchlite.ops.joining import constant_pad
 from torchlite.ops.windows import Lengths, Window
 
 
+@autocasts(LOWER)
 def conv1d(
     input: Tensor,
     weight: Tensor,
@@ -31,6 +34,7 @@ def conv1d(
     return _convolved(1, input, weight, bias, stride, padding, dilation, groups)
 
 
+@autocasts(LOWER)
 def conv2d(
     input: Tensor,
     weight: Tensor,
@@ -58,6 +62,7 @@ def conv2d(
     return _convolved(2, input, weight, bias, stride, padding, dilation, groups)
 
 
+@autocasts(LOWER)
 def conv3d(
     input: Tensor,
     weight: Tensor,
@@ -75,6 +80,7 @@ def conv3d(
     return _convolved(3, input, weight, bias, stride, padding, dilation, groups)
 
 
+@autocasts(LOWER)
 def conv_transpose1d(
     input: Tensor,
     weight: Tensor,
@@ -89,6 +95,7 @@ def conv_transpose1d(
     return _transposed(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@autocasts(LOWER)
 def conv_transpose2d(
     input: Tensor,
     weight: Tensor,
@@ -114,6 +121,7 @@ def conv_transpose2d(
     return _transposed(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@autocasts(LOWER)
 def conv_transpose3d(
     input: Tensor,
     weight: Tensor,
@@ -128,6 +136,7 @@ def conv_transpose3d(
     return _transposed(3, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
+@autocasts(LOWER)
 def convolution(
     input: Tensor,
     weight: Tensor,
@@ -146,6 +155,7 @@ def convolution(
     return _convolved(n, input, weight, bias, stride, padding, dilation, groups)
 
 
+@autocasts(LOWER)
 def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
     """`conv1d` in the order (time, batch, channels).
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.composites.assembly import broadcast_tensors
 from torchlite.composites.diagonals import triu_indices
 from torchlite.composites.norms import norm
+from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import clamp
 from torchlite.ops.destination import stored
 
@@ -21,6 +23,7 @@ def at_least(x: Tensor, least: float) -> Tensor:
     return raised
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """x₁ · x₂ / (max(‖x₁‖, eps) max(‖x₂‖, eps)) along ``dim`` of tensors that are broadcast."""
     if not x1.is_floating_point() or not x2.is_floating_point():
@@ -35,6 +38,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
     return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def pdist(input: Tensor, p: float = 2) -> Tensor:
     """The p-norm distances between all pairs of rows: the part of ``cdist`` above the diagonal.
 

@@ -6,15 +6,18 @@ import math
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.composites.norms import norm
 from torchlite.composites.searching import bincount, unique
+from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange
 from torchlite.ops.joining import cat
 from torchlite.ops.scan import max
 
 
+@autocasts(Autocast(cuda="as given"))
 def embedding(
     input: Tensor,
     weight: Tensor,
@@ -85,6 +88,7 @@ def limit_rows(weight: Tensor, index: Tensor, max_norm: float, norm_type: float)
         weight[named] = where(lengths > max_norm, rows * (max_norm / (lengths + 1e-7)), rows)
 
 
+@autocasts(Autocast(cuda="as given"))
 def embedding_bag(
     input: Tensor,
     weight: Tensor,

@@ -7,7 +7,9 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.lengths import lengths
 from torchlite.ops.creation import arange
 from torchlite.ops.joining import cat
@@ -17,6 +19,7 @@ from torchlite.ops.random import rand
 from torchlite.ops.windows import Lengths, Window
 
 
+@autocasts(FLOAT32_ON_CPU)
 def fractional_max_pool2d(
     input: Tensor,
     kernel_size: Any,
@@ -41,6 +44,7 @@ def fractional_max_pool2d(
     return _pooled(2, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def fractional_max_pool3d(
     input: Tensor,
     kernel_size: Any,
@@ -53,6 +57,7 @@ def fractional_max_pool3d(
     return _pooled(3, input, kernel_size, output_size, output_ratio, return_indices, _random_samples)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def fractional_max_pool2d_with_indices(
     input: Tensor,
     kernel_size: Any,
@@ -65,6 +70,7 @@ def fractional_max_pool2d_with_indices(
     return _pooled(2, input, kernel_size, output_size, output_ratio, True, _random_samples)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def fractional_max_pool3d_with_indices(
     input: Tensor,
     kernel_size: Any,

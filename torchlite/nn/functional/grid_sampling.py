@@ -10,6 +10,8 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.nn.functional.interpolation import cubic_weights
 from torchlite.ops.arithmetic import remainder, where
 from torchlite.ops.creation import arange, linspace, ones
@@ -64,6 +66,7 @@ def _warn_of_default(name: str) -> None:
     )
 
 
+@autocasts(Autocast(cpu="float32", cuda="widest"))
 def grid_sampler(
     input: Tensor, grid: Tensor, interpolation_mode: int, padding_mode: int, align_corners: bool
 ) -> Tensor:

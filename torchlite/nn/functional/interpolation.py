@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from torchlite.ops.resampling import Array, Taps, resample
 
@@ -98,11 +100,24 @@ def interpolate(
         )
     if mode == "area":
         return _AREA[n - 1](input, wanted)
+    return _resized(input, wanted, factors, mode, bool(align_corners), antialias)
+
+
+@autocasts(FLOAT32_ON_CUDA)
+def _resized(
+    input: Tensor,
+    wanted: Sequence[int],
+    factors: Sequence[float | None],
+    mode: str,
+    align_corners: bool,
+    antialias: bool,
+) -> Tensor:
+    n = input.ndim - 2
     taps = _antialiased(mode) if antialias else _nearest_of_plane if mode == "nearest" and n == 2 else _MODES[mode]
     kind = np.float64 if input._data.dtype == np.float64 else np.float32
     out = input
     for i, (m, factor) in enumerate(zip(wanted, factors, strict=True)):
-        axis = Axis(out.shape[i + 2], m, bool(align_corners), factor, kind)
+        axis = Axis(out.shape[i + 2], m, align_corners, factor, kind)
         out = resample(out, i + 2, taps(axis))
     return out if out is not input else input.clone()
 

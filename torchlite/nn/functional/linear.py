@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import Autocast
 from torchlite.ops import contraction
 from torchlite.ops.destination import takes_out
 
 linear = takes_out(contraction.linear)
 
 
+@autocasts(Autocast("as given", "widest"))
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x₁ᵀ Wₖ x₂ + bₖ for each of the results k.
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.lengths import lengths, pooling_window
 from torchlite.ops.gathering import scatter
 from torchlite.ops.pooling import flat_positions, max_pool, pick
@@ -116,6 +118,7 @@ def max_pool3d_with_indices(
     return max_pool3d(input, kernel_size, stride, padding, dilation, ceil_mode, return_indices=True)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def max_unpool1d(
     input: Tensor,
     indices: Tensor,
@@ -128,6 +131,7 @@ def max_unpool1d(
     return _unpooled(1, input, indices, kernel_size, stride, padding, output_size)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def max_unpool2d(
     input: Tensor,
     indices: Tensor,
@@ -150,6 +154,7 @@ def max_unpool2d(
     return _unpooled(2, input, indices, kernel_size, stride, padding, output_size)
 
 
+@autocasts(FLOAT32_ON_CPU)
 def max_unpool3d(
     input: Tensor,
     indices: Tensor,

@@ -9,7 +9,9 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import div, rsqrt, square
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.reduction import mean
@@ -154,6 +156,7 @@ def instance_norm(
     return _scaled(out, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim)).to(input.dtype)
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def layer_norm(
     input: Tensor,
     normalized_shape: Sequence[int],
@@ -170,6 +173,7 @@ def layer_norm(
     return out
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def native_layer_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -179,6 +183,7 @@ def native_layer_norm(
     return _scaled(out, weight, bias).to(input.dtype), mean, scale
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
@@ -221,6 +226,7 @@ def _last_dims(
     return tuple(range(input.ndim - len(shape), input.ndim))
 
 
+@autocasts(FLOAT32_ON_CUDA)
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:

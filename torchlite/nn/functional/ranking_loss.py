@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32
 from torchlite.nn.functional.distance import pairwise_distance
 from torchlite.nn.functional.reduction import check_reduction, chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, minimum, where
@@ -12,6 +14,7 @@ from torchlite.ops.arithmetic import clamp, minimum, where
 _LEAST_SQUARE = 1e-12
 
 
+@autocasts(FLOAT32)
 def margin_ranking_loss(
     input1: Tensor,
     input2: Tensor,
@@ -35,6 +38,7 @@ def margin_ranking_loss(
     return reduced(clamp(-target * (input1 - input2) + margin, min=0), reduction)
 
 
+@autocasts(FLOAT32)
 def hinge_embedding_loss(
     input: Tensor,
     target: Tensor,
@@ -50,6 +54,7 @@ def hinge_embedding_loss(
     return reduced(apart + together, reduction)
 
 
+@autocasts(FLOAT32)
 def cosine_embedding_loss(
     input1: Tensor,
     input2: Tensor,
@@ -82,6 +87,7 @@ def cosine_embedding_loss(
     return reduced(together + apart, reduction)
 
 
+@autocasts(FLOAT32)
 def triplet_margin_loss(
     anchor: Tensor,
     positive: Tensor,

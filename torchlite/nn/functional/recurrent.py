@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import LOWER, Autocast
 from torchlite.nn.functional.activation import relu
 from torchlite.nn.functional.dropout import dropout as dropped
 from torchlite.nn.functional.linear import linear
@@ -36,6 +38,18 @@ def run_layers(
         dropout: the share of results that is dropped between layers.
         batch_sizes: how many of the sequences, sorted by length, each step has.
     """
+    run = _layers_of_gru if mode == "GRU" else _layers_of_others
+    return run(mode, steps, states, weights, dropout, batch_sizes)
+
+
+def _on_top_of_each_other(
+    mode: str,
+    steps: Tensor,
+    states: Sequence[Tensor],
+    weights: Sequence[Sequence[Weights]],
+    dropout: float,
+    batch_sizes: tuple[int, ...] | None,
+) -> tuple[Tensor, tuple[Tensor, ...]]:
     last: list[tuple[Tensor, ...]] = []
     for layer, directions in enumerate(weights):
         outs = []
@@ -48,6 +62,11 @@ def run_layers(
         if dropout and layer < len(weights) - 1:
             steps = dropped(steps, dropout)
     return steps, tuple(stack(x) for x in zip(*last, strict=True))
+
+
+# In PyTorch a GRU on the CPU is no operator of its own, and its states stay in float32.
+_layers_of_gru = autocasts(Autocast("widest", "lower"))(_on_top_of_each_other)
+_layers_of_others = autocasts(LOWER)(_on_top_of_each_other)
 
 
 def _run_direction(
@@ -131,6 +150,7 @@ def lstm(*arguments: Any) -> tuple[Tensor, ...]:
     return _layers("LSTM", arguments)
 
 
+@autocasts(Autocast(cuda="lower"))
 def rnn_tanh_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:
@@ -138,6 +158,7 @@ def rnn_tanh_cell(
     return tanh(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))
 
 
+@autocasts(Autocast(cuda="lower"))
 def rnn_relu_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:
@@ -145,6 +166,7 @@ def rnn_relu_cell(
     return relu(linear(input, w_ih, b_ih) + linear(hx, w_hh, b_hh))
 
 
+@autocasts(Autocast(cuda="lower"))
 def lstm_cell(
     input: Tensor,
     hx: Sequence[Tensor],
@@ -160,6 +182,7 @@ def lstm_cell(
     return sigmoid(o) * tanh(c), c
 
 
+@autocasts(Autocast(cuda="lower"))
 def gru_cell(
     input: Tensor, hx: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None = None, b_hh: Tensor | None = None
 ) -> Tensor:

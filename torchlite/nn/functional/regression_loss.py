@@ -6,6 +6,8 @@ import math
 import warnings
 
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32
 from torchlite.nn.functional.distance import at_least
 from torchlite.nn.functional.reduction import check_reduction, chosen_reduction, reduced
 from torchlite.ops.arithmetic import square, where
@@ -14,6 +16,7 @@ from torchlite.ops.loss import huber
 from torchlite.ops.pointwise import exp, log
 
 
+@autocasts(FLOAT32)
 def mse_loss(
     input: Tensor,
     target: Tensor,
@@ -33,6 +36,7 @@ def mse_loss(
     return _weighted(square(input - target), weight, input, reduction)
 
 
+@autocasts(FLOAT32)
 def l1_loss(
     input: Tensor,
     target: Tensor,
@@ -47,6 +51,7 @@ def l1_loss(
     return _weighted((input - target).abs(), weight, input, reduction)
 
 
+@autocasts(FLOAT32)
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
@@ -68,6 +73,7 @@ def smooth_l1_loss(
     return reduced(difference.abs() if beta == 0 else huber(difference, beta) / beta, reduction)
 
 
+@autocasts(FLOAT32)
 def huber_loss(
     input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
 ) -> Tensor:
@@ -152,6 +158,7 @@ def _differ_in_a_one(input: Tensor, var: Tensor) -> bool:
     return input.ndim == var.ndim and sum(v for n, v in zip(input.shape, var.shape, strict=True) if n != v) == 1
 
 
+@autocasts(FLOAT32)
 def poisson_nll_loss(
     input: Tensor,
     target: Tensor,
@@ -182,6 +189,7 @@ def poisson_nll_loss(
     return reduced(loss, reduction)
 
 
+@autocasts(FLOAT32)
 def kl_div(
     input: Tensor,
     target: Tensor,

@@ -7,6 +7,8 @@ from typing import Any
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.autocasting import autocasts
+from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.reduction import check_reduction, reduced
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange, as_tensor
@@ -19,6 +21,7 @@ from torchlite.ops.pointwise import exp
 _NEVER = -1e30
 
 
+@autocasts(FLOAT32_ON_CPU)
 def ctc_loss(
     log_probs: Tensor,
     targets: Tensor,

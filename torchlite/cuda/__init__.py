@@ -2,11 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from torchlite import backends
+from torchlite.cuda.memory import (
+    empty_cache,
+    max_memory_allocated,
+    mem_get_info,
+    memory_allocated,
+    memory_reserved,
+    memory_stats,
+    memory_summary,
+    reset_peak_memory_stats,
+)
 from torchlite.devices import Device
 from torchlite.ops.generator import default_generator
+
+if TYPE_CHECKING:
+    from torchlite.cuda import amp
+
+__all__ = [
+    "amp",
+    "current_device",
+    "device_count",
+    "empty_cache",
+    "get_device_name",
+    "is_available",
+    "is_bf16_supported",
+    "manual_seed",
+    "manual_seed_all",
+    "max_memory_allocated",
+    "mem_get_info",
+    "memory_allocated",
+    "memory_reserved",
+    "memory_stats",
+    "memory_summary",
+    "reset_peak_memory_stats",
+    "synchronize",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "amp":  # which lies above
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'torchlite.cuda' has no attribute {name!r}")
 
 
 def is_available() -> bool:
@@ -29,6 +69,11 @@ def get_device_name(device: Any = None) -> str:
     index = backends.resolve(Device("cuda") if device is None else Device(device)).index
     name = backends.cupy().cuda.runtime.getDeviceProperties(index)["name"]
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def is_bf16_supported() -> bool:
+    """Whether the current GPU computes with bfloat16: from compute capability 8.0 on."""
+    return is_available() and int(backends.cupy().cuda.Device().compute_capability) >= 80
 
 
 def synchronize(device: Any = None) -> None:  # noqa: ARG001 - PyTorch's signature
