@@ -1,32 +1,20 @@
 """What hooks of modules see, replace and refuse, against PyTorch's."""
 
 import copy
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from oracle import BOTH
+from scenarios import Scenarios, assert_the_same, close, plain
 
-
-def seen(value: Any) -> Any:
-    """A value of either library as plain Python."""
-    if hasattr(value, "tolist"):
-        return seen(value.tolist())
-    if isinstance(value, float):
-        return round(value, 5)
-    if isinstance(value, (tuple, list)):
-        return [seen(v) for v in value]
-    if isinstance(value, dict):
-        return {k: seen(v) for k, v in value.items()}
-    return value
+scenario = Scenarios()
 
 
 def noting(log: list[Any], name: str, result: Any = None) -> Callable[..., Any]:
     """A hook that notes what it gets behind the module."""
 
     def hook(module: Any, *given: Any) -> Any:
-        log.append([name, type(module).__name__, seen(given)])
+        log.append([name, type(module).__name__, plain(given)])
         return result(*given) if callable(result) else result
 
     return hook
@@ -62,14 +50,6 @@ def failing(T: Any) -> Any:
 
 def ones(T: Any, grad: bool = True) -> Any:
     return T.tensor([1.0, 3.0], requires_grad=grad)
-
-
-SCENARIOS: dict[str, Callable[[Any, list[Any]], Any]] = {}
-
-
-def scenario(function: Callable[[Any, list[Any]], Any]) -> Callable[[Any, list[Any]], Any]:
-    SCENARIOS[function.__name__] = function
-    return function
 
 
 @scenario
@@ -352,21 +332,8 @@ def hooks_of_a_copy(T: Any, log: list[Any]) -> Any:
     return copy.deepcopy(m)(ones(T))
 
 
-def outcome(name: str, T: Any, log: list[Any]) -> tuple[Any, Exception | None]:
-    try:
-        return SCENARIOS[name](T, log), None
-    except Exception as error:
-        return None, error
-
-
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", scenario)
 def test_hooks(name: str) -> None:
-    results = []
-    for T in BOTH:
-        log: list[Any] = []
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result, error = outcome(name, T, log)
-        texts = [(w.category, str(w.message)[:60]) for w in caught]
-        results.append((log, seen(result), type(error), texts))
-    assert results[0] == results[1]
+    logs: dict[str, list[Any]] = {"torchlite": [], "torch": []}
+    assert_the_same(lambda T: scenario[name](T, logs[T.__name__]))
+    assert close(logs["torchlite"], logs["torch"])

@@ -2,34 +2,17 @@
 
 import copy
 import pickle
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from oracle import BOTH, torch
+from oracle import torch
+from scenarios import Scenarios, assert_the_same, plain
 
 import torchlite
 
-
-def plain(value: Any) -> Any:
-    """A value of either library as plain Python."""
-    if hasattr(value, "tolist"):
-        return [value.tolist(), str(value.dtype).rpartition(".")[2], value.requires_grad, type(value).__name__]
-    if isinstance(value, dict):
-        return [[k, plain(v)] for k, v in value.items()]
-    if isinstance(value, (tuple, list)):
-        return [plain(v) for v in value]
-    return value
-
-
-SCENARIOS: dict[str, Callable[[Any], Any]] = {}
-
-
-def scenario(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    SCENARIOS[function.__name__] = function
-    return function
+scenario = Scenarios()
 
 
 def net(T: Any) -> Any:
@@ -162,7 +145,7 @@ def load_hooks(T: Any) -> Any:
     state = OrderedDict({"0.old": T.ones(1, 1), "1.weight": T.ones(1, 1)})
     state._metadata = {"": {"version": 1}, "0": {"version": 9}}
     result = m.load_state_dict(state)
-    return m[0].weight, m[1].weight, log, repr(result), list(state)
+    return m[0].weight, m[1].weight, log, tuple(result), list(state)
 
 
 @scenario
@@ -262,7 +245,7 @@ def loading_converts(T: Any) -> Any:
 
 
 def refused(name: str, function: Callable[[Any, Any], Any]) -> None:
-    SCENARIOS[f"refused: {name}"] = lambda T: function(T, net(T))
+    scenario.refused(name, lambda T: function(T, net(T)))
 
 
 class Plain:
@@ -473,22 +456,9 @@ def batch_norm_of_the_first_version(T: Any) -> Any:
     return m[0].num_batches_tracked
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", scenario)
 def test_the_same(name: str) -> None:
-    results = []
-    for T in BOTH:
-        error = result = None
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            try:
-                result = plain(SCENARIOS[name](T))
-            except Exception as raised:
-                error = raised
-        text = str(error) if "Error(s) in loading" in str(error) else ""
-        text = text.replace("torchlite", "torch").replace("_IncompatibleKeys", "IncompatibleKeys")
-        result = str(result).replace("_IncompatibleKeys", "IncompatibleKeys")
-        results.append((result, type(error), text, [(w.category, str(w.message)[:40]) for w in caught]))
-    assert results[0] == results[1]
+    assert_the_same(scenario[name])
 
 
 def test_a_load_that_fails_changes_nothing() -> None:

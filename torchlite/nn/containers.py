@@ -151,7 +151,8 @@ class ModuleList(Module):
             place = f"({start})" if n == 1 else f"({start}-{start + n - 1})"
             lines.append(indented(f"{place}: {text}" if n == 1 else f"{place}: {n} x {text}"))
             start += n
-        return "ModuleList(\n  " + "\n  ".join(lines) + "\n)" if lines else "ModuleList()"
+        name = self._get_name()
+        return f"{name}(\n  " + "\n  ".join(lines) + "\n)" if lines else f"{name}()"
 
     def __len__(self) -> int:
         return len(self._modules)

@@ -18,11 +18,19 @@ if TYPE_CHECKING:
 
 
 class Hook(NamedTuple):
-    """A function and how it wants to be called."""
+    """A function that wants more than usual; the others stand in the dictionaries of hooks as they are."""
 
     function: Callable[..., Any]
     with_kwargs: bool = False
     always_call: bool = False
+
+
+def _hook(function: Callable[..., Any], with_kwargs: bool, always_call: bool = False) -> Any:
+    return Hook(function, with_kwargs, always_call) if with_kwargs or always_call else function
+
+
+def _as_hook(hook: Any) -> Hook:
+    return hook if type(hook) is Hook else Hook(hook)
 
 
 Kind = Literal["forward_pre", "forward", "backward_pre", "backward"]
@@ -46,14 +54,14 @@ of_all_modules = _OfAllModules()
 
 def register_module_forward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(module, args)`` before the forward of every module; what it returns replaces the arguments."""
-    return RemovableHandle(of_all_modules.calls, ("forward_pre", Hook(hook)))
+    return RemovableHandle(of_all_modules.calls, ("forward_pre", hook))
 
 
 def register_module_forward_hook(
     hook: Callable[..., Any], *, with_kwargs: bool = False, always_call: bool = False
 ) -> RemovableHandle:
     """Call ``hook(module, args, output)`` after the forward of every module; see `Module.register_forward_hook`."""
-    return RemovableHandle(of_all_modules.calls, ("forward", Hook(hook, with_kwargs, always_call)))
+    return RemovableHandle(of_all_modules.calls, ("forward", _hook(hook, with_kwargs, always_call)))
 
 
 def register_module_full_backward_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
@@ -106,7 +114,7 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``module.forward(*args, **kwargs)`` with all hooks around it."""
-    after = [*of_all_modules.of("forward"), *module._forward_hooks.values()]
+    after = [_as_hook(hook) for hook in (*of_all_modules.of("forward"), *module._forward_hooks.values())]
     pending = [hook for hook in after if hook.always_call]
     result = None
 
@@ -144,7 +152,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 def _arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments after the hooks that come before forward."""
-    for hook in [*of_all_modules.of("forward_pre"), *module._forward_pre_hooks.values()]:
+    for hook in map(_as_hook, (*of_all_modules.of("forward_pre"), *module._forward_pre_hooks.values())):
         if not hook.with_kwargs:
             replaced = hook.function(module, args)
             if replaced is not None:
@@ -358,7 +366,7 @@ class ModuleHooks:
             prepend: come before the module's other hooks.
             with_kwargs: whether the hook sees keyword arguments.
         """
-        return RemovableHandle(self._forward_pre_hooks, Hook(hook, with_kwargs), prepend=prepend)
+        return RemovableHandle(self._forward_pre_hooks, _hook(hook, with_kwargs), prepend=prepend)
 
     def register_forward_hook(
         self,
@@ -376,7 +384,7 @@ class ModuleHooks:
             with_kwargs: whether the hook sees keyword arguments.
             always_call: whether it is called also when forward raises, then with the output None.
         """
-        return RemovableHandle(self._forward_hooks, Hook(hook, with_kwargs, always_call), prepend=prepend)
+        return RemovableHandle(self._forward_hooks, _hook(hook, with_kwargs, always_call), prepend=prepend)
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` when backward reaches the module; what it returns replaces grad_output."""

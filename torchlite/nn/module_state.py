@@ -28,18 +28,10 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-class LoadHook(NamedTuple):
-    """A function, and whether it wants to be given the module first."""
+class PublicHook(NamedTuple):
+    """A hook of the documented form; one of the older form, which works otherwise, is kept as the function it is."""
 
     function: Callable[..., Any]
-    with_module: bool
-
-
-class PostHook(NamedTuple):
-    """A function, and whether what it returns replaces the state."""
-
-    function: Callable[..., Any]
-    may_replace: bool
 
 
 class _Loading(threading.local):
@@ -91,11 +83,11 @@ class ModuleState:
 
         The hook changes the state in place and returns None.
         """
-        return RemovableHandle(self._state_dict_hooks, PostHook(hook, may_replace=False))
+        return RemovableHandle(self._state_dict_hooks, PublicHook(hook))
 
     def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """The older form, whose hooks may return another state; programs use it although it is private."""
-        return RemovableHandle(self._state_dict_hooks, PostHook(hook, may_replace=True))
+        return RemovableHandle(self._state_dict_hooks, hook)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, state_dict, prefix, metadata, strict, missing, unexpected, errors)`` before loading."""
@@ -105,7 +97,7 @@ class ModuleState:
         self, hook: Callable[..., Any], with_module: bool = False
     ) -> RemovableHandle:
         """The older form, whose hooks do not get the module; programs use it although it is private."""
-        return RemovableHandle(self._load_state_dict_pre_hooks, LoadHook(hook, with_module))
+        return RemovableHandle(self._load_state_dict_pre_hooks, PublicHook(hook) if with_module else hook)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, incompatible_keys)`` after loading; it may change the lists of keys in place."""
@@ -143,9 +135,10 @@ class ModuleState:
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        for function, may_replace in tuple(self._state_dict_hooks.values()):
-            replaced = function(self, state, prefix, local_metadata)
-            if replaced is not None and not may_replace:
+        for hook in tuple(self._state_dict_hooks.values()):
+            is_public = type(hook) is PublicHook
+            replaced = (hook.function if is_public else hook)(self, state, prefix, local_metadata)
+            if replaced is not None and is_public:
                 raise RuntimeError("state_dict post-hook must return None")
             state = state if replaced is None else replaced
         return state
@@ -217,8 +210,11 @@ class ModuleState:
             missing_keys, unexpected_keys, error_msgs: to be added to.
         """
         arguments = (state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        for function, with_module in tuple(self._load_state_dict_pre_hooks.values()):
-            function(*((self,) if with_module else ()), *arguments)
+        for hook in tuple(self._load_state_dict_pre_hooks.values()):
+            if type(hook) is PublicHook:
+                hook.function(self, *arguments)
+            else:
+                hook(*arguments)
         assign = local_metadata.get("assign_to_params_buffers", False)
         own = self._persistent()
         actions: list[Callable[[], str | None]] = []

@@ -2,60 +2,102 @@
 
 from __future__ import annotations
 
-import math
+import types
+import warnings
 from collections.abc import Iterable
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
-from torchlite.ops.contraction import dot
 from torchlite.ops.creation import tensor
 from torchlite.ops.joining import stack
+from torchlite.ops.norms import vector_norm_of
 
 
-def get_total_norm(tensors: Iterable[Tensor], norm_type: float = 2.0, error_if_nonfinite: bool = False) -> Tensor:
-    """The p-norm of all elements of ``tensors`` together.
+@no_grad()
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,  # noqa: ARG001 - PyTorch's choice of an implementation
+) -> Tensor:
+    """The p-norm of all elements of ``tensors`` together, on the device of the first.
 
     Raises:
         RuntimeError: when it is not finite and ``error_if_nonfinite``.
     """
-    listed = list(tensors)
+    listed = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not listed:
         return tensor(0.0)
-    if norm_type == math.inf:
-        total: Tensor = stack([g.abs().amax() for g in listed]).amax()
-    elif norm_type == 2.0:
-        total = stack([dot(flat, flat) for flat in (g.reshape(-1) for g in listed)]).sum().sqrt()
-    else:
-        total = stack([(g.abs() ** norm_type).sum() for g in listed]).sum() ** (1.0 / norm_type)
+    p = float(norm_type)
+    norms = [vector_norm_of("get_total_norm", x, p, None, False).to(listed[0].device) for x in listed]
+    total = vector_norm_of("get_total_norm", stack(norms), p, None, False)
     if error_if_nonfinite and not bool(total.isfinite()):
         raise RuntimeError(
-            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot be clipped. "
+            f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. "
             "To disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
         )
     return total
 
 
 @no_grad()
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    total_norm: Tensor,
+    foreach: bool | None = None,  # noqa: ARG001 - PyTorch's choice of an implementation
+) -> None:
+    """Scale all gradients by min(1, max_norm / (total_norm + 1e-6))."""
+    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+    for g in _gradients(parameters):
+        g.mul_(factor.to(device=g.device, dtype=g.dtype))
+
+
 def clip_grad_norm_(
     parameters: Tensor | Iterable[Tensor],
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
-    """Scale all gradients by min(1, max_norm / (norm + 1e-6)) and return the norm before (Pascanu et al., 2013)."""
-    gradients = _gradients(parameters)
-    total = get_total_norm(gradients, norm_type, error_if_nonfinite)
-    factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    for g in gradients:
-        g.mul_(factor.to(g.dtype))
+    """Scale all gradients by min(1, max_norm / (norm + 1e-6)) and return the norm before (Pascanu et al., 2013).
+
+    Raises:
+        RuntimeError: when the norm is not finite and ``error_if_nonfinite``.
+    """
+    listed = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if isinstance(parameters, types.GeneratorType) and not listed:
+        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
+    total = get_total_norm(_gradients(listed), norm_type, error_if_nonfinite, foreach)
+    clip_grads_with_norm_(listed, max_norm, total, foreach)
     return total
 
 
+def clip_grad_norm(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The old name of `clip_grad_norm_`; deprecated."""
+    warnings.warn(
+        "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
+
+
 @no_grad()
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor],
+    clip_value: float,
+    foreach: bool | None = None,  # noqa: ARG001 - PyTorch's choice of an implementation
+) -> None:
     """Limit every element of the gradients to ±clip_value."""
+    limit = float(clip_value)
     for g in _gradients(parameters):
-        g.clamp_(-clip_value, clip_value)
+        g.clamp_(-limit, limit)
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
