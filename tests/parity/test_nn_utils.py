@@ -149,6 +149,13 @@ scenario.refused("fusion of others", lambda T: T.nn.utils.fuse_linear_bn_eval(
 
 
 @scenario
+def calls_with_other_parameters(T: Any) -> Any:
+    layer = T.nn.Linear(2, 1)
+    given = {"weight": T.ones(1, 2), "bias": T.zeros(1)}
+    return T.nn.utils.stateless.functional_call(layer, given, (T.ones(1, 2),)), layer.weight is given["weight"]
+
+
+@scenario
 def skipping_initial_values(T: Any) -> Any:
     layer = T.nn.utils.skip_init(T.nn.Linear, 2, out_features=3, bias=False, dtype=T.float64)
     on_meta = T.nn.utils.skip_init(T.nn.Linear, 2, 3, device="meta")
