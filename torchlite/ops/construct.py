@@ -270,10 +270,10 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
         return of_numpy(x, y) if xp is np else getattr(xp, ufunc)(x, y)
 
     def write(xp: Any, out: Any, *arrays: Any) -> None:
-        getattr(xp, ufunc)(*arrays, out=out)
+        (of_numpy if xp is np else getattr(xp, ufunc))(*arrays, out=out)
 
     run = of_two if of_numpy.nin == 2 else of_one
-    return (_quiet(run) if quiet else run), _quiet(write)
+    return (_quiet(run), _quiet(write)) if quiet else (run, write)
 
 
 def _quiet(run: Any) -> Any:

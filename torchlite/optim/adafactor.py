@@ -97,12 +97,12 @@ class Adafactor(Optimizer):
                 param.mul_(1 - lr * decay)
             square = g * g
             if v is not None:
-                v.lerp_(square, share)
+                root = v.lerp_(square, share).sqrt()
             else:
                 row.lerp_(square.mean(-1, keepdim=True), share)
                 column.lerp_(square.mean(-2, keepdim=True), share)
-                v = row @ column / row.mean(-2, keepdim=True).clamp(min=smallest)
-            u = g / v.sqrt().clamp(min=smallest)
+                root = (row / row.mean(-2, keepdim=True).clamp(min=smallest)).sqrt() * column.sqrt()
+            u = g / root.clamp(min=smallest)
             param.sub_(u * (alpha / max(1.0, _rms(u) / options["d"])))
 
 

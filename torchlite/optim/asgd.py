@@ -66,7 +66,10 @@ class ASGD(Optimizer):
         for param, grad, average in pack.blocks("ax"):
             g = descent(param, grad, options)
             param.mul_(1 - lambd * eta).sub_(g * eta)
-            average.add_((param - average).mul_(mu))
+            if isinstance(mu, Tensor) or mu < 1:
+                average.add_((param - average).mul_(mu))
+            else:
+                average.copy_(param)
         pack["eta"] = lr / (1 + lambd * lr * t) ** options["alpha"]
         waited = t - options["t0"]
         pack["mu"] = 1 / (waited.clamp(min=1) if isinstance(waited, Tensor) else max(1, waited))

@@ -112,14 +112,11 @@ def orthogonalized(g: Tensor, coefficients: tuple[float, float, float], steps: i
     x = _rounded(x / _rounded(x.norm()).clamp(min=eps))
     for _ in range(steps):
         gram = _rounded(x @ x.t())
-        polynomial = _rounded(b * gram.double() + c * (gram @ gram))
-        x = _rounded(a * x.double() + polynomial @ x)
+        polynomial = _rounded(b * gram + c * (gram @ gram))
+        x = _rounded(a * x + polynomial @ x)
     return x.t() if tall else x
 
 
 def _rounded(x: Tensor) -> Tensor:
-    """Numbers of bfloat16 that are calculated with in float32.
-
-    Processors round each result once, after the sum; sums come in float64 so that they are not rounded before.
-    """
-    return x.float().bfloat16().float()
+    """Numbers of bfloat16 that are calculated with in float32, as processors do: each result is rounded once."""
+    return x.bfloat16().float()
