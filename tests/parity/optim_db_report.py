@@ -51,6 +51,15 @@ def page(counts: dict[str, Counts]) -> str:
             "",
             *(f"Absent: `{name}`, which {why}." for name, why in ABSENT.items()),
             "",
+            "Where torchlite does more than PyTorch, or otherwise:",
+            "",
+            "- `capturable` works on a CPU; `foreach` and `fused` are accepted and change nothing, there is one way of updating;",
+            "- a loaded state is copied, PyTorch's shares the memory of what it was loaded from;",
+            "- with `differentiable`, gradients also flow through the first momentum of SGD and the first step sizes of Rprop and",
+            "  ASGD, which PyTorch detaches;",
+            "- copies (`deepcopy`, `pickle`) of LBFGS can make steps;",
+            "- where a subclass's `step` calls that of its parent, hooks are called once.",
+            "",
         ]
     )
 

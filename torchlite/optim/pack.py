@@ -114,7 +114,8 @@ def packs(
         else:
             present = tuple(name for name, value in state.items() if value is not None)
             standing = [float(state[name]._data) for name in counters if name in state]
-            key = (param._data.dtype, param.device, present, *standing)
+            on_cpu = type(param._data) is np.ndarray
+            key = (param._data.dtype, on_cpu or param.device, present, *standing)
         together.setdefault(key, []).append(param)
     return [Pack(group, [states[p] for p in group], symbolic=symbolic) for group in together.values()]
 
