@@ -2,13 +2,16 @@
 
     python benchmarks/train_step.py [--quick] [--threads 1 2]
 
-Milliseconds a step, float32, batches of 64. Each number of threads gets a process of its own, because the
-libraries under NumPy read theirs when they are loaded; within it the two sides take turns.
+Milliseconds a step, float32; batches of 64, or those of the programs in ``programs/``. Each number of threads gets a
+process of its own, because the libraries under NumPy read theirs when they are loaded; within it the two sides take
+turns.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -68,7 +71,32 @@ def _step(
     return step
 
 
-WORKLOADS = {"MLP, SGD": mlp_step, "conv net, Adam": conv_net_step, "conv net with batch norm, AdamW": norm_net_step}
+def program_step(name: str) -> Callable[[Any], Callable[[], object]]:
+    """A step of one of the programs, on four batches in turn."""
+    program = importlib.import_module(f"programs.{name}")
+
+    def workload(library: Any) -> Callable[[], object]:
+        batches = [
+            tuple(library.from_numpy(a.astype(np.float32) if a.dtype.kind == "f" else a) for a in batch)
+            for batch in itertools.islice(program.batches(np.random.default_rng(0)), 4)
+        ]
+        losses = program.train(library, program.make(library), itertools.cycle(batches))
+        return lambda: next(losses)
+
+    return workload
+
+
+WORKLOADS = {
+    "MLP, SGD": mlp_step,
+    "conv net, Adam": conv_net_step,
+    "conv net with batch norm, AdamW": norm_net_step,
+    "ResNet-18, SGD": program_step("resnet18"),
+    "bidirectional LSTM, Adam": program_step("bilstm"),
+    "Transformer, AdamW": program_step("transformer"),
+    "GPT, AdamW": program_step("gpt"),
+    "VAE, Adam": program_step("vae"),
+    "DCGAN, two Adams": program_step("dcgan"),
+}
 
 
 def measure(threads: int, quick: bool) -> None:

@@ -51,6 +51,10 @@ class Window(NamedTuple):
             result.append(count)
         return tuple(result)
 
+    def stacked(self) -> Window:
+        """This window with a dimension before the others, along which each of its positions has length 1."""
+        return Window((1, *self.kernel), (1, *self.stride), (0, *self.padding), (1, *self.dilation), self.ceil)
+
     def offsets(self) -> list[Lengths]:
         """The window's elements in row-major order, as distances from its first."""
         return list(
