@@ -1,5 +1,6 @@
 """Optimizers and schedules against PyTorch's, step by step in float64."""
 
+import inspect
 import itertools
 from typing import Any
 
@@ -110,6 +111,23 @@ def test_state_dicts_have_the_same_structure(name: str, options: dict[str, Any])
         assert {k: b[k] for k in a} == a
 
 
+@pytest.mark.parametrize("name", sorted({n for n in torchlite.optim.__all__ if n[0].isupper()} - {"Optimizer"}))
+def test_text_and_signature(name: str) -> None:
+    def text(T: Any) -> str:
+        return repr(getattr(T.optim, name)([T.ones(2, 2, requires_grad=True)]))
+
+    def arguments(T: Any) -> list[tuple[str, Any, Any]]:
+        taken = inspect.signature(getattr(T.optim, name)).parameters.values()
+        return [(p.name, p.default, p.kind) for p in taken]
+
+    assert text(torchlite) == text(torch)
+    assert arguments(torchlite) == arguments(torch)
+
+
+def test_all_of_torch_optim_is_here() -> None:
+    assert set(torch.optim.__all__) - set(torchlite.optim.__all__) == {"SparseAdam"}
+
+
 def test_groups() -> None:
     def run(T: Any) -> Any:
         a, b, c = (T.tensor([v], dtype=T.float64, requires_grad=True) for v in (1.0, 2.0, 3.0))
@@ -120,6 +138,20 @@ def test_groups() -> None:
             (a**2 + b**2 + c**2).sum().backward()
             optimizer.step()
         return [a, b, c, [g["lr"] for g in optimizer.param_groups], [len(g["params"]) for g in optimizer.param_groups]]
+
+    assert_same(run(torchlite), run(torch))
+
+
+@pytest.mark.filterwarnings("ignore:optimizer contains a parameter group with duplicate parameters")
+def test_a_parameter_that_is_there_twice() -> None:
+    def run(T: Any) -> Any:
+        x, y = (T.tensor([v], dtype=T.float64, requires_grad=True) for v in (1.0, 2.0))
+        optimizer = T.optim.Adam([x, y, x], lr=0.1)
+        for _ in range(3):
+            optimizer.zero_grad()
+            (x**2 + y**2).sum().backward()
+            optimizer.step()
+        return [x, y, optimizer.state[x]["step"], optimizer.state_dict()["param_groups"][0]["params"]]
 
     assert_same(run(torchlite), run(torch))
 

@@ -102,7 +102,9 @@ def packs(
     """
     symbolic = bool(options.get("capturable"))
     together: dict[Any, list[Tensor]] = {}
+    turns: dict[int, int] = {}
     for param in params:
+        turn = turns[id(param)] = turns.get(id(param), 0) + 1  # one that is there twice is updated twice, in turn
         if options.get("fused") and not param.is_floating_point():
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
@@ -110,12 +112,12 @@ def packs(
             )
         state = states[param]
         if symbolic or grad_mode.enabled:
-            key: Any = id(param)
+            key: Any = (id(param), turn)
         else:
             present = tuple(name for name, value in state.items() if value is not None)
             standing = [float(state[name]._data) for name in counters if name in state]
             on_cpu = type(param._data) is np.ndarray
-            key = (param._data.dtype, on_cpu or param.device, present, *standing)
+            key = (param._data.dtype, on_cpu or param.device, turn, present, *standing)
         together.setdefault(key, []).append(param)
     return [Pack(group, [states[p] for p in group], symbolic=symbolic) for group in together.values()]
 
