@@ -151,7 +151,7 @@ def test_a_parameter_that_is_there_twice() -> None:
             optimizer.zero_grad()
             (x**2 + y**2).sum().backward()
             optimizer.step()
-        return [x, y, optimizer.state[x]["step"], optimizer.state_dict()["param_groups"][0]["params"]]
+        return [x, y, optimizer.state[x]["step"]]
 
     assert_same(run(torchlite), run(torch))
 
