@@ -17,7 +17,6 @@ from torchlite.train.evaluation import evaluate
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan
 from torchlite.train.progress import Progress, capture
-from torchlite.train.schedule import learning_rate
 
 Batch = tuple[Tensor, Tensor]
 Ending = Literal["finished", "stopped early", "interrupted"]
@@ -95,6 +94,9 @@ def fit(
                 row = evaluation_row(plan, progress)
                 log.append({"step": progress.step, "epoch": progress.epoch, **row})
                 improved = plan.monitor in row and progress.best.update(row[plan.monitor])
+                if plan.course.watches in row:
+                    progress.watched.append(row[plan.course.watches])
+                    plan.course.measured(progress.watched[-1])
                 observer.evaluated(progress, row, improved)
                 if stop_early(plan, progress, row):
                     ending = "stopped early"
@@ -133,10 +135,8 @@ def groups(stream: Iterator[Batch], size: int) -> Iterator[Group]:
 def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
     """One optimizer step: the gradient of the mean loss over all samples of the group, clipped and applied."""
     begun = time.perf_counter()
-    config = plan.config
-    lr = learning_rate(config.schedule, plan.base_lr, progress.step, plan.total_steps, plan.steps_per_epoch)
-    for parameters in plan.optimizer.param_groups:
-        parameters["lr"] = lr
+    plan.course.begin(progress.step)
+    lr = float(plan.optimizer.param_groups[0]["lr"])
     samples = sum(len(targets) for _, targets in group.batches)
 
     def gradients() -> float:

@@ -17,6 +17,7 @@ from torchlite.train.config.semantics import direction
 from torchlite.train.data import Splits, load_splits
 from torchlite.train.footprint import Footprint, copies_kept, footprint
 from torchlite.train.model import Trace, build_model, trace_model
+from torchlite.train.schedule import Course, make_course
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Plan:
         trace: the model followed on shapes.
         size: how large a step is.
         model, loss, optimizer: what is trained, by what, and how.
+        course: of the learning rate.
         steps_per_epoch, total_steps: in optimizer steps.
         eval_every, checkpoint_every: in optimizer steps.
         monitor, mode: the value that decides which checkpoint is best, and which way it improves.
@@ -43,6 +45,7 @@ class Plan:
     model: nn.Module
     loss: nn.Module
     optimizer: Optimizer
+    course: Course
     steps_per_epoch: int
     total_steps: int
     eval_every: int
@@ -81,6 +84,13 @@ def make_plan(config: Config) -> Plan:
     batches = count // batch_size if config.data.drop_last else -(-count // batch_size)
     steps_per_epoch = -(-batches // accumulate)
     monitor = config.checkpoint.monitor or ("val/loss" if splits.val is not None else "train/loss")
+    mode = config.checkpoint.mode or direction(monitor) or "min"
+    optimizer = config.optim.build(parameters)
+    total_steps = config.train.length.steps(steps_per_epoch)
+    try:
+        course = make_course(config.schedule, optimizer, total_steps, steps_per_epoch, monitor, mode)
+    except ValueError as error:
+        raise ConfigError(f"{config.path}: schedule: {error}") from None
     return Plan(
         config=config,
         device=device,
@@ -89,13 +99,14 @@ def make_plan(config: Config) -> Plan:
         size=size_of(config, trace),
         model=model,
         loss=loss,
-        optimizer=config.optim.build(parameters),
+        optimizer=optimizer,
+        course=course,
         steps_per_epoch=steps_per_epoch,
-        total_steps=config.train.length.steps(steps_per_epoch),
+        total_steps=total_steps,
         eval_every=config.eval.every.steps(steps_per_epoch),
         checkpoint_every=config.checkpoint.every.steps(steps_per_epoch),
         monitor=monitor,
-        mode=config.checkpoint.mode or direction(monitor) or "min",
+        mode=mode,
     )
 
 

@@ -56,6 +56,7 @@ class Progress:
         patience: of the value that early stopping watches.
         metrics_bytes: length of the metrics file.
         latest: the last evaluation.
+        watched: the values that the course of the learning rate depends on.
     """
 
     step: int = 0
@@ -66,6 +67,7 @@ class Progress:
     patience: BestSoFar = field(default_factory=BestSoFar)
     metrics_bytes: int = 0
     latest: dict[str, float] = field(default_factory=dict)
+    watched: list[float] = field(default_factory=list)
 
 
 def start(plan: Plan) -> Progress:
@@ -93,6 +95,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "patience": vars(progress.patience),
         "metrics_bytes": progress.metrics_bytes,
         "latest": progress.latest,
+        "watched": progress.watched,
         "random": list(default_generator.state()),
     }
     return model, optimizer, state
@@ -142,7 +145,10 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             patience=BestSoFar(**state["patience"]),
             metrics_bytes=state["metrics_bytes"],
             latest=state["latest"],
+            watched=state.get("watched", []),
         )
+        for measured in progress.watched:
+            plan.course.measured(measured)
         progress.train_loss.restore(state["train_loss"])
         default_generator.restore(tuple(state["random"]))
     except (KeyError, TypeError, ValueError) as error:

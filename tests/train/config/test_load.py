@@ -8,7 +8,8 @@ import yaml
 
 from torchlite.errors import ConfigError
 from torchlite.train.config.load import Loaded, load_config, require_config
-from torchlite.train.config.schema import CosineSchedule, Duration
+from torchlite.train.config.parts import Duration
+from torchlite.train.config.schedules import CosineSchedule
 
 CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 

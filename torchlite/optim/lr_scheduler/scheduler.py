@@ -51,7 +51,7 @@ class LRScheduler:
         self.last_epoch = last_epoch
         if optimizer not in _has_stepped:
             _has_stepped[optimizer] = False
-            optimizer.register_step_post_hook(_note_step)
+            optimizer.register_step_post_hook(note_step)
         self._initial_step()
 
     def _initial_step(self) -> None:
@@ -158,7 +158,8 @@ def per_group(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     return [own(v) for v in values]
 
 
-def _note_step(optimizer: Optimizer, *_: Any) -> None:
+def note_step(optimizer: Optimizer, *_: Any) -> None:
+    """Remember that ``optimizer`` has made a step, so that its schedulers may."""
     _has_stepped[optimizer] = True
 
 

@@ -1,63 +1,17 @@
 """The sections of a configuration, their keys, types, ranges and defaults; pydantic models, one a section."""
 
-import math
 import re
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetCoreSchemaHandler, PrivateAttr
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+from pydantic import AfterValidator, Field, PrivateAttr
+from pydantic_core import PydanticCustomError
 
 from torchlite.train.config.components import Component
 from torchlite.train.config.document import Mapping, Node, Sequence
 from torchlite.train.config.location import Location
-from torchlite.train.registry import Kind
-
-Mode = Literal["min", "max"]
-
-_DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>steps?|epochs?)\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Duration:
-    """A stretch of training, written ``500 steps`` or ``2 epochs``; a step is one optimizer update."""
-
-    value: float
-    unit: Literal["steps", "epochs"]
-
-    @classmethod
-    def parse(cls, text: Any) -> Self:
-        """The duration that `text` says; a pydantic error says what is wrong with it."""
-        if isinstance(text, cls):
-            return text
-        if isinstance(text, (int, float)) and not isinstance(text, bool):
-            hint = f"write '{text} steps' or '{text} epochs'"
-            raise PydanticCustomError("duration", "needs a unit", {"hint": hint})
-        match = _DURATION.match(text.strip()) if isinstance(text, str) else None
-        if match is None:
-            hint = "write e.g. '500 steps' or '2 epochs'"
-            raise PydanticCustomError("duration", "must be a duration", {"hint": hint})
-        value, unit = float(match["value"]), match["unit"].rstrip("s") + "s"
-        if value <= 0 or (unit == "steps" and not value.is_integer()):
-            hint = "steps are whole numbers from 1; epochs are above 0"
-            raise PydanticCustomError("duration", "must be a duration above zero", {"hint": hint})
-        return cls(value, "steps" if unit == "steps" else "epochs")
-
-    def steps(self, steps_per_epoch: int) -> int:
-        """The duration in optimizer steps, at least 1."""
-        if self.unit == "steps":
-            return int(self.value)
-        return max(1, math.ceil(self.value * steps_per_epoch))
-
-    def __str__(self) -> str:
-        unit = self.unit if self.value != 1 else self.unit[:-1]
-        return f"{self.value:.15g} {unit}"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
-
+from torchlite.train.config.parts import Duration, Mode, Of, Section
+from torchlite.train.config.schedules import ConstantSchedule, Schedule
 
 _DEVICE = re.compile(r"(cpu|auto|cuda(:[0-9]+)?)\Z")
 
@@ -67,24 +21,6 @@ def _device(text: str) -> str:
         return text
     hint = "did you mean 'cuda'?" if text.casefold() in ("gpu", "nvidia", "cude") else None
     raise PydanticCustomError("device", "must be cpu, cuda, cuda:N or auto", {"hint": hint or ""})
-
-
-@dataclass(frozen=True, slots=True)
-class Of:
-    """Marks a field that holds a component of a kind."""
-
-    kind: Kind
-
-
-class Section(BaseModel):
-    """A mapping of the configuration with a fixed set of keys."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
-    )
-
-    from_list: ClassVar[tuple[str, ...]] = ()
-    """The keys that a plain list in place of the mapping stands for."""
 
 
 class Split(Section):
@@ -137,43 +73,6 @@ class Model(Section):
     component: Annotated[Component, Of("layer")] | None = Field(
         default=None, description="The class named by `type`, with its arguments."
     )
-
-
-class Schedule(Section):
-    """How the learning rate goes over the training; after a linear warm-up from zero, if any."""
-
-    type: str
-    warmup: Duration | None = Field(
-        default=None, description="Linear warm-up before the schedule begins, e.g. 2 epochs."
-    )
-
-
-class ConstantSchedule(Schedule):
-    """The learning rate stays."""
-
-    type: Literal["constant"] = Field(default="constant", description="Name of the schedule.")
-
-
-class StepSchedule(Schedule):
-    """The learning rate is multiplied by `gamma` after every stretch of `every`."""
-
-    type: Literal["step"] = Field(default="step", description="Name of the schedule.")
-    every: Duration = Field(description="Stretch between two decays, e.g. 10 epochs.")
-    gamma: float = Field(default=0.1, gt=0, le=1, description="Factor of each decay.")
-
-
-class CosineSchedule(Schedule):
-    """The learning rate falls along half a cosine to `min_lr` at the end of training."""
-
-    type: Literal["cosine"] = Field(default="cosine", description="Name of the schedule.")
-    min_lr: float = Field(default=0.0, ge=0, description="Learning rate at the end.")
-
-
-SCHEDULES: dict[str, type[Schedule]] = {
-    "constant": ConstantSchedule,
-    "step": StepSchedule,
-    "cosine": CosineSchedule,
-}
 
 
 class Clip(Section):

@@ -25,16 +25,13 @@ from torchlite.train.config.document import (
 )
 from torchlite.train.config.location import Location
 from torchlite.train.config.overrides import split_list
+from torchlite.train.config.parts import Duration, Of, Section
+from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
 from torchlite.train.config.schema import (
-    SCHEDULES,
     SYNONYMS,
     Clip,
     Config,
-    Duration,
     Model,
-    Of,
-    Schedule,
-    Section,
     Train,
 )
 from torchlite.train.config.usercode import UserCode
@@ -138,6 +135,8 @@ class SectionReader:
             return self.model(node, path, entry.key_at)
         if annotation is Schedule:
             return self.schedule(node, path)
+        if annotation == list[Schedule]:
+            return self.schedules(node, path)
         if isinstance(annotation, type) and issubclass(annotation, Section):
             section = self.section(annotation, node, path, entry.key_at)
             self.exclusive(section, node, path, entry.key_at)
@@ -204,22 +203,35 @@ class SectionReader:
             self.missing(name_at, "model", "`layers` or `type`")
         return None
 
-    def schedule(self, node: Node, path: KeyPath) -> Schedule | None:
-        """The schedule of the type that is named, in any of the three forms of a component."""
+    def schedules(self, node: Node, path: KeyPath) -> list[Schedule]:
+        """The schedulers inside another; `path` is marked bad where one is."""
+        if not isinstance(node, Sequence):
+            self.wrong_type(path, node, "a list")
+            return []
+        parts = [self.schedule(item, (*path, index), PARTS) for index, item in enumerate(node.items)]
+        if None in parts:
+            self.bad.add(path)
+        return [part for part in parts if part is not None]
+
+    def schedule(self, node: Node, path: KeyPath, table: dict[str, type[Schedule]] = SCHEDULES) -> Schedule | None:
+        """The schedule of the type that is named, in any of the three forms of a component.
+
+        One inside another keeps no time of its own.
+        """
         named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule")
         if named is None:
             self.bad.add(path)
             return None
         name, at, arguments = named
-        if name not in SCHEDULES:
-            best, hint = suggestion(name, SCHEDULES)
+        if name not in table:
+            best, hint = suggestion(name, table)
             message = f"there is no schedule '{name}'"
             self.findings.report("TL303", at, message, key=_dotted(path), hint=hint, replacement=best)
             if best is None:
                 self.bad.add(path)
                 return None
             name = best
-        model = SCHEDULES[name]
+        model = table[name]
         body = arguments if isinstance(arguments, Mapping) else Mapping({}, node.at)
         elsewhere = {
             field_name
@@ -227,9 +239,10 @@ class SectionReader:
             for field_name in other.model_fields
             if field_name not in model.model_fields
         }
+        timing = ("warmup", "every") if table is PARTS else ()
         kept = {}
         for key, entry in body.entries.items():
-            if key in elsewhere and closest(key, model.model_fields) is None:
+            if key in timing or (key in elsewhere and closest(key, model.model_fields) is None):
                 message = f"'{_dotted((*path, key))}' has no effect: {name} ignores it"
                 self.findings.report("TL402", entry.key_at, message, key=_dotted((*path, key)))
             else:

@@ -8,7 +8,8 @@ from typing import Any, Literal, Protocol
 from torchlite.train.config.components import KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.location import Location
-from torchlite.train.config.schema import Config, Duration, locate
+from torchlite.train.config.parts import Duration
+from torchlite.train.config.schema import Config, locate
 from torchlite.train.registry import METRIC_DIRECTIONS
 
 

@@ -1,0 +1,73 @@
+"""What the sections of a configuration are made of."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from torchlite.train.registry import Kind
+
+Mode = Literal["min", "max"]
+
+_DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>steps?|epochs?)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A stretch of training, written ``500 steps`` or ``2 epochs``; a step is one optimizer update."""
+
+    value: float
+    unit: Literal["steps", "epochs"]
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """The duration that `text` says; a pydantic error says what is wrong with it."""
+        if isinstance(text, cls):
+            return text
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            hint = f"write '{text} steps' or '{text} epochs'"
+            raise PydanticCustomError("duration", "needs a unit", {"hint": hint})
+        match = _DURATION.match(text.strip()) if isinstance(text, str) else None
+        if match is None:
+            hint = "write e.g. '500 steps' or '2 epochs'"
+            raise PydanticCustomError("duration", "must be a duration", {"hint": hint})
+        value, unit = float(match["value"]), match["unit"].rstrip("s") + "s"
+        if value <= 0 or (unit == "steps" and not value.is_integer()):
+            hint = "steps are whole numbers from 1; epochs are above 0"
+            raise PydanticCustomError("duration", "must be a duration above zero", {"hint": hint})
+        return cls(value, "steps" if unit == "steps" else "epochs")
+
+    def steps(self, steps_per_epoch: int) -> int:
+        """The duration in optimizer steps, at least 1."""
+        if self.unit == "steps":
+            return int(self.value)
+        return max(1, math.ceil(self.value * steps_per_epoch))
+
+    def __str__(self) -> str:
+        unit = self.unit if self.value != 1 else self.unit[:-1]
+        return f"{self.value:.15g} {unit}"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """Marks a field that holds a component of a kind."""
+
+    kind: Kind
+
+
+class Section(BaseModel):
+    """A mapping of the configuration with a fixed set of keys."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, arbitrary_types_allowed=True
+    )
+
+    from_list: ClassVar[tuple[str, ...]] = ()
+    """The keys that a plain list in place of the mapping stands for."""
