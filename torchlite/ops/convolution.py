@@ -15,6 +15,7 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.columns import add_columns, blocks, columns
@@ -22,7 +23,10 @@ from torchlite.ops.contraction import product
 from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
+_FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
 
+
+@accelerated("convolution.convolution", least=_FEWEST)
 @widened
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("convolution", size_of(x, window))
@@ -65,6 +69,7 @@ def _positions(part: range, out: Lengths) -> slice:
     return slice(part.start * across, part.stop * across)
 
 
+@accelerated("convolution.input_grad", least=_FEWEST)
 @widened
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
     n, out = g.shape[0], size_of(g, window)
@@ -84,6 +89,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@accelerated("convolution.weight_grad", least=_FEWEST)
 @widened
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
     n, out = x.shape[0], size_of(g, window)

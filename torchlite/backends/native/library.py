@@ -66,13 +66,13 @@ class Family:
     """The functions of one C file of this folder, which are attributes once it is `available`.
 
     Args:
-        file: its name.
+        files: what its text consists of after ``parallel.h``, itself the last.
         functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, and where it
             has one behind an arrow the type of its result, i for int: ``reduce="aaannn->i"``.
     """
 
-    def __init__(self, file: str, **functions: str) -> None:
-        self._file = file
+    def __init__(self, *files: str, **functions: str) -> None:
+        self._files = files
         self._functions = functions
 
     def available(self) -> bool:
@@ -82,7 +82,7 @@ class Family:
     @functools.cached_property
     def _library(self) -> ctypes.CDLL | None:
         try:
-            return load(text("parallel.h", "mathematics.h", self._file))
+            return load(text("parallel.h", *self._files))
         except toolchain.Unavailable as error:
             _warn_once(str(error))
             return None
@@ -91,7 +91,7 @@ class Family:
         try:
             arguments, _, result = self._functions[name].partition("->")
         except KeyError:
-            raise AttributeError(f"{self._file} has no function {name!r}") from None
+            raise AttributeError(f"{self._files[-1]} has no function {name!r}") from None
         function = getattr(self._library, name)
         function.argtypes = [_TYPES[letter] for letter in arguments]
         function.restype = _TYPES[result or "-"]

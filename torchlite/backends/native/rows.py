@@ -11,7 +11,9 @@ from torchlite.backends.native.library import Family
 
 Array = np.ndarray[Any, Any]
 
-C = Family("rows.c", **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann"))
+C = Family(
+    "mathematics.h", "rows.c", **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann")
+)
 
 
 def _of_rows(name: str) -> Callable[..., Array | None]:

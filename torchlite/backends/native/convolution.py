@@ -1,0 +1,76 @@
+"""Convolution in one and two dimensions and its two gradients."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends.native.library import Family
+
+Array = np.ndarray[Any, Any]
+
+C = Family("vectors.h", "convolution.c", convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i")
+
+# Registers hold sums for eight channels at once, and vectors run along positions: below these NumPy's products are faster.
+_FEWEST_CHANNELS, _FEWEST_POSITIONS = 4, 32
+
+
+def _pairs(window: Any, one: bool) -> list[int]:
+    """Kernel, stride, padding and dilation, each by height and width."""
+    neutral = (1, 1, 0, 1)
+    fields = (window.kernel, window.stride, window.padding, window.dilation)
+    return [n for field, alone in zip(fields, neutral, strict=True) for n in ((alone, *field) if one else field)]
+
+
+def _geometry(
+    x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], window: Any, groups: int
+) -> Array | None:
+    """What ``Geometry`` holds in C; None where the kernels don't help."""
+    one = window.ndim == 1
+    if window.ndim > 2 or 0 in (*x, *weight, *out):
+        return None
+    size, positions = ((1, x[2]), (1, out[2])) if one else (x[2:], out[2:])
+    channels = weight[1], weight[0] // groups
+    if min(channels[1], channels[0] * 9) < _FEWEST_CHANNELS or positions[0] * positions[1] < _FEWEST_POSITIONS:
+        return None
+    return np.array([x[0], groups, *channels, *size, *_pairs(window, one), *positions], np.int64)
+
+
+def _dense(*arrays: Array) -> list[Array] | None:
+    if any(array.dtype != np.float32 for array in arrays):
+        return None
+    return [np.ascontiguousarray(array) for array in arrays]
+
+
+def convolution(x: Array, weight: Array, *bias: Array, window: Any, groups: int) -> Array | None:
+    """The convolution of x (N, C, *) with a weight (O, C / groups, *), plus a bias (O,)."""
+    size = window.out_size("convolution", x.shape[2:])
+    geometry = _geometry(x.shape, weight.shape, (x.shape[0], weight.shape[0], *size), window, groups)
+    arrays = _dense(x, weight, *bias)
+    if geometry is None or arrays is None or x.shape[1] != weight.shape[1] * groups:
+        return None
+    out = np.empty((x.shape[0], weight.shape[0], *size), x.dtype)
+    return out if C.convolution(*arrays, *([] if bias else [None]), out, geometry) else None
+
+
+def input_grad(g: Array, weight: Array, *, window: Any, groups: int, size: tuple[int, ...]) -> Array | None:
+    """The cotangent of x, of ``size`` after its channels."""
+    shape = (g.shape[0], weight.shape[1] * groups, *size)
+    geometry = _geometry(shape, weight.shape, g.shape, window, groups)
+    arrays = _dense(g, weight)
+    if geometry is None or arrays is None or g.shape[1] != weight.shape[0]:
+        return None
+    out = np.empty(shape, g.dtype)
+    return out if C.input_grad(*arrays, out, geometry) else None
+
+
+def weight_grad(x: Array, g: Array, *, window: Any, groups: int) -> Array | None:
+    """The cotangent of the weight."""
+    shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
+    geometry = _geometry(x.shape, shape, g.shape, window, groups)
+    arrays = _dense(x, g)
+    if geometry is None or arrays is None:
+        return None
+    out = np.empty(shape, x.dtype)
+    return out if C.weight_grad(*arrays, out, geometry) else None

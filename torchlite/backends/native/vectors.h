@@ -1,0 +1,24 @@
+// The widest vectors that the processor has, for kernels that keep a tile of results in registers.
+
+#if defined(__AVX512F__)
+enum { LANES = 16, REGISTERS = 32 };
+#elif defined(__AVX__)
+enum { LANES = 8, REGISTERS = 16 };
+#elif defined(__aarch64__)
+enum { LANES = 4, REGISTERS = 32 };
+#else
+enum { LANES = 4, REGISTERS = 16 };
+#endif
+
+typedef float Vector __attribute__((vector_size(sizeof(float) * LANES)));
+typedef float Anywhere __attribute__((vector_size(sizeof(float) * LANES), aligned(4), may_alias));
+
+static inline Vector load(const float *p) { return *(const Anywhere *)p; }
+static inline void store(float *p, Vector v) { *(Anywhere *)p = v; }
+
+// Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
+#endif
