@@ -8,6 +8,7 @@ if _TYPE_CHECKING:  # `torchlite.__getattr__` imports these on first use
     from torchlite import (
         amp,
         autograd,
+        backends,
         cpu,
         cuda,
         distributions,
@@ -36,6 +37,7 @@ from torchlite.backends.determinism import (
     set_deterministic_debug_mode,
     use_deterministic_algorithms,
 )
+from torchlite.backends.matmul_precision import get_float32_matmul_precision, set_float32_matmul_precision
 from torchlite.backends.threads import get_num_threads, set_num_threads
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views

@@ -1,6 +1,7 @@
 """Arrays on a device: the only place that knows how NumPy and CuPy differ.
 
 Operators receive the array module as ``xp`` and call what both have; where the two differ, the function is here.
+As ``torch.backends`` it also has the modules in which programs set what they ask of libraries.
 """
 
 from __future__ import annotations
@@ -20,6 +21,14 @@ from torchlite.errors import DeviceError
 from torchlite.ir import Aval
 
 _DENSE = 4
+# Modules of settings by PyTorch's names, loaded when they are first used.
+_SETTINGS = ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SETTINGS:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module 'torchlite.backends' has no attribute {name!r}")
 
 
 @functools.cache

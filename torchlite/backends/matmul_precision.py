@@ -1,0 +1,45 @@
+"""How precisely float32 matrices are multiplied: in full, or on a GPU in TF32, with 10 bits of mantissa.
+
+NumPy always multiplies in full. CuPy reads the environment variable ``CUPY_TF32`` at the first product of a dtype; later
+its setting has to be changed where it then keeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Any
+
+_PRECISIONS = ("highest", "high", "medium")
+_precision = "highest"
+
+
+def get_float32_matmul_precision() -> str:
+    """The precision of products of float32 matrices: "highest", "high" or "medium"."""
+    return _precision
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Let a GPU multiply float32 matrices in TF32 ("high" and "medium") or not ("highest"); NumPy never rounds first.
+
+    Warns of any other word, which changes nothing, as in PyTorch.
+    """
+    global _precision
+    if precision not in _PRECISIONS:
+        warnings.warn(
+            f"{precision} is not one of 'highest', 'high', or 'medium'; set_float32_matmul_precision has no effect",
+            stacklevel=2,
+        )
+        return
+    _precision = precision
+    _let_cupy(precision != "highest")
+
+
+def _let_cupy(use_tf32: bool) -> None:
+    os.environ["CUPY_TF32"] = str(int(use_tf32))
+    products: Any = sys.modules.get("cupy._core._routines_linalg")
+    if products is not None:
+        kind = products.COMPUTE_TYPE_TF32 if use_tf32 else products.COMPUTE_TYPE_DEFAULT
+        for dtype in ("f", "F"):
+            products.set_compute_type(dtype, kind)
