@@ -201,7 +201,7 @@ def plan_lines(plan: Plan) -> list[str]:
     from torchlite.train.model import shape_text
 
     return [
-        f"{config.name}  seed {config.seed}  {plan.device}",
+        f"{config.name}  seed {config.seed}  {plan.device}  {config.train.precision}",
         f"  data   {config.data.type}  {len(plan.splits.train):,} train{val}",
         f"  model  {shape_text(plan.trace.input)} -> {shape_text(plan.trace.output)}  {size.params:,} params  "
         f"peak ≈ {bytes_text(size.peak_bytes)}",

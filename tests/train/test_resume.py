@@ -1,10 +1,12 @@
 """A resumed run is the uninterrupted one, bit for bit."""
 
+import json
 import shutil
 
 import pytest
 from small_runs import Quiet, final_state, losses, train
 
+from torchlite import amp
 from torchlite.train import run
 from torchlite.train.registry import registry
 from torchlite.train.run_directory import RunDirectory
@@ -114,3 +116,38 @@ def test_every_optimizer_goes_on_where_it_was(name, tmp_path):
 
 def test_the_names_of_optimizers_are_those_in_the_registry():
     assert sorted(OPTIMIZERS) == registry.names("optimizer")
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_learns_alike_and_goes_on_where_it_was(precision, whole, tmp_path):
+    mixed = train(tmp_path, f"train.precision={precision}")
+    apart = abs(losses(mixed) - losses(whole))
+    assert 0 < apart.max() < 0.2
+    for step in (7, 30):
+        part = rewound(mixed, step, tmp_path / f"part-{step}")
+        run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+        assert final_state(part) == final_state(mixed)
+
+
+def test_a_step_that_overflows_is_left_out_and_so_it_is_when_resumed(tmp_path, monkeypatch):
+    """A factor far too large makes the gradients of the first steps infinite; its way down is in the checkpoints."""
+    monkeypatch.setattr("torchlite.train.plan.scaler_for", lambda *_: amp.GradScaler("cpu", init_scale=2.0**30))
+    options = ("train.precision=fp16", "train.steps=30", "eval.every=15 steps")
+    whole = train(tmp_path, *options)
+    scales = [_scale_after(whole, step) for step in (1, 2, 30)]
+    assert scales[:2] == [2.0**29, 2.0**28]
+    assert 2.0 < scales[2] < 2.0**24
+    part = rewound(whole, 4, tmp_path / "part")
+    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    assert final_state(part) == final_state(whole)
+
+
+def _scale_after(directory, step):
+    state = json.loads((directory.path / "checkpoints" / f"step-{step:06d}" / "state.json").read_text())
+    return _found(state, "scaler")["scale"]
+
+
+def _found(tree, name):
+    if name in tree:
+        return tree[name]
+    return next(found for value in tree.values() if isinstance(value, dict) and (found := _found(value, name)))

@@ -58,6 +58,7 @@ from torchlite.nn.batch_norm import (
     LazyInstanceNorm3d,
     SyncBatchNorm,
 )
+from torchlite.nn.checkpointed import Checkpointed
 from torchlite.nn.containers import ModuleDict, ModuleList, Sequential
 from torchlite.nn.convolution import (
     Conv1d,
@@ -168,6 +169,7 @@ __all__ = [
     "Buffer",
     "CTCLoss",
     "ChannelShuffle",
+    "Checkpointed",
     "CircularPad1d",
     "CircularPad2d",
     "CircularPad3d",

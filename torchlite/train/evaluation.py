@@ -11,6 +11,7 @@ from torchlite.devices import Device
 from torchlite.train.config.load import dataset_card
 from torchlite.train.data import Samples, batches, in_order, load_split
 from torchlite.train.metrics import Accuracy, ConfusionMatrix, Mean
+from torchlite.train.precision import mixed
 from torchlite.train.trained import Trained
 
 
@@ -23,6 +24,7 @@ def evaluate(
     batch_size: int,
     workers: int = 0,
     device: Device,
+    precision: str,
 ) -> float:
     """The mean loss over ``samples``, in their own order; ``metrics`` are shown every batch.
 
@@ -32,7 +34,7 @@ def evaluate(
     training = model.training
     model.eval()
     try:
-        with no_grad():
+        with no_grad(), mixed(precision, device):
             for inputs, targets in batches(samples, in_order(samples, batch_size), workers, device):
                 logits = model(inputs)
                 mean.update(float(loss(logits, targets)), len(targets))
@@ -59,6 +61,7 @@ def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
         batch_size=config.eval.batch_size or config.data.batch_size,
         workers=config.data.workers,
         device=trained.device,
+        precision=config.train.precision,
     )
     return {
         "split": split,

@@ -16,6 +16,7 @@ from torchlite.train.data import batch_indices, batches
 from torchlite.train.evaluation import evaluate
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan
+from torchlite.train.precision import mixed
 from torchlite.train.progress import Progress, capture
 
 Batch = tuple[Tensor, Tensor]
@@ -143,9 +144,10 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
         plan.optimizer.zero_grad()
         mean = 0.0
         for inputs, targets in group.batches:
-            loss = plan.loss(plan.model(inputs), targets)
+            with mixed(config.train.precision, plan.device):
+                loss = plan.loss(plan.model(inputs), targets)
             share = len(targets) / samples
-            (loss if share == 1 else loss * share).backward()
+            plan.scaler.scale(loss if share == 1 else loss * share).backward()
             mean += loss.item() * share
         if not math.isfinite(mean):
             raise NonFiniteLossError(
@@ -159,12 +161,15 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
         mean = plan.optimizer.step(gradients)
     else:
         mean = gradients()
-        plan.optimizer.step()
+        plan.scaler.step(plan.optimizer)
+        plan.scaler.update()
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
 
 
 def _clip(plan: Plan) -> None:
     clip = plan.config.train.clip
+    if clip is not None:
+        plan.scaler.unscale_(plan.optimizer)
     if clip is not None and clip.norm is not None:
         clip_grad_norm_(plan.model.parameters(), clip.norm)
     elif clip is not None and clip.value is not None:
@@ -186,6 +191,7 @@ def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
             batch_size=config.eval.batch_size or config.data.batch_size,
             workers=config.data.workers,
             device=plan.device,
+            precision=config.train.precision,
         )
         row |= {f"val/{name}": metric.compute() for name, metric in metrics.items()}
     progress.latest = row

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torchlite import backends, dtypes, nn
+from torchlite import amp, backends, dtypes, nn
 from torchlite.devices import CPU, META, Device
 from torchlite.errors import ConfigError
 from torchlite.ops.creation import empty
@@ -17,6 +17,7 @@ from torchlite.train.config.semantics import direction
 from torchlite.train.data import Splits, load_splits
 from torchlite.train.footprint import Footprint, copies_kept, footprint
 from torchlite.train.model import Trace, build_model, trace_model
+from torchlite.train.precision import scaler_for
 from torchlite.train.schedule import Course, make_course
 
 
@@ -32,6 +33,7 @@ class Plan:
         size: how large a step is.
         model, loss, optimizer: what is trained, by what, and how.
         course: of the learning rate.
+    scaler: of the loss, where ``train.precision`` is fp16; it does nothing elsewhere.
         steps_per_epoch, total_steps: in optimizer steps.
         eval_every, checkpoint_every: in optimizer steps.
         monitor, mode: the value that decides which checkpoint is best, and which way it improves.
@@ -46,6 +48,7 @@ class Plan:
     loss: nn.Module
     optimizer: Optimizer
     course: Course
+    scaler: amp.GradScaler
     steps_per_epoch: int
     total_steps: int
     eval_every: int
@@ -101,6 +104,7 @@ def make_plan(config: Config) -> Plan:
         loss=loss,
         optimizer=optimizer,
         course=course,
+        scaler=scaler_for(config.train.precision, device),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
         eval_every=config.eval.every.steps(steps_per_epoch),

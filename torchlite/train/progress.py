@@ -96,6 +96,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "metrics_bytes": progress.metrics_bytes,
         "latest": progress.latest,
         "watched": progress.watched,
+        "scaler": plan.scaler.state_dict(),
         "random": list(default_generator.state()),
     }
     return model, optimizer, state
@@ -150,6 +151,8 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
         for measured in progress.watched:
             plan.course.measured(measured)
         progress.train_loss.restore(state["train_loss"])
+        if state.get("scaler"):
+            plan.scaler.load_state_dict(state["scaler"])
         default_generator.restore(tuple(state["random"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.folder} does not fit this run: {type(error).__name__}: {error}") from None

@@ -89,6 +89,10 @@ class SGD:
     ) -> None: ...
 
 
+class LBFGS:
+    def __init__(self, params: Any, lr: float = 1) -> None: ...
+
+
 class AdamW:
     def __init__(
         self,
@@ -133,7 +137,7 @@ LAYERS = {
 TABLES: dict[Any, Any] = {
     "layer": LAYERS,
     "loss": {"cross_entropy": CrossEntropyLoss, "mse": MSELoss},
-    "optimizer": {"sgd": SGD, "adamw": AdamW, "plain": Plain},
+    "optimizer": {"sgd": SGD, "adamw": AdamW, "plain": Plain, "lbfgs": LBFGS},
     "transform": {"to_float": ToFloat, "normalize": Normalize, "random_crop": RandomCrop, "hflip": HorizontalFlip},
     "metric": {"accuracy": Accuracy},
 }

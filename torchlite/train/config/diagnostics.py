@@ -55,6 +55,7 @@ CODES: dict[str, str] = {
     "TL409": "Early stopping can never happen.",
     "TL410": "There is not one full batch.",
     "TL411": "Something is to happen less often than the training lasts.",
+    "TL412": "The optimizer can't be used so.",
     "TL501": "A layer cannot take its input.",
     "TL502": "The loss cannot take the model's output and the targets.",
     "TL503": "The shape of the data is not known.",

@@ -90,6 +90,9 @@ class Train(Section):
     device: Annotated[
         str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")
     ] = "cpu"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        default="fp32", description="fp32, or products in bf16 or fp16 with parameters and losses in float32."
+    )
     clip: Clip | None = Field(default=None, description="Gradient clipping.")
     accumulate: int = Field(default=1, ge=1, description="Batches whose gradients are averaged into one step.")
 
@@ -319,6 +322,8 @@ SYNONYMS = {
     "gradient_accumulation": "accumulate",
     "accumulation": "accumulate",
     "grad_accum": "accumulate",
+    "amp": "precision",
+    "mixed_precision": "precision",
     "gradient_clip": "clip",
     "grad_clip": "clip",
     "warmup_steps": "warmup",

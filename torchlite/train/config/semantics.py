@@ -12,6 +12,9 @@ from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config, locate
 from torchlite.train.registry import METRIC_DIRECTIONS
 
+_EVALUATE_THEMSELVES = frozenset({"lbfgs"})
+"""The optimizers whose step evaluates the loss, several times."""
+
 
 class Card(Protocol):
     """What the checks need to know of a dataset."""
@@ -188,6 +191,12 @@ def _accumulation_fits(view: View) -> None:
         view.report("TL406", ("train", "accumulate"), message)
 
 
+def _loss_can_be_scaled(view: View) -> None:
+    if view.get("train.precision") == "fp16" and view.get("optim").name in _EVALUATE_THEMSELVES:
+        message = f"{view.get('optim').name} evaluates the loss itself, so fp16 can't scale it"
+        view.report("TL412", ("train", "precision"), message, hint="bf16 needs no scaling")
+
+
 def _split_leaves_samples(view: View) -> None:
     fraction = view.get("data.split.val")
     if fraction is None:
@@ -232,6 +241,7 @@ CHECKS: tuple[Callable[[View], None], ...] = (
     _warmup_fits,
     _happens_at_all,
     _accumulation_fits,
+    _loss_can_be_scaled,
     _split_leaves_samples,
     _one_full_batch,
     _split_seed_is_used,
