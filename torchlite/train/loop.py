@@ -144,7 +144,7 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
         plan.optimizer.zero_grad()
         mean = 0.0
         for inputs, targets in group.batches:
-            with mixed(config.train.precision, plan.device):
+            with mixed(plan.config.train.precision, plan.device):
                 loss = plan.loss(plan.model(inputs), targets)
             share = len(targets) / samples
             plan.scaler.scale(loss if share == 1 else loss * share).backward()
