@@ -39,6 +39,7 @@ def outcome(scenario: Callable[[Any], Any], library: Any) -> tuple[Any, Any, Any
     error: Exception | None = None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", ".* encountered in ", RuntimeWarning)  # NumPy's
         try:
             result = plain(scenario(library))
         except Exception as raised:

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,3 +104,25 @@ def test_results_never_share_memory_with_operands_unless_they_are_views() -> Non
         x.narrow(0, 1, 1),
     ):
         assert np.shares_memory(viewed.numpy(), x.numpy())
+
+
+def test_shared_memory() -> None:
+    """What a forked process writes into shared parameters, this one sees; what it writes elsewhere, it does not."""
+    program = """
+import os
+import torchlite as torch
+model = torch.nn.Linear(2, 1)
+assert not model.weight.is_shared()
+kept, weight = model.weight.tolist(), model.weight
+assert model.share_memory() is model and model.weight is weight and weight.is_shared() and weight.tolist() == kept
+own = torch.zeros(1)
+if os.fork() == 0:
+    with torch.no_grad():
+        weight.fill_(7.0)
+        own.fill_(7.0)
+    os._exit(0)
+os.wait()
+assert weight.tolist() == [[7.0, 7.0]] and own.tolist() == [0.0], (weight, own)
+assert weight[0].is_shared() and not weight.clone().is_shared() and weight.share_memory_() is weight
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -49,7 +49,7 @@ REASONS = {
     "segment_reduce",
     "a prototype in PyTorch": ".*masked_tensor",
     "NumPy has no complex numbers of halves": "chalf",
-    "needs memory shared between processes, or streams": "share_memory_ from_file record_stream",
+    "needs memory shared between processes, or streams": "from_file record_stream",
     "for one vendor's number formats": "(scaled_)?grouped_mm scaled_mm",
     "quantization has its own issue": ".*[Qq]uantize.* q_.* qscheme qu?int.* fbgemm.* .*fake_quant.* int_repr "
     "choose_qparams.*",

@@ -112,6 +112,19 @@ def vectors(T: Any) -> Any:
 
 
 @scenario
+def longer_vectors(T: Any) -> Any:
+    layer = T.nn.Linear(2, 1)
+    T.nn.utils.vector_to_parameters(T.arange(5.0), layer.parameters())
+    return layer.weight, layer.bias
+
+
+scenario.refused("short vectors", lambda T: T.nn.utils.vector_to_parameters(T.ones(2), T.nn.Linear(2, 1).parameters()))
+scenario.refused("no vector", lambda T: T.nn.utils.vector_to_parameters([1.0], T.nn.Linear(2, 1).parameters()))
+scenario.refused("parameters of several devices", lambda T: T.nn.utils.parameters_to_vector(
+    [T.ones(1), T.ones(1, device="meta")]))  # fmt: skip
+
+
+@scenario
 def fused_convolutions(T: Any) -> Any:
     results = []
     for make, n, transposed, shape in (

@@ -6,6 +6,8 @@ from typing import Any
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.backends.sharing import is_shared as is_shared_memory
+from torchlite.backends.sharing import shared_copy
 from torchlite.layouts import strided
 from torchlite.ops.construct import common_dtype
 
@@ -98,9 +100,20 @@ def to_dense(self: Tensor, dtype: dtypes.dtype | None = None) -> Tensor:
 
 
 @method()
-def is_shared(self: Tensor) -> bool:  # noqa: ARG001
-    """False: memory is never shared with other processes."""
-    return False
+def is_shared(self: Tensor) -> bool:
+    """Whether other processes see the same memory: after `share_memory_`, and always on a GPU."""
+    return self.is_cuda or (_is_cpu(self) and is_shared_memory(self._data))
+
+
+@method()
+def share_memory_(self: Tensor) -> Tensor:
+    """Move the elements to memory that processes forked from this one share, so that each sees what others write.
+
+    Views taken before stay where they are.
+    """
+    if _is_cpu(self) and not self.is_shared():
+        self.data = wrap(shared_copy(self._data))
+    return self
 
 
 def _is_cpu(self: Tensor) -> bool:

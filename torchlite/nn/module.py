@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.composites.properties import share_memory_
 from torchlite.devices import Device
 from torchlite.nn.module_hooks import ModuleHooks, call_with_hooks, of_all_modules, registered
 from torchlite.nn.module_state import ModuleState
+from torchlite.ops.tensor_types import type_
 from torchlite.parameter import Buffer, Parameter, is_lazy
 
 M = TypeVar("M", bound="Module")
@@ -442,9 +444,13 @@ class Module(ModuleHooks, ModuleState):
         """Move to a GPU."""
         return self.to("cuda" if device is None else device)
 
+    def share_memory(self: M) -> M:
+        """Move all parameters and buffers to memory that processes forked from this one share."""
+        return self._apply(share_memory_)
+
     def type(self: M, dst_type: Any) -> M:
         """Convert all parameters and buffers, integers included, to ``dst_type``."""
-        return self._apply(lambda x: x.type(dst_type))
+        return self._apply(lambda x: type_(x, dst_type))
 
     def _convert(self: M, dtype: dtypes.dtype) -> M:
         return self._apply(lambda x: x.to(dtype) if x.is_floating_point() else x)

@@ -18,13 +18,13 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
 
     Raises:
         TypeError: when ``vec`` is no Tensor.
-        RuntimeError: when it has not as many elements as the parameters together.
+        RuntimeError: when it has fewer elements than the parameters together.
     """
     if not isinstance(vec, Tensor):
         raise TypeError(f"vector_to_parameters: expected a Tensor, got {type(vec).__name__}")
     targets = list(parameters)
     total = sum(parameter.numel() for parameter in targets)
-    if total != vec.numel():
+    if total > vec.numel():
         raise RuntimeError(
             f"vector_to_parameters: the vector has {vec.numel()} elements and the parameters have {total}"
         )

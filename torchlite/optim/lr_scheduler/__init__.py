@@ -9,6 +9,8 @@ from torchlite.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from torchlite.optim.lr_scheduler.scaled import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
 from torchlite.optim.lr_scheduler.scheduler import LRScheduler
 
+_LRScheduler = LRScheduler  # PyTorch's older name, which programs subclass although it is private
+
 __all__ = [
     "ChainedScheduler",
     "ConstantLR",
