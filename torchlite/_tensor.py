@@ -21,6 +21,7 @@ from torchlite.devices import Device
 from torchlite.ir import Aval
 from torchlite.layouts import contiguous_format, memory_format
 from torchlite.size import Size, size_of
+from torchlite.tracing import active
 
 F = TypeVar("F", bound=Callable[..., Any])
 _new = object.__new__
@@ -136,7 +137,7 @@ class Tensor:
     @property
     def is_meta(self) -> bool:
         """Whether this is a shape and dtype without elements."""
-        return isinstance(self._data, Aval)
+        return isinstance(self._data, Aval) and self._data.device.type == "meta"
 
     @property
     def itemsize(self) -> int:
@@ -163,7 +164,7 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Distance in elements between neighbours along each dimension, or along ``dim``."""
         data = self._data
-        if isinstance(data, _ABSTRACT) or not (data.size or any(data.strides)):  # of nothing NumPy remembers no strides
+        if type(data) in _ABSTRACT or not (data.size or any(data.strides)):  # of nothing NumPy remembers no strides
             result = dense_strides(data.shape)
         else:
             result = tuple(s // data.itemsize for s in data.strides)
@@ -173,8 +174,8 @@ class Tensor:
         """Whether the elements lie in memory without gaps, in row-major order or that of ``memory_format``."""
         data = self._data
         if not memory_format.order:
-            return isinstance(data, _ABSTRACT) or bool(data.flags.c_contiguous)
-        if len(memory_format.order) != data.ndim or isinstance(data, _ABSTRACT):
+            return type(data) in _ABSTRACT or bool(data.flags.c_contiguous)
+        if len(memory_format.order) != data.ndim or type(data) in _ABSTRACT:
             return False
         return bool(data.transpose(memory_format.order).flags.c_contiguous)
 
@@ -306,11 +307,12 @@ class Tensor:
         Raises:
             RuntimeError: when there is not exactly one element.
         """
-        if self._data.size != 1:
+        data = self._data
+        if data.size != 1:
             raise RuntimeError(
-                f"a Tensor with {self._data.size} elements cannot be converted to Scalar: its shape is {list(self.shape)}"
+                f"a Tensor with {data.size} elements cannot be converted to Scalar: its shape is {list(self.shape)}"
             )
-        return _number(backends.to_numpy(self._data).reshape(()))
+        return active.tracer.number(data) if active.tracer is not None else _number(backends.to_numpy(data).reshape(()))
 
     def tolist(self) -> Any:
         """The elements as nested lists of Python numbers."""

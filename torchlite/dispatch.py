@@ -14,6 +14,7 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Node, Storage, place_of
 from torchlite.batching.level import Batched, Level, innermost
 from torchlite.ir import Aval, Op
+from torchlite.tracing import active
 
 _ndarray = np.ndarray
 _new = object.__new__
@@ -106,6 +107,15 @@ def apply_view(op: Op, x: Tensor, params: dict[str, Any]) -> Tensor:
     return out
 
 
+def draw(op: Op, params: dict[str, Any]) -> Tensor:
+    """`apply` for an operator that has no inputs."""
+    if active.tracer is not None:
+        traced: Tensor = wrap(active.tracer.record(op, [], params))
+        return traced
+    drawn: Tensor = apply(op, (), params)
+    return drawn
+
+
 def _several(op: Op, inputs: Sequence[Tensor], params: dict[str, Any], results: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """The results of an operator that has more than one."""
     outs: tuple[Tensor, ...] = tuple(wrap(np.asarray(r) if isinstance(r, np.generic) else r) for r in results)
@@ -155,7 +165,9 @@ def _apply_batched(level: Level, op: Op, inputs: Sequence[Tensor], params: dict[
 
 
 def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
-    """Run where not every array is NumPy's: on a GPU, or on shapes and dtypes alone."""
+    """Run where not every array is NumPy's: on a GPU, on shapes and dtypes alone, or into the graph of a tracer."""
+    if active.tracer is not None:
+        return active.tracer.record(op, arrays, params)
     devices = {backends.device_of(array) for array in arrays}
     if len(devices) > 1:
         listed = " and ".join(sorted(map(str, devices)))

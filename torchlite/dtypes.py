@@ -123,11 +123,12 @@ def set_default_dtype(d: dtype) -> None:
 
 def of_scalar(value: bool | int | float | complex) -> dtype:
     """The dtype a Python number takes where nothing else decides."""
-    if isinstance(value, (bool, np.bool_)):
+    kind = getattr(value, "kind", None)  # of a number that only a replay of captured code knows
+    if isinstance(value, (bool, np.bool_)) or kind is bool:
         return bool_
-    if isinstance(value, (int, np.integer)):
+    if isinstance(value, (int, np.integer)) or kind is int:
         return int64
-    if isinstance(value, (complex, np.complexfloating)):
+    if isinstance(value, (complex, np.complexfloating)) or kind is complex:
         return _COMPLEX_OF[_default]
     return _default
 

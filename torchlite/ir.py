@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 from torchlite.devices import CPU, Device
 
 Shape = tuple[int, ...]
-Kind = Literal["elementwise", "reduce", "view", "contract", "index", "random", "copy"]
+Kind = Literal["elementwise", "reduce", "view", "contract", "index", "random", "copy", "host"]
 Policy = Literal["lower", "float32", "widest", "as given", "refused"]
 
 
@@ -58,6 +58,10 @@ class Aval(NamedTuple):
             n *= length
         return n
 
+    def copy(self) -> Aval:
+        """As an array's: there is nothing to copy."""
+        return self
+
 
 class Sample(NamedTuple):
     """One call of an operator for the generic tests: input arrays and parameters."""
@@ -72,7 +76,8 @@ class Op:
 
     Attributes:
         name: PyTorch's name where it has one.
-        kind: what the operator does to its elements; a ``view`` shares memory with its first input.
+        kind: what the operator does to its elements; a ``view`` shares memory with its first input, and what is of
+            the ``host`` computes with Python numbers while captured code runs.
         run: ``run(xp, *arrays, **params)`` computes the result with the array module ``xp`` (NumPy or CuPy).
         ufunc: where ``run`` on NumPy arrays is this function of the arrays alone, the function: it saves a call.
         infer: ``infer(*avals, **params)`` is the result's `Aval` (or a tuple), or raises an error that names

@@ -23,6 +23,7 @@ from torchlite.amp.autocast_mode import (
     set_autocast_enabled,
     set_autocast_gpu_dtype,
 )
+from torchlite.compiler.module import compile
 from torchlite.func import vmap
 from torchlite.nn.functional.activation import (
     celu,

@@ -91,7 +91,7 @@ def array_module(array: Any) -> Any:
     """The module (``numpy`` or ``cupy``) that computes with ``array``."""
     if isinstance(array, Batched):
         raise Unbatchable("the array of one example of a vmap")
-    return np if isinstance(array, np.ndarray) else cupy()
+    return np if isinstance(array, np.ndarray | Aval) else cupy()
 
 
 def module_for(device: Device) -> Any:

@@ -19,6 +19,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.mutation import apply_inplace, inplace
+from torchlite.tracing import active
 
 Domain = tuple[float, float]
 Numbers = Literal["either", "other", "neither"]
@@ -242,6 +243,9 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
 
 def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A Python number as a 0-d tensor on the CPU, of a NumPy dtype."""
+    if active.tracer is not None:
+        traced: Tensor = active.tracer.tensor_of(value, dtype)
+        return traced
     try:
         array = np.array(value, dtype)
     except OverflowError:

@@ -19,6 +19,7 @@ from torchlite.layouts import preserve_format
 from torchlite.layouts import strided as strided_layout
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.exchange import with_tensor_strides
+from torchlite.tracing import refuse
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 _ABOUT_MEMORY = {"layout", "pin_memory", "memory_format"}
@@ -84,6 +85,7 @@ def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
     if isinstance(data, (list, tuple)) and _holds_tensors(data):
         data = _numbers(data)
     if isinstance(data, np.ndarray):
+        refuse("an array of NumPy becomes a tensor")
         with_tensor_strides(data)
     else:
         try:

@@ -14,6 +14,7 @@ from torchlite.autograd.graph import Storage
 from torchlite.backends.memory import address, layout, memory, rooted, strided
 from torchlite.devices import CPU, Device
 from torchlite.ir import Aval
+from torchlite.tracing import refuse
 
 NumpyArray = np.ndarray[Any, Any]
 # What a tensor is made of; whatever else it carries a program has put there.
@@ -73,6 +74,7 @@ def from_numpy(ndarray: NumpyArray) -> Tensor:
             ".astype(array.dtype.newbyteorder('='))"
         )
     dtypes.of(ndarray.dtype)
+    refuse("an array of NumPy becomes a tensor")
     shared: Tensor = wrap(rooted(with_tensor_strides(ndarray)))
     return shared
 

@@ -12,6 +12,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, wrap
 from torchlite.backends.philox import blocks_for
 from torchlite.devices import Device
+from torchlite.tracing import active
 
 _DEFAULT_SEED = 67280421310721
 
@@ -47,6 +48,9 @@ class Generator:
 
     def take(self, words: int) -> tuple[int, int]:
         """(seed, offset) of the next ``words`` 32-bit words, which are then used up."""
+        if active.tracer is not None:
+            numbers: tuple[int, int] = active.tracer.take(self, words)
+            return numbers
         with self._lock:
             offset = self._offset
             self._offset += blocks_for(words)

@@ -23,6 +23,7 @@ from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
 from torchlite.ops.construct import converted
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
+from torchlite.tracing import active
 
 _ALL = slice(None)
 # A place in `spec` that the next index tensor fills; every other entry is a full slice.
@@ -227,7 +228,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
     value = _indexed_value(self, value, indices)
     if value.ndim and not self.is_meta:
         value = _fitting(value, _indexed_shape(region._data.shape, spec, _chosen(indices)))
-    if grad_mode.enabled and (region._node is not None or value._node is not None):
+    if active.tracer is not None or (grad_mode.enabled and (region._node is not None or value._node is not None)):
         assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
         return
     if not self.is_meta:

@@ -17,6 +17,7 @@ from torchlite.autograd.graph import Leaf, Node
 from torchlite.backends.memory import laid_out, span
 from torchlite.dispatch import NO_PARAMS, apply
 from torchlite.ir import REGISTRY, Aval, Op, Sample, register
+from torchlite.tracing import active
 
 Recipe = tuple[tuple[Op, dict[str, Any]], ...]
 
@@ -140,6 +141,8 @@ def assign(target: Tensor, value: Tensor, *, computed: bool = True) -> Tensor:
             except ValueError:
                 refuse_internal_overlap("copy_", target)
                 raise
+    elif active.tracer is not None:
+        active.tracer.write(data, value._data)
     target._storage.written()
     if recording:
         _renew_history(target, value)
@@ -201,7 +204,7 @@ def before_write(x: Tensor, *, copy: bool) -> Tensor:
     node = x._node
     if node is not None and x._base is not None and _by_strides(x._recipe):
         node = _recorded(x._base._node, x._base._data, x._recipe)  # also what lies beside the tensor it was taken from
-    result: Tensor = wrap(x._data.copy() if copy and not isinstance(x._data, Aval) else x._data, node)
+    result: Tensor = wrap(x._data.copy() if copy else x._data, node)
     if not copy:
         result._storage = x._storage
     return result

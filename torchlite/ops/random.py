@@ -18,7 +18,7 @@ from torchlite.backends.philox import random_words
 from torchlite.backends.variates import normal, uniform
 from torchlite.batching.level import Batched, levels, outside_innermost
 from torchlite.devices import Device, get_default_device
-from torchlite.dispatch import apply
+from torchlite.dispatch import draw
 from torchlite.ir import Aval, Op, register
 from torchlite.ops.creation import _lengths
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -78,8 +78,7 @@ def _drawn(op: Op, words: Any, shape: tuple[int, ...], dtype: Any, device: Any, 
         return empty
     seed, offset = (generator or default_generator).take(words(math.prod(shape), dtype))
     params = {"seed": seed, "offset": offset, "shape": shape, "dtype": dtype, "device": target}
-    drawn: Tensor = apply(op, (), params)
-    return drawn
+    return draw(op, params)
 
 
 def _floats(

@@ -23,6 +23,7 @@ from torchlite.ops.dirichlet_gradient import dirichlet_gradient
 from torchlite.ops.gamma import _standard_gamma_grad
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.ops.random import _normal_words, _uniform_words
+from torchlite.tracing import valid
 
 _ROUNDS = 1
 """The stream whose epoch r holds the words of round r of a rejection sampler."""
@@ -176,7 +177,7 @@ def check_probabilities(p: Tensor) -> None:
     Raises:
         RuntimeError: otherwise.
     """
-    if not p.is_meta and not bool(((p.detach() >= 0) & (p.detach() <= 1)).all()):
+    if not p.is_meta and not valid(((p.detach() >= 0) & (p.detach() <= 1)).all()):
         raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got probabilities outside [0, 1]")
 
 
@@ -193,7 +194,7 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
         RuntimeError: for a negative rate.
     """
     _floating("poisson", input=input)
-    if not input.is_meta and not bool((input.detach() >= 0).all()):
+    if not input.is_meta and not valid((input.detach() >= 0).all()):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return draw_parametric(_poisson, (input,), generator, _in_rounds)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torchlite._tensor import Tensor
+from torchlite.tracing import active
 
 Options = Mapping[str, Any]
 
@@ -75,4 +76,7 @@ def resolved(group: Options) -> dict[str, Any]:
             return value
         return value.reshape(()) if capturable or (differentiable and value.requires_grad) else value.item()
 
-    return {name: plain(value) for name, value in group.items() if name not in ("params", "param_names")}
+    options = {name: plain(value) for name, value in group.items() if name not in ("params", "param_names")}
+    if active.tracer is not None and "lr" in options:
+        options["lr"] = active.tracer.lift(group, "lr", options["lr"])
+    return options

@@ -16,8 +16,10 @@ from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
+from torchlite.ops.construct import constant
 from torchlite.ops.creation import full
 from torchlite.optim.options import Options
+from torchlite.tracing import active
 
 State = dict[str, Any]
 Row = list[Tensor]
@@ -52,6 +54,8 @@ class Pack:
             counter: Tensor = state[name]
             if isinstance(value, Tensor):
                 counter.copy_(value)
+            elif active.tracer is not None:
+                counter.copy_(constant(value, counter._data.dtype))
             else:
                 counter._data[...] = value
                 counter._storage.written()
@@ -111,7 +115,7 @@ def packs(
                 f"['cpu', 'cuda'] but {param.dtype} and {param.device.type}"
             )
         state = states[param]
-        if symbolic or grad_mode.enabled:
+        if symbolic or grad_mode.enabled or active.tracer is not None:
             key: Any = (id(param), turn)
         else:
             present = tuple(name for name, value in state.items() if value is not None)

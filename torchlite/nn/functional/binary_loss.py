@@ -10,6 +10,7 @@ from torchlite.ir import FLOAT32, FLOAT32_ON_CUDA, Autocast
 from torchlite.nn.functional.activation import logsigmoid, softplus
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops import loss as loss_ops
+from torchlite.tracing import valid
 
 
 @autocasts(Autocast("float32", "refused"))
@@ -35,7 +36,8 @@ def binary_cross_entropy(
         )
     if input.dtype is not target.dtype:
         raise RuntimeError(f"Found dtype {target.dtype} but expected {input.dtype}")
-    if not input.is_meta and not input.is_cuda and bool(((input.detach() < 0) | (input.detach() > 1)).any()):
+    x = input.detach()
+    if not input.is_meta and not input.is_cuda and not valid(~((x < 0) | (x > 1)).any()):  # NaN is let through
         raise RuntimeError("all elements of input should be between 0 and 1")
     loss = loss_ops.binary_cross_entropy(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)

@@ -14,6 +14,7 @@ from torchlite.ops.creation import arange
 from torchlite.ops.gathering import gather, gather_op, scatter_reduce
 from torchlite.ops.products import cumprod
 from torchlite.ops.softmax import log_softmax
+from torchlite.tracing import active, expect, valid
 
 
 @autocasts(FLOAT32)
@@ -42,7 +43,7 @@ def _negative_likelihood(
     dim = 0 if input.ndim == 1 else 1
     _check_classes(input, target, weight, dim, ignore_index)
     counted = target != ignore_index
-    every = target.is_meta or bool(whole(counted).all())
+    every = target.is_meta or expect(whole(counted).all())
     chosen = target if every else where(counted, target, 0)
     loss = -apply(gather_op, (input, chosen.unsqueeze(dim)), {"dim": dim}).squeeze(dim)  # the classes are checked above
     if weight is not None:
@@ -149,6 +150,9 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: in
         )
     if target.is_meta or target.is_cuda or target.numel() == 0:
         return
+    if active.tracer is not None:
+        valid(((target == ignore_index) | ((target >= 0) & (target < input.shape[dim]))).all())
+        return
     labels, classes = whole(target)._data, input.shape[dim]
     if labels.min() < 0 or labels.max() >= classes:
         outside = labels[((labels < 0) | (labels >= classes)) & (labels != ignore_index)]
@@ -192,7 +196,7 @@ def multi_margin_loss(
     if weight is not None and weight.numel() != classes:
         raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
     index = target.reshape((*input.shape[:-1], 1))
-    if not index.is_meta and index.numel() and bool(((index < 0) | (index >= classes)).any()):
+    if not index.is_meta and index.numel() and not valid(((index >= 0) & (index < classes)).all()):
         raise RuntimeError(f"target out of range: the input has {classes} classes")
     lack = clamp(input - gather(input, -1, index) + margin, min=0)
     if p == 2:
@@ -226,7 +230,7 @@ def multilabel_margin_loss(
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     _check_integers("multilabel_margin_loss", target)
     classes = input.shape[-1]
-    if not target.is_meta and target.numel() and bool(((target < -1) | (target >= classes)).any()):
+    if not target.is_meta and target.numel() and not valid(((target >= -1) & (target < classes)).all()):
         raise RuntimeError(f"argument target is out of range: it has labels outside [-1, {classes - 1}]")
     named = cumprod((target >= 0).to(dtypes.int64), -1)
     labels = target * named

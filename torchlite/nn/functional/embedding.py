@@ -15,6 +15,7 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange
 from torchlite.ops.joining import cat
 from torchlite.ops.scan import max
+from torchlite.tracing import active, valid
 
 
 @autocasts(Autocast(cuda="as given"))
@@ -58,7 +59,9 @@ def _check_table(name: str, input: Tensor, weight: Tensor) -> None:
         raise RuntimeError(f"{name}: 'weight' must be 2-D, got shape {list(weight.shape)}")
     if input._data.dtype.kind not in "iu":
         raise RuntimeError(f"{name}: expected the indices to have an integer dtype such as int64, got {input.dtype}")
-    if not input.is_meta and not input.is_cuda and input.numel() and int(input._data.min()) < 0:
+    if active.tracer is not None:
+        valid((input >= 0).all())
+    elif not input.is_meta and not input.is_cuda and input.numel() and int(input._data.min()) < 0:
         raise IndexError(
             f"index out of range in self: {int(input._data.min())} for an embedding of {weight.shape[0]} rows"
         )
@@ -225,6 +228,6 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         if tensor.numel() == 0:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
         num_classes = int(tensor.max()) + 1
-    if tensor.numel() and not tensor.is_meta and (int(tensor.min()) < 0 or int(tensor.max()) >= num_classes):
+    if tensor.numel() and not tensor.is_meta and not valid(((tensor >= 0) & (tensor < num_classes)).all()):
         raise RuntimeError(f"Class values must be between 0 and {num_classes - 1}")
     return (tensor.unsqueeze(-1) == arange(num_classes, device=tensor.device)).to(dtypes.int64)

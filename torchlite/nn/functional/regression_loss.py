@@ -14,6 +14,7 @@ from torchlite.ops.arithmetic import square, where
 from torchlite.ops.entropy import xlogy
 from torchlite.ops.loss import huber
 from torchlite.ops.pointwise import exp, log
+from torchlite.tracing import valid
 
 
 @autocasts(FLOAT32)
@@ -139,7 +140,7 @@ def gaussian_nll_loss(
         ValueError: for a negative or misshapen variance.
     """
     variance = var if isinstance(var, Tensor) else input.new_full(input.shape, var)
-    if not variance.is_meta and bool((variance.detach() < 0).any()):
+    if not variance.is_meta and not valid(~(variance.detach() < 0).any()):
         raise ValueError("var has negative entry/entries")
     if variance.shape != input.shape:
         if input.shape[:-1] == variance.shape:

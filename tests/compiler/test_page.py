@@ -1,0 +1,11 @@
+"""The page about compiling shows what happens."""
+
+from pathlib import Path
+
+PAGE = Path(__file__).parents[2] / "docs" / "compile.md"
+
+
+def test_the_graph_on_the_page_is_the_one_that_is_captured(capsys):
+    program, graph, *_ = PAGE.read_text().split("```python\n")[1:]
+    exec(compile(program.partition("```")[0], str(PAGE), "exec"), {})
+    assert capsys.readouterr().out == graph.partition("```")[0]

@@ -1,0 +1,471 @@
+"""From one traced call to a program: what goes in, what is computed, and what is changed or returned in the end."""
+
+from __future__ import annotations
+
+import itertools
+import keyword
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, wrap
+from torchlite.autograd.engine import FREED, grad
+from torchlite.autograd.function import Function, once_differentiable
+from torchlite.autograd.grad_mode import enable_grad, no_grad
+from torchlite.autograd.graph import Leaf, Node
+from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.numbers import HostNumber
+from torchlite.compiler.passes import optimized
+from torchlite.compiler.symbols import Memory, Symbol
+from torchlite.compiler.tracer import External, Lifted, Tracer
+from torchlite.ir import Aval
+from torchlite.ops.mutation import replay
+from torchlite.tracing import Uncapturable
+
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), np.dtype, range, slice)
+_Bound = Sequence[Tensor]
+
+
+@dataclass(eq=False)
+class Captured:
+    """A program for calls like the traced one.
+
+    Attributes:
+        graph: everything that is computed in a call, without backward of the results.
+        backward: what is computed from the gradients of the results, where they have a history.
+        externals: the tensors that are read or written.
+        numbers: lifted Python numbers.
+    """
+
+    graph: Graph
+    backward: Graph | None
+    externals: list[External]
+    numbers: list[Lifted]
+    generators: list[Any]
+    written: list[External]
+    gradients: list[tuple[Tensor, Any]]
+    result: Any
+    fresh: int
+    differentiable: list[int]
+    targets: list[External]
+    saved: list[Value]
+    run: Callable[..., tuple[Any, ...]]
+    run_backward: Callable[..., tuple[Any, ...]] | None
+
+    def __call__(self, tensors: _Bound) -> Any:
+        """The call with these tensors in the places of ``externals``.
+
+        Raises:
+            Exception: of an operator, or because a condition does not hold; nothing has been changed then.
+        """
+        if self.backward is None:
+            arrays, _ = self.compute(tensors)
+            return self.assembled(tensors, [wrap(a) if isinstance(a, np.ndarray) else a for a in arrays])
+        places = [i for i, e in enumerate(self.externals) if e in self.targets]
+        outs = _Recorded.apply(self, tensors, *(tensors[i] for i in places))
+        return self.assembled(tensors, list(outs))
+
+    def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
+        """Run the program, change what is to be changed, and give fresh results and what backward needs."""
+        arrays = [t._data for t in tensors]
+        states = [g.state() for g in self.generators]
+        numbers = [n.container[n.key] for n in self.numbers]
+        try:
+            with np.errstate(all="ignore"):
+                results = self.run(*arrays, *numbers)
+        except Exception:
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.restore(state)
+            raise
+        fresh = results[: self.fresh]
+        end = self.fresh
+        gradients = results[end : end + len(self.gradients)]
+        end += len(self.gradients)
+        written = results[end : end + len(self.written)]
+        saved = list(results[end + len(self.written) :])
+        owners = {id(owner(a)) for a in arrays} | self.constants
+        outs = [_own(a, owners) for a in fresh]
+        slots = [
+            None if not isinstance(spec, int) else _own(gradients[i], owners)
+            for i, (_, spec) in enumerate(self.gradients)
+        ]
+        if self.written:
+            targets = [tensors[self.place[e]] for e in self.written]
+            changed = {id(owner(t._data)) for t in targets}
+            saved = [a.copy() if isinstance(a, np.ndarray) and id(owner(a)) in changed else a for a in saved]
+            values = [a.copy() if id(owner(a)) in changed else a for a in written]
+            for target, value in zip(targets, values, strict=True):
+                np.copyto(target._data, value)
+            for external, target in zip(self.written, targets, strict=True):
+                for _ in range(external.writes):
+                    target._storage.written()
+        for (tensor, spec), array in zip(self.gradients, slots, strict=True):
+            holder = tensors[self.place_of_tensor[id(tensor)]]
+            if spec is None or isinstance(spec, int):
+                holder._grad = None if spec is None else wrap(array)
+            else:
+                holder._grad = tensors[self.place[spec]]
+        return outs, saved
+
+    def __post_init__(self) -> None:
+        self.place = {e: i for i, e in enumerate(self.externals)}
+        self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
+        constants = [
+            v.constant for node in self.graph.nodes for v in node.reads() if isinstance(v.constant, np.ndarray)
+        ]
+        constants += [v.constant for v in self.graph.outputs if isinstance(v.constant, np.ndarray)]
+        self.constants = {id(owner(a)) for a in constants}
+
+    def assembled(self, tensors: _Bound, outs: list[Any]) -> Any:
+        """The result of the function."""
+        made: dict[int, Tensor] = {}
+
+        def build(spec: Any) -> Any:
+            if isinstance(spec, _Out):
+                return spec.tensor(tensors, self.place, outs, made)
+            if isinstance(spec, _Number):
+                return outs[spec.index]
+            return _mapped(spec, build)
+
+        return build(self.result)
+
+
+@dataclass(frozen=True, eq=False)
+class _Number:
+    """A Python number among the results."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Out:
+    """Where a tensor of the result comes from: a tensor outside or a fresh array, seen through view operators."""
+
+    external: External | None
+    index: int
+    recipe: Any = ()
+    itself: bool = False
+    node: str = ""
+    spent: Any = None
+
+    def tensor(self, tensors: _Bound, place: dict[External, int], outs: list[Any], made: dict[int, Tensor]) -> Tensor:
+        """The tensor."""
+        if self.external is not None:
+            outside = tensors[place[self.external]]
+            if self.itself:
+                return outside
+            if self.node == "history":
+                with enable_grad():
+                    return replay(outside, self.recipe)
+            with no_grad():
+                return replay(outside.detach(), self.recipe)
+        base: Tensor = outs[self.index]
+        if self.node == "history":
+            return base
+        if self.index in made:
+            base = made[self.index]
+        made[self.index] = base
+        with no_grad():
+            result = replay(base, self.recipe) if self.recipe else base.detach() if made.get(-1 - self.index) else base
+        made[-1 - self.index] = base
+        if self.node == "leaf":
+            result.requires_grad = True
+        elif self.node == "spent":
+            result._node = Node(self.spent, {}, [], FREED, result._data.shape, result._data.dtype)
+        return result
+
+
+class _Recorded(Function):
+    """The program as one operation of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, captured: Captured, tensors: _Bound, *_targets: Tensor) -> Any:
+        """Run it."""
+        arrays, saved = captured.compute(tensors)
+        kept: list[Any] = []
+        sources: list[Any] = []
+        for value, array in zip(captured.saved, saved, strict=True):
+            external = next((e for e in captured.externals if e.input is value), None)
+            if external is not None and not external.written:
+                kept.append(None)
+                sources.append(tensors[captured.place[external]])
+            else:
+                kept.append(array)
+        ctx.save_for_backward(*sources)
+        ctx.kept, ctx.captured = kept, captured
+        outs = tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in arrays)
+        differentiable = set(captured.differentiable)
+        ctx.mark_non_differentiable(
+            *(o for i, o in enumerate(outs) if i not in differentiable and isinstance(o, Tensor))
+        )
+        return outs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Run the program of the gradients."""
+        captured: Captured = ctx.captured
+        sources = iter(ctx.saved_tensors)
+        saved = [next(sources)._data if a is None else a for a in ctx.kept]
+        assert captured.run_backward is not None
+        with np.errstate(all="ignore"):
+            results = captured.run_backward(*saved, *(grads[i]._data for i in captured.differentiable))
+        owners = {id(owner(a)) for a in saved if isinstance(a, np.ndarray)} | {
+            id(owner(g._data)) for g in grads if g is not None
+        }
+        assert captured.backward is not None
+        gradients: list[Any] = [None if a is None else wrap(_own(a, owners)) for a in results]
+        return (None, None, *gradients)
+
+
+def owner(array: Any) -> Any:
+    """The array whose memory an array is part of."""
+    while type(array.base) is np.ndarray:
+        array = array.base
+    return array
+
+
+def _own(array: Any, owners: set[int]) -> Any:
+    """``array``, copied where its memory belongs to something else; from now on it is taken."""
+    if not isinstance(array, np.ndarray):
+        return np.asarray(array) if isinstance(array, np.generic) else array
+    if id(owner(array)) in owners or not array.flags.writeable:
+        return array.copy()
+    owners.add(id(owner(array)))
+    return array
+
+
+def captured(name: str, tracer: Tracer, result: Any, names: Mapping[int, str]) -> Captured:
+    """The program of what a tracer has recorded; it must still be tracing.
+
+    Args:
+        name: of the function.
+        tracer: that has recorded.
+        result: what the function has returned.
+        names: of tensors, by id.
+    """
+    return _Builder(name, tracer, names).build(result)
+
+
+class _Builder:
+    def __init__(self, name: str, tracer: Tracer, names: Mapping[int, str]) -> None:
+        self.names = names
+        self.name = name if name.isidentifier() else "captured"
+        self.tracer = tracer
+        self.fresh: list[Value] = []
+        self.by_memory: dict[int, int] = {}
+        self.differentiable: list[tuple[int, Tensor]] = []
+
+    def build(self, result: Any) -> Captured:
+        tracer = self.tracer
+        template = self._template(result)
+        gradients = self._gradients()
+        externals = list(tracer.externals.values())
+        written = [e for e in externals if e.written]
+        for e in written:
+            e.writes = e.tensor._storage.writes - e.storage.get("writes", 0)
+        self._check_history(externals)
+        self._check_overlap(externals, written)
+        forward_nodes = len(tracer.nodes)
+        backward, saved, targets, differentiable = self._backward()
+        nodes = tuple(tracer.nodes[:forward_nodes])
+        numbers = list(tracer.lifted.values())
+        inputs = (*(e.input for e in externals), *(n.value for n in numbers))
+        self._label(externals)
+        outputs = (*self.fresh, *_padded(gradients), *(e.symbol.memory.value for e in written), *saved)
+        graph = optimized(Graph(self.name, inputs, nodes, outputs))
+        if backward is not None:
+            backward = optimized(backward)
+        return Captured(
+            graph=graph,
+            backward=backward,
+            externals=externals,
+            numbers=numbers,
+            generators=list(tracer.generators),
+            written=written,
+            gradients=[(tensor, spec) for tensor, spec, _ in gradients],
+            result=template,
+            fresh=len(self.fresh),
+            differentiable=differentiable,
+            targets=targets,
+            saved=saved,
+            run=graph.function(),
+            run_backward=None if backward is None else backward.function(),
+        )
+
+    def _label(self, externals: list[External]) -> None:
+        """Name the inputs as the user does."""
+        taken: set[str] = {"ops", "np", self.name}
+        for i, e in enumerate(externals):
+            name = self.names.get(id(e.tensor), f"x{i}")
+            if e.owner is not None:
+                name = f"{self.names.get(id(e.owner), f'x{i}')}.grad"
+            name = re.sub(r"_(parameters|buffers|modules)\.", "", re.sub(r".*\]\.?", "", name) or name)
+            label = re.sub(r"\W+", "_", name).strip("_")
+            label = label if label.isidentifier() and not keyword.iskeyword(label) else f"x{i}"
+            numbered = (f"{label}_{k}" for k in itertools.count(2))
+            label = next(n for n in itertools.chain((label,), numbered) if n not in taken)
+            taken.add(label)
+            e.input.label = label
+
+    def _template(self, result: Any) -> Any:
+        if isinstance(result, HostNumber):
+            self.fresh.append(result.value)
+            return _Number(len(self.fresh) - 1)
+        if isinstance(result, Tensor):
+            return self._out(result)
+        if isinstance(result, _PLAIN):
+            return result
+        return _mapped(result, self._template)
+
+    def _out(self, x: Tensor) -> _Out:
+        tracer = self.tracer
+        node = x.__dict__.get("_node")
+        known = tracer.externals.get(id(x))
+        if known is not None:
+            return _Out(known, 0, itself=True)
+        symbol = x.__dict__["_data"]
+        if isinstance(symbol, np.ndarray):
+            return _Out(tracer.external(x), 0, itself=True)
+        if not isinstance(symbol, Symbol):
+            raise Uncapturable("a tensor on the device meta is returned")
+        external = symbol.memory.external
+        kind = "" if node is None else "leaf" if type(node) is Leaf else "history"
+        if external is not None:
+            if kind == "history" and external.written:
+                raise Uncapturable("a view with a history of a tensor that was written into is returned")
+            return _Out(external, 0, symbol.recipe, node=kind)
+        if kind == "history":
+            if self._spent(x):
+                base = tracer.read(symbol)
+                self.fresh.append(base)
+                return _Out(
+                    None, len(self.fresh) - 1, node="spent", spent=getattr(getattr(node, "parent", node), "op", None)
+                )
+            self.fresh.append(tracer.read(symbol))
+            index = len(self.fresh) - 1
+            self.differentiable.append((index, x))
+            return _Out(None, index, node="history")
+        place = self.by_memory.get(id(symbol.memory))
+        if place is None:
+            self.fresh.append(symbol.memory.value)
+            place = self.by_memory[id(symbol.memory)] = len(self.fresh) - 1
+        return _Out(None, place, symbol.recipe, node=kind)
+
+    def _spent(self, x: Tensor) -> bool:
+        """Whether backward has already gone through the history of a result and freed it."""
+        count = len(self.tracer.nodes)
+        targets = self._targets()
+        try:
+            with enable_grad():
+                if targets:
+                    grad(x, [e.tensor for e in targets], _like(x), retain_graph=True, allow_unused=True)
+        except RuntimeError as error:
+            if "second time" in str(error):
+                return True
+            raise
+        finally:
+            del self.tracer.nodes[count:]
+            for e in self.tracer.externals.values():
+                e.symbol.seen = None
+        return False
+
+    def _targets(self) -> list[External]:
+        return [e for e in self.tracer.externals.values() if e.before.get("_node") is not None]
+
+    def _gradients(self) -> list[tuple[Tensor, Any, Value | None]]:
+        """For each changed ``.grad`` its tensor and what it becomes: None, a tensor outside, or a computed value."""
+        changed: list[tuple[Tensor, Any, Value | None]] = []
+        for tensor, before, looked_at in list(self.tracer.gradients.values()):
+            after = tensor.__dict__.get("_grad")
+            if after is before and looked_at:
+                continue
+            if after is None:
+                changed.append((tensor, None, None))
+                continue
+            known = self.tracer.externals.get(id(after))
+            symbol = after.__dict__["_data"]
+            if known is not None or isinstance(symbol, np.ndarray):
+                changed.append((tensor, known or self.tracer.external(after), None))
+                continue
+            if after.__dict__.get("_node") is not None:
+                raise Uncapturable("a gradient with a history (create_graph=True) stays in .grad")
+            changed.append((tensor, 0, self.tracer.read(symbol)))
+        return changed
+
+    def _check_history(self, externals: list[External]) -> None:
+        for e in externals:
+            node, before = e.tensor.__dict__.get("_node"), e.before.get("_node")
+            if node is not before and not (type(node) is Leaf and type(before) is not type(None)):
+                raise Uncapturable("a tensor from outside gets a history, or loses the one that it has")
+
+    def _check_overlap(self, externals: list[External], written: list[External]) -> None:
+        for w in written:
+            for e in externals:
+                if e is not w and np.may_share_memory(e.before["_data"], w.before["_data"]):
+                    raise Uncapturable("a write into memory that several tensors from outside share")
+
+    def _backward(self) -> tuple[Graph | None, list[Value], list[External], list[int]]:
+        """The graph from the gradients of the results to those of the tensors outside, and what it needs of forward."""
+        if not self.differentiable:
+            return None, [], [], []
+        tracer = self.tracer
+        targets = self._targets()
+        if not targets:
+            raise Uncapturable("a result has a history that begins inside of the function")
+        start = len(tracer.nodes)
+        cotangents = [_like(x) for _, x in self.differentiable]
+        tracer.in_backward = True
+        with enable_grad():
+            found = grad(
+                [x for _, x in self.differentiable],
+                [e.tensor for e in targets],
+                cotangents,
+                retain_graph=True,
+                allow_unused=True,
+            )
+        outputs = [None if g is None else tracer.read(g._data) for g in found]
+        nodes = tracer.nodes[start:]
+        given = [tracer.read(g._data) for g in cotangents]
+        computed = {v for node in nodes for v in node.outputs} | set(given)
+        needed = {v: None for node in nodes for v in node.reads()} | {v: None for v in outputs if v is not None}
+        saved = [v for v in needed if v not in computed and v.constant is None]
+        targets = [e for e, v in zip(targets, outputs, strict=True) if v is not None]
+        for i, v in enumerate(given):
+            v.label = f"g{i}"
+        graph = Graph(
+            f"{self.name}_backward", (*saved, *given), tuple(nodes), tuple(v for v in outputs if v is not None)
+        )
+        return graph, saved, targets, [i for i, _ in self.differentiable]
+
+
+def _padded(gradients: list[tuple[Tensor, Any, Value | None]]) -> list[Value]:
+    return [value if value is not None else Value(None, constant=None) for _, _, value in gradients]
+
+
+def _like(x: Tensor) -> Tensor:
+    """A tensor for the gradient of ``x``, of which nothing is known."""
+    data = x._data
+    value = Value(Aval(data.shape, data.dtype))
+    made: Tensor = wrap(Symbol.of(Memory(value), data.shape, data.dtype))
+    return made
+
+
+def _mapped(x: Any, function: Callable[[Any], Any]) -> Any:
+    """A structure of results with ``function`` applied to what it holds.
+
+    Raises:
+        Uncapturable: for a type that may hold tensors where nobody sees them.
+    """
+    if isinstance(x, _PLAIN):
+        return x
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*map(function, x))
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(function, x))
+    if isinstance(x, dict):
+        return type(x)((key, function(value)) for key, value in x.items())
+    raise Uncapturable(f"a {type(x).__name__} is returned; tensors, numbers, tuples, lists and dicts can be")

@@ -1,0 +1,363 @@
+"""`CompiledFunction`: a function that is captured when it is called, and replayed when it is called like that again."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import sys
+import threading
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor
+from torchlite.autocasting import autocast_mode
+from torchlite.autograd.anomaly import anomaly_mode
+from torchlite.autograd.grad_mode import grad_mode
+from torchlite.autograd.graph import Leaf
+from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
+from torchlite.compiler.capture import Captured, captured, owner
+from torchlite.compiler.graph import Graph
+from torchlite.compiler.surroundings import Surroundings, _same
+from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
+from torchlite.tracing import Uncapturable, active
+
+LIMIT = 8
+_ATTEMPTS = 3
+
+
+class CompiledFunction:
+    """``function`` captured as a graph and replayed.
+
+    The first call runs the function itself, so that what it makes lazily (the state of an optimizer) is there; the
+    second is traced. Calls that differ in shapes, dtypes, modes or in the Python values around the function are traced
+    again, up to `LIMIT` times. What can't be captured runs as it is, after one warning.
+    """
+
+    def __init__(self, function: Callable[..., Any], full: bool = False) -> None:
+        functools.update_wrapper(self, function, updated=())
+        self.function = function
+        self.full = full
+        self._begin()
+
+    def _begin(self) -> None:
+        self.variants: list[Variant] = []
+        self.warm = False
+        self.gave_up: str | None = None
+        self.failures = 0
+        self.doubted: set[Site] = set()
+        self._lock = threading.RLock()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Replay, or run the function and capture it."""
+        if self.gave_up is not None or active.tracer is not None or _needs_eager():
+            return self.function(*args, **kwargs)
+        leaves: list[Any] = []
+        structure = _flatten((args, kwargs), leaves)
+        reasons = []
+        for variant in self.variants:
+            reason, tensors = variant.fits(structure, leaves)
+            if reason is None:
+                return self._replay(variant, tensors, args, kwargs)
+            reasons.append(reason)
+        if not self.warm:
+            self.warm = True
+            return self.function(*args, **kwargs)
+        return self._capture(structure, leaves, args, kwargs, reasons)
+
+    def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        try:
+            return variant.captured(tensors)
+        except Doubted as doubt:
+            if doubt.site is not None:
+                with self._lock:
+                    self.doubted.add(doubt.site)
+                    self.variants = [v for v in self.variants if v is not variant]
+                where = ":".join(map(str, doubt.site))
+                _log(f"{self.name} is compiled again: what {where} expects of its tensors does not hold")
+        except Exception as error:
+            _log(f"{self.name} runs uncompiled once, because a replay raised {error!r}")
+        return self.function(*args, **kwargs)  # nothing has happened yet; where something is wrong, it says so
+
+    def _capture(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any, reasons: list[str]) -> Any:
+        with self._lock:
+            if len(self.variants) >= LIMIT:
+                self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
+                return self.function(*args, **kwargs)
+            if reasons:
+                _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
+            try:
+                variant = _traced(self, structure, leaves, args, kwargs)
+            except Uncapturable as refusal:
+                self.failures += 1
+                self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
+                variant = None
+            except (
+                Exception
+            ) as error:  # raised by the function, which raises it again where it is no mistake of tracing
+                result = self.function(*args, **kwargs)
+                self._give_up(f"while tracing, it raised {type(error).__name__}: {error}", keep=False)
+                return result
+            if variant is None:
+                return self.function(*args, **kwargs)
+            self.variants.insert(0, variant)
+        reason, tensors = variant.fits(structure, leaves)
+        if reason is not None:
+            self._give_up(f"tracing has changed its surroundings: {reason}", keep=False)
+            return self.function(*args, **kwargs)
+        return self._replay(variant, tensors, args, kwargs)
+
+    def _give_up(self, reason: str, *, keep: bool) -> None:
+        if self.full:
+            raise RuntimeError(f"torchlite.compile(fullgraph=True): {self.name} can't be captured: {reason}")
+        first = self.failures <= 1 and "_warned" not in self.__dict__
+        self._warned = True
+        if not keep:
+            self.gave_up = reason
+        if first:
+            warnings.warn(f"torchlite.compile: {self.name} runs uncompiled: {reason}", stacklevel=4)
+
+    @property
+    def name(self) -> str:
+        """The function's."""
+        return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the newest capture; printed, it is a Python function.
+
+        Raises:
+            RuntimeError: before the second call, and where nothing could be captured.
+        """
+        if not self.variants:
+            why = self.gave_up or "it is captured at its second call"
+            raise RuntimeError(f"{self.name} has no graph: {why}")
+        return self.variants[0].captured.graph
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __repr__(self) -> str:
+        return f"torchlite.compile({self.function!r})"
+
+    def __reduce__(self) -> Any:
+        return CompiledFunction, (self.function, self.full)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
+        return CompiledFunction(copy.deepcopy(self.function, memo), self.full)
+
+    def reset(self) -> None:
+        """Forget everything that was captured."""
+        self._begin()
+        self.__dict__.pop("_warned", None)
+
+
+@dataclass(eq=False)
+class Variant:
+    """One capture and the calls that it is right for."""
+
+    captured: Captured
+    structure: Any
+    leaves: list[Any]
+    modes: tuple[Any, ...]
+    surroundings: Surroundings
+    places: list[int | None]
+    signatures: list[tuple[Any, ...]]
+    entry: list[tuple[Tensor, int | None, bool]]
+
+    def fits(self, structure: Any, leaves: list[Any]) -> tuple[str | None, list[Tensor]]:
+        """What speaks against this capture for a call (None for nothing), and the tensors that it then works with."""
+        if structure != self.structure:
+            return "the structure of the arguments differs", []
+        modes = _modes()
+        if modes != self.modes:
+            return f"a mode differs (gradients, default dtype, …): {modes} instead of {self.modes}", []
+        for i, (given, known) in enumerate(zip(leaves, self.leaves, strict=True)):
+            if known is not _TENSOR and not _same(given, known):
+                return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
+            if known is _TENSOR and not isinstance(given, Tensor):
+                return f"argument {i} is no tensor", []
+        reason = self.surroundings.change()
+        if reason is not None:
+            return reason, []
+        for number in self.captured.numbers:
+            if type(number.container[number.key]) is not number.kind:
+                return f"the type of {number.key} differs", []
+        tensors: list[Tensor] = []
+        owned = self._holders(leaves)
+        for tensor, empty in owned:
+            if (tensor._grad is None) is not empty:
+                return f".grad of a tensor of shape {list(tensor.shape)} {'is set' if empty else 'is None'}", []
+        for external, place in zip(self.captured.externals, self.places, strict=True):
+            if place is not None:
+                tensors.append(leaves[place])
+            elif external.owner is not None:
+                holder = self._holder(external.owner, leaves)
+                tensors.append(holder._grad)  # type: ignore[arg-type]
+            else:
+                tensors.append(external.tensor)
+        for i, (tensor, signature) in enumerate(zip(tensors, self.signatures, strict=True)):
+            if _signature(tensor) != signature:
+                return f"{self._named(i)} was {_told(signature)} and is {_told(_signature(tensor))}", []
+        return self._aliased(tensors), tensors
+
+    def _holders(self, leaves: list[Any]) -> list[tuple[Tensor, bool]]:
+        return [(leaves[place] if place is not None else tensor, empty) for tensor, place, empty in self.entry]
+
+    def _holder(self, tensor: Tensor, leaves: list[Any]) -> Tensor:
+        for other, place, _ in self.entry:
+            if other is tensor and place is not None:
+                found: Tensor = leaves[place]
+                return found
+        return tensor
+
+    def _named(self, i: int) -> str:
+        place = self.places[i]
+        return f"tensor argument {place}" if place is not None else "a tensor around the function"
+
+    def _aliased(self, tensors: list[Tensor]) -> str | None:
+        """Whether memory that is written into is now that of several tensors, or an argument is given twice."""
+        arguments = [t for t, place in zip(tensors, self.places, strict=True) if place is not None]
+        if len({id(t) for t in tensors}) != len(tensors):
+            return "the same tensor is given twice, or is also one around the function"
+        if not self.captured.written or not arguments:
+            return None
+        places = self.captured.place
+        for e in self.captured.written:
+            target = tensors[places[e]]
+            mine = owner(target._data)
+            if any(t is not target and owner(t._data) is mine for t in arguments) or (
+                self.places[places[e]] is not None and any(t is not target and owner(t._data) is mine for t in tensors)
+            ):
+                return "arguments share memory that is written into"
+        return None
+
+
+_TENSOR = object()
+
+
+def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
+    surroundings = Surroundings(compiled.function, [x for x in leaves if not isinstance(x, Tensor)])
+    modes = _modes()
+    tracer = Tracer(compiled.doubted)
+    try:
+        with warnings.catch_warnings(), _own_conversions(), tracing(tracer):
+            warnings.simplefilter("ignore")
+            result = compiled.function(*args, **kwargs)
+            names = surroundings.names | _argument_names(compiled.function, args, kwargs)
+            what = captured(compiled.name.rpartition(".")[2], tracer, result, names)
+    except Uncapturable as refusal:
+        surroundings.restore()
+        raise Uncapturable(f"{refusal}{_where(refusal)}") from None
+    except Exception:
+        surroundings.restore()
+        raise
+    for number in what.numbers:
+        if not number.pinned:
+            surroundings.lift(number.container, number.key)
+    effect = surroundings.effect()
+    if effect is not None:
+        surroundings.restore()
+        raise Uncapturable(f"it changes Python values, which a replay would not: {effect}")
+    if modes != _modes():
+        raise Uncapturable("it changes a mode, such as set_grad_enabled, and leaves it so")
+    varying = [isinstance(x, Tensor) and not surroundings.hold(x) for x in leaves]
+    position = {id(x): i for i, x in reversed(list(enumerate(leaves))) if varying[i]}
+    if any(e.owner is not None and id(e.tensor) in position for e in what.externals):
+        raise Uncapturable("an argument is also the gradient of a tensor that the function uses")
+    places = [position.get(id(e.tensor)) for e in what.externals]
+    return Variant(
+        captured=what,
+        structure=structure,
+        leaves=[_TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
+        modes=modes,
+        surroundings=surroundings,
+        places=places,
+        signatures=[_signature(e.tensor) for e in what.externals],
+        entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],
+    )
+
+
+def _argument_names(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
+    """The names of the parameters to which tensors are given."""
+    forward = getattr(function, "forward", function)
+    code = getattr(forward, "__code__", None)
+    names = () if code is None else code.co_varnames[: code.co_argcount]
+    given = dict(zip(names[isinstance(forward, types.MethodType) :], args, strict=False)) | kwargs
+    return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
+
+
+def _signature(tensor: Tensor) -> tuple[Any, ...]:
+    """What a capture relies on in a tensor."""
+    data, node = tensor._data, tensor._node
+    if type(data) is not np.ndarray:
+        return (type(data),)
+    kind = 0 if node is None else 1 if type(node) is Leaf else 2
+    hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
+    return (data.shape, data.dtype, data.strides, kind, type(tensor), *hooks)
+
+
+def _told(signature: tuple[Any, ...]) -> str:
+    if len(signature) < 5:
+        return "on another device"
+    shape, dtype, strides, kind, of, *_ = signature
+    history = ("without gradient", "a leaf that requires a gradient", "a result that requires a gradient")[kind]
+    return f"{of.__name__} {dtype}{list(shape)}, strides {list(strides)}, {history}"
+
+
+def _modes() -> tuple[Any, ...]:
+    casting = autocast_mode.enabled
+    lower = tuple(autocast_mode.lower.values()) if casting else ()
+    return (grad_mode.enabled, grad_mode.inference, dtypes.get_default_dtype(), casting, lower)
+
+
+@contextmanager
+def _own_conversions() -> Iterator[None]:
+    """Let autocasting neither use nor keep conversions of parameters from outside of a trace."""
+    outside, autocast_mode.cache = autocast_mode.cache, {}
+    try:
+        yield
+    finally:
+        autocast_mode.cache = outside
+
+
+def _needs_eager() -> bool:
+    """Whether something watches the operations themselves."""
+    return bool(anomaly_mode.enabled or saved_tensors_hooks.hooks or os.environ.get("TORCHLITE_COMPILE") == "0")
+
+
+def _flatten(x: Any, leaves: list[Any]) -> Any:
+    """The structure of arguments; what they hold goes to ``leaves`` in order."""
+    kind = type(x)
+    if kind is tuple or kind is list:
+        return (kind, *(_flatten(part, leaves) for part in x))
+    if kind is dict:
+        return (kind, *((key, _flatten(value, leaves)) for key, value in x.items()))
+    leaves.append(x)
+    return None
+
+
+def _where(error: BaseException) -> str:
+    """The innermost line of code outside of this package through which an error came."""
+    from torchlite.compiler.tracer import _PACKAGE
+
+    found = ""
+    trace = error.__traceback__
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if not filename.startswith(_PACKAGE) and "torchlite/compiler" not in filename:
+            found = f" ({filename}:{trace.tb_lineno})"
+        trace = trace.tb_next
+    return found
+
+
+def _log(message: str) -> None:
+    if "recompiles" in os.environ.get("TORCHLITE_LOG", ""):
+        print(f"torchlite.compile: {message}", file=sys.stderr)

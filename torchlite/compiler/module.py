@@ -1,0 +1,110 @@
+"""`torchlite.compile` for functions and for modules."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from torchlite.compiler import CompiledFunction, compiled
+from torchlite.compiler.graph import Graph
+from torchlite.nn.module import Module
+
+_BACKENDS = ("inductor", "eager")
+
+
+class OptimizedModule(Module):
+    """A module whose call is captured and replayed; its parameters are those of ``_orig_mod``, the module itself."""
+
+    def __init__(self, module: Module, *, full: bool = False) -> None:
+        super().__init__()
+        self._orig_mod = module
+        self.training = module.training
+        self._full = full
+        self._begin()
+
+    def _begin(self) -> None:
+        object.__setattr__(self, "_call", compiled(self._orig_mod, full=self._full))
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The result of the module."""
+        return self._call(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Any:
+        """Set the mode of the module."""
+        self.training = mode
+        self._orig_mod.train(mode)
+        return self
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the newest capture."""
+        call: CompiledFunction = self._call
+        return call.graph
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name == "_orig_mod" or "_orig_mod" not in self.__dict__.get("_modules", {}):
+                raise
+            return getattr(self._orig_mod, name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_call"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+
+def compile(
+    model: Callable[..., Any] | None = None,
+    *,
+    fullgraph: bool = False,
+    dynamic: bool | None = None,  # noqa: ARG001 - PyTorch's signature
+    backend: str = "inductor",
+    mode: str | None = None,  # noqa: ARG001 - PyTorch's signature
+    options: dict[str, Any] | None = None,  # noqa: ARG001 - PyTorch's signature
+    disable: bool = False,
+) -> Any:
+    """Capture a function or module as a graph of operators at its second call, and replay that from then on.
+
+    A function may be a whole training step: forward, backward, clipping and optimizer become one graph, which reads
+    parameters, states of optimizers, learning rates and random streams anew at each call and writes them back. Other
+    shapes, modes or Python values around the function make it be captured again (``TORCHLITE_LOG=recompiles`` prints
+    why). A function that depends on the numbers of tensors in Python, or that changes Python values, runs as it is
+    after one warning.
+
+    Args:
+        model: the function or module; without it, a decorator.
+        fullgraph: raise where something can't be captured, instead of running uncompiled.
+        backend: "inductor", PyTorch's name for what compiles, or "eager" for nothing.
+        disable: return ``model`` as it is.
+        dynamic, mode, options: for PyTorch's sake; there is one way of compiling.
+
+    Raises:
+        ValueError: for an unknown ``backend``.
+        TypeError: for something that can't be called.
+
+    >>> import torchlite as torch
+    >>> step = torch.compile(lambda x: (x.exp() * 2).sum())
+    >>> [step(torch.zeros(3)).item() for _ in range(3)]
+    [6.0, 6.0, 6.0]
+    >>> print(step.graph)
+    def captured(x):
+        # x: float32[3]
+        v0 = ops.exp(x)  # float32[3]
+        v1 = ops.mul(v0, np.array(2.0, "float32"))  # float32[3]
+        v2 = np.asarray(ops.sum(v1, dims=(0,), keepdim=False))  # float32[]
+        return (v2,)
+    """
+    if backend not in _BACKENDS:
+        raise ValueError(f"compile: backend must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
+    if model is None:
+        return functools.partial(compile, fullgraph=fullgraph, backend=backend, disable=disable)
+    if not callable(model):
+        raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
+    if disable or backend == "eager":
+        return model
+    return OptimizedModule(model, full=fullgraph) if isinstance(model, Module) else compiled(model, full=fullgraph)

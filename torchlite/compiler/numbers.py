@@ -1,0 +1,129 @@
+"""Python numbers that are only known when a captured function runs: a learning rate, ``loss.item()``, a random offset."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from numbers import Number
+from typing import Any
+
+import numpy as np
+
+from torchlite.compiler.graph import Value
+from torchlite.ir import Aval, Op
+from torchlite.tracing import Uncapturable
+
+HOST: dict[str, Op] = {}
+
+
+def host(name: str, run: Callable[..., Any]) -> Op:
+    """An operation on Python objects at every replay, outside of the registry of operators on arrays."""
+    HOST[name] = Op(f"number_{name}" if hasattr(operator, name) else name, "host", run=run, infer=_no_array)
+    HOST[HOST[name].name] = HOST[name]
+    return HOST[name]
+
+
+def _no_array(*_: Any) -> None:
+    return None
+
+
+ARITHMETIC = {
+    name: host(name, getattr(operator, name))
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "neg", "abs")
+}
+item = host("item", lambda x: x.item())
+
+
+def _as_array(value: Any, *, dtype: Any) -> Any:
+    try:
+        return np.array(value, dtype)
+    except OverflowError:
+        return np.array(value).astype(dtype)
+
+
+as_array = Op("number_as_array", "host", run=_as_array, infer=lambda _v, *, dtype: Aval((), np.dtype(dtype)))
+HOST["number_as_array"] = as_array
+
+
+class HostNumber(Number):
+    """A number that stands for a value of the graph. It can be computed with; asking what it is can't be captured.
+
+    Args:
+        tracer: that the arithmetic is recorded by.
+        value: of the graph.
+        kind: the type it will have: int, float, bool or complex.
+        pin: for a number that is known before the function runs: makes it part of the guards and returns it.
+    """
+
+    __slots__ = ("kind", "pin", "tracer", "value")
+
+    def __init__(self, tracer: Any, value: Value, kind: type[Any], pin: Callable[[], Any] | None = None) -> None:
+        self.tracer = tracer
+        self.value = value
+        self.kind = kind
+        self.pin = pin
+
+    def _known(self) -> Any:
+        if self.pin is None:
+            raise Uncapturable("the value of a tensor decides what happens next (.item(), if tensor, int(tensor))")
+        return self.pin()
+
+    def _compute(self, name: str, *operands: Any) -> Any:
+        if not all(isinstance(x, (HostNumber, int, float)) for x in operands):
+            return NotImplemented
+        kinds = [x.kind if isinstance(x, HostNumber) else type(x) for x in operands]
+        kind = float if name == "truediv" or float in kinds else int
+        return self.tracer.compute_number(ARITHMETIC[name], operands, kind)
+
+    def __pos__(self) -> HostNumber:
+        return self
+
+    def __bool__(self) -> bool:
+        return bool(self._known())
+
+    def __int__(self) -> int:
+        return int(self._known())
+
+    def __float__(self) -> float:
+        return float(self._known())
+
+    def __index__(self) -> int:
+        return operator.index(self._known())
+
+    def __complex__(self) -> complex:
+        return complex(self._known())
+
+    def __hash__(self) -> int:
+        return hash(self._known())
+
+    def __repr__(self) -> str:
+        return repr(self._known())
+
+    def __format__(self, spec: str) -> str:
+        return format(self._known(), spec)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        return np.asarray(self._known(), *args, **kwargs)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return round(self._known(), digits)
+
+
+def _attach() -> None:
+    def forward(name: str) -> Any:
+        return lambda self, other: self._compute(name, self, other)
+
+    def backward(name: str) -> Any:
+        return lambda self, other: self._compute(name, other, self)
+
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+        setattr(HostNumber, f"__{name}__", forward(name))
+        setattr(HostNumber, f"__r{name}__", backward(name))
+    for name in ("neg", "abs"):
+        setattr(HostNumber, f"__{name}__", lambda self, name=name: self._compute(name, self))
+    for name in ("eq", "ne", "lt", "le", "gt", "ge"):
+        compare = getattr(operator, name)
+        setattr(HostNumber, f"__{name}__", lambda self, other, compare=compare: compare(self._known(), other))
+
+
+_attach()

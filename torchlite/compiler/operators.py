@@ -1,0 +1,47 @@
+"""Operators by name, as functions of arrays: what the text of a graph calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchlite.compiler.numbers import HOST
+from torchlite.ir import REGISTRY, Op
+
+
+class Operators:
+    """``operators.exp(x)`` runs the operator ``exp`` on NumPy arrays."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        op = HOST.get(name) or REGISTRY.get(name)
+        if op is None:
+            raise AttributeError(f"no operator is called {name!r}")
+        function = on_arrays(op)
+        setattr(self, name, function)
+        return function
+
+
+def on_arrays(op: Op) -> Callable[..., Any]:
+    """The operator as a function of NumPy arrays that gives arrays, without a question on the way.
+
+    A ufunc gives scalars of NumPy where arrays have no dimensions; they are told from arrays by nothing that runs here.
+    """
+    if op.kind == "host":
+        return op.run
+    if op.name == "view":
+        return _reshaped
+    run = getattr(op.run, "__wrapped__", op.run)  # infinities are no warnings in the whole replay, not once an operator
+
+    def function(*arrays: Any, **params: Any) -> Any:
+        return run(np, *arrays, **params)
+
+    return op.ufunc or function
+
+
+def _reshaped(x: Any, *, shape: tuple[int, ...]) -> Any:
+    return x.reshape(shape)
+
+
+operators = Operators()

@@ -1,0 +1,19 @@
+"""Passes: small pure functions from a graph to a graph."""
+
+from torchlite.compiler.graph import Graph
+from torchlite.compiler.passes.constants import fold_constants
+from torchlite.compiler.passes.dead_code import without_dead_code
+from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.views import cancel_views
+
+PASSES = (without_dead_code, fold_constants, cancel_views, without_duplicates, without_dead_code)
+
+
+def optimized(graph: Graph) -> Graph:
+    """The graph after all passes, in their order."""
+    for one in PASSES:
+        graph = one(graph)
+    return graph
+
+
+__all__ = ["PASSES", "cancel_views", "fold_constants", "optimized", "without_dead_code", "without_duplicates"]

@@ -1,0 +1,34 @@
+"""Computing at compile time what depends on constants only."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.operators import on_arrays
+from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.ir import Aval
+
+_LARGEST = 1 << 16
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Operations on constants replaced by their results, unless those are large."""
+    return rewritten(graph, _folded)
+
+
+def _folded(node: Node) -> Replacement:
+    if node.op.kind in ("random", "host") or node.lifted or not node.inputs:
+        return None
+    if any(v.constant is None for v in node.inputs):
+        return None
+    if any(v.aval is None or v.aval.size > _LARGEST for v in node.outputs):
+        return None
+    with np.errstate(all="ignore"):
+        result = on_arrays(node.op)(*(v.constant for v in node.inputs), **node.params)
+    arrays = result if node.several else (result,)
+    return [_constant(np.array(a)) for a in arrays]
+
+
+def _constant(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Value:
+    return Value(Aval(array.shape, array.dtype), constant=array)

@@ -1,0 +1,21 @@
+"""Leaving out what nothing needs."""
+
+from __future__ import annotations
+
+from torchlite.compiler.graph import Graph, Node
+
+
+def has_effect(node: Node) -> bool:
+    """Whether an operation does more than compute its results: it takes from a random stream, or checks."""
+    return node.op.kind == "host" and node.op.name in ("take", "check")
+
+
+def without_dead_code(graph: Graph) -> Graph:
+    """Only operations that an output depends on, or that have an effect."""
+    needed = set(graph.outputs)
+    kept = []
+    for node in reversed(graph.nodes):
+        if has_effect(node) or any(v in needed for v in node.outputs):
+            kept.append(node)
+            needed.update(node.reads())
+    return graph.with_nodes(reversed(kept))

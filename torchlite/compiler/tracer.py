@@ -1,0 +1,445 @@
+"""Tracing: a function runs with tensors that have no numbers, and what it does to them becomes a graph.
+
+While a thread traces, the attributes `_data` and `_grad` of its tensors are properties. A tensor from outside is given
+a symbol in the place of its array when it is touched first, so nothing can read numbers past the tracer; what it was is
+put back in the end. Writes into memory become values of the graph.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, wrap
+from torchlite.autograd.graph import Leaf
+from torchlite.backends.philox import blocks_for
+from torchlite.compiler.graph import Node, Value
+from torchlite.compiler.numbers import HostNumber, as_array, host, item
+from torchlite.compiler.symbols import Memory, Symbol
+from torchlite.ir import REGISTRY, Aval, Op
+from torchlite.ops.mutation import view_scatter
+from torchlite.tracing import Uncapturable, active
+
+Site = tuple[str, int]
+_PACKAGE = str(Path(__file__).parent.parent)
+
+
+@dataclass(eq=False)
+class External:
+    """A tensor that was there before.
+
+    Attributes:
+        tensor: the tensor.
+        symbol: what stands for its array.
+        before: its attributes.
+        storage: the attributes of its storage.
+        owner: for a gradient found at the beginning: the tensor whose gradient it is.
+        writes: how often it is written into.
+        input: the value that it has at the beginning.
+    """
+
+    tensor: Tensor
+    symbol: Symbol
+    before: dict[str, Any]
+    storage: dict[str, Any]
+    owner: Tensor | None = None
+
+    writes: int = 0
+    input: Value = field(init=False)
+
+    @property
+    def written(self) -> bool:
+        """Whether its memory is overwritten."""
+        return self.symbol.memory.value is not self.input
+
+
+@dataclass(eq=False)
+class Lifted:
+    """A Python number that is read from ``container[key]`` at every replay.
+
+    Attributes:
+        container, key: where it is.
+        value: of the graph.
+        kind: its type.
+        pinned: whether it had to be known while tracing, so that it may not change.
+    """
+
+    container: Any
+    key: Any
+    value: Value
+    kind: type[Any]
+    pinned: bool = False
+
+
+class Tracer:
+    """Records what happens to tensors in this thread.
+
+    Attributes:
+        nodes: the operations so far.
+        externals: tensors from outside by id, in the order in which they were touched.
+        lifted: numbers from outside.
+        gradients: tensors whose ``.grad`` was looked at or changed, what was there at the beginning, and whether that
+            was looked at.
+        generators: the random streams from which numbers are taken.
+        doubted: places that have relied on a condition in vain.
+        in_backward: whether what is traced runs in a backward pass of its own, where there is no way back to the function.
+    """
+
+    def __init__(self, doubted: set[Site]) -> None:
+        self.nodes: list[Node] = []
+        self.externals: dict[int, External] = {}
+        self.lifted: dict[tuple[int, Any], Lifted] = {}
+        self.gradients: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
+        self.generators: list[Any] = []
+        self.doubted = doubted
+        self.in_backward = False
+
+    # Tensors from outside
+
+    def symbol(self, tensor: Tensor) -> Any:
+        """What stands for the array of ``tensor``."""
+        data = tensor.__dict__["_data"]
+        return data if isinstance(data, Aval) else self.external(tensor).symbol
+
+    def external(self, tensor: Tensor) -> External:
+        """Take note of a tensor from outside."""
+        found = self.externals.get(id(tensor))
+        if found is not None:
+            return found
+        attributes = tensor.__dict__
+        array = attributes["_data"]
+        if not isinstance(array, np.ndarray):
+            raise Uncapturable(f"a tensor on {tensor.device}: only tensors on the CPU are captured")
+        value = Value(Aval(array.shape, array.dtype))
+        memory = Memory(value)
+        symbol = Symbol.of(memory, array.shape, array.dtype, ghost=array)
+        storage = attributes["_storage"]
+        memory.external = external = External(tensor, symbol, dict(attributes), dict(vars(storage)))
+        external.input = value
+        self.externals[id(tensor)] = external
+        attributes["_data"] = symbol
+        attributes.pop("_base", None)
+        attributes.pop("_recipe", None)
+        node = attributes.get("_node")
+        if node is not None and type(node) is not Leaf:
+            attributes["_node"] = Leaf(tensor)
+        return external
+
+    def gradient(self, tensor: Tensor) -> Tensor | None:
+        """``tensor._grad``."""
+        self._note_gradient(tensor, read=True)
+        found: Tensor | None = tensor.__dict__.get("_grad")
+        return found
+
+    def set_gradient(self, tensor: Tensor, value: Tensor | None) -> None:
+        """``tensor._grad = value``."""
+        self._note_gradient(tensor, read=False)
+        external = self.externals.get(id(tensor))
+        if external is not None and type(external.before.get("_node")) not in (Leaf, type(None)) and value is not None:
+            raise Uncapturable("backward reaches a tensor that was computed before the captured function began")
+        tensor.__dict__["_grad"] = value
+
+    def _note_gradient(self, tensor: Tensor, *, read: bool) -> None:
+        data = tensor.__dict__.get("_data")
+        if isinstance(data, np.ndarray):
+            self.external(tensor)
+        if id(tensor) in self.externals and id(tensor) not in self.gradients:
+            before = self.externals[id(tensor)].before.get("_grad")
+            self.gradients[id(tensor)] = (tensor, before, read)
+            if before is not None and read and id(before) not in self.externals:
+                self.external(before).owner = tensor
+
+    def restore(self) -> None:
+        """Put back what the tensors from outside were."""
+        for external in self.externals.values():
+            attributes = external.tensor.__dict__
+            attributes.clear()
+            attributes.update(external.before)
+            storage = vars(attributes["_storage"])
+            storage.clear()
+            storage.update(external.storage)
+
+    # Operations
+
+    def record(self, op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
+        """What `apply` runs instead of an operator."""
+        if arrays and not any(isinstance(a, Symbol) for a in arrays):  # tensors on the device meta
+            return _on_meta(op.infer(*arrays, **params), arrays[0])
+        if any(not isinstance(a, Symbol) for a in arrays):
+            raise RuntimeError(f"{op.name}: expected all tensors to be on the same device, but found cpu and meta")
+        if op.kind == "view":
+            return self._view(op, arrays[0], params)
+        fixed = {k: v for k, v in params.items() if not isinstance(v, HostNumber)}
+        lifted = {k: v.value for k, v in params.items() if isinstance(v, HostNumber)}
+        given = fixed | dict.fromkeys(lifted, 0)
+        avals = [Aval(a.shape, a.dtype) for a in arrays]
+        inferred = op.infer(*avals, **given)
+        inputs = tuple(self.read(a) for a in arrays)
+        several = type(inferred) is tuple
+        results = tuple(Aval(tuple(r.shape), np.dtype(r.dtype)) for r in (inferred if several else (inferred,)))
+        if any(r.device.type != "cpu" for r in (inferred if several else (inferred,))):
+            raise Uncapturable("a tensor is copied to another device")
+        values = self.emit(op, inputs, fixed, results, lifted=lifted, several=several)
+        known = all(a.known and a.flags.c_contiguous for a in arrays) or (
+            op.kind == "contract" and len(results[0].shape) < 3
+        )
+        doubtful = op.name == "clone" and params["order"] is not None and not all(a.known for a in arrays)
+        symbols = []
+        for value, aval in zip(values, results, strict=True):
+            memory = Memory(value, known=known)
+            memory.doubtful = doubtful
+            symbols.append(Symbol.of(memory, aval.shape, aval.dtype))
+        return tuple(symbols) if several else symbols[0]
+
+    def emit(
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        params: dict[str, Any],
+        results: Sequence[Aval | None],
+        *,
+        lifted: dict[str, Value] | None = None,
+        several: bool = False,
+    ) -> tuple[Value, ...]:
+        """Append an operation to the graph."""
+        node = Node(op, tuple(inputs), params, lifted=lifted or {}, several=several, line=user_line())
+        node.outputs = tuple(Value(aval, node) for aval in results)
+        self.nodes.append(node)
+        return node.outputs
+
+    def _view(self, op: Op, x: Symbol, params: dict[str, Any]) -> Symbol:
+        if "own" in params:
+            raise Uncapturable("as_strided looks at memory, of which a captured function has none")
+        aval = op.infer(Aval(x.shape, x.dtype), **params)
+        ghost = None
+        if x.known:
+            ghost = op.run(np, x.ghost, **params)
+            ghost = ghost if isinstance(ghost, np.ndarray) else np.asarray(ghost)
+        return Symbol.of(x.memory, aval.shape, aval.dtype, (*x.recipe, (op, params)), ghost)
+
+    def read(self, x: Symbol) -> Value:
+        """The value that a symbol has at the moment."""
+        value = x.memory.value
+        if not x.recipe:
+            return value
+        if x.seen is not None and x.seen[0] is value:
+            return x.seen[1]
+        seen = value
+        for op, params in x.recipe:
+            assert seen.aval is not None
+            aval = op.infer(seen.aval, **params)
+            (seen,) = self.emit(op, (seen,), params, [Aval(tuple(aval.shape), np.dtype(aval.dtype))])
+        x.seen = (value, seen)
+        return seen
+
+    def write(self, target: Any, source: Any) -> None:
+        """``target[...] = source``: from now on the memory has another value."""
+        if not isinstance(target, Symbol):
+            return  # on the device meta
+        if not isinstance(source, Symbol):
+            raise RuntimeError("can't copy out of a tensor on device 'meta': it has a shape and a dtype but no data")
+        memory = target.memory
+        if memory.doubtful:
+            raise Uncapturable("a write into what may be a copy or not, depending on how it lies in memory")
+        if target.known and not target.ghost.flags.writeable:
+            raise RuntimeError(
+                "unsupported operation: more than one element of the written-to tensor refers to a single memory location"
+            )
+        value = self.read(source)
+        if source.dtype != target.dtype:
+            (value,) = self.emit(
+                REGISTRY["cast"], (value,), {"dtype": target.dtype}, [Aval(source.shape, target.dtype)]
+            )
+        if source.shape != target.shape:
+            aval = REGISTRY["expand"].infer(Aval(source.shape, target.dtype), shape=target.shape)
+            (value,) = self.emit(REGISTRY["expand"], (value,), {"shape": target.shape}, [aval])
+        if target.recipe:
+            base = memory.value
+            (value,) = self.emit(view_scatter, (base, value), {"recipe": target.recipe}, [base.aval])
+        memory.value = value
+
+    # Numbers
+
+    def constant(self, array: np.ndarray[Any, Any]) -> Symbol:
+        """A symbol for an array that was made while tracing."""
+        if array.base is not None or not array.flags.owndata:
+            raise Uncapturable("an array that is part of another one becomes a tensor")
+        value = Value(Aval(array.shape, array.dtype), constant=array.copy(order="K"))
+        return Symbol.of(Memory(value), array.shape, array.dtype, ghost=array)
+
+    def tensor_of(self, number: Any, dtype: Any) -> Tensor:
+        """A number as a tensor without dimensions."""
+        if not isinstance(number, HostNumber):
+            made: Tensor = wrap(as_array.run(number, dtype=dtype))
+            return made
+        (value,) = self.emit(as_array, (number.value,), {"dtype": np.dtype(dtype)}, [Aval((), np.dtype(dtype))])
+        lifted: Tensor = wrap(Symbol.of(Memory(value), (), dtype))
+        return lifted
+
+    def number(self, data: Any) -> Any:
+        """``tensor.item()``."""
+        if not isinstance(data, Symbol):
+            raise RuntimeError("can't copy out of a tensor on device 'meta': it has a shape and a dtype but no data")
+        kind = {"b": bool, "i": int, "u": int, "c": complex}.get(data.dtype.kind, float)
+        (value,) = self.emit(item, (self.read(data),), {}, [None])
+        return HostNumber(self, value, kind)
+
+    def compute_number(self, op: Op, operands: Sequence[Any], kind: type[Any]) -> HostNumber:
+        """Arithmetic of numbers."""
+        values = [x.value if isinstance(x, HostNumber) else Value(None, constant=x) for x in operands]
+        (value,) = self.emit(op, values, {}, [None])
+        pins = [x.pin for x in operands if isinstance(x, HostNumber)]
+
+        def pin() -> Any:
+            return op.run(*(x.pin() if isinstance(x, HostNumber) else x for x in operands))  # type: ignore[misc]
+
+        return HostNumber(self, value, kind, pin if all(pins) else None)
+
+    def lift(self, container: Any, key: Any, number: Any) -> Any:
+        """``container[key]``, a number that may be another one at the next call."""
+        if type(number) not in (int, float):
+            return number
+        place = (id(container), key)
+        if place not in self.lifted:
+            self.lifted[place] = Lifted(
+                container, key, Value(None, label=f"{key}{len(self.lifted) or ''}"), type(number)
+            )
+        lifted = self.lifted[place]
+
+        def pin() -> Any:
+            lifted.pinned = True
+            return number
+
+        return HostNumber(self, lifted.value, lifted.kind, pin)
+
+    # Random streams and checks
+
+    def take(self, generator: Any, words: int) -> tuple[Any, Any]:
+        """The seed and the offset that the next ``words`` random words will have in each replay."""
+        if generator not in self.generators:
+            self.generators.append(generator)
+        values = self.emit(
+            _take, (Value(None, constant=generator),), {"blocks": blocks_for(words)}, [None, None], several=True
+        )
+        seed, offset = (HostNumber(self, value, int) for value in values)
+        return seed, offset
+
+    def expect(self, condition: Tensor, site: Site) -> bool:
+        """Rely on a condition, unless that was wrong before."""
+        if site in self.doubted or self.in_backward:
+            return False
+        self.check(condition, site)
+        return True
+
+    def check(self, condition: Tensor, site: Site | None) -> None:
+        """Let every replay end where the condition does not hold."""
+        self.emit(check, (self.read(condition._data),), {"site": site}, [None])
+
+
+class Doubted(RuntimeError):
+    """A condition does not hold: one that the place ``site`` in the code relied on, or the check of an argument."""
+
+    def __init__(self, site: Site | None) -> None:
+        super().__init__(site)
+        self.site = site
+
+
+def _checked(holds: Any, *, site: Site | None) -> None:
+    if not holds:
+        raise Doubted(site)
+
+
+check = host("check", _checked)
+
+
+def _taken(generator: Any, *, blocks: int) -> tuple[int, int]:
+    seed, offset = generator.state()
+    generator.restore((seed, offset + blocks))
+    return seed, offset
+
+
+_take = host("take", _taken)
+
+
+def _on_meta(result: Any, like: Aval) -> Any:
+    if isinstance(result, tuple):
+        return tuple(r._replace(device=like.device) for r in result)
+    return result._replace(device=like.device)
+
+
+def user_line() -> str:
+    """The innermost line of code outside of this package."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
+
+
+_lock = threading.Lock()
+_tracing = 0
+
+
+@contextmanager
+def tracing(tracer: Tracer) -> Any:
+    """Trace in this thread."""
+    _watch(+1)
+    active.tracer = tracer
+    try:
+        yield
+    finally:
+        tracer.restore()
+        active.tracer = None
+        _watch(-1)
+
+
+def _watch(change: int) -> None:
+    """Let attributes be properties while any thread traces."""
+    global _tracing
+    with _lock:
+        _tracing += change
+        if _tracing == 1 and change == 1:
+            Tensor._data = property(_get_data, _set_data)
+            Tensor._grad = property(_get_grad, _set_grad)  # type: ignore[assignment]
+        elif _tracing == 0:
+            del Tensor._data
+            Tensor._grad = None
+
+
+def _get_data(tensor: Tensor) -> Any:
+    tracer = active.tracer
+    data = tensor.__dict__["_data"]
+    if tracer is None or isinstance(data, Aval):
+        return data
+    return tracer.symbol(tensor)
+
+
+def _set_data(tensor: Tensor, data: Any) -> None:
+    tracer = active.tracer
+    if tracer is not None:
+        if isinstance(data, np.ndarray):
+            data = tracer.constant(data)
+        if isinstance(tensor.__dict__.get("_data"), np.ndarray):
+            tracer.external(tensor)
+        if id(tensor) in tracer.externals:
+            raise Uncapturable("the memory of a tensor from outside is exchanged (.data =, set_, resize_)")
+    tensor.__dict__["_data"] = data
+
+
+def _get_grad(tensor: Tensor) -> Any:
+    tracer = active.tracer
+    return tensor.__dict__.get("_grad") if tracer is None else tracer.gradient(tensor)
+
+
+def _set_grad(tensor: Tensor, value: Any) -> None:
+    tracer = active.tracer
+    if tracer is None:
+        tensor.__dict__["_grad"] = value
+    else:
+        tracer.set_gradient(tensor, value)

@@ -1,0 +1,54 @@
+"""Whether this thread is tracing a function for `torchlite.compile`, and what the layers below then tell the tracer.
+
+While a function is traced, tensors have no numbers. The few places that need them (a draw of random numbers, a write
+into memory, a check of values) find the tracer here.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+
+class Uncapturable(BaseException):
+    """What a function does cannot be captured; no ``except Exception`` on the way may swallow it."""
+
+
+class _Active(threading.local):
+    """The tracer of this thread, None outside of tracing."""
+
+    tracer: Any = None
+
+
+active = _Active()
+
+
+def expect(condition: Any) -> bool:
+    """``bool(condition)`` of a tensor that nearly always holds, such as a check of values.
+
+    While tracing it is taken to hold. Every replay looks whether it does, and gives way to the function itself where it
+    does not; a place that was wrong once is taken not to hold when it is traced again.
+    """
+    if active.tracer is None:
+        return bool(condition)
+    caller = sys._getframe(1)
+    holds: bool = active.tracer.expect(condition, (caller.f_code.co_filename, caller.f_lineno))
+    return holds
+
+
+def valid(condition: Any) -> bool:
+    """``bool(condition)`` of a tensor that says whether an argument is right.
+
+    While tracing it is taken to be. A replay in which it is not gives way to the function itself, which raises.
+    """
+    if active.tracer is None:
+        return bool(condition)
+    active.tracer.check(condition, None)
+    return True
+
+
+def refuse(reason: str) -> None:
+    """While tracing, give up: ``reason`` says what cannot be captured."""
+    if active.tracer is not None:
+        raise Uncapturable(reason)
