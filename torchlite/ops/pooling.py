@@ -13,6 +13,7 @@ import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.creation import arange
@@ -20,6 +21,7 @@ from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, lead_of, padded, size_of
 
 
+@accelerated("pooling.max_pool")
 def _run_max_pool(xp: Any, x: Any, *, window: Window) -> tuple[Any, Any]:
     out = window.out_size("max_pool", size_of(x, window))
     low = np.iinfo(x.dtype).min if x.dtype.kind in "iu" else -np.inf
@@ -68,6 +70,7 @@ def _run_pick(xp: Any, x: Any, places: Any, *, window: Window) -> Any:
     return picked
 
 
+@accelerated("pooling.spread")
 @widened
 def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) -> Any:
     out = size_of(g, window)

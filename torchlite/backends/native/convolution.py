@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends.native.library import Family
+from torchlite.backends.native.windows import pairs
 
 Array = np.ndarray[Any, Any]
 
@@ -14,13 +15,6 @@ C = Family("vectors.h", "convolution.c", convolution="aaaaa->i", input_grad="aaa
 
 # Registers hold sums for eight channels at once, and vectors run along positions: below these NumPy's products are faster.
 _FEWEST_CHANNELS, _FEWEST_POSITIONS = 4, 32
-
-
-def _pairs(window: Any, one: bool) -> list[int]:
-    """Kernel, stride, padding and dilation, each by height and width."""
-    neutral = (1, 1, 0, 1)
-    fields = (window.kernel, window.stride, window.padding, window.dilation)
-    return [n for field, alone in zip(fields, neutral, strict=True) for n in ((alone, *field) if one else field)]
 
 
 def _geometry(
@@ -34,7 +28,7 @@ def _geometry(
     channels = weight[1], weight[0] // groups
     if min(channels[1], channels[0] * 9) < _FEWEST_CHANNELS or positions[0] * positions[1] < _FEWEST_POSITIONS:
         return None
-    return np.array([x[0], groups, *channels, *size, *_pairs(window, one), *positions], np.int64)
+    return np.array([x[0], groups, *channels, *size, *pairs(window), *positions], np.int64)
 
 
 def _dense(*arrays: Array) -> list[Array] | None:
