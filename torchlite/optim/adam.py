@@ -85,6 +85,13 @@ class Adam(Optimizer):
         root2 = (1 - beta2**t) ** 0.5
         rate = options["lr"] * root2 / (1 - beta1**t)
         averages = ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"][: 3 if options["amsgrad"] else 2]
+        decay, decoupled = options["weight_decay"], options["decoupled_weight_decay"]
+        if pack.in_one_pass(
+            "optimizers.adam", *averages, maximize=options["maximize"], decay=0 if decoupled else decay,
+            kept=1 - options["lr"] * decay if decoupled else 1, rate=rate, beta1=beta1, beta2=beta2,
+            eps=root2 * options["eps"],
+        ):  # fmt: skip
+            return
         for param, grad, m, v, *largest in pack.blocks(*averages):
             g = descent(param, grad, options)
             m.add_((g - m).mul_(1 - beta1))

@@ -14,6 +14,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
+from torchlite.backends.native import LARGE, kernel
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.construct import constant
@@ -73,6 +74,22 @@ class Pack:
         """Each parameter with its gradient and the tensors of its state called ``names``, None for missing ones."""
         for param, state in zip(self.params, self.states, strict=True):
             yield [param, param.grad, *(state.get(name) for name in names)]  # type: ignore[list-item]
+
+    def in_one_pass(self, name: str, *names: str, **numbers: Any) -> bool:
+        """Whether the compiled kernel ``name`` has updated all parameters and the tensors of their state called ``names``.
+
+        It may decline, and there may be none; small packs are not worth compiling one.
+        """
+        if self.symbolic or grad_mode.enabled or sum(p.numel() for p in self.params) < LARGE:
+            return False
+        rows = list(self.whole(*names))
+        fast = kernel(name) if all(type(x._data) is np.ndarray for row in rows for x in row) else None
+        if fast is None or not fast([[x._data for x in row] for row in rows], **numbers):
+            return False
+        for row in rows:
+            for x in _written(row):
+                x._storage.written()
+        return True
 
     def blocks(self, *names: str) -> Iterator[Row]:
         """As `whole`, for rules that treat each number by itself: in parts of a convenient size, complex as pairs.

@@ -62,7 +62,13 @@ class SGD(Optimizer):
         if momentum and first:
             for param, state in zip(pack.params, pack.states, strict=True):
                 state["momentum_buffer"] = zeros_like(param)
-        for param, grad, *buffers in pack.blocks(*(["momentum_buffer"] if momentum else [])):
+        names = ["momentum_buffer"] if momentum else []
+        if pack.in_one_pass(
+            "optimizers.sgd", *names, maximize=options["maximize"], decay=options["weight_decay"], rate=lr,
+            momentum=momentum, dampening=options["dampening"], first=first, nesterov=options["nesterov"],
+        ):  # fmt: skip
+            return
+        for param, grad, *buffers in pack.blocks(*names):
             g = descent(param, grad, options)
             for b in buffers:
                 if first:

@@ -59,7 +59,7 @@ class _Array(ctypes.c_void_p):
         return None if array is None else cls(array.ctypes.data)
 
 
-_TYPES = {"a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "i": ctypes.c_int, "-": None}
+_TYPES = {"a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "i": ctypes.c_int, "p": ctypes.c_void_p, "-": None}
 
 
 class Family:
@@ -67,8 +67,8 @@ class Family:
 
     Args:
         files: what its text consists of after ``parallel.h``, itself the last.
-        functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, and where it
-            has one behind an arrow the type of its result, i for int: ``reduce="aaannn->i"``.
+        functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, p for
+            other pointers, and where it has one behind an arrow the type of its result, i for int: ``reduce="aaannn->i"``.
     """
 
     def __init__(self, *files: str, **functions: str) -> None:
