@@ -80,7 +80,9 @@ class Pack:
 
         It may decline, and there may be none; small packs are not worth compiling one.
         """
-        if self.symbolic or grad_mode.enabled or sum(p.numel() for p in self.params) < LARGE:
+        if self.symbolic or grad_mode.enabled or active.tracer is not None:
+            return False
+        if sum(p.numel() for p in self.params) < LARGE:
             return False
         rows = list(self.whole(*names))
         fast = kernel(name) if all(type(x._data) is np.ndarray for row in rows for x in row) else None

@@ -1,7 +1,7 @@
 """Steps of optimizers, for many parameters at once.
 
 A row holds the arrays of one parameter: itself, its gradient, the state of the rule. Kernels write into them and say
-whether they have; they don't where an array is not dense or not float32.
+whether they have; they don't where an array is not dense or not float32, or two share memory.
 """
 
 from __future__ import annotations
@@ -45,6 +45,10 @@ def _listed(rows: Rows, widths: tuple[int, ...]) -> tuple[Array, Array, Array, i
                 return None
     addresses = np.array([array.ctypes.data for row in rows for array in row], np.uintp)
     sizes = np.array([row[0].size for row in rows], np.int64)
+    starts = addresses[:: len(rows[0])]
+    order = np.argsort(starts)
+    if (starts[order][1:] < (starts + 4 * sizes.astype(np.uintp))[order][:-1]).any():
+        return None  # parameters that share memory must be updated one after the other
     return addresses, sizes, np.empty_like(sizes), len(rows)
 
 
