@@ -1,7 +1,7 @@
 """Building blocks of models, by PyTorch's names, parameter names and layouts."""
 
 import torchlite.autograd.tensor_hooks  # noqa: F401 - attaches backward and hooks
-from torchlite.nn import functional, init, modules, utils
+from torchlite.nn import attention, functional, init, modules, parameter, utils
 from torchlite.nn.activation import (
     CELU,
     ELU,
@@ -307,8 +307,10 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "attention",
     "functional",
     "init",
     "modules",
+    "parameter",
     "utils",
 ]

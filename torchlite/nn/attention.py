@@ -8,6 +8,8 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
 from torchlite.nn import init
+from torchlite.nn.attention_backends import SDPBackend as SDPBackend
+from torchlite.nn.attention_backends import sdpa_kernel as sdpa_kernel
 from torchlite.nn.linear import Linear
 from torchlite.nn.module import Module
 from torchlite.ops.creation import empty
