@@ -25,7 +25,7 @@ from parity.op_db import (
 import torchlite
 from torchlite.autograd import gradcheck, gradgradcheck
 
-CHECKED = 350  # as many operators are checked at least; raise it when more are
+CHECKED = 480  # as many operators are checked at least; raise it when more are
 LARGEST, EXAMINED, TAKEN = 150, 24, 2
 
 ROUNDED = "the result has too few digits for finite differences"
@@ -45,7 +45,9 @@ SKIPPED = {
     "nn.functional.max_unpool2d": "samples in which several elements go to one place, and any may win",
     "nn.functional.max_unpool3d": "samples in which several elements go to one place, and any may win",
 }
-FIRST_ORDER_ONLY: dict[str, str] = {}
+FIRST_ORDER_ONLY = {
+    "nn.functional.ctc_loss": "PyTorch has no second derivative of it; NaN here, where an alignment is impossible",
+}
 
 
 def differentiable() -> list[str]:
@@ -87,6 +89,7 @@ def of_leaves(info: Any, sample: Any) -> tuple[Callable[..., Any], list[Any]]:
 
     def function(*values: Any) -> tuple[Any, ...]:
         left = iter(values)
+        torchlite.manual_seed(0)  # for those with dropout
         args, kwargs = replaced(own, left)
         results = process(wrapper(operator, *args, **kwargs))
         return tuple(y for y in tensors_in(results) if y.requires_grad)

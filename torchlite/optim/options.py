@@ -68,15 +68,19 @@ def resolved(group: Options) -> dict[str, Any]:
     is ``differentiable`` and they want a gradient.
     """
     capturable, differentiable = group.get("capturable", False), group.get("differentiable", False)
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return tuple(map(plain, value))
-        if not isinstance(value, Tensor) or value.numel() != 1:
-            return value
-        return value.reshape(()) if capturable or (differentiable and value.requires_grad) else value.item()
-
-    options = {name: plain(value) for name, value in group.items() if name not in ("params", "param_names")}
+    options = {
+        name: _plain(value, capturable, differentiable)
+        for name, value in group.items()
+        if name not in ("params", "param_names")
+    }
     if active.tracer is not None and "lr" in options:
         options["lr"] = active.tracer.lift(group, "lr", options["lr"])
     return options
+
+
+def _plain(value: Any, capturable: bool, differentiable: bool) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(_plain(v, capturable, differentiable) for v in value)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        return value
+    return value.reshape(()) if capturable or (differentiable and value.requires_grad) else value.item()
