@@ -16,6 +16,7 @@ from torchlite.cuda.memory import (
     memory_summary,
     reset_peak_memory_stats,
 )
+from torchlite.cuda.streams import Event, Stream, current_stream, default_stream, stream
 from torchlite.devices import Device
 from torchlite.ops.generator import default_generator
 
@@ -23,10 +24,15 @@ if TYPE_CHECKING:
     from torchlite.cuda import amp
 
 __all__ = [
+    "Event",
+    "Stream",
     "amp",
     "current_device",
+    "current_stream",
+    "default_stream",
     "device_count",
     "empty_cache",
+    "get_device_capability",
     "get_device_name",
     "is_available",
     "is_bf16_supported",
@@ -39,6 +45,8 @@ __all__ = [
     "memory_stats",
     "memory_summary",
     "reset_peak_memory_stats",
+    "set_device",
+    "stream",
     "synchronize",
 ]
 
@@ -62,6 +70,19 @@ def device_count() -> int:
 def current_device() -> int:
     """Index of the GPU that ``"cuda"`` means."""
     return backends.resolve(Device("cuda")).index or 0
+
+
+def set_device(device: Any) -> None:
+    """Let ``"cuda"`` without a number mean this GPU."""
+    chosen = Device("cuda", device) if isinstance(device, int) else Device(device)
+    backends.cupy().cuda.Device(backends.resolve(chosen).index).use()
+
+
+def get_device_capability(device: Any = None) -> tuple[int, int]:
+    """The compute capability of a GPU, such as (9, 0)."""
+    index = backends.resolve(Device("cuda") if device is None else Device(device)).index
+    text = str(backends.cupy().cuda.Device(index).compute_capability)
+    return int(text[:-1]), int(text[-1])
 
 
 def get_device_name(device: Any = None) -> str:
