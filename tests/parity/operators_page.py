@@ -57,7 +57,6 @@ REASONS = {
     "of one vendor's device": ".*(mkldnn|cudnn|miopen|nccl|_xla|xpu|mtia|mps|ipu|hpu|_maia|is_vulkan|is_ort).*",
     "capture and compilation have their own issue": "sym_.* Sym.* cond while_loop compile.* export fx jit.* Script.* "
     "Graph.* TracingState .*JIT.* .*_jit",
-    "mixed precision has its own issue": ".*autocast.* [gs]et_float32_matmul_precision",
     "named dimensions, which PyTorch deprecates": ".*[Nn]amed.* names rename.* refine_names align_.* has_names",
     "legacy types": ".*(Storage|Tensor|Type)",
     "nested tensors are out of scope": ".*[Nn]ested.* to_padded_tensor",
