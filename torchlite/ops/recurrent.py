@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor, wrap
+from torchlite.autograd.grad_mode import grad_mode, no_grad
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
@@ -154,6 +156,7 @@ def _sigmoid_(xp: Any, x: Any) -> Any:
     return xp.reciprocal(x, out=x)
 
 
+@accelerated("recurrent.lstm")
 @np.errstate(all="ignore")
 def _run_lstm(
     xp: Any, gates: Any, h0: Any, c0: Any, w_hh: Any, *w_hr: Any, batch_sizes: BatchSizes, reverse: bool
@@ -182,6 +185,26 @@ def _lstm_vjp(
     batch_sizes: BatchSizes,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
+    if batch_sizes is None and not w_hr and not grad_mode.enabled:
+        inputs = (gates, h0, c0, w_hh, *out, *(x for x in g if x is not None))
+        given = (g[0] is not None, g[1] is not None)
+        d_gates, d_h0, d_c0 = apply(_lstm_grad, inputs, {"given": given, "reverse": reverse})
+        return d_gates, d_h0, d_c0, _weight_gradient(d_gates, _before(out[0], h0, reverse))
+    return _lstm_gradients(g, out, gates, h0, c0, w_hh, *w_hr, batch_sizes=batch_sizes, reverse=reverse)
+
+
+def _lstm_gradients(
+    g: tuple[Tensor | None, Tensor | None],
+    out: tuple[Tensor, Tensor],
+    gates: Tensor,
+    h0: Tensor,
+    c0: Tensor,
+    w_hh: Tensor,
+    *w_hr: Tensor,
+    batch_sizes: BatchSizes,
+    reverse: bool,
+) -> tuple[Tensor, ...]:
+    """The cotangents of all inputs, in tensor operators."""
     hs, cs = out
     g_h, g_c = g
     h_before, c_before = _before(hs, h0, reverse), _before(cs, c0, reverse)
@@ -214,6 +237,38 @@ def _lstm_vjp(
     every = stack(d_gates)
     gradients = (every, dh, dc, _weight_gradient(every, h_before))
     return (*gradients, _weight_gradient(stack(d_out), o * tanh_c)) if w_hr else gradients
+
+
+@accelerated("recurrent.lstm_grad")
+def _run_lstm_grad(_xp: Any, *arrays: Any, given: tuple[bool, bool], reverse: bool) -> tuple[Any, ...]:
+    gates, h0, c0, w_hh, hs, cs, *cotangents = (wrap(array) for array in arrays)
+    rest = iter(cotangents)
+    g_h, g_c = (next(rest) if there else None for there in given)
+    with no_grad():
+        gradients = _lstm_gradients((g_h, g_c), (hs, cs), gates, h0, c0, w_hh, batch_sizes=None, reverse=reverse)
+    return tuple(x._data for x in gradients[:3])
+
+
+def _lstm_grad_samples(rng: np.random.Generator) -> list[Sample]:
+    arrays = [rng.normal(size=shape) * 0.7 for shape in ((3, 2, 12), (2, 3), (2, 3), (12, 3), *[(3, 2, 3)] * 4)]
+    return [
+        Sample(tuple(arrays), {"given": (True, True), "reverse": True}),
+        Sample(tuple(arrays[:7]), {"given": (True, False), "reverse": False}),
+        Sample(tuple(arrays[:7]), {"given": (False, True), "reverse": False}),
+    ]
+
+
+_lstm_grad = register(
+    Op(
+        "lstm_grad",
+        "contract",
+        run=_run_lstm_grad,
+        infer=lambda gates, h0, c0, *_rest, **_params: (gates, h0, c0),
+        samples=_lstm_grad_samples,
+        doc="The cotangents of gates and first states of `lstm` from those of the states that are ``given``, where they "
+        "need not be differentiated again.",
+    )
+)
 
 
 def _infer_lstm(gates: Aval, h0: Aval, c0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, Aval]:

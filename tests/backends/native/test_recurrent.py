@@ -1,0 +1,81 @@
+"""The kernels of recurrent networks against the operators: both directions, odd sizes, every choice of cotangents."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite import ir
+from torchlite.backends.native import kernel
+
+SIZES = [(1, 1, 1), (5, 3, 7), (4, 17, 16), (9, 40, 50), (3, 33, 128)]
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)
+
+
+def both(op, *arrays, **params):
+    fast = kernel(f"recurrent.{op}")
+    if fast is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    return fast(*arrays, **params), inspect.unwrap(ir.REGISTRY[op].run)(np, *arrays, **params)
+
+
+def inputs(steps, samples, width):
+    shapes = (steps, samples, 4 * width), (samples, width), (samples, width), (4 * width, width)
+    gates, h0, c0, w_hh = (draw(*shape, seed=i) for i, shape in enumerate(shapes))
+    return gates, h0, c0, w_hh / np.float32(np.sqrt(width))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_lstm_and_its_gradient(size, reverse):
+    arrays = inputs(*size)
+    states, expected = both("lstm", *arrays, batch_sizes=None, reverse=reverse)
+    for a, b in zip(states, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+    for given in ((True, True), (True, False), (False, True)):
+        cotangents = [draw(*expected[0].shape, seed=i) for i, there in enumerate(given) if there]
+        params = {"given": given, "reverse": reverse}
+        for a, b in zip(*both("lstm_grad", *arrays, *expected, *cotangents, **params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_with_gaps():
+    gates, h0, c0, w_hh = inputs(4, 6, 8)
+    gates, w_hh = gates[::-1], w_hh.copy(order="F")
+    for a, b in zip(*both("lstm", gates, h0, c0, w_hh, batch_sizes=None, reverse=False), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+
+
+def test_nan_stays_with_its_sample():
+    arrays = inputs(3, 20, 9)
+    arrays[0][1, 4, 2] = np.nan
+    for a, b in zip(*both("lstm", *arrays, batch_sizes=None, reverse=False), strict=True):
+        np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+
+
+def test_what_kernels_do_not_take():
+    arrays = inputs(3, 2, 4)
+    fast = kernel("recurrent.lstm")
+    if fast is not None:
+        assert fast(*arrays, batch_sizes=(2, 2, 1), reverse=False) is None
+        assert fast(*(a.astype(np.float64) for a in arrays), batch_sizes=None, reverse=False) is None
+
+
+def test_a_large_layer_agrees_with_small_batches_of_it():
+    """Sizes decide whether the kernel computes."""
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(16, 32, bidirectional=True)
+    x = torch.randn(20, 64, 16)
+    whole, _ = layer(x)
+    whole.sum().backward()
+    gradients = [p.grad.numpy().copy() for p in layer.parameters()]
+    layer.zero_grad()
+    parts = [layer(part)[0] for part in x.split(4, 1)]
+    sum(part.sum() for part in parts).backward()
+    np.testing.assert_allclose(torch.cat(parts, 1).detach().numpy(), whole.detach().numpy(), rtol=1e-5, atol=1e-6)
+    for a, p in zip(gradients, layer.parameters(), strict=True):
+        np.testing.assert_allclose(a, p.grad.numpy(), rtol=1e-3, atol=1e-4)
