@@ -7,5 +7,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "compile.md"
 
 def test_the_graph_on_the_page_is_the_one_that_is_captured(capsys):
     program, graph, *_ = PAGE.read_text().split("```python\n")[1:]
-    exec(compile(program.partition("```")[0], str(PAGE), "exec"), {})
+    scope = {}
+    exec(compile(program.partition("```")[0], str(PAGE), "exec"), scope)
     assert capsys.readouterr().out == graph.partition("```")[0]
+    if scope["step"].source:  # there is a C compiler
+        assert scope["step"].source.endswith(PAGE.read_text().partition("```c\n")[2].partition("```")[0])

@@ -17,6 +17,7 @@ from torchlite.autograd.function import Function, once_differentiable
 from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Leaf, Node
 from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.kernels import fused
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.symbols import Memory, Symbol
@@ -38,6 +39,7 @@ class Captured:
         backward: what is computed from the gradients of the results, where they have a history.
         externals: the tensors that are read or written.
         numbers: lifted Python numbers.
+        source: the C of fused operations.
     """
 
     graph: Graph
@@ -54,6 +56,7 @@ class Captured:
     saved: list[Value]
     run: Callable[..., tuple[Any, ...]]
     run_backward: Callable[..., tuple[Any, ...]] | None
+    source: str
 
     def __call__(self, tensors: _Bound) -> Any:
         """The call with these tensors in the places of ``externals``.
@@ -277,8 +280,11 @@ class _Builder:
         self._label(externals)
         outputs = (*self.fresh, *_padded(gradients), *(e.symbol.memory.value for e in written), *saved)
         graph = optimized(Graph(self.name, inputs, nodes, outputs))
+        program, source = fused(graph)
+        backward_source = ""
         if backward is not None:
             backward = optimized(backward)
+            backward_program, backward_source = fused(backward)
         return Captured(
             graph=graph,
             backward=backward,
@@ -292,8 +298,9 @@ class _Builder:
             differentiable=differentiable,
             targets=targets,
             saved=saved,
-            run=graph.function(),
-            run_backward=None if backward is None else backward.function(),
+            run=program.function(),
+            run_backward=None if backward is None else backward_program.function(),
+            source=source + backward_source,
         )
 
     def _label(self, externals: list[External]) -> None:

@@ -141,6 +141,15 @@ class CompiledFunction:
             raise RuntimeError(f"{self.name} has no graph: {why}")
         return self.variants[0].captured.graph
 
+    @property
+    def source(self) -> str:
+        """The C text of the newest capture: its fused operations; empty without any, or without a C compiler.
+
+        Raises:
+            RuntimeError: as `graph`.
+        """
+        return self.variants[0].captured.source if self.graph else ""
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)
 

@@ -115,13 +115,21 @@ class Graph:
                 "," if node.several and len(node.outputs) == 1 else ""
             )
             what = ", ".join(described(v) for v in node.outputs)
-            call = f"ops.{node.op.name}({', '.join(arguments)})"
+            call = f"{_operator(node.op, scope)}({', '.join(arguments)})"
             if node.outputs[0].aval is not None and node.outputs[0].aval.shape == () and not node.several:
                 call = f"np.asarray({call})"  # NumPy gives scalars
             lines.append(f"    {targets} = {call}  # {what}")
         results = [name(v) for v in self.outputs]
         lines.append(f"    return ({', '.join(results)}{',' if len(results) == 1 else ''})")
         return "\n".join(lines), scope
+
+
+def _operator(op: Op, scope: dict[str, Any]) -> str:
+    """The name that the text calls an operator by; fused ones are not among those that all graphs share."""
+    if op.name.startswith("fused"):
+        scope[op.name] = op.run
+        return op.name
+    return f"ops.{op.name}"
 
 
 def described(v: Value) -> str:

@@ -42,6 +42,12 @@ class OptimizedModule(Module):
         call: CompiledFunction = self._call
         return call.graph
 
+    @property
+    def source(self) -> str:
+        """The C text of the newest capture."""
+        call: CompiledFunction = self._call
+        return call.source
+
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)

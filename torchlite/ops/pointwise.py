@@ -134,7 +134,7 @@ relu = unary(
     lambda g, out, _x: apply(_relu_grad, (g, out)),
     run=lambda xp, x: _relu(xp, x),
     quiet=False,
-    scalar="x > 0 ? x : 0",
+    scalar="x > 0 || x != x ? x : 0",
     onnx="Relu",
     domain=(0.1, 2.0),
     doc="max(x, 0); the gradient at 0 is 0, at NaN that of NaN.",

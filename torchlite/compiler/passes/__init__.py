@@ -4,9 +4,9 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
-from torchlite.compiler.passes.views import cancel_views
+from torchlite.compiler.passes.views import cancel_copies, cancel_views
 
-PASSES = (without_dead_code, fold_constants, cancel_views, without_duplicates, without_dead_code)
+PASSES = (without_dead_code, fold_constants, cancel_views, cancel_copies, without_duplicates, without_dead_code)
 
 
 def optimized(graph: Graph) -> Graph:
@@ -16,4 +16,12 @@ def optimized(graph: Graph) -> Graph:
     return graph
 
 
-__all__ = ["PASSES", "cancel_views", "fold_constants", "optimized", "without_dead_code", "without_duplicates"]
+__all__ = [
+    "PASSES",
+    "cancel_copies",
+    "cancel_views",
+    "fold_constants",
+    "optimized",
+    "without_dead_code",
+    "without_duplicates",
+]

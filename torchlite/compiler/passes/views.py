@@ -1,4 +1,4 @@
-"""Views that undo each other, or change nothing."""
+"""Views that undo each other, or change nothing, and copies of what never changes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,18 @@ from torchlite.compiler.passes.rewriting import Replacement, rewritten
 def cancel_views(graph: Graph) -> Graph:
     """Without permutations and reshapes that change nothing, alone or together with the one before."""
     return rewritten(graph, _cancelled)
+
+
+def cancel_copies(graph: Graph) -> Graph:
+    """Without copies that lie in memory as their original does: values never change, so one serves as well."""
+    return rewritten(graph, _uncopied)
+
+
+def _uncopied(node: Node) -> Replacement:
+    if node.op.name != "clone" or node.params["order"] is not None:
+        return None
+    source = node.inputs[0].node
+    return None if source is not None and source.op.kind == "view" else node.inputs
 
 
 def _cancelled(node: Node) -> Replacement:
