@@ -52,5 +52,12 @@ def _rows(layer: TracedLayer, indent: str) -> list[tuple[str, str, str]]:
     from torchlite.train.model import shape_text
 
     own = sum(p.numel() for p in layer.module.parameters())
-    rows = [(indent + layer.component.name, shape_text(layer.output), f"{own:,}" if own else "")]
-    return rows + [row for inner in layer.layers for row in _rows(inner, indent + "  ")]
+    label = f" ({layer.component.label})" if layer.component.label else ""
+    rows = [(indent + layer.component.name + label, shape_text(layer.output), f"{own:,}" if own else "")]
+    for argument, layers in layer.parts():
+        inner = indent + "  "
+        if argument != "layers":
+            rows.append((f"{inner}{argument}:", "", ""))
+            inner += "  "
+        rows += [row for one in layers for row in _rows(one, inner)]
+    return rows

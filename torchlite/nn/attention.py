@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
@@ -37,6 +38,8 @@ class MultiheadAttention(Module):
     Raises:
         ValueError: for sizes that are not positive.
     """
+
+    inferred: ClassVar[Mapping[str, int | tuple[int, int]]] = {"embed_dim": -1, "kdim": (1, -1), "vdim": (2, -1)}
 
     def __init__(
         self,

@@ -122,6 +122,8 @@ class Bilinear(Module):
         bias: (out_features,). Both start uniform in ±1/√in1_features.
     """
 
+    inferred: ClassVar[Mapping[str, int | tuple[int, int]]] = {"in1_features": -1, "in2_features": (1, -1)}
+
     def __init__(
         self,
         in1_features: int,

@@ -46,8 +46,11 @@ class Module(ModuleHooks, ModuleState):
 
     training: bool
     _modules: dict[str, Module | None]
-    inferred: ClassVar[Mapping[str, int]] = {}
-    """Constructor arguments that the shape of the input decides, and the input dimension that does (for configs)."""
+    inferred: ClassVar[Mapping[str, int | tuple[int, int]]] = {}
+    """Constructor arguments that the shape of the input decides, and the dimension that does (for configurations).
+
+    Where it is not the first input's, a pair: which input, which dimension.
+    """
 
     call_super_init: ClassVar[bool] = False
     """Whether the constructor goes on to the next class in the order of inheritance, with its arguments."""

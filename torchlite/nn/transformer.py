@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from torchlite import dtypes
@@ -28,6 +28,7 @@ Activation = str | Callable[[Tensor], Tensor]
 class _FeedForwardLayer(Module):
     """What the layers of encoder and decoder have in common: attentions, a feed-forward network, norms."""
 
+    inferred: ClassVar[Mapping[str, int]] = {"d_model": -1}
     _attentions: ClassVar[tuple[str, ...]]
 
     def __init__(
@@ -249,6 +250,8 @@ class Transformer(Module):
         src (S, N, d_model) and tgt (T, N, d_model) → (T, N, d_model); batch first or without a batch accordingly.
     """
 
+    inferred: ClassVar[Mapping[str, int]] = {"d_model": -1}
+
     def __init__(
         self,
         d_model: int = 512,
@@ -258,8 +261,8 @@ class Transformer(Module):
         dim_feedforward: int = 2048,
         dropout: float = 0.1,
         activation: Activation = F.relu,
-        custom_encoder: Any = None,
-        custom_decoder: Any = None,
+        custom_encoder: Module | None = None,
+        custom_decoder: Module | None = None,
         layer_norm_eps: float = 1e-5,
         batch_first: bool = False,
         norm_first: bool = False,

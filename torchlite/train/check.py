@@ -30,8 +30,8 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
         shape, dtype = transformed(config, "train")
     except ValueError as error:
         return {}, [Problem(("data", "transforms"), "TL503", str(error))]
-    if not dtype.is_floating_point:
-        hint = "start data.transforms with to_float"
+    if not dtype.is_floating_point and dtype is not dtypes.int64:
+        hint = "start data.transforms with to_float, or with to_int64 for an Embedding"
         message = f"the model gets {dtype.name} numbers: the data is never converted to float"
         return {}, [Problem(("data", "transforms"), "TL503", message, hint)]
     batch = config.data.batch_size

@@ -47,6 +47,7 @@ METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy"
 
 _NO_LAYERS = frozenset(
     {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase"}
+    | {"AdaptiveLogSoftmaxWithLoss"}  # it takes the targets too
 )
 
 _SUPPLIED: dict[Kind, frozenset[str]] = {
@@ -54,6 +55,9 @@ _SUPPLIED: dict[Kind, frozenset[str]] = {
     "optimizer": frozenset({"params", "foreach", "fused", "capturable", "differentiable"}),
 }
 """Arguments that are no matter of the configuration: the training itself passes them, or does without."""
+
+FROM_DATA = frozenset({"num_embeddings"})
+"""Arguments of layers that the dataset decides: how many different tokens it has."""
 
 _LENGTHS = int | tuple[int, ...]
 _SIZES: dict[str, Any] = {
@@ -92,8 +96,12 @@ RANGES: dict[Kind, dict[str, Range]] = {
     "layer": {
         **dict.fromkeys(("in_features", "out_features", "in_channels", "out_channels", "groups"), _COUNT),
         **dict.fromkeys(("kernel_size", "stride", "dilation", "num_features", "normalized_shape"), _COUNT),
-        **dict.fromkeys(("num_embeddings", "embedding_dim"), _COUNT),
+        **dict.fromkeys(("num_embeddings", "embedding_dim", "embed_dim", "d_model", "dim_feedforward"), _COUNT),
+        **dict.fromkeys(("input_size", "hidden_size", "num_layers", "num_heads", "nhead", "num_channels"), _COUNT),
+        **dict.fromkeys(("num_groups", "num_encoder_layers", "num_decoder_layers", "length"), _COUNT),
+        "proj_size": _NOT_NEGATIVE,
         "p": _FRACTION,
+        "dropout": _FRACTION,
         "eps": _FRACTION,
     },
     "loss": {"label_smoothing": _FRACTION},
@@ -118,12 +126,17 @@ RANGES: dict[Kind, dict[str, Range]] = {
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of a component; `annotation` is `Any` where nothing is known of its type."""
+    """One argument of a component; `annotation` is `Any` where nothing is known of its type.
+
+    `holds` says that the argument is itself a layer, a list of layers, or a list of such lists ("paths"); a value of
+    its type may stand in their place.
+    """
 
     name: str
     required: bool
     annotation: Any = Any
     positional: bool = True
+    holds: Literal["value", "layer", "layers", "paths"] = "value"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +156,28 @@ class Signature:
         """The parameter called `name`, or None."""
         return next((one for one in self.parameters if one.name == name), None)
 
+    @property
+    def first_list(self) -> Parameter | None:
+        """The first parameter, where a plain list in place of the arguments stands for it because it holds layers."""
+        first = self.parameters[0] if self.parameters else None
+        return first if first is not None and first.holds in ("layers", "paths") else None
+
 
 def _layers() -> dict[str, Callable[..., Any]]:
     nn = importlib.import_module("torchlite.nn")
     module = getattr(nn, "Module", None)
     if module is None:
         return {}
-    return {
+    modules = {
         name: value
         for name, value in vars(nn).items()
         if isinstance(value, type)
         and issubclass(value, module)
         and name not in _NO_LAYERS
-        and not name.startswith("_")
+        and not name.startswith(("_", "Lazy"))  # sizes are inferred for every layer here
         and not name.endswith("Loss")
     }
+    return modules | importlib.import_module("torchlite.train.layers").LAYERS
 
 
 def _named(module_name: str, table: dict[str, str]) -> dict[str, Callable[..., Any]]:
@@ -231,23 +251,37 @@ def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
     takes_many = takes_any_keyword = False
     for parameter in inspect.signature(component).parameters.values():
         required = parameter.default is inspect.Parameter.empty
-        annotation = _plain_part(annotations.get(parameter.name, Any))
+        written = annotations.get(parameter.name, Any)
+        annotation, holds = _plain_part(written), _holds(written)
         if annotation is Any and kind == "layer":
             annotation = _SIZES.get(parameter.name, Any)
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
             takes_many = True
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             takes_any_keyword = True
-        elif parameter.name not in _SUPPLIED.get(kind, ()) and (required or annotation is not _NOTHING):
-            parameters.append(
-                Parameter(parameter.name, required, annotation, parameter.kind is not inspect.Parameter.KEYWORD_ONLY)
-            )
+        elif parameter.name not in _SUPPLIED.get(kind, ()) and (
+            required or annotation is not _NOTHING or holds != "value"
+        ):
+            positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
+            parameters.append(Parameter(parameter.name, required, annotation, positional, holds))
     return Signature(
         tuple(parameters),
-        frozenset(getattr(component, "inferred", ())),
+        frozenset(getattr(component, "inferred", ())) | ({one.name for one in parameters} & FROM_DATA),
         takes_layers=kind == "layer" and takes_many and not takes_any_keyword,
         takes_any_keyword=takes_any_keyword,
     )
+
+
+def _holds(annotation: Any) -> Literal["value", "layer", "layers", "paths"]:
+    """What a type says that an argument holds."""
+    parts = typing.get_args(annotation)
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return next((found for part in parts if (found := _holds(part)) != "value"), "value")
+    if typing.get_origin(annotation) is list and _holds(parts[0]) == "layers":
+        return "paths"
+    if isinstance(annotation, type) and hasattr(annotation, "named_parameters"):
+        return "layers" if getattr(annotation, "is_layer_list", False) else "layer"
+    return "value"
 
 
 _NOTHING = object()

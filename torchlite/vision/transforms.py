@@ -86,6 +86,24 @@ class ToFloat:
         return f"ToFloat(scale={self.scale})"
 
 
+class ToInt64:
+    """x as int64, as the tokens of an embedding are."""
+
+    def __call__(self, batch: Array, keys: Array) -> Array:
+        """The batch as int64."""
+        del keys
+        return batch.astype(np.int64)
+
+    def infer(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
+        """The same shape, int64."""
+        if dtype in _FLOATS:
+            raise ValueError(f"ToInt64: needs whole numbers, got {dtype}")
+        return shape, "int64"
+
+    def __repr__(self) -> str:
+        return "ToInt64()"
+
+
 class Normalize:
     """x ↦ (x - mean) / std, with one mean and std for all channels or one for each.
 
@@ -215,6 +233,7 @@ class Cutout:
 
 TRANSFORMS: dict[str, type] = {
     "to_float": ToFloat,
+    "to_int64": ToInt64,
     "normalize": Normalize,
     "hflip": HorizontalFlip,
     "random_crop": RandomCrop,

@@ -1,5 +1,6 @@
 """Components: ``name``, ``{name: args}`` or ``{type: name, ...args}``, checked against the class they name."""
 
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from torchlite.train.config.diagnostics import Findings, suggestion
+from torchlite.train.config.diagnostics import Findings, closest, suggestion
 from torchlite.train.config.document import (
     Entry,
     Mapping,
@@ -41,7 +42,9 @@ KeyPath = tuple[str | int, ...]
 class Component:
     """A component with its arguments by name; `layers` are those inside a container such as Sequential.
 
-    `path` is where it stands in the configuration, and `file` the user's file that defines its class.
+    Arguments that hold layers are a `Component`, a tuple of them, or a tuple of such tuples. `path` is where it stands in
+    the configuration, and `file` the user's file that defines its class. Of a layer, `label` is the name that its value
+    and its parameters get, `inputs` names the values that it takes, and `output` says what of its result goes on.
     """
 
     kind: Kind
@@ -50,11 +53,21 @@ class Component:
     path: KeyPath = field(default=(), compare=False)
     layers: tuple["Component", ...] = ()
     file: Path | None = None
+    label: str | None = None
+    inputs: tuple[str, ...] = ()
+    output: int | str | None = None
+
+    @property
+    def inner(self) -> Iterator["Component"]:
+        """The components inside this one."""
+        yield from self.layers
+        for value in self.arguments.values():
+            yield from components_in(value)
 
     @property
     def is_user_code(self) -> bool:
         """Whether the class, or one inside it, comes from the user's own file."""
-        return self.file is not None or any(layer.is_user_code for layer in self.layers)
+        return self.file is not None or any(component.is_user_code for component in self.inner)
 
     def target(self) -> Callable[..., Any]:
         """The class that the name stands for; imports the user's file where it comes from one.
@@ -73,7 +86,25 @@ class Component:
 
         These are the parameters of an optimizer, the layers of a container, the inferred sizes of a layer.
         """
-        return self.target()(*args, **{**supplied, **self.arguments})
+        return self.target()(*args, **{**self.arguments, **supplied})
+
+
+def components_in(value: Any) -> Iterator[Component]:
+    """The components that an argument holds."""
+    if isinstance(value, Component):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from components_in(item)
+
+
+PREVIOUS, INPUT = "previous", "input"
+"""The names under which every layer finds the value before it and the model's input."""
+
+_LABEL = re.compile(r"[A-Za-z_]\w*\Z")
+_VALUE = re.compile(r"(?P<base>[A-Za-z_]\w*)(\.[0-9]+)?\Z")
+_WIRING = ("name", "inputs", "output")
+_OUTPUTS = ("last",)
 
 
 @dataclass
@@ -82,6 +113,15 @@ class ComponentReader:
 
     findings: Findings
     code: UserCode
+    scopes: list[set[str]] = field(default_factory=list)
+
+    def read_layers(self, items: list[Node], path: KeyPath) -> tuple[Component, ...] | None:
+        """The layers of a list, which see the names of those before them and of the lists around it."""
+        self.scopes.append(set())
+        layers = [self.read(item, "layer", (*path, index)) for index, item in enumerate(items)]
+        self.scopes.pop()
+        found = tuple(layer for layer in layers if layer is not None)
+        return found if len(found) == len(layers) else None
 
     def read(self, node: Node, kind: Kind, path: KeyPath) -> Component | None:
         """The component at `node`, or None where a mistake in it cannot be guessed right."""
@@ -93,11 +133,16 @@ class ComponentReader:
         if resolved is None:
             return None
         name, taken, file = resolved
-        reading = _Arguments(self, kind, name, name_at, taken, path)
+        spread = isinstance(node, Mapping) and (len(node.entries) > 1 or "type" in node.entries)
+        reading = _Arguments(self, kind, name, name_at, taken, path, path if spread else (*path, written))
         reading.read(arguments)
+        if reading.label is not None and self.scopes:
+            self.scopes[-1].add(reading.label)
         if not reading.whole:
             return None
-        return Component(kind, name, reading.values, path, tuple(reading.layers), file)
+        return Component(
+            kind, name, reading.values, path, reading.layers, file, reading.label, reading.inputs, reading.output
+        )
 
     def name_of(self, node: Node, word: str) -> tuple[str, Location, Node | None] | None:
         """The name as written, its place, and what holds the arguments; `word` is what it names."""
@@ -169,8 +214,12 @@ class _Arguments:
     name_at: Location
     taken: Signature
     path: KeyPath
+    inside: KeyPath
     values: dict[str, Any] = field(default_factory=dict)
-    layers: list[Component] = field(default_factory=list)
+    layers: tuple[Component, ...] = ()
+    label: str | None = None
+    inputs: tuple[str, ...] = ()
+    output: int | str | None = None
     whole: bool = True
 
     def report(
@@ -189,18 +238,18 @@ class _Arguments:
             for entry in node.entries.values():
                 given.add(self.keyword(entry))
         elif isinstance(node, Sequence) and self.taken.takes_layers:
-            for index, item in enumerate(node.items):
-                self.layer(item, (*self.path, self.name, index))
+            self.layers = self.nested(self.reader.read_layers(node.items, self.inside)) or ()
+        elif isinstance(node, Sequence) and (first := self.taken.first_list) is not None:
+            self.bind(first, node, self.inside)
+            given.add(first.name)
         elif node is not None and not (isinstance(node, Scalar) and node.value is None):
             given |= self.positional(node.items if isinstance(node, Sequence) else [node])
         self.require(given)
 
-    def layer(self, item: Node, path: KeyPath) -> None:
-        component = self.reader.read(item, "layer", path)
-        if component is None:
-            self.whole = False
-        else:
-            self.layers.append(component)
+    def nested(self, found: Any) -> Any:
+        """What was read inside this component; None means that there was a mistake in it."""
+        self.whole = self.whole and found is not None
+        return found
 
     def positional(self, items: list[Node]) -> set[str]:
         slots = [one for one in self.taken.parameters if one.positional and one.name not in self.taken.inferred]
@@ -210,26 +259,89 @@ class _Arguments:
             message = f"{self.name} gets {len(items)} positional arguments but {takes}"
             self.report("TL208", items[len(slots)].at, message, hint)
             self.whole = False
-        for slot, item in zip(slots, items, strict=False):
-            self.bind(slot, item)
+        for index, (slot, item) in enumerate(zip(slots, items, strict=False)):
+            self.bind(slot, item, (*self.inside, index))
         return {slot.name for slot in slots[: len(items)]}
 
     def keyword(self, entry: Entry) -> str:
         parameter = self.taken.find(entry.key)
         name = entry.key
-        if parameter is None and not self.taken.takes_any_keyword:
+        if parameter is None and not self.is_common(name) and not self.taken.takes_any_keyword:
             better = self.unknown(entry)
             if better is None or better in self.values:
                 self.whole = self.whole and better is not None
                 return name
             name, parameter = better, self.taken.find(better)
-        self.bind(parameter or Parameter(name, required=False), entry.value)
+        if parameter is None and self.is_common(name):
+            self.wire(name, entry.value)
+            return name
+        self.bind(parameter or Parameter(name, required=False), entry.value, (*self.inside, entry.key))
         return name
+
+    def is_common(self, key: str) -> bool:
+        """Whether every layer has that key, or every container."""
+        return self.kind == "layer" and (key in _WIRING or (key == "layers" and self.taken.takes_layers))
+
+    def wire(self, key: str, node: Node) -> None:
+        """What every layer has: `name`, `inputs` and `output`; and the `layers` of a container."""
+        items: list[Node] = node.items if isinstance(node, Sequence) else [node]
+        if key == "layers" and isinstance(node, Sequence):
+            self.layers = self.nested(self.reader.read_layers(items, (*self.inside, key))) or ()
+        elif is_poisoned(node):
+            self.whole = False
+        elif key == "layers":
+            self.report("TL210", node.at, f"{self.name}'s 'layers' must be a list of layers, not {kind_name(node)}")
+            self.whole = False
+        elif key == "inputs":
+            self.inputs = tuple(name for item in items if (name := self.input_name(item)) is not None)
+            self.whole = self.whole and 0 < len(items) == len(self.inputs)
+        elif key == "name":
+            self.label = self.label_of(node)
+        else:
+            value = to_plain(node)
+            if value in _OUTPUTS or (accepts(int, value) and value >= 0):
+                self.output = value
+            else:
+                words = ", ".join(repr(word) for word in _OUTPUTS)
+                self.report("TL210", node.at, f"'output' must be a number from 0 or {words}, not {kind_name(node)}")
+                self.whole = False
+
+    def label_of(self, node: Node) -> str | None:
+        """The name of this layer, which no other in its list may have."""
+        name = to_plain(node)
+        if not isinstance(name, str) or not _LABEL.match(name) or name in (PREVIOUS, INPUT):
+            hint = f"letters, digits and _, from a letter on; {PREVIOUS} and {INPUT} are taken"
+            self.report("TL205", node.at, f"'name' must be the name of a value, not {kind_name(node)}", hint)
+        elif self.reader.scopes and name in self.reader.scopes[-1]:
+            self.report("TL214", node.at, f"another layer of this list is called '{name}'")
+        else:
+            return name
+        self.whole = False
+        return None
+
+    def input_name(self, node: Node) -> str | None:
+        """One of the values that a layer takes, by a name that is known here."""
+        written = to_plain(node)
+        match = _VALUE.match(written) if isinstance(written, str) else None
+        known = {PREVIOUS, INPUT}.union(*self.reader.scopes)
+        if match is None:
+            hint = f"{PREVIOUS}, {INPUT}, or the `name` of a layer before"
+            self.report("TL210", node.at, f"'inputs' takes names of values, not {kind_name(node)}", hint)
+            return None
+        if match["base"] in known:
+            return str(written)
+        best, hint = suggestion(match["base"], known, what="there are")
+        fix = best if best is not None and written == match["base"] else None
+        self.report("TL301", node.at, f"no layer before this one is called '{match['base']}'", hint, fix)
+        return best
 
     def unknown(self, entry: Entry) -> str | None:
         """Reports an argument that does not exist; the one that is meant, where that is clear."""
         names = [parameter.name for parameter in self.taken.parameters]
         best, hint = suggestion(entry.key, names, what=f"{self.name} takes")
+        if best is None and self.kind == "layer":
+            best = closest(entry.key, _WIRING)
+            hint = f"did you mean '{best}'?" if best is not None else hint
         message = f"{self.name}() has no argument '{entry.key}'"
         if best is None:
             others = [
@@ -245,7 +357,10 @@ class _Arguments:
         self.report("TL203", entry.key_at, message, hint, best)
         return best
 
-    def bind(self, parameter: Parameter, node: Node) -> None:
+    def bind(self, parameter: Parameter, node: Node, path: KeyPath) -> None:
+        """Checks and keeps the value of a parameter, which stands at `path`."""
+        if parameter.holds != "value" and not isinstance(node, Poison) and self.bind_layers(parameter, node, path):
+            return
         if is_poisoned(node):
             self.whole = False
             return
@@ -265,6 +380,29 @@ class _Arguments:
                 self.whole = False
                 return
         self.values[parameter.name] = value
+
+    def bind_layers(self, parameter: Parameter, node: Node, path: KeyPath) -> bool:
+        """Reads a value that is a layer, a list of layers or a list of such lists; False where it is something else."""
+        found: Any
+        reader, items = self.reader, node.items if isinstance(node, Sequence) else []
+        if parameter.holds == "layer":
+            if isinstance(node, Scalar) and not isinstance(node.value, str):
+                return False
+            found = reader.read(node, "layer", path)
+        elif not isinstance(node, Sequence):
+            return False
+        elif parameter.holds == "layers":
+            found = reader.read_layers(items, path)
+        elif not items or not all(isinstance(item, Sequence) for item in items):
+            message = f"{self.name}'s '{parameter.name}' must be a list of lists of layers"
+            self.report("TL210", node.at, message)
+            found = None
+        else:
+            lists = [reader.read_layers(item.items, (*path, i)) for i, item in enumerate(items)]  # type: ignore[union-attr]
+            found = tuple(lists) if None not in lists else None
+        if self.nested(found) is not None:
+            self.values[parameter.name] = found
+        return True
 
     def require(self, given: set[str]) -> None:
         """Reports every argument that has no value from anywhere."""

@@ -62,6 +62,7 @@ class _Resolver:
     done: dict[int, Node] = field(default_factory=dict)
     sizes: dict[int, int] = field(default_factory=dict)
     active: dict[int, str] = field(default_factory=dict)
+    locals: dict[str, Node] = field(default_factory=dict)
     expanded: int = 0
 
     def resolve(self, node: Node) -> Node:
@@ -74,7 +75,7 @@ class _Resolver:
             resolved = Mapping(entries, node.at)
             parts = [entry.value for entry in entries.values()]
         elif isinstance(node, Sequence):
-            parts = [self.resolve(item) for item in node.items]
+            parts = [part for item in node.items for part in self.item(item)]
             resolved = Sequence(parts, node.at)
         elif isinstance(node, Scalar) and isinstance(node.value, str) and "$" in node.value:
             resolved = self.scalar(node, node.value)
@@ -84,6 +85,65 @@ class _Resolver:
         self.sizes.setdefault(id(resolved), 1 + sum(self.sizes.get(id(part), 1) for part in parts))
         self.done[id(node)] = self.done[id(resolved)] = resolved
         return resolved
+
+    def item(self, node: Node) -> list[Node]:
+        """What stands in a list for one of its items: for ``{repeat: ...}`` the layers in it, again and again."""
+        body = node.get("repeat") if isinstance(node, Mapping) and len(node.entries) == 1 else None
+        return [self.resolve(node)] if body is None else self.repeated(body)
+
+    def repeated(self, body: Node) -> list[Node]:
+        """The layers of a ``repeat`` as often as it says, each time with the values of its `vars` for that time."""
+        found: list[Node] = []
+        outer, done = self.locals, self.done
+        try:
+            times, layers, variables = self.repetition(body)
+            for time in range(times):
+                self.locals = {**outer, **{name: values[time] for name, values in variables.items()}}
+                self.done = {}  # what the same text stands for differs from time to time
+                parts = [part for item in layers.items for part in self.item(item)]
+                self.expanded += sum(self.sizes.get(id(part), 1) for part in parts)
+                if self.expanded > MAX_NODES:
+                    self.fail("TL107", body.at, f"repetitions expand to more than {MAX_NODES:,} values")
+                found += parts
+        except _Unresolved:
+            return [Poison(body.at)]
+        finally:
+            self.locals, self.done = outer, done
+        return found
+
+    def repetition(self, body: Node) -> tuple[int, Sequence, dict[str, list[Node]]]:
+        """How often, what, and the values of each variable; reports and raises where that makes no sense."""
+        hint = "write repeat: {n: 3, layers: [...]}, and vars: {name: [one, for, each]} where they differ"
+        if not isinstance(body, Mapping):
+            self.fail("TL202", body.at, f"'repeat' takes `n`, `vars` and `layers`, not {kind_name(body)}", hint)
+        for key, entry in body.entries.items():
+            if key not in ("n", "vars", "layers"):
+                self.fail("TL201", entry.key_at, f"'repeat' has no key '{key}'", hint)
+        layers, counted, named = (body.get(key) for key in ("layers", "n", "vars"))
+        if not isinstance(layers, Sequence):
+            self.fail("TL204", body.at, "'repeat' needs a list of `layers`", hint)
+        variables: dict[str, Node] = {}
+        if named is not None:
+            resolved = self.resolve(named)
+            if not isinstance(resolved, Mapping):
+                self.fail("TL202", named.at, f"'vars' must be a mapping, not {kind_name(named)}", hint)
+            variables = {name: entry.value for name, entry in resolved.entries.items()}
+        lengths = {name: len(value.items) for name, value in variables.items() if isinstance(value, Sequence)}
+        count = self.resolve(counted) if counted is not None else None
+        times = count.value if isinstance(count, Scalar) else next(iter(lengths.values()), None)
+        if isinstance(count, Poison):
+            raise _Unresolved
+        if not isinstance(times, int) or isinstance(times, bool) or not 1 <= times <= MAX_NODES:
+            at = counted.at if counted is not None else body.at
+            self.fail("TL205", at, "'repeat' needs `n`, a number from 1, or a list among its `vars`", hint)
+        for name, length in lengths.items():
+            if length != times:
+                message = f"'{name}' has {length} values for {times} repetitions"
+                self.fail("TL205", variables[name].at, message)
+        each: dict[str, list[Node]] = {
+            name: value.items if isinstance(value, Sequence) else [value] * times for name, value in variables.items()
+        }
+        return times, layers, each
 
     def scalar(self, node: Scalar, text: str) -> Node:
         if id(node) in self.active:
@@ -168,6 +228,8 @@ class _Resolver:
         """
         here: Node = self.root
         parts = path.split(".")
+        if parts[0] in self.locals:
+            here = Mapping({name: Entry(name, value.at, value) for name, value in self.locals.items()}, here.at)
         for depth, part in enumerate(parts):
             if isinstance(here, Scalar):
                 here = self.resolve(here)
@@ -223,6 +285,8 @@ class _Resolver:
         if not self.complete:
             raise _Unresolved
         names = list(here.entries) if isinstance(here, Mapping) else []
+        if depth == 0:
+            names += list(self.locals)
         if parts[0] == "data" and depth == 1:
             names += list(self.facts_of_dataset())
         outer = ".".join(parts[:depth])

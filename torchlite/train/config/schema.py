@@ -282,9 +282,11 @@ def _plain(value: Any) -> Any:
         plain = {name: _plain(getattr(value, name)) for name in fields if name not in ("extends", "abstract")}
         return {name: item for name, item in plain.items() if item is not None}
     if isinstance(value, Component):
+        plain = {"type": value.name, **{name: _plain(item) for name, item in value.arguments.items()}}
         if value.layers:
-            return {value.name: [_plain(layer) for layer in value.layers]}
-        return {"type": value.name, **{name: _plain(item) for name, item in value.arguments.items()}}
+            plain["layers"] = _plain(value.layers)
+        wiring = {"name": value.label, "inputs": list(value.inputs) or None, "output": value.output}
+        return plain | {key: item for key, item in wiring.items() if item is not None}
     if isinstance(value, Duration):
         return str(value)
     if isinstance(value, (list, tuple)):

@@ -167,6 +167,18 @@ class SectionReader:
             self.bad.add(path)
         return [component for component in components if component is not None]
 
+    def layers(self, node: Node, path: KeyPath) -> list[Component]:
+        """The layers of the network; `path` is marked bad where there is a mistake in one."""
+        if isinstance(node, Scalar):
+            node = split_list(node) or node
+        if not isinstance(node, Sequence):
+            self.wrong_type(path, node, "a list")
+            return []
+        layers = ComponentReader(self.findings, self.code).read_layers(node.items, path)
+        if layers is None:
+            self.bad.add(path)
+        return list(layers or ())
+
     def model(self, node: Node, path: KeyPath, name_at: Location) -> Model | None:
         """The network, from `layers` or from `type` and its arguments."""
         if isinstance(node, Scalar) and isinstance(node.value, str):
@@ -197,7 +209,7 @@ class SectionReader:
                 message = "'model.layers' is empty"
                 self.findings.report("TL205", layers.at, message, key="model.layers", hint="list at least one layer")
                 self.bad.add(path)
-            return Model(layers=self.components(layers, Of("layer"), (*path, "layers")))
+            return Model(layers=self.layers(layers, (*path, "layers")))
         self.bad.add(path)
         if not known and not self.partial and set(node.entries) <= {"layers", "type"}:
             self.missing(name_at, "model", "`layers` or `type`")
