@@ -67,9 +67,9 @@ def write_config(folder: Path, text: str = CONFIG) -> Path:
     return path
 
 
-def train(folder: Path, *overrides: str, stop_at: int | None = None) -> RunDirectory:
+def train(folder: Path, *overrides: str, stop_at: int | None = None, text: str = CONFIG) -> RunDirectory:
     """Train in ``folder``; with ``stop_at`` end abruptly once that step's checkpoint is durable."""
-    config = require_config(write_config(folder), overrides)
+    config = require_config(write_config(folder, text), overrides)
     try:
         return run.train(config, Quiet(stop_at), root=folder / "runs").run
     except KeyboardInterrupt:

@@ -1,6 +1,7 @@
 """train, resume, eval, export, summary and doctor, end to end on the bundled digits."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -115,6 +116,32 @@ def test_export_of_an_unknown_format(torchlite, run):
     result = torchlite("export", run, "--output", "model.h5")
     assert result.code == 2
     assert "--format" in result.err
+
+
+def test_summary_shows_what_is_inside_structures(torchlite, config):
+    text = config.read_text()
+    start, end = text.index("    - Conv2d"), text.index("optim:")
+    layers = """\
+    - Flatten: [1, 2]
+    - residual: {name: mixed, shortcut: auto, layers: [{Linear: 4}]}
+    - branches: {dim: 2, paths: [[{Linear: 3}], []]}
+    - GRU: {hidden_size: 5, output: last}
+    - Linear: 10
+"""
+    config.write_text(text[:start] + layers + text[end:])
+    lines = torchlite("summary", config).out.splitlines()[1:-1]
+    assert [re.sub(r"(?<=\S) {2,}", " | ", line) for line in lines] == [
+        "Flatten | [N, 8, 8]",
+        "residual (mixed) | [N, 8, 4] | 68",
+        "  Linear | [N, 8, 4] | 36",
+        "  shortcut:",
+        "    Linear | [N, 8, 4] | 32",
+        "branches | [N, 8, 7] | 15",
+        "  paths.0:",
+        "    Linear | [N, 8, 3] | 15",
+        "GRU | [N, 5] | 210",
+        "Linear | [N, 10] | 60",
+    ]
 
 
 def test_summary_of_a_config_and_of_a_run(torchlite, config, run):

@@ -1,12 +1,17 @@
 """The registry over the real classes."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from torchlite import nn, optim
 from torchlite.train.config.components import describe
+from torchlite.train.config.load import require_config
 from torchlite.train.registry import Range, Registry, registry, signature
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
 
 
 def parameters(kind: Any, name: str) -> list[str]:
@@ -81,3 +86,12 @@ def test_every_configuration_in_the_repository_is_valid(pytestconfig: pytest.Con
     report = validate([str(pytestconfig.rootpath / "configs")], level="schema")
     assert len(report.files) >= 6
     assert [str(found) for found in report.diagnostics] == []
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
+def test_the_resolved_configuration_loads_to_an_equal_one(path: Path, tmp_path: Path) -> None:
+    config = require_config(path)
+    (tmp_path / "resolved.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
+    again = require_config(tmp_path / "resolved.yaml")
+    assert again.resolved() == config.resolved()
+    assert again.model == config.model and again.optim == config.optim and again.schedule == config.schedule

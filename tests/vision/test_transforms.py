@@ -9,6 +9,7 @@ from torchlite.vision.transforms import (
     Normalize,
     RandomCrop,
     ToFloat,
+    ToInt64,
     sample_keys,
     uniforms,
 )
@@ -179,9 +180,18 @@ def test_splitmix64_is_the_published_one():
     assert words.astype(np.uint64).tolist() == [word >> 11 for word in expected]
 
 
+def test_tokens_are_whole_numbers():
+    out = ToInt64()(np.array([[[[0, 4, 16]]]], np.uint8), KEYS[:1])
+    assert out.dtype == np.int64 and out.tolist() == [[[[0, 4, 16]]]]
+    assert ToInt64().infer((1, 8, 8), "uint8") == ((1, 8, 8), "int64")
+    with pytest.raises(ValueError, match="whole numbers"):
+        ToInt64().infer((1, 8, 8), "float32")
+
+
 def test_the_configurations_names():
     assert {name: kind.__name__ for name, kind in TRANSFORMS.items()} == {
         "to_float": "ToFloat",
+        "to_int64": "ToInt64",
         "normalize": "Normalize",
         "hflip": "HorizontalFlip",
         "random_crop": "RandomCrop",

@@ -15,6 +15,9 @@ from torchlite.train.config.components import Component
 OPTIMIZER_COPIES = {"sgd": 1, "adafactor": 0, "adagrad": 1, "asgd": 1, "muon": 1, "rmsprop": 3}
 """Tensors of the size of the parameters that an optimizer keeps at most, where they are not two."""
 
+_RECURRENT = {"rnn": 2, "gru": 2, "lstm": 3}
+"""Operators of recurrent layers, with the place of the first matrix among their inputs."""
+
 
 @dataclass(frozen=True)
 class Footprint:
@@ -83,6 +86,9 @@ def _operations(node: Node) -> int:
     if name in ("convolution", "convolution_input_grad"):  # the latter is the transposed convolution
         positions = out if name == "convolution" else math.prod(_shape_of(node, 0))
         return 2 * positions * math.prod(_shape_of(node, 1)[1:])
+    if name in _RECURRENT:  # gates (steps, samples, width), states, matrices
+        matrices = range(_RECURRENT[name], len(node.edges))
+        return 2 * math.prod(_shape_of(node, 0)[:-1]) * sum(math.prod(_shape_of(node, i)) for i in matrices)
     return 0 if node.op.kind in ("view", "copy") else out
 
 

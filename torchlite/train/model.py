@@ -44,7 +44,10 @@ class TracedLayer:
         return not plain or isinstance(self.module, Structure)
 
     def parts(self) -> Iterator[tuple[str, Sequence[TracedLayer]]]:
-        """The lists of layers inside this one, each with the argument that holds it."""
+        """The lists of layers inside this one, each with the argument that holds it; one without layers is left out."""
+        yield from ((argument, layers) for argument, layers in self._lists() if layers)
+
+    def _lists(self) -> Iterator[tuple[str, Sequence[TracedLayer]]]:
         for argument, value in self.nested.items():
             if isinstance(value, TracedLayer):
                 yield argument, [value]
@@ -290,7 +293,7 @@ def _text(shape: Sequence[int]) -> str:
 
 def _problem(component: Component, before: tuple[Tensor, list[TracedLayer]], x: Tensor, error: Exception) -> Problem:
     start, layers = before
-    if isinstance(error, _Unfit) and error.argument in component.arguments:
+    if isinstance(error, _Unfit) and (error.argument in component.arguments or (error.argument and component.inputs)):
         return Problem((*component.path, error.argument), "TL501", str(error), error.hint)
     chain = " -> ".join(
         [f"input {shape_text(start)}", *(f"{layer.component.name} {shape_text(layer.output)}" for layer in layers)]

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -260,7 +260,7 @@ def _signature(kind: Kind, component: Callable[..., Any]) -> Signature:
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             takes_any_keyword = True
         elif parameter.name not in _SUPPLIED.get(kind, ()) and (
-            required or annotation is not _NOTHING or holds != "value"
+            required or annotation is not typing.Never or holds != "value"
         ):
             positional = parameter.kind is not inspect.Parameter.KEYWORD_ONLY
             parameters.append(Parameter(parameter.name, required, annotation, positional, holds))
@@ -284,7 +284,6 @@ def _holds(annotation: Any) -> Literal["value", "layer", "layers", "paths"]:
     return "value"
 
 
-_NOTHING = object()
 _PLAIN = frozenset({Any, None, type(None), bool, int, float, str, list, tuple, dict, Sequence, ...})
 
 
@@ -294,9 +293,9 @@ def _plain_part(annotation: Any) -> Any:
     if origin is Literal:
         return annotation
     if origin is None:
-        return annotation if annotation in _PLAIN else _NOTHING
+        return annotation if isinstance(annotation, Hashable) and annotation in _PLAIN else typing.Never
     parts = tuple(_plain_part(one) for one in inner)
     if origin in (typing.Union, types.UnionType):
-        kept = tuple(part for part in parts if part is not _NOTHING)
-        return _NOTHING if set(kept) <= {type(None)} else typing.Union[kept]  # noqa: UP007 - of any number
-    return origin[parts] if origin in _PLAIN and _NOTHING not in parts else _NOTHING
+        kept = tuple(part for part in parts if part is not typing.Never)
+        return typing.Never if set(kept) <= {type(None)} else typing.Union[kept]  # noqa: UP007 - of any number
+    return origin[parts] if origin in _PLAIN and typing.Never not in parts else typing.Never

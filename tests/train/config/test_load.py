@@ -4,14 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 from torchlite.errors import ConfigError
 from torchlite.train.config.load import Loaded, load_config, require_config
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schedules import CosineSchedule
-
-CONFIGS = sorted((Path(__file__).parents[3] / "configs").glob("*.yaml"))
 
 TEXT = """\
 version: 1
@@ -94,15 +91,6 @@ def test_origins(inspect: Callable[..., Loaded]) -> None:
     assert origins["seed"] == "command line: seed=9"
     assert origins["train.accumulate"] == "default"
     assert origins["schedule.min_lr"] == "default"
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
-def test_the_resolved_configuration_loads_to_an_equal_one(path: Path, tmp_path: Path) -> None:
-    config = require_config(path)
-    (tmp_path / "resolved.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
-    again = require_config(tmp_path / "resolved.yaml")
-    assert again.resolved() == config.resolved()
-    assert again.model == config.model and again.optim == config.optim and again.schedule == config.schedule
 
 
 def test_an_assumed_name_lets_later_checks_run_but_is_an_error(inspect: Callable[..., Loaded], tmp_path: Path) -> None:

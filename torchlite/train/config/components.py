@@ -105,6 +105,7 @@ _LABEL = re.compile(r"[A-Za-z_]\w*\Z")
 _VALUE = re.compile(r"(?P<base>[A-Za-z_]\w*)(\.[0-9]+)?\Z")
 _WIRING = ("name", "inputs", "output")
 _OUTPUTS = ("last",)
+_LAYERS_IN_WORDS = {"layer": "a layer", "layers": "a list of layers", "paths": "a list of lists of layers"}
 
 
 @dataclass
@@ -328,11 +329,12 @@ class _Arguments:
             hint = f"{PREVIOUS}, {INPUT}, or the `name` of a layer before"
             self.report("TL210", node.at, f"'inputs' takes names of values, not {kind_name(node)}", hint)
             return None
-        if match["base"] in known:
+        base = match["base"]
+        if base in known:
             return str(written)
-        best, hint = suggestion(match["base"], known, what="there are")
-        fix = best if best is not None and written == match["base"] else None
-        self.report("TL301", node.at, f"no layer before this one is called '{match['base']}'", hint, fix)
+        best, listed = suggestion(base, known, what="there are")
+        fix = best if written == base else None
+        self.report("TL301", node.at, f"no layer before this one is called '{base}'", listed, fix)
         return best
 
     def unknown(self, entry: Entry) -> str | None:
@@ -366,7 +368,9 @@ class _Arguments:
             return
         value = to_plain(node)
         if not accepts(parameter.annotation, value):
-            expected = describe(parameter.annotation)
+            expected = " or ".join(
+                filter(None, (_LAYERS_IN_WORDS.get(parameter.holds), describe(parameter.annotation)))
+            )
             message = f"{self.name}'s '{parameter.name}' must be {expected}, not {kind_name(node)}"
             self.report("TL210", node.at, message)
             self.whole = False
@@ -394,9 +398,7 @@ class _Arguments:
         elif parameter.holds == "layers":
             found = reader.read_layers(items, path)
         elif not items or not all(isinstance(item, Sequence) for item in items):
-            message = f"{self.name}'s '{parameter.name}' must be a list of lists of layers"
-            self.report("TL210", node.at, message)
-            found = None
+            return False
         else:
             lists = [reader.read_layers(item.items, (*path, i)) for i, item in enumerate(items)]  # type: ignore[union-attr]
             found = tuple(lists) if None not in lists else None
@@ -436,6 +438,8 @@ def accepts(annotation: Any, value: Any) -> bool:
     """
     if annotation is None or annotation is type(None):
         return value is None
+    if annotation is typing.Never:
+        return False
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return any(accepts(one, value) for one in inner)
@@ -475,6 +479,8 @@ def describe(annotation: Any) -> str:
     """
     if annotation is None or annotation is type(None):
         return "null"
+    if annotation is typing.Never:
+        return ""
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
         return " or ".join(dict.fromkeys(describe(one) for one in inner))

@@ -101,10 +101,12 @@ class _Resolver:
                 self.locals = {**outer, **{name: values[time] for name, values in variables.items()}}
                 self.done = {}  # what the same text stands for differs from time to time
                 parts = [part for item in layers.items for part in self.item(item)]
+                found += parts
+                if any(isinstance(part, Poison) for part in parts):
+                    break  # what is wrong would only be found again
                 self.expanded += sum(self.sizes.get(id(part), 1) for part in parts)
                 if self.expanded > MAX_NODES:
                     self.fail("TL107", body.at, f"repetitions expand to more than {MAX_NODES:,} values")
-                found += parts
         except _Unresolved:
             return [Poison(body.at)]
         finally:
@@ -135,7 +137,7 @@ class _Resolver:
             raise _Unresolved
         if not isinstance(times, int) or isinstance(times, bool) or not 1 <= times <= MAX_NODES:
             at = counted.at if counted is not None else body.at
-            self.fail("TL205", at, "'repeat' needs `n`, a number from 1, or a list among its `vars`", hint)
+            self.fail("TL205", at, f"'repeat' needs `n`, from 1 to {MAX_NODES:,}, or a list among its `vars`", hint)
         for name, length in lengths.items():
             if length != times:
                 message = f"'{name}' has {length} values for {times} repetitions"
