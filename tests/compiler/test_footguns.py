@@ -611,15 +611,68 @@ def test_reseeding_repeats_the_numbers():
         same(results[0], r)
 
 
+def test_seeding_inside():
+    def program(compile_):
+        def f(x):
+            torch.manual_seed(7)
+            return nn.functional.dropout(x, 0.5)
+
+        f = compile_(f)
+        return [f(torch.ones(20)) for _ in range(4)] + [torch.rand(2)]
+
+    falls_back(program, "seed of a generator")
+
+
+def test_numbers_that_are_read_through_numpy():
+    def program(compile_):
+        f = compile_(lambda x: x * len(x.numpy()) + sum(float(v) for v in x.numpy()))
+        return [f(torch.arange(float(n))) for n in (4, 4, 4, 4)]
+
+    falls_back(program, "runs uncompiled")
+
+
+def test_hooks_registered_inside():
+    def program(compile_):
+        w = torch.ones(3, requires_grad=True)
+
+        def step(x):
+            w.grad = None
+            w.register_hook(lambda g: g * 2)
+            (w * x).sum().backward()
+
+        step = compile_(step)
+        results = []
+        for _ in range(4):
+            step(torch.ones(3))
+            results.append(w.grad)
+        return results
+
+    falls_back(program, "hook")
+
+
+def test_the_gradient_as_a_result_is_the_one_in_the_slot():
+    w = torch.ones(3, requires_grad=True)
+
+    def step(x):
+        w.grad = None
+        (w * x).sum().backward()
+        return w.grad
+
+    step = torch.compile(step)
+    for _ in range(4):
+        assert step(torch.ones(3)) is w.grad
+    assert captured(step)
+
+
 def test_a_generator_of_ones_own():
     def program(compile_):
         g = torch.Generator().manual_seed(2)
         f = compile_(lambda x: x + torch.rand(3, generator=g))
         return [f(torch.ones(3)) for _ in range(4)]
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        both(program)
+    (f,) = both(program)
+    assert captured(f)
+    assert len(f.variants) == 1
 
 
 def falls_back(program, reason):

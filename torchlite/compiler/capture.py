@@ -21,7 +21,7 @@ from torchlite.compiler.kernels import fused
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.symbols import Memory, Symbol
-from torchlite.compiler.tracer import External, Lifted, Tracer
+from torchlite.compiler.tracer import External, Lifted, Tracer, hooks_of
 from torchlite.ir import Aval
 from torchlite.ops.mutation import replay
 from torchlite.tracing import Uncapturable
@@ -160,6 +160,9 @@ class _Out:
             outside = tensors[place[self.external]]
             if self.itself:
                 return outside
+            if self.node == "gradient":
+                found: Tensor = outside._grad  # type: ignore[assignment]
+                return found
             if self.node == "history":
                 with enable_grad():
                     return replay(outside, self.recipe)
@@ -334,6 +337,9 @@ class _Builder:
         known = tracer.externals.get(id(x))
         if known is not None:
             return _Out(known, 0, itself=True)
+        for holder, *_ in tracer.gradients.values():
+            if holder.__dict__.get("_grad") is x:
+                return _Out(tracer.external(holder), 0, node="gradient")
         symbol = x.__dict__["_data"]
         if isinstance(symbol, np.ndarray):
             return _Out(tracer.external(x), 0, itself=True)
@@ -406,6 +412,8 @@ class _Builder:
     def _check_history(self, externals: list[External]) -> None:
         for e in externals:
             node, before = e.tensor.__dict__.get("_node"), e.before.get("_node")
+            if hooks_of(before) != e.hooks:
+                raise Uncapturable("a hook is registered on a tensor from outside")
             if node is not before and not (type(node) is Leaf and type(before) is not type(None)):
                 raise Uncapturable("a tensor from outside gets a history, or loses the one that it has")
 

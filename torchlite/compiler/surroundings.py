@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
@@ -119,6 +120,7 @@ class Surroundings:
         self.cells: list[tuple[str, types.CellType, Any]] = []
         self.arrays: list[tuple[str, Any, Any]] = []
         self.names: dict[int, str] = {}
+        self.generators = [(default_generator, default_generator.state())]
         self._seen: set[int] = set()
         self._kept: list[Any] = []
         self._visit(function, getattr(function, "__name__", "function"))
@@ -146,12 +148,16 @@ class Surroundings:
             return "the state of the module random"
         if _state_of_numpy() != self._randomness[1]:
             return "the state of numpy.random"
+        if any(generator.state() != state for generator, state in self.generators):
+            return "the seed of a generator"
         return self.change()
 
     def restore(self) -> None:
         """Undo what tracing has changed."""
         random.setstate(self._randomness[0])
         np.random.set_state(self._numpy)
+        for generator, state in self.generators:
+            generator.restore(state)
         for place in self.places:
             place.restore()
         for _, cell, value in self.cells:
@@ -192,6 +198,8 @@ class Surroundings:
             if x.size > _SMALL or x.dtype.hasobject:
                 raise Uncapturable(f"{name} is an array of NumPy, too large to be watched; make it a tensor")
             self.arrays.append((name, x, x.copy()))
+        elif isinstance(x, Generator):
+            self.generators.append((x, x.state()))
         elif isinstance(x, types.MethodType):
             yield x.__func__, name
             yield x.__self__, name.rpartition(".")[0] or name

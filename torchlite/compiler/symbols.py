@@ -122,6 +122,7 @@ class Symbol(Aval):
         raise Uncapturable(_READ)
 
     __array__ = __getitem__ = __setitem__ = __bool__ = __int__ = __float__ = __add__ = __radd__ = _refuse
+    __len__ = __iter__ = _refuse
     __mul__ = __rmul__ = __sub__ = __lt__ = __le__ = __gt__ = __ge__ = __contains__ = _refuse
 
     def __hash__(self) -> int:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,7 @@ class External:
         symbol: what stands for its array.
         before: its attributes.
         storage: the attributes of its storage.
+        hooks: on its gradient.
         owner: for a gradient found at the beginning: the tensor whose gradient it is.
         writes: how often it is written into.
         input: the value that it has at the beginning.
@@ -49,6 +51,7 @@ class External:
     symbol: Symbol
     before: dict[str, Any]
     storage: dict[str, Any]
+    hooks: dict[str, Any]
     owner: Tensor | None = None
 
     writes: int = 0
@@ -121,13 +124,14 @@ class Tracer:
         memory = Memory(value)
         symbol = Symbol.of(memory, array.shape, array.dtype, ghost=array)
         storage = attributes["_storage"]
-        memory.external = external = External(tensor, symbol, dict(attributes), dict(vars(storage)))
+        node = attributes.get("_node")
+        hooks = hooks_of(node)
+        memory.external = external = External(tensor, symbol, dict(attributes), dict(vars(storage)), hooks)
         external.input = value
         self.externals[id(tensor)] = external
         attributes["_data"] = symbol
         attributes.pop("_base", None)
         attributes.pop("_recipe", None)
-        node = attributes.get("_node")
         if node is not None and type(node) is not Leaf:
             attributes["_node"] = Leaf(tensor)
         return external
@@ -162,6 +166,8 @@ class Tracer:
             attributes = external.tensor.__dict__
             attributes.clear()
             attributes.update(external.before)
+            for name, hooks in external.hooks.items():
+                setattr(attributes["_node"], name, hooks)
             storage = vars(attributes["_storage"])
             storage.clear()
             storage.update(external.storage)
@@ -341,6 +347,12 @@ class Tracer:
     def check(self, condition: Tensor, site: Site | None) -> None:
         """Let every replay end where the condition does not hold."""
         self.emit(check, (self.read(condition._data),), {"site": site}, [None])
+
+
+def hooks_of(node: Any) -> dict[str, Any]:
+    """The hooks of a node by attribute, copied."""
+    names = ("hooks", "after") if type(node) is Leaf else () if node is None else ("hooks",)
+    return {name: copy(getattr(node, name)) for name in names}
 
 
 class Doubted(RuntimeError):
