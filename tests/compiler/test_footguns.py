@@ -419,6 +419,38 @@ def test_several_results_of_which_only_one_is_differentiated():
     both(program)
 
 
+def test_what_backward_needs_is_overwritten_before_it():
+    w = torch.ones(3, requires_grad=True)
+    x = torch.ones(3)
+    f = torch.compile(lambda x: ((x * w).exp(), x * w * 2))
+    for _ in range(3):
+        y, _z = f(x)
+        y.mul_(2)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            y.sum().backward()
+        _y, z = f(x)
+        x.add_(1)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            z.sum().backward()
+    assert captured(f)
+
+
+def test_a_view_of_what_backward_needs_is_overwritten():
+    def program(compile_):
+        w = torch.ones(3, requires_grad=True)
+        f = compile_(lambda x: ((x * w).exp().sum(), (x * w).exp().detach()[1:]))
+        results = []
+        for _ in range(3):
+            w.grad = None
+            total, part = f(torch.ones(3))
+            part.zero_()
+            total.backward()
+            results += [part, w.grad]
+        return results
+
+    both(program)
+
+
 def test_backward_twice_through_a_captured_function_is_the_same_error():
     w = torch.ones(3, requires_grad=True)
     f = torch.compile(lambda x: (x * w).exp())

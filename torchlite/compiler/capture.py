@@ -95,6 +95,12 @@ class Captured:
             None if not isinstance(spec, int) else _own(gradients[i], owners)
             for i, (_, spec) in enumerate(self.gradients)
         ]
+        visible = {id(owner(a)) for a in (*outs, *slots) if isinstance(a, np.ndarray)}
+        given = {id(outs[i]) for i in self.differentiable}
+        saved = [
+            a.copy() if isinstance(a, np.ndarray) and id(owner(a)) in visible and id(a) not in given else a
+            for a in saved
+        ]
         if self.written:
             targets = [tensors[self.place[e]] for e in self.written]
             changed = {id(owner(t._data)) for t in targets}
@@ -171,12 +177,10 @@ class _Out:
         base: Tensor = outs[self.index]
         if self.node == "history":
             return base
-        if self.index in made:
-            base = made[self.index]
+        shared = self.index in made
         made[self.index] = base
         with no_grad():
-            result = replay(base, self.recipe) if self.recipe else base.detach() if made.get(-1 - self.index) else base
-        made[-1 - self.index] = base
+            result = replay(base, self.recipe) if self.recipe else base.detach() if shared else base
         if self.node == "leaf":
             result.requires_grad = True
         elif self.node == "spent":
@@ -193,16 +197,17 @@ class _Recorded(Function):
         arrays, saved = captured.compute(tensors)
         kept: list[Any] = []
         sources: list[Any] = []
-        for value, array in zip(captured.saved, saved, strict=True):
-            external = next((e for e in captured.externals if e.input is value), None)
-            if external is not None and not external.written:
-                kept.append(None)
-                sources.append(tensors[captured.place[external]])
-            else:
-                kept.append(array)
+        outs = tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in arrays)
+        # What is also in the user's hands is saved as a tensor, so that a write into it before backward is noticed.
+        known = {id(a): out for a, out in zip(arrays, outs, strict=True)}
+        known |= {id(t._data): t for t in tensors}
+        for array in saved:
+            tensor = known.get(id(array))
+            kept.append(array if tensor is None else None)
+            if tensor is not None:
+                sources.append(tensor)
         ctx.save_for_backward(*sources)
         ctx.kept, ctx.captured = kept, captured
-        outs = tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in arrays)
         differentiable = set(captured.differentiable)
         ctx.mark_non_differentiable(
             *(o for i, o in enumerate(outs) if i not in differentiable and isinstance(o, Tensor))
