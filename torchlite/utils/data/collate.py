@@ -35,7 +35,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, (np.ndarray, np.generic)) and not isinstance(first, (str, bytes)):
         if first.dtype.kind in "SUO":
             raise TypeError(_not_collatable(f"an array of {first.dtype}"))
-        return stack([as_tensor(np.asarray(sample)) for sample in batch], 0)
+        return stack([as_tensor(np.asarray(sample, order="C")) for sample in batch], 0)
     if isinstance(first, float):
         return tensor(batch, dtype=dtypes.float64)
     if isinstance(first, int):
@@ -60,7 +60,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, (Tensor, str, bytes)):
         return data
     if isinstance(data, (np.ndarray, np.generic)):
-        return data if data.dtype.kind in "SUO" else as_tensor(np.asarray(data))
+        return data if data.dtype.kind in "SUO" else as_tensor(np.asarray(data, order="C"))
     if isinstance(data, Mapping):
         return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
     if isinstance(data, Sequence):
