@@ -1061,3 +1061,35 @@ def test_the_graph_is_python_that_runs():
     (got,) = f.graph.function()(x.numpy())
     np.testing.assert_array_equal(got, expected.numpy())
     assert "float32[3]" in str(f.graph)
+
+
+def test_results_that_lie_transposed():
+    def program(compile_):
+        f = compile_(lambda x: (x.t() * 2 + 1, (x.t() * 2).reshape(-1), (x.t() + 1).contiguous()))
+        results = []
+        for _ in range(4):
+            a, b, c = f(torch.arange(6.0).reshape(2, 3))
+            b[0], c[0, 0] = -1.0, -2.0
+            results.append([a, b, c])
+        return results
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_writes_into_what_may_be_a_copy_or_not():
+    def program(compile_):
+        def f(x):
+            y = x.t() * 2
+            z = y.contiguous()
+            z.add_(1)
+            flat = y.reshape(-1)
+            flat.mul_(3)
+            return y, z
+
+        f = compile_(f)
+        return [f(torch.arange(6.0).reshape(2, 3)) for _ in range(4)]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both(program)

@@ -67,3 +67,10 @@ def test_without_c_it_is_numpy(monkeypatch):
     monkeypatch.setenv("TORCHLITE_NATIVE", "0")
     x = torch.randn(20)
     assert same(arithmetic, x, x + 1).source == ""
+
+
+def test_numbers_that_an_operator_gives_beside_others():
+    same(
+        lambda x: tuple((x * v + v) / 2 for v in torch.aminmax(x)) + tuple((x - v) * v for v in torch.sort(x[0, 0])),
+        torch.randn(3, 4),
+    )

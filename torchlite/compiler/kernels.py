@@ -1,7 +1,7 @@
 """Fused elementwise operations as C.
 
 Only operations that C rounds as NumPy does are fused (arithmetic, roots, comparisons, selection, conversion), and the
-compiler may not contract a product and a sum into one rounding: results are NumPy's to the last bit.
+compiler may not contract a product and a sum into one rounding: each result is NumPy's to the last bit.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class Kernel:
         self.name = name
         self.results = [(v.aval.shape, v.aval.dtype) for v in results if v.aval is not None]
         self.large = [i for i, v in enumerate(inputs) if v.aval is not None and v.aval.shape]
+        self.small = len(self.large) < len(inputs)
         self.size = results[0].aval.size if results[0].aval is not None else 0
         self.count = len(inputs) + len(results)
         self.apart = Graph(name, tuple(inputs), tuple(cluster.nodes), tuple(results))
@@ -125,6 +126,8 @@ class Kernel:
                 if self.one_by_one is None:
                     self.one_by_one = self.apart.function()
                 return self.one_by_one(*arrays)
+        if self.small:  # an operator with several results may have given a scalar of NumPy, whose memory lies elsewhere
+            arrays = tuple(np.asarray(a) for a in arrays)
         outs = [np.empty(shape, dtype) for shape, dtype in self.results]
         self.function(*map(id, arrays), *map(id, outs), self.size)
         return tuple(outs)
