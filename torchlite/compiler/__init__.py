@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from torchlite.compiler.function import CompiledFunction
-from torchlite.compiler.graph import Graph
 from torchlite.tracing import active, refuse
 
-__all__ = ["CompiledFunction", "Graph", "disable", "is_compiling", "reset"]
+if TYPE_CHECKING:
+    from torchlite.compiler.function import CompiledFunction
+
+__all__ = ["disable", "is_compiling", "reset"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 _all: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
@@ -24,6 +25,8 @@ _all: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
 
 def compiled(function: Callable[..., Any], *, full: bool = False) -> CompiledFunction:
     """``function`` compiled, and known to `reset`."""
+    from torchlite.compiler.function import CompiledFunction  # most programs compile nothing and need not load it
+
     made = CompiledFunction(function, full=full)
     _all.add(made)
     return made

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torchlite.compiler import CompiledFunction, compiled
-from torchlite.compiler.graph import Graph
+from torchlite.compiler import compiled
 from torchlite.nn.module import Module
+
+if TYPE_CHECKING:
+    from torchlite.compiler.function import CompiledFunction
+    from torchlite.compiler.graph import Graph
 
 _BACKENDS = ("inductor", "eager")
 
