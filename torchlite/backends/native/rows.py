@@ -12,7 +12,10 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "rows.c", **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann")
+    "mathematics.h",
+    "vectors.h",
+    "rows.c",
+    **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann"),
 )
 
 

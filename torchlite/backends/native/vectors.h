@@ -16,6 +16,13 @@ typedef float Anywhere __attribute__((vector_size(sizeof(float) * LANES), aligne
 static inline Vector load(const float *p) { return *(const Anywhere *)p; }
 static inline void store(float *p, Vector v) { *(Anywhere *)p = v; }
 
+// The larger of two numbers in each lane; b where a is NaN, and a where b is.
+static inline Vector larger(Vector a, Vector b) {
+    typedef int32_t Mask __attribute__((vector_size(sizeof(float) * LANES)));
+    Mask first = (Mask)(a > b) | (Mask)(b != b);
+    return (Vector)((first & (Mask)a) | (~first & (Mask)b));
+}
+
 // Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
