@@ -22,12 +22,15 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
 
     Half types are multiplied in float32 where there is no fast product of theirs.
     """
-    if x.dtype is not y.dtype and x.dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
+    dtype = x.dtype
+    if dtype is y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
+        return xp.matmul(x, y)
+    if dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
-    if x.dtype.kind == "b":
+    if dtype.kind == "b":
         raise RuntimeError("matrix products are not implemented for bool")
-    if x.dtype.itemsize == 2 and x.dtype in HALVES and not _has_product(xp, x, y):
-        rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(x.dtype)
+    if dtype.itemsize == 2 and dtype in HALVES and not _has_product(xp, x, y):
+        rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(dtype)
         if out is None:
             return rounded
         out[...] = rounded

@@ -18,6 +18,17 @@ from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import inplace
 
+# Made once for each dtype: making one costs as much as the maximum of a small array.
+_ZEROS: dict[Any, Any] = {}
+
+
+def _relu(xp: Any, x: Any) -> Any:
+    zero = _ZEROS.get(x.dtype)
+    if zero is None:
+        zero = _ZEROS[x.dtype] = np.zeros((), x.dtype)
+    return np.maximum(x, zero) if xp is np else xp.maximum(x, x.dtype.type(0))
+
+
 exp = unary(
     "exp",
     lambda g, out, _x: g * out.conj(),
@@ -132,7 +143,7 @@ sigmoid = unary(
 relu = unary(
     "relu",
     lambda g, out, _x: apply(_relu_grad, (g, out)),
-    run=lambda xp, x: _relu(xp, x),
+    run=_relu,
     quiet=False,
     scalar="x > 0 || x != x ? x : 0",
     onnx="Relu",
@@ -217,17 +228,6 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 
 method("round_")(inplace(round))
-
-
-# Made once for each dtype: making one costs as much as the maximum of a small array.
-_ZEROS: dict[Any, Any] = {}
-
-
-def _relu(xp: Any, x: Any) -> Any:
-    zero = _ZEROS.get(x.dtype)
-    if zero is None:
-        zero = _ZEROS[x.dtype] = np.zeros((), x.dtype)
-    return np.maximum(x, zero) if xp is np else xp.maximum(x, x.dtype.type(0))
 
 
 def _sigmoid(xp: Any, x: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import as_given
-from torchlite.backends.native import accelerated
+from torchlite.backends.native import LARGE, accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
@@ -86,10 +86,16 @@ def reduction(
 
 
 @accelerated("normalization.sum_over")
+def _run_large_sum(_xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
+    return _add_reduce(x, dims, None, None, keepdim)
+
+
 def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     dtype = x.dtype
-    if xp is np and dtype.kind == "f" and dtype.itemsize > 2:  # what `sum` ends in, without NumPy's Python around it
-        return _add_reduce(x, dims, None, None, keepdim)
+    if xp is np and dtype.kind == "f" and dtype.itemsize > 2:
+        if x.size >= LARGE:
+            return _run_large_sum(np, x, dims=dims, keepdim=keepdim)
+        return _add_reduce(x, dims, None, None, keepdim)  # what NumPy's `sum` ends in, without the Python around it
     if dtype.itemsize == 2 and dtype in HALVES:  # accumulate wider than the type itself
         return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(dtype)
     if dtype.kind in "biu":  # NumPy adds uint8 up in uint64
