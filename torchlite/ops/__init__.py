@@ -3,6 +3,7 @@
 from torchlite.ops import (
     activation,
     arithmetic,
+    attention,
     bessel,
     columns,
     comparison,
@@ -49,6 +50,7 @@ from torchlite.ops import (
 __all__ = [
     "activation",
     "arithmetic",
+    "attention",
     "bessel",
     "columns",
     "comparison",

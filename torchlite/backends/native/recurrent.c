@@ -1,38 +1,6 @@
 // LSTM and GRU over whole sequences. Samples are divided among tasks, so nobody waits for anybody between steps, and the
 // recurrent weight stays in the second-level cache.
 
-enum { ROWS = REGISTERS >= 32 ? 8 : 4, WIDE = 3, PANEL = WIDE * LANES, BLOCK = 2 * ROWS };
-
-// A matrix (k, columns) as panels of PANEL columns, [panel][k][PANEL], the last one filled up with zeros.
-static void pack(const float *from, long row_step, long column_step, long k, long columns, float *to) {
-    for (long panel = 0; panel < columns; panel += PANEL)
-        for (long i = 0; i < k; i++)
-            for (long j = panel; j < panel + PANEL; j++)
-                *to++ = j < columns ? from[i * row_step + j * column_step] : 0.0f;
-}
-
-static long padded(long columns) { return parts(columns, PANEL) * PANEL; }
-
-// out += x times the panels, for BLOCK rows of x (k numbers each) and of out (padded columns).
-static void multiply(const float *x, const float *panels, long k, long columns, float *out) {
-    long step = padded(columns);
-    for (long panel = 0; panel < step; panel += PANEL, panels += k * PANEL)
-        for (long first = 0; first < BLOCK; first += ROWS) {
-            Vector sum[ROWS][WIDE];
-            float *target = out + first * step + panel;
-            UNROLLED for (int r = 0; r < ROWS; r++)
-                UNROLLED for (int v = 0; v < WIDE; v++) sum[r][v] = load(target + r * step + v * LANES);
-            for (long i = 0; i < k; i++) {
-                Vector row[WIDE];
-                UNROLLED for (int v = 0; v < WIDE; v++) row[v] = load(panels + i * PANEL + v * LANES);
-                UNROLLED for (int r = 0; r < ROWS; r++)
-                    UNROLLED for (int v = 0; v < WIDE; v++) sum[r][v] += x[(first + r) * k + i] * row[v];
-            }
-            UNROLLED for (int r = 0; r < ROWS; r++)
-                UNROLLED for (int v = 0; v < WIDE; v++) store(target + r * step + v * LANES, sum[r][v]);
-        }
-}
-
 typedef struct {
     const float *gates, *h0, *c0, *hs, *cs, *g_h, *g_c;  // g_h or g_c is NULL where nothing depends on those states
     float *out_h, *out_c, *d_gates, *d_h0, *d_c0;
@@ -40,14 +8,6 @@ typedef struct {
     long steps, samples, width, reverse;
     int failed;
 } Lstm;
-
-// Copies rows of `width` numbers to rows `step` apart, and zeros behind the last.
-static void take_rows(float *to, long step, const float *from, long width, long rows) {
-    for (long r = 0; r < BLOCK; r++) {
-        for (long i = 0; i < width; i++) to[r * step + i] = r < rows ? from[r * width + i] : 0.0f;
-        for (long i = width; i < step; i++) to[r * step + i] = 0.0f;
-    }
-}
 
 static void lstm_task(void *argument, long index) {
     Lstm *l = argument;
@@ -57,12 +17,12 @@ static void lstm_task(void *argument, long index) {
         l->failed = 1;
         return;
     }
-    take_rows(state, h, l->h0 + first * h, h, rows);
+    take_rows(state, h, l->h0 + first * h, h, h, rows, 1.0f);
     const float *c_before = l->c0 + first * h;
     for (long s = 0; s < l->steps; s++) {
         long t = l->reverse ? l->steps - 1 - s : s, at = (t * l->samples + first) * h;
-        take_rows(a, step, l->gates + 4 * at, 4 * h, rows);
-        multiply(state, l->forward_panels, h, 4 * h, a);
+        take_rows(a, step, l->gates + 4 * at, 4 * h, 4 * h, rows, 1.0f);
+        multiply(state, h, 1, l->forward_panels, h, h, a, step, BLOCK, 4 * h);
         for (long r = 0; r < rows; r++) {
             const float *row = a + r * step, *before = c_before + r * h;
             float *out_c = l->out_c + at + r * h, *out_h = l->out_h + at + r * h, *own = state + r * h;
@@ -96,9 +56,9 @@ static void lstm_grad_task(void *argument, long index) {
         long t = l->reverse ? l->steps - 1 - s : s, at = (t * l->samples + first) * h;
         long before = ((l->reverse ? t + 1 : t - 1) * l->samples + first) * h;
         const float *h_before = s ? l->hs + before : l->h0 + first * h, *c_before = s ? l->cs + before : l->c0 + first * h;
-        take_rows(a, step, l->gates + 4 * at, 4 * h, rows);
-        take_rows(state, h, h_before, h, rows);
-        multiply(state, l->forward_panels, h, 4 * h, a);
+        take_rows(a, step, l->gates + 4 * at, 4 * h, 4 * h, rows, 1.0f);
+        take_rows(state, h, h_before, h, h, rows, 1.0f);
+        multiply(state, h, 1, l->forward_panels, h, h, a, step, BLOCK, 4 * h);
         for (long r = 0; r < rows; r++) {
             const float *row = a + r * step, *c_old = c_before + r * h, *c_new = l->cs + at + r * h;
             const float *g_h = l->g_h ? l->g_h + at + r * h : NULL, *g_c = l->g_c ? l->g_c + at + r * h : NULL;
@@ -118,7 +78,7 @@ static void lstm_grad_task(void *argument, long index) {
             memcpy(l->d_gates + 4 * (at + r * h), by_gate, (size_t)(4 * h) * sizeof *by_gate);
         }
         memset(dh, 0, (size_t)(BLOCK * back) * sizeof *dh);
-        multiply(d, l->backward_panels, 4 * h, h, dh);
+        multiply(d, 4 * h, 1, l->backward_panels, 4 * h, 4 * h, dh, back, BLOCK, h);
     }
     for (long r = 0; r < rows; r++) {
         memcpy(l->d_h0 + (first + r) * h, dh + r * back, (size_t)h * sizeof *dh);

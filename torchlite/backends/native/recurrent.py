@@ -11,7 +11,7 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "vectors.h", "recurrent.c", lstm="aaaaaannnn->i", lstm_grad="aaaaaaaaaaannnn->i"
+    "mathematics.h", "vectors.h", "products.h", "recurrent.c", lstm="aaaaaannnn->i", lstm_grad="aaaaaaaaaaannnn->i"
 )  # fmt: skip
 
 

@@ -21,26 +21,9 @@ static void over_rows(Task task, const float *x, const float *g, float *out, lon
         over_rows(name##_task, x, g, out, rows, n);                                                         \
     }
 
-// NaN is passed over here and comes back through the sum.
-static inline float largest(const float *x, long n) {
-    Vector best[2];
-    float lanes[2 * LANES], m = -INFINITY;
-    for (int i = 0; i < 2 * LANES; i++) lanes[i] = m;
-    memcpy(best, lanes, sizeof best);
-    long i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        best[0] = larger(best[0], load(x + i));
-        best[1] = larger(best[1], load(x + i + LANES));
-    }
-    memcpy(lanes, best, sizeof best);
-    for (int j = 0; j < 2 * LANES; j++) m = lanes[j] > m ? lanes[j] : m;
-    for (; i < n; i++) m = x[i] > m ? x[i] : m;
-    return m;
-}
-
 static void softmax_row(const float *unused, const float *x, float *out, long n) {
     (void)unused;
-    float m = largest(x, n), sum = 0.0f;
+    float m = largest(x, n), sum = 0.0f;  // NaN comes back through the sum
 #pragma omp simd reduction(+ : sum)
     for (long i = 0; i < n; i++) {
         float e = exp_(x[i] - m);

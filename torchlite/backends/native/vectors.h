@@ -23,6 +23,23 @@ static inline Vector larger(Vector a, Vector b) {
     return (Vector)((first & (Mask)a) | (~first & (Mask)b));
 }
 
+// The largest of n numbers that are not NaN; -inf where there is none.
+static inline float largest(const float *x, long n) {
+    Vector best[2];
+    float lanes[2 * LANES], m = -INFINITY;
+    for (int i = 0; i < 2 * LANES; i++) lanes[i] = m;
+    memcpy(best, lanes, sizeof best);
+    long i = 0;
+    for (; i + 2 * LANES <= n; i += 2 * LANES) {
+        best[0] = larger(best[0], load(x + i));
+        best[1] = larger(best[1], load(x + i + LANES));
+    }
+    memcpy(lanes, best, sizeof best);
+    for (int j = 0; j < 2 * LANES; j++) m = lanes[j] > m ? lanes[j] : m;
+    for (; i < n; i++) m = x[i] > m ? x[i] : m;
+    return m;
+}
+
 // Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")

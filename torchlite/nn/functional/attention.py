@@ -13,6 +13,7 @@ from torchlite.ir import LOWER
 from torchlite.nn.functional.dropout import dropout
 from torchlite.nn.functional.linear import linear
 from torchlite.ops.arithmetic import where
+from torchlite.ops.attention import attention
 from torchlite.ops.creation import ones
 from torchlite.ops.joining import cat, constant_pad, repeat
 from torchlite.ops.softmax import softmax
@@ -56,6 +57,8 @@ def scaled_dot_product_attention(
         key, value = (_shared_heads(x, query.shape[-3]) for x in (key, value))
     if scale is None:
         scale = 1 / math.sqrt(max(query.shape[-1], 1))
+    if attn_mask is None and dropout_p == 0 and _side_by_side(query, key, value):
+        return attention(query, key, value, is_causal, scale)
     scores = (query * scale) @ key.transpose(-2, -1)
     nothing = None
     if is_causal:
@@ -70,6 +73,18 @@ def scaled_dot_product_attention(
             scores = scores + where(nothing, 0.0, attn_mask)
     out = _weighted(scores, value, dropout_p)
     return out if nothing is None else where(nothing, 0.0, out)
+
+
+def _side_by_side(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether all three are of one wide type, without broadcasting and not empty."""
+    return (
+        query.dtype is key.dtype is value.dtype
+        and query.dtype in (dtypes.float32, dtypes.float64)
+        and query.shape[:-2] == key.shape[:-2]
+        and key.shape[:-1] == value.shape[:-1]
+        and query.shape[-1] == key.shape[-1]
+        and 0 not in (*query.shape, *key.shape, *value.shape)
+    )
 
 
 def _weighted(scores: Tensor, value: Tensor, dropout_p: float) -> Tensor:
