@@ -93,6 +93,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], str]] = {
     ),
     "Transformer": (SEQUENCE, "{nhead: 2, num_encoder_layers: 1, dim_feedforward: 16, inputs: [input, previous]}"),
     "Sequential": (SEQUENCE, "[{Linear: 3}, ReLU]"),
+    "Checkpointed": (SEQUENCE, "[{Linear: 3}, Tanh]"),
     "residual": (SEQUENCE, "{shortcut: auto, layers: [{Linear: 3}, ReLU]}"),
     "branches": (SEQUENCE, "[[{Linear: 3}], [{Linear: 3}, ReLU], [{Linear: 3}]]"),
 }
