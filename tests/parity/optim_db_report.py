@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from parity.optim_db import ABSENT, LBFGS_STEPS, OPTIMIZERS, RECORD, STEPS, Counts, measure
+from parity.optim_db import ABSENT, LBFGS_ITERATIONS, OPTIMIZERS, RECORD, STEPS, Counts, measure
 
 PAGE = Path(__file__).parents[2] / "docs" / "parity_optimizers.md"
 
@@ -38,7 +38,7 @@ def page(counts: dict[str, Counts]) -> str:
             "`fused` and `capturable` where PyTorch has them.",
             "",
             f"- **steps**: configurations whose parameters equal PyTorch's to 1e-6 after each of {STEPS} steps (of LBFGS "
-            f"{LBFGS_STEPS}, with up to 20 iterations each);",
+            f"with {LBFGS_ITERATIONS} iterations each);",
             "- **states**: state_dicts with the same keys, shapes and dtypes, and runs that go on in the other library (both",
             "  directions) as they would have at home;",
             "- **gradients**: steps with `differentiable=True` through which the same gradients flow;",
