@@ -11,6 +11,7 @@ import contextlib
 import functools
 import sys
 import types
+import weakref
 from typing import Any
 
 import numpy as np
@@ -92,13 +93,32 @@ class Ufunc:
         return on_device(getattr(self.function, name), f"{self.__name__}.{name}")
 
 
+class Flags:
+    """What CuPy says of how an array lies; that writing is forbidden it never says."""
+
+    def __init__(self, flags: Any) -> None:
+        self.c_contiguous, self.f_contiguous, self.owndata = flags.c_contiguous, flags.f_contiguous, flags.owndata
+
+
+# An array is one object, and so is the owner of its memory; by the identity of what is on the host.
+_known: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+
+
 class ndarray:
     """An array of the device."""
 
     __array_priority__ = 100
 
-    def __init__(self, on_host: Any) -> None:
-        self.on_host = on_host
+    on_host: Any
+    base: Any
+
+    def __new__(cls, on_host: Any) -> Any:
+        found = _known.get(id(on_host))
+        if found is None:
+            found = _known[id(on_host)] = super().__new__(cls)
+            found.on_host = on_host
+            found.base = ndarray(on_host.base) if isinstance(on_host.base, np.ndarray) else None
+        return found
 
     shape = property(lambda self: self.on_host.shape)
     dtype = property(lambda self: self.on_host.dtype)
@@ -107,10 +127,9 @@ class ndarray:
     nbytes = property(lambda self: self.on_host.nbytes)
     itemsize = property(lambda self: self.on_host.itemsize)
     strides = property(lambda self: self.on_host.strides)
-    flags = property(lambda self: self.on_host.flags)
+    flags = property(lambda self: Flags(self.on_host.flags))
     T = property(lambda self: ndarray(self.on_host.T))
     mT = property(lambda self: ndarray(self.on_host.mT))
-    base = property(lambda self: None if self.on_host.base is None else device(self.on_host.base))
     device = property(lambda self: types.SimpleNamespace(id=0))
     data = property(lambda self: types.SimpleNamespace(ptr=self.on_host.ctypes.data))
 

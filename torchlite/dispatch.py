@@ -13,6 +13,7 @@ from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Node, Storage, place_of
 from torchlite.batching.level import Batched, Level, innermost
+from torchlite.devices import Device
 from torchlite.ir import Aval, Op
 from torchlite.tracing import active
 
@@ -168,20 +169,30 @@ def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
     """Run where not every array is NumPy's: on a GPU, on shapes and dtypes alone, or into the graph of a tracer."""
     if active.tracer is not None:
         return active.tracer.record(op, arrays, params)
+    device = common_device(op, arrays)
+    if isinstance(arrays[0], Aval):
+        return on_device(op.infer(*arrays, **params), device)
+    with backends.cupy().cuda.Device(device.index):
+        return op.run(backends.cupy(), *arrays, **params)
+
+
+def common_device(op: Op, arrays: Sequence[Any]) -> Device:
+    """The device that all arrays are on.
+
+    Raises:
+        RuntimeError: where they are on several.
+    """
     devices = {backends.device_of(array) for array in arrays}
     if len(devices) > 1:
         listed = " and ".join(sorted(map(str, devices)))
         raise RuntimeError(
             f"{op.name}: expected all tensors to be on the same device, but found {listed}; move them with .to(device)"
         )
-    if isinstance(arrays[0], Aval):
-        return _on_device(op.infer(*arrays, **params), arrays[0].device)
-    device = next(iter(devices))
-    with backends.cupy().cuda.Device(device.index):
-        return op.run(backends.cupy(), *arrays, **params)
+    return devices.pop()
 
 
-def _on_device(result: Any, device: Any) -> Any:
+def on_device(result: Any, device: Any) -> Any:
+    """What `infer` gives, on ``device``."""
     if isinstance(result, Aval):
         return result._replace(device=device)
     return tuple(r._replace(device=device) for r in result)

@@ -76,6 +76,12 @@ def resolve(device: Device) -> Device:
     return Device("cuda", index)
 
 
+def is_array(x: Any) -> bool:
+    """Whether ``x`` is an array with numbers, of NumPy or of CuPy."""
+    module = sys.modules.get("cupy")
+    return isinstance(x, np.ndarray) or (module is not None and isinstance(x, module.ndarray))
+
+
 def device_of(array: Any) -> Device:
     """The device that holds ``array`` (a NumPy or CuPy array, or an `Aval`)."""
     if isinstance(array, np.ndarray):

@@ -49,6 +49,19 @@ def address(array: Any) -> int:
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
 
+def overlaps_itself(array: Any) -> bool:
+    """Whether several elements of ``array`` may be one number in memory, as in what is expanded."""
+    if isinstance(array, np.ndarray):
+        return not array.flags.writeable
+    return any(step == 0 and n > 1 for n, step in zip(array.shape, array.strides, strict=True))
+
+
+def share_memory(x: Any, y: Any) -> bool:
+    """Whether two arrays may have an element in common."""
+    xp = backends.array_module(x)
+    return xp is backends.array_module(y) and bool(xp.may_share_memory(x, y))
+
+
 def span(shape: Sequence[int], strides: Sequence[int]) -> int:
     """How many elements lie from the first to the last one of an array, both included; 0 for an empty one."""
     return 0 if 0 in shape else 1 + sum((n - 1) * step for n, step in zip(shape, strides, strict=True))

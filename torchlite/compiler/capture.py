@@ -16,6 +16,8 @@ from torchlite.autograd.engine import FREED, grad
 from torchlite.autograd.function import Function, once_differentiable
 from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Leaf, Node
+from torchlite.backends import array_module, is_array
+from torchlite.backends.memory import overlaps_itself, share_memory
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.kernels import fused
 from torchlite.compiler.numbers import HostNumber
@@ -66,7 +68,7 @@ class Captured:
         """
         if self.backward is None:
             arrays, _ = self.compute(tensors)
-            return self.assembled(tensors, [wrap(a) if isinstance(a, np.ndarray) else a for a in arrays])
+            return self.assembled(tensors, [wrap(a) if is_array(a) else a for a in arrays])
         places = [i for i, e in enumerate(self.externals) if e in self.targets]
         outs = _Recorded.apply(self, tensors, *(tensors[i] for i in places))
         return self.assembled(tensors, list(outs))
@@ -95,19 +97,16 @@ class Captured:
             None if not isinstance(spec, int) else _own(gradients[i], owners)
             for i, (_, spec) in enumerate(self.gradients)
         ]
-        visible = {id(owner(a)) for a in (*outs, *slots) if isinstance(a, np.ndarray)}
+        visible = {id(owner(a)) for a in (*outs, *slots) if is_array(a)}
         given = {id(outs[i]) for i in self.differentiable}
-        saved = [
-            a.copy() if isinstance(a, np.ndarray) and id(owner(a)) in visible and id(a) not in given else a
-            for a in saved
-        ]
+        saved = [a.copy() if is_array(a) and id(owner(a)) in visible and id(a) not in given else a for a in saved]
         if self.written:
             targets = [tensors[self.place[e]] for e in self.written]
             changed = {id(owner(t._data)) for t in targets}
-            saved = [a.copy() if isinstance(a, np.ndarray) and id(owner(a)) in changed else a for a in saved]
+            saved = [a.copy() if is_array(a) and id(owner(a)) in changed else a for a in saved]
             values = [a.copy() if id(owner(a)) in changed else a for a in written]
             for target, value in zip(targets, values, strict=True):
-                np.copyto(target._data, value)
+                array_module(value).copyto(target._data, value)
             for external, target in zip(self.written, targets, strict=True):
                 for _ in range(external.writes):
                     target._storage.written()
@@ -122,10 +121,8 @@ class Captured:
     def __post_init__(self) -> None:
         self.place = {e: i for i, e in enumerate(self.externals)}
         self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
-        constants = [
-            v.constant for node in self.graph.nodes for v in node.reads() if isinstance(v.constant, np.ndarray)
-        ]
-        constants += [v.constant for v in self.graph.outputs if isinstance(v.constant, np.ndarray)]
+        constants = [v.constant for node in self.graph.nodes for v in node.reads() if is_array(v.constant)]
+        constants += [v.constant for v in self.graph.outputs if is_array(v.constant)]
         self.constants = {id(owner(a)) for a in constants}
 
     def assembled(self, tensors: _Bound, outs: list[Any]) -> Any:
@@ -197,7 +194,7 @@ class _Recorded(Function):
         arrays, saved = captured.compute(tensors)
         kept: list[Any] = []
         sources: list[Any] = []
-        outs = tuple(wrap(a) if isinstance(a, np.ndarray) else a for a in arrays)
+        outs = tuple(wrap(a) if is_array(a) else a for a in arrays)
         # What is also in the user's hands is saved as a tensor, so that a write into it before backward is noticed.
         known = {id(a): out for a, out in zip(arrays, outs, strict=True)}
         known |= {id(t._data): t for t in tensors}
@@ -224,9 +221,7 @@ class _Recorded(Function):
         assert captured.run_backward is not None
         with np.errstate(all="ignore"):
             results = captured.run_backward(*saved, *(grads[i]._data for i in captured.differentiable))
-        owners = {id(owner(a)) for a in saved if isinstance(a, np.ndarray)} | {
-            id(owner(g._data)) for g in grads if g is not None
-        }
+        owners = {id(owner(a)) for a in saved if is_array(a)} | {id(owner(g._data)) for g in grads if g is not None}
         assert captured.backward is not None
         gradients: list[Any] = [None if a is None else wrap(_own(a, owners)) for a in results]
         return (None, None, *gradients)
@@ -234,16 +229,16 @@ class _Recorded(Function):
 
 def owner(array: Any) -> Any:
     """The array whose memory an array is part of."""
-    while type(array.base) is np.ndarray:
+    while is_array(array.base):
         array = array.base
     return array
 
 
 def _own(array: Any, owners: set[int]) -> Any:
     """``array``, copied where its memory belongs to something else; from now on it is taken."""
-    if not isinstance(array, np.ndarray):
+    if not is_array(array):
         return np.asarray(array) if isinstance(array, np.generic) else array
-    if id(owner(array)) in owners or not array.flags.writeable:
+    if id(owner(array)) in owners or overlaps_itself(array):
         return array.copy()
     owners.add(id(owner(array)))
     return array
@@ -346,7 +341,7 @@ class _Builder:
             if holder.__dict__.get("_grad") is x:
                 return _Out(tracer.external(holder), 0, node="gradient")
         symbol = x.__dict__["_data"]
-        if isinstance(symbol, np.ndarray):
+        if is_array(symbol):
             return _Out(tracer.external(x), 0, itself=True)
         if not isinstance(symbol, Symbol):
             raise Uncapturable("a tensor on the device meta is returned")
@@ -406,7 +401,7 @@ class _Builder:
                 continue
             known = self.tracer.externals.get(id(after))
             symbol = after.__dict__["_data"]
-            if known is not None or isinstance(symbol, np.ndarray):
+            if known is not None or is_array(symbol):
                 changed.append((tensor, known or self.tracer.external(after), None))
                 continue
             if after.__dict__.get("_node") is not None:
@@ -425,7 +420,7 @@ class _Builder:
     def _check_overlap(self, externals: list[External], written: list[External]) -> None:
         for w in written:
             for e in externals:
-                if e is not w and np.may_share_memory(e.before["_data"], w.before["_data"]):
+                if e is not w and share_memory(e.before["_data"], w.before["_data"]):
                     raise Uncapturable("a write into memory that several tensors from outside share")
 
     def _backward(self) -> tuple[Graph | None, list[Value], list[External], list[int]]:
@@ -469,7 +464,7 @@ def _padded(gradients: list[tuple[Tensor, Any, Value | None]]) -> list[Value]:
 def _like(x: Tensor) -> Tensor:
     """A tensor for the gradient of ``x``, of which nothing is known."""
     data = x._data
-    value = Value(Aval(data.shape, data.dtype))
+    value = Value(Aval(data.shape, data.dtype, data.device))
     made: Tensor = wrap(Symbol.of(Memory(value), data.shape, data.dtype))
     return made
 

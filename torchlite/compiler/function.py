@@ -14,8 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
@@ -23,10 +21,12 @@ from torchlite.autograd.anomaly import anomaly_mode
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf
 from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
+from torchlite.backends import device_of, is_array
 from torchlite.compiler.capture import Captured, captured, owner
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.surroundings import Surroundings, _same
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
+from torchlite.devices import get_default_device
 from torchlite.tracing import Uncapturable, active
 
 LIMIT = 8
@@ -306,25 +306,26 @@ def _argument_names(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
 def _signature(tensor: Tensor) -> tuple[Any, ...]:
     """What a capture relies on in a tensor."""
     data, node = tensor._data, tensor._node
-    if type(data) is not np.ndarray:
+    if not is_array(data):
         return (type(data),)
     kind = 0 if node is None else 1 if type(node) is Leaf else 2
     hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
-    return (data.shape, data.dtype, data.strides, kind, type(tensor), *hooks)
+    return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks)
 
 
 def _told(signature: tuple[Any, ...]) -> str:
     if len(signature) < 5:
-        return "on another device"
-    shape, dtype, strides, kind, of, *_ = signature
+        return "without numbers"
+    shape, dtype, strides, kind, of, device, *_ = signature
     history = ("without gradient", "a leaf that requires a gradient", "a result that requires a gradient")[kind]
-    return f"{of.__name__} {dtype}{list(shape)}, strides {list(strides)}, {history}"
+    return f"{of.__name__} {dtype}{list(shape)} on {device}, strides {list(strides)}, {history}"
 
 
 def _modes() -> tuple[Any, ...]:
     casting = autocast_mode.enabled
     lower = tuple(autocast_mode.lower.values()) if casting else ()
-    return (grad_mode.enabled, grad_mode.inference, dtypes.get_default_dtype(), casting, lower)
+    default = (dtypes.get_default_dtype(), get_default_device())
+    return (grad_mode.enabled, grad_mode.inference, *default, casting, lower)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.devices import CPU, Device
 from torchlite.ir import Aval, Op
 
 Params = dict[str, Any]
@@ -47,6 +48,14 @@ class Node:
     lifted: dict[str, Value] = field(default_factory=dict)
     several: bool = False
     line: str = ""
+
+    @property
+    def device(self) -> Device:
+        """Where it runs: where its first array is, or what it draws."""
+        for v in (*self.inputs, *self.outputs):
+            if v.aval is not None:
+                return v.aval.device
+        return CPU
 
     def reads(self) -> Iterable[Value]:
         """All values that it needs."""
@@ -115,8 +124,9 @@ class Graph:
                 "," if node.several and len(node.outputs) == 1 else ""
             )
             what = ", ".join(described(v) for v in node.outputs)
-            call = f"{_operator(node.op, scope)}({', '.join(arguments)})"
-            if node.outputs[0].aval is not None and node.outputs[0].aval.shape == () and not node.several:
+            call = f"{_operator(node, scope)}({', '.join(arguments)})"
+            aval = node.outputs[0].aval
+            if aval is not None and aval.shape == () and aval.device == CPU and not node.several:
                 call = f"np.asarray({call})"  # NumPy gives scalars
             lines.append(f"    {targets} = {call}  # {what}")
         results = [name(v) for v in self.outputs]
@@ -124,32 +134,41 @@ class Graph:
         return "\n".join(lines), scope
 
 
-def _operator(op: Op, scope: dict[str, Any]) -> str:
+def _operator(node: Node, scope: dict[str, Any]) -> str:
     """The name that the text calls an operator by; fused ones are not among those that all graphs share."""
+    op, device = node.op, node.device
     if op.name.startswith("fused"):
         scope[op.name] = op.run
         return op.name
-    return f"ops.{op.name}"
+    if device == CPU or op.kind == "host":
+        return f"ops.{op.name}"
+    name = str(device).replace(":", "")
+    if name not in scope:
+        from torchlite.compiler.operators import Operators
+
+        scope[name] = Operators(device)
+    return f"{name}.{op.name}"
 
 
 def described(v: Value) -> str:
     """Shape and dtype, as in ``float32[64, 128]``."""
     if v.aval is None:
         return "number"
-    return f"{v.aval.dtype}[{', '.join(map(str, v.aval.shape))}]"
+    place = "" if v.aval.device == CPU else f" on {v.aval.device}"
+    return f"{v.aval.dtype}[{', '.join(map(str, v.aval.shape))}]{place}"
 
 
 def _scope() -> dict[str, Any]:
     from torchlite.compiler.operators import operators
 
-    return {"ops": operators, "np": np, "inf": np.inf, "nan": np.nan}
+    return {"ops": operators, "np": np, "Device": Device, "inf": np.inf, "nan": np.nan}
 
 
 def _literal(v: Value, scope: dict[str, Any]) -> str:
     if v.aval is None:
         plain = v.constant is None or type(v.constant) in (bool, int, float)
         return repr(v.constant) if plain else _kept(type(v.constant).__name__.lower(), v.constant, scope)
-    if v.aval.shape == () and v.aval.dtype.kind in "biuf" and v.aval.dtype.isbuiltin:
+    if v.aval.shape == () and v.aval.device == CPU and v.aval.dtype.kind in "biuf" and v.aval.dtype.isbuiltin:
         return f'np.array({v.constant.item()!r}, "{v.aval.dtype}")'
     return _kept("constant", v.constant, scope)
 
@@ -165,6 +184,8 @@ def _written(value: Any, scope: dict[str, Any]) -> str:
         return repr(value)
     if isinstance(value, np.dtype) and value.isbuiltin:
         return f'np.dtype("{value}")'
+    if isinstance(value, Device):
+        return f'Device("{value}")'
     return _kept("parameter", value, scope)
 
 

@@ -16,6 +16,7 @@ from torchlite.backends.native import toolchain
 from torchlite.backends.native.library import load, text
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.fusion import Cluster, fuse
+from torchlite.devices import CPU
 from torchlite.ir import Op
 
 _C_TYPES = {"float32": "float", "float64": "double", "bool": "unsigned char"}
@@ -74,7 +75,7 @@ def _finds_memory(library: Any) -> bool:
 
 def _fusable(node: Node) -> bool:
     op = node.op
-    if op.name not in _EXACT or node.several or node.lifted:
+    if op.name not in _EXACT or node.several or node.lifted or node.device != CPU:
         return False
     out = node.outputs[0].aval
     if out is None or not out.shape or not out.size or str(out.dtype) not in _C_TYPES:

@@ -18,9 +18,9 @@ HOST: dict[str, Op] = {}
 
 def host(name: str, run: Callable[..., Any]) -> Op:
     """An operation on Python objects at every replay, outside of the registry of operators on arrays."""
-    HOST[name] = Op(f"number_{name}" if hasattr(operator, name) else name, "host", run=run, infer=_no_array)
-    HOST[HOST[name].name] = HOST[name]
-    return HOST[name]
+    op = Op(f"number_{name}" if hasattr(operator, name) else name, "host", run=run, infer=_no_array)
+    HOST[op.name] = op
+    return op
 
 
 def _no_array(*_: Any) -> None:

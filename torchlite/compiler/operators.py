@@ -9,20 +9,25 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends import cupy
 from torchlite.compiler.numbers import HOST
+from torchlite.devices import CPU, Device
 from torchlite.ir import REGISTRY, Op
 
 _NUMPY = str(Path(np.__file__).parent)
 
 
 class Operators:
-    """``operators.exp(x)`` runs the operator ``exp`` on NumPy arrays."""
+    """``operators.exp(x)`` runs the operator ``exp`` on the arrays of a device."""
+
+    def __init__(self, device: Device = CPU) -> None:
+        self._device = device
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         op = HOST.get(name) or REGISTRY.get(name)
         if op is None:
             raise AttributeError(f"no operator is called {name!r}")
-        function = on_arrays(op)
+        function = on_arrays(op) if self._device == CPU else on_gpu(op, self._device)
         setattr(self, name, function)
         return function
 
@@ -44,6 +49,17 @@ def on_arrays(op: Op) -> Callable[..., Any]:
         return run(np, *arrays, **params)
 
     return op.ufunc or function
+
+
+def on_gpu(op: Op, device: Device) -> Callable[..., Any]:
+    """The operator as a function of CuPy arrays."""
+    xp, run = cupy(), op.run
+
+    def function(*arrays: Any, **params: Any) -> Any:
+        with xp.cuda.Device(device.index):
+            return run(xp, *arrays, **params)
+
+    return function
 
 
 def _reshaped(x: Any, *, shape: tuple[int, ...]) -> Any:

@@ -44,6 +44,13 @@ class _Scattered:
     writeable = True
 
 
+def ghost_of(array: Any) -> Any:
+    """An array of NumPy that lies as ``array``; one on another device has no numbers that could be seen there."""
+    if isinstance(array, np.ndarray):
+        return array
+    return np.lib.stride_tricks.as_strided(np.empty(1, array.dtype), array.shape, array.strides)
+
+
 class Symbol(Aval):
     """The array of a tensor that has no numbers: a shape, a dtype, and the memory that it looks at.
 
@@ -62,7 +69,9 @@ class Symbol(Aval):
     @classmethod
     def of(cls, memory: Memory, shape: Any, dtype: Any, recipe: Any = (), ghost: Any = None) -> Symbol:
         """A symbol that looks at ``memory``."""
-        symbol = cls(shape, dtype)
+        aval = memory.value.aval
+        device = CPU if aval is None else aval.device
+        symbol = (cls if device == CPU else SymbolOnGPU)(shape, dtype, device)
         symbol.memory = memory
         symbol.recipe = recipe
         symbol._ghost = ghost
@@ -71,7 +80,7 @@ class Symbol(Aval):
 
     @property
     def ghost(self) -> Any:
-        """An array that lies as this one."""
+        """An array of NumPy that lies as this one."""
         if self._ghost is None:
             self._ghost = np.empty(self.shape, self.dtype)
         return self._ghost
@@ -133,3 +142,7 @@ class Symbol(Aval):
 
     def __ne__(self, other: object) -> bool:
         return self is not other
+
+
+class SymbolOnGPU(Symbol):
+    """A symbol for an array of CuPy: of another type, as the array is, by which operators see that they must convert."""

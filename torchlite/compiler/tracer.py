@@ -20,10 +20,13 @@ import numpy as np
 
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.graph import Leaf
+from torchlite.backends import device_of, is_array
 from torchlite.backends.philox import blocks_for
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.numbers import HostNumber, as_array, host, item
-from torchlite.compiler.symbols import Memory, Symbol
+from torchlite.compiler.symbols import Memory, Symbol, ghost_of
+from torchlite.devices import CPU, META
+from torchlite.dispatch import common_device, on_device
 from torchlite.ir import REGISTRY, Aval, Op
 from torchlite.ops.mutation import view_scatter
 from torchlite.tracing import Uncapturable, active
@@ -118,11 +121,11 @@ class Tracer:
             return found
         attributes = tensor.__dict__
         array = attributes["_data"]
-        if not isinstance(array, np.ndarray):
-            raise Uncapturable(f"a tensor on {tensor.device}: only tensors on the CPU are captured")
-        value = Value(Aval(array.shape, array.dtype))
+        if not is_array(array):
+            raise Uncapturable("a tensor of a vmap that began outside of the function")
+        value = Value(Aval(array.shape, array.dtype, device_of(array)))
         memory = Memory(value)
-        symbol = Symbol.of(memory, array.shape, array.dtype, ghost=array)
+        symbol = Symbol.of(memory, array.shape, array.dtype, ghost=ghost_of(array))
         storage = attributes["_storage"]
         node = attributes.get("_node")
         hooks = hooks_of(node)
@@ -152,7 +155,7 @@ class Tracer:
 
     def _note_gradient(self, tensor: Tensor, *, read: bool) -> None:
         data = tensor.__dict__.get("_data")
-        if isinstance(data, np.ndarray):
+        if is_array(data):
             self.external(tensor)
         if id(tensor) in self.externals and id(tensor) not in self.gradients:
             before = self.externals[id(tensor)].before.get("_grad")
@@ -176,22 +179,20 @@ class Tracer:
 
     def record(self, op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         """What `apply` runs instead of an operator."""
-        if arrays and not any(isinstance(a, Symbol) for a in arrays):  # tensors on the device meta
-            return _on_meta(op.infer(*arrays, **params), arrays[0])
-        if any(not isinstance(a, Symbol) for a in arrays):
-            raise RuntimeError(f"{op.name}: expected all tensors to be on the same device, but found cpu and meta")
+        device = common_device(op, arrays) if arrays else CPU
+        if device == META:
+            return on_device(op.infer(*arrays, **params), device)
         if op.kind == "view":
             return self._view(op, arrays[0], params)
         fixed = {k: v for k, v in params.items() if not isinstance(v, HostNumber)}
         lifted = {k: v.value for k, v in params.items() if isinstance(v, HostNumber)}
         given = fixed | dict.fromkeys(lifted, 0)
-        avals = [Aval(a.shape, a.dtype) for a in arrays]
+        avals = [Aval(a.shape, a.dtype, a.device) for a in arrays]
         inferred = op.infer(*avals, **given)
         inputs = tuple(self.read(a) for a in arrays)
         several = type(inferred) is tuple
-        results = tuple(Aval(tuple(r.shape), np.dtype(r.dtype)) for r in (inferred if several else (inferred,)))
-        if any(r.device.type != "cpu" for r in (inferred if several else (inferred,))):
-            raise Uncapturable("a tensor is copied to another device")
+        device = params.get("device", device)  # of what is copied or drawn
+        results = tuple(Aval(tuple(r.shape), np.dtype(r.dtype), device) for r in (inferred if several else (inferred,)))
         values = self.emit(op, inputs, fixed, results, lifted=lifted, several=several)
         known = all(a.known and a.flags.c_contiguous for a in arrays) or (
             op.kind == "contract" and len(results[0].shape) < 3
@@ -241,7 +242,7 @@ class Tracer:
         for op, params in x.recipe:
             assert seen.aval is not None
             aval = op.infer(seen.aval, **params)
-            (seen,) = self.emit(op, (seen,), params, [Aval(tuple(aval.shape), np.dtype(aval.dtype))])
+            (seen,) = self.emit(op, (seen,), params, [Aval(tuple(aval.shape), np.dtype(aval.dtype), x.device)])
         x.seen = (value, seen)
         return seen
 
@@ -260,11 +261,13 @@ class Tracer:
             )
         value = self.read(source)
         if source.dtype != target.dtype:
-            (value,) = self.emit(
-                REGISTRY["cast"], (value,), {"dtype": target.dtype}, [Aval(source.shape, target.dtype)]
-            )
+            aval = Aval(source.shape, target.dtype, source.device)
+            (value,) = self.emit(REGISTRY["cast"], (value,), {"dtype": target.dtype}, [aval])
+        if source.device != target.device:
+            aval = Aval(source.shape, target.dtype, target.device)
+            (value,) = self.emit(REGISTRY["to_device"], (value,), {"device": target.device}, [aval])
         if source.shape != target.shape:
-            aval = REGISTRY["expand"].infer(Aval(source.shape, target.dtype), shape=target.shape)
+            aval = REGISTRY["expand"].infer(Aval(source.shape, target.dtype, target.device), shape=target.shape)
             (value,) = self.emit(REGISTRY["expand"], (value,), {"shape": target.shape}, [aval])
         if target.recipe:
             base = memory.value
@@ -273,12 +276,12 @@ class Tracer:
 
     # Numbers
 
-    def constant(self, array: np.ndarray[Any, Any]) -> Symbol:
+    def constant(self, array: Any) -> Symbol:
         """A symbol for an array that was made while tracing."""
         if array.base is not None or not array.flags.owndata:
             raise Uncapturable("an array that is part of another one becomes a tensor")
-        value = Value(Aval(array.shape, array.dtype), constant=array.copy(order="K"))
-        return Symbol.of(Memory(value), array.shape, array.dtype, ghost=array)
+        value = Value(Aval(array.shape, array.dtype, device_of(array)), constant=array.copy(order="K"))
+        return Symbol.of(Memory(value), array.shape, array.dtype, ghost=ghost_of(array))
 
     def tensor_of(self, number: Any, dtype: Any) -> Tensor:
         """A number as a tensor without dimensions."""
@@ -380,12 +383,6 @@ def _taken(generator: Any, *, blocks: int) -> tuple[int, int]:
 _take = host("take", _taken)
 
 
-def _on_meta(result: Any, like: Aval) -> Any:
-    if isinstance(result, tuple):
-        return tuple(r._replace(device=like.device) for r in result)
-    return result._replace(device=like.device)
-
-
 def user_line() -> str:
     """The innermost line of code outside of this package."""
     frame: Any = sys._getframe(1)
@@ -435,9 +432,9 @@ def _get_data(tensor: Tensor) -> Any:
 def _set_data(tensor: Tensor, data: Any) -> None:
     tracer = active.tracer
     if tracer is not None:
-        if isinstance(data, np.ndarray):
+        if is_array(data):
             data = tracer.constant(data)
-        if isinstance(tensor.__dict__.get("_data"), np.ndarray):
+        if is_array(tensor.__dict__.get("_data")):
             tracer.external(tensor)
         if id(tensor) in tracer.externals:
             raise Uncapturable("the memory of a tensor from outside is exchanged (.data =, set_, resize_)")

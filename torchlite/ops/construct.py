@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from torchlite import backends, dtypes
+from torchlite import dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.devices import Device
 from torchlite.dispatch import apply
@@ -238,7 +238,7 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
     if device.type == "meta":
         return wrap(Aval((), dtype.numpy, device))
     on_cpu = constant(value, dtype.numpy)
-    return on_cpu if device.type == "cpu" else wrap(backends.to_device(on_cpu._data, device))
+    return on_cpu if device.type == "cpu" else on_cpu.to(device)
 
 
 def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:

@@ -7,6 +7,7 @@ import numpy as np
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.operators import on_arrays
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.devices import CPU
 from torchlite.ir import Aval
 
 _LARGEST = 1 << 16
@@ -22,7 +23,7 @@ def _folded(node: Node) -> Replacement:
         return None
     if any(v.constant is None for v in node.inputs):
         return None
-    if any(v.aval is None or v.aval.size > _LARGEST for v in node.outputs):
+    if any(v.aval is None or v.aval.device != CPU or v.aval.size > _LARGEST for v in node.outputs):
         return None
     with np.errstate(all="ignore"):
         result = on_arrays(node.op)(*(v.constant for v in node.inputs), **node.params)
