@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+SETTLING_S = 0.2
+"""How long threads of OpenBLAS and OpenMP may wait busily for more work and hold up others, after a call on several."""
 
-def alternate(sides: Mapping[str, Callable[[], object]], *, rounds: int, round_s: float) -> dict[str, list[float]]:
+
+def alternate(
+    sides: Mapping[str, Callable[[], object]], *, rounds: int, round_s: float, pause_s: float = 0.0
+) -> dict[str, list[float]]:
     """Seconds a call of each side: one figure a round, with the sides taking turns (A B A B …).
 
     Args:
         sides: names to functions; each is called until it is warm before anything is measured.
         rounds: turns of each side.
         round_s: about how long one turn lasts.
+        pause_s: before each turn, which then begins with a call that does not count; `SETTLING_S` where sides have
+            threads of their own.
     """
     calls = {}
     for name, function in sides.items():
@@ -24,6 +35,9 @@ def alternate(sides: Mapping[str, Callable[[], object]], *, rounds: int, round_s
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, function in sides.items():
+            if pause_s:
+                time.sleep(pause_s)
+                function()
             figures[name].append(_seconds_per_call(function, calls[name]))
     return figures
 
@@ -53,3 +67,22 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print("| " + " | ".join([first, *others]) + " |")
+
+
+def each_number_of_threads(
+    parser: argparse.ArgumentParser, measure: Callable[[int, argparse.Namespace], object]
+) -> None:
+    """Parse the command line and call ``measure(threads, arguments)`` in a process of its own for each of ``--threads``.
+
+    BLAS libraries read the number of their threads when they are loaded.
+    """
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--here", action="store_true", help="measure in this process, with the first of --threads")
+    arguments = parser.parse_args()
+    if arguments.here:
+        measure(arguments.threads[0], arguments)
+        return
+    for threads in arguments.threads:
+        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
+        command = [sys.executable, *sys.argv, "--here", "--threads", str(threads)]
+        subprocess.run(command, env=os.environ | limits, check=True)

@@ -11,16 +11,13 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import numpy as np
-from alternating import print_table
+from alternating import each_number_of_threads, print_table
 
 Call = Callable[[], object]
 
@@ -128,7 +125,7 @@ CASES: dict[str, Callable[[Any], Call]] = {
 }
 
 
-def measure(threads: int, seconds: float, only: list[str]) -> None:
+def measure(threads: int, arguments: argparse.Namespace) -> None:
     """Measure in this process and print the table."""
     import torch
 
@@ -139,9 +136,9 @@ def measure(threads: int, seconds: float, only: list[str]) -> None:
     clock = time.thread_time if threads == 1 else time.perf_counter
     without = mock.patch.multiple("torchlite.backends.native", kernel=lambda _name: None)
     rule_alone = mock.patch("torchlite.optim.pack.kernel", lambda _name: None)
-    rows = []
+    seconds, rows = 0.5 if arguments.quick else 3.0, []
     for name, case in CASES.items():
-        if only and not any(word in name for word in only):
+        if arguments.only and not any(word in name for word in arguments.only):
             continue
         ours, theirs = case(torchlite), case(torch)
         best = [float("inf")] * 3
@@ -171,17 +168,8 @@ def measure(threads: int, seconds: float, only: list[str]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=inspect.cleandoc(__doc__ or ""))
     parser.add_argument("--quick", action="store_true", help="half a second a case instead of three")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="*", default=[], help="words that a case's name must hold one of")
-    parser.add_argument("--here", action="store_true", help="measure in this process")
-    arguments = parser.parse_args()
-    if arguments.here:
-        measure(arguments.threads[0], 0.5 if arguments.quick else 3.0, arguments.only)
-        return
-    for threads in arguments.threads:
-        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        command = [sys.executable, __file__, "--here", "--threads", str(threads), "--only", *arguments.only]
-        subprocess.run([*command, *(["--quick"] if arguments.quick else [])], env=os.environ | limits, check=True)
+    each_number_of_threads(parser, measure)
 
 
 if __name__ == "__main__":

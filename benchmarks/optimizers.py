@@ -14,14 +14,11 @@ process of its own, as in `train_step.py`.
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from alternating import alternate, compared, print_table
+from alternating import SETTLING_S, alternate, compared, each_number_of_threads, print_table
 
 OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "SGD": ("SGD", {"lr": 1e-4}),
@@ -74,7 +71,7 @@ def stepper(library: Any, name: str, shapes: list[tuple[int, ...]]) -> Callable[
     return step
 
 
-def measure(threads: int, quick: bool) -> None:
+def measure(threads: int, arguments: argparse.Namespace) -> None:
     """Measure every optimizer in this process and print the tables."""
     import torch
 
@@ -85,7 +82,9 @@ def measure(threads: int, quick: bool) -> None:
         rows = []
         for name in OPTIMIZERS:
             sides = {"torchlite": stepper(torchlite, name, shapes), "PyTorch": stepper(torch, name, shapes)}
-            figures = alternate(sides, rounds=5 if quick else 21, round_s=0.01 if quick else 0.05)
+            rounds, round_s = (5, 0.01) if arguments.quick else (21, 0.05)
+            pause_s = SETTLING_S if threads > 1 else 0.0
+            figures = alternate(sides, rounds=rounds, round_s=round_s, pause_s=pause_s)
             rows.append([name, *compared(figures, 1e-3)])
         print(
             f"\n{what}, {threads} thread{'s' if threads > 1 else ''}, PyTorch {torch.__version__}, NumPy {np.__version__}\n"
@@ -105,16 +104,7 @@ def measure(threads: int, quick: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--here", action="store_true", help="measure in this process, with its number of threads")
-    arguments = parser.parse_args()
-    if arguments.here:
-        measure(arguments.threads[0], arguments.quick)
-        return
-    for threads in arguments.threads:
-        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        command = [sys.executable, __file__, "--here", "--threads", str(threads)]
-        subprocess.run([*command, *(["--quick"] if arguments.quick else [])], env=os.environ | limits, check=True)
+    each_number_of_threads(parser, measure)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
-"""Training leaves nothing behind. ``benchmarks/memory_slope.py`` has the programs, and measures them at length."""
+"""Training leaves nothing behind, and what a step allocates can be counted.
+
+``benchmarks/memory_slope.py`` and ``step_memory.py`` have the programs, and measure them at length.
+"""
 
 import gc
 import importlib.util
+import platform
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,19 +13,21 @@ from typing import Any
 
 import pytest
 
+from torchlite.backends.native import toolchain
+
 LIMIT = 1024  # bytes a step
 
 
-def benchmark() -> Any:
-    path = Path(__file__).parent.parent / "benchmarks" / "memory_slope.py"
-    spec = importlib.util.spec_from_file_location("memory_slope", path)
+def benchmark(name: str) -> Any:
+    path = Path(__file__).parent.parent / "benchmarks" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-MEASURED = benchmark()
+MEASURED = benchmark("memory_slope")
 
 
 @pytest.fixture
@@ -67,3 +73,15 @@ def test_a_leak_is_seen() -> None:
         kept.append([0.0] * 200)
 
     assert MEASURED.slope(leaking, 100)[0] > LIMIT
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="counts the calls of glibc's allocator")
+def test_allocations_of_a_step_are_counted() -> None:
+    try:
+        toolchain.compiler()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
+    calls, total, largest, resident = benchmark("step_memory").in_new_process("mlp", "float32", "eager")
+    weight = 784 * 128 * 4  # whose gradient is an array of its own
+    assert calls >= 3
+    assert weight <= largest < total < resident
