@@ -18,6 +18,7 @@ from torchlite.ops import floating, gathering, products, reduction, scan
 from torchlite.ops import softmax as normalization
 from torchlite.ops.arithmetic import maximum, where
 from torchlite.ops.construct import dims_of
+from torchlite.tracing import valid
 
 Dim = int | tuple[int, ...] | None
 
@@ -185,7 +186,7 @@ def median(
     found: Tensor = statistics.nanmedian(_filled(real, mask, math.nan), dim, keepdim).values
     if input.is_floating_point():
         return found
-    if bool(found.isnan().any()):
+    if not valid(~found.isnan().any()):
         raise ValueError("masked median expects no fully masked out rows if dtype is not floating point")
     return found.to(dtype or input.dtype)
 

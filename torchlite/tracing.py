@@ -6,8 +6,10 @@ into memory, a check of values) find the tracer here.
 
 from __future__ import annotations
 
+import functools
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any
 
 
@@ -52,3 +54,18 @@ def refuse(reason: str) -> None:
     """While tracing, give up: ``reason`` says what cannot be captured."""
     if active.tracer is not None:
         raise Uncapturable(reason)
+
+
+def at_replay(method: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that changes nothing but Python numbers in the containers that its object's `_changing_numbers` names.
+
+    While tracing it is only noted; every replay calls it when everything else is done.
+    """
+
+    @functools.wraps(method)
+    def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if active.tracer is None:
+            return method(self, *args, **kwargs)
+        return active.tracer.effect(self, method, args, kwargs)
+
+    return noted

@@ -15,7 +15,9 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.ops.arithmetic import mul
+from torchlite.ops.construct import constant
 from torchlite.ops.creation import tensor
+from torchlite.tracing import valid
 
 _HALVES = (dtypes.float16, dtypes.bfloat16)
 
@@ -121,7 +123,7 @@ class GradScaler:
             raise RuntimeError("unscale_() has already been called on this optimizer since the last update().")
         if state.stage is OptState.STEPPED:
             raise RuntimeError("unscale_() is being called after step().")
-        inverse = tensor(1.0 / factor.item(), dtype=dtypes.float32)
+        inverse = constant(1.0 / factor.item(), np.dtype(np.float32))
         finite: dict[Any, Tensor] = {}
         for group in optimizer.param_groups:
             for param in group["params"]:
@@ -133,7 +135,9 @@ class GradScaler:
                 here = grad.isfinite().all()
                 finite[grad.device] = here if grad.device not in finite else finite[grad.device] & here
                 mul(grad, inverse, out=grad)
-        state.finite = all(x.item() for x in finite.values()) if finite else None
+        state.finite = (
+            all(map(valid, finite.values())) if finite else None
+        )  # a captured step with others is run uncompiled
         state.stage = OptState.UNSCALED
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
@@ -193,10 +197,13 @@ class GradScaler:
             return
         self._growth_tracker += 1
         if self._growth_tracker == self._growth_interval:
-            grown = scale.item() * self._growth_factor
-            if grown <= np.finfo(np.float32).max:
-                scale.fill_(grown)
+            if valid((scale * self._growth_factor).isfinite()):
+                scale.fill_(scale.item() * self._growth_factor)
             self._growth_tracker = 0
+
+    def _changing_numbers(self) -> list[tuple[dict[str, Any], Any]]:
+        """For a captured step: where Python numbers are that change from step to step."""
+        return [(vars(self), None)]
 
     def _factor(self, function: str) -> Tensor:
         _require(

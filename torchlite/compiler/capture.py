@@ -6,7 +6,7 @@ import itertools
 import keyword
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,11 @@ from torchlite.backends import array_module, is_array
 from torchlite.backends.memory import overlaps_itself, share_memory
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.kernels import fused
-from torchlite.compiler.numbers import HostNumber
+from torchlite.compiler.numbers import HostNumber, LaterNumber
 from torchlite.compiler.passes import optimized
+from torchlite.compiler.state import Effect, Slot
 from torchlite.compiler.symbols import Memory, Symbol
-from torchlite.compiler.tracer import External, Lifted, Tracer, hooks_of
+from torchlite.compiler.tracer import External, Tracer, hooks_of
 from torchlite.ir import Aval
 from torchlite.ops.mutation import replay
 from torchlite.tracing import Uncapturable
@@ -40,14 +41,18 @@ class Captured:
         graph: everything that is computed in a call, without backward of the results.
         backward: what is computed from the gradients of the results, where they have a history.
         externals: the tensors that are read or written.
-        numbers: lifted Python numbers.
+        numbers: Python numbers that are read.
+        updates: Python numbers that are written, and what.
+        effects: methods that are called in the end.
         source: the C of fused operations.
     """
 
     graph: Graph
     backward: Graph | None
     externals: list[External]
-    numbers: list[Lifted]
+    numbers: list[Slot]
+    updates: list[tuple[Slot, Any]]
+    effects: list[Effect]
     generators: list[Any]
     written: list[External]
     gradients: list[tuple[Tensor, Any]]
@@ -60,18 +65,17 @@ class Captured:
     run_backward: Callable[..., tuple[Any, ...]] | None
     source: str
 
-    def __call__(self, tensors: _Bound) -> Any:
-        """The call with these tensors in the places of ``externals``.
+    def outputs(self, tensors: _Bound) -> list[Any]:
+        """Run the program with these tensors in the places of ``externals``.
 
         Raises:
             Exception: of an operator, or because a condition does not hold; nothing has been changed then.
         """
         if self.backward is None:
             arrays, _ = self.compute(tensors)
-            return self.assembled(tensors, [wrap(a) if is_array(a) else a for a in arrays])
+            return [wrap(a) if is_array(a) else a for a in arrays]
         places = [i for i, e in enumerate(self.externals) if e in self.targets]
-        outs = _Recorded.apply(self, tensors, *(tensors[i] for i in places))
-        return self.assembled(tensors, list(outs))
+        return list(_Recorded.apply(self, tensors, *(tensors[i] for i in places)))
 
     def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
         """Run the program, change what is to be changed, and give fresh results and what backward needs."""
@@ -125,8 +129,12 @@ class Captured:
         constants += [v.constant for v in self.graph.outputs if is_array(v.constant)]
         self.constants = {id(owner(a)) for a in constants}
 
-    def assembled(self, tensors: _Bound, outs: list[Any]) -> Any:
-        """The result of the function."""
+    def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
+        """The result of the function, after the Python numbers have been changed that it changes.
+
+        Raises:
+            Exception: of a scheduler; all that came before it in the function has been done then.
+        """
         made: dict[int, Tensor] = {}
 
         def build(spec: Any) -> Any:
@@ -134,8 +142,14 @@ class Captured:
                 return spec.tensor(tensors, self.place, outs, made)
             if isinstance(spec, _Number):
                 return outs[spec.index]
+            if isinstance(spec, Slot):
+                return spec.now()
             return _mapped(spec, build)
 
+        for slot, spec in self.updates:
+            slot.container[slot.key] = build(spec)
+        for effect in self.effects:
+            effect.method(effect.owner, *build(effect.args), **build(effect.kwargs))
         return build(self.result)
 
 
@@ -268,6 +282,10 @@ class _Builder:
     def build(self, result: Any) -> Captured:
         tracer = self.tracer
         template = self._template(result)
+        updates = [(slot, self._template(number)) for slot, number in tracer.state.written()]
+        effects = [
+            replace(e, args=self._template(e.args), kwargs=self._template(e.kwargs)) for e in tracer.state.effects
+        ]
         gradients = self._gradients()
         externals = list(tracer.externals.values())
         written = [e for e in externals if e.written]
@@ -278,10 +296,11 @@ class _Builder:
         forward_nodes = len(tracer.nodes)
         backward, saved, targets, differentiable = self._backward()
         nodes = tuple(tracer.nodes[:forward_nodes])
-        numbers = list(tracer.lifted.values())
-        inputs = (*(e.input for e in externals), *(n.value for n in numbers))
-        self._label(externals)
         outputs = (*self.fresh, *_padded(gradients), *(e.symbol.memory.value for e in written), *saved)
+        read = {v for node in nodes for v in node.reads()} | set(outputs)
+        numbers = [slot for value, slot in tracer.state.slots.items() if value in read]
+        inputs = (*(e.input for e in externals), *(n.value for n in numbers))
+        self._label(externals, numbers)
         graph = optimized(Graph(self.name, inputs, nodes, outputs))
         program, source = fused(graph)
         backward_source = ""
@@ -293,6 +312,8 @@ class _Builder:
             backward=backward,
             externals=externals,
             numbers=numbers,
+            updates=updates,
+            effects=effects,
             generators=list(tracer.generators),
             written=written,
             gradients=[(tensor, spec) for tensor, spec, _ in gradients],
@@ -306,7 +327,7 @@ class _Builder:
             source=source + backward_source,
         )
 
-    def _label(self, externals: list[External]) -> None:
+    def _label(self, externals: list[External], numbers: list[Slot]) -> None:
         """Name the inputs as the user does."""
         taken: set[str] = {"ops", "np", self.name}
         for i, e in enumerate(externals):
@@ -314,14 +335,13 @@ class _Builder:
             if e.owner is not None:
                 name = f"{self.names.get(id(e.owner), f'x{i}')}.grad"
             name = re.sub(r"_(parameters|buffers|modules)\.", "", re.sub(r".*\]\.?", "", name) or name)
-            label = re.sub(r"\W+", "_", name).strip("_")
-            label = label if label.isidentifier() and not keyword.iskeyword(label) else f"x{i}"
-            numbered = (f"{label}_{k}" for k in itertools.count(2))
-            label = next(n for n in itertools.chain((label,), numbered) if n not in taken)
-            taken.add(label)
-            e.input.label = label
+            e.input.label = _unused(re.sub(r"\W+", "_", name).strip("_"), f"x{i}", taken)
+        for i, slot in enumerate(numbers):
+            slot.value.label = _unused(slot.name.strip("_"), f"number{i}", taken)
 
     def _template(self, result: Any) -> Any:
+        if isinstance(result, LaterNumber):
+            return result.slot
         if isinstance(result, HostNumber):
             self.fresh.append(result.value)
             return _Number(len(self.fresh) - 1)
@@ -455,6 +475,15 @@ class _Builder:
             f"{self.name}_backward", (*saved, *given), tuple(nodes), tuple(v for v in outputs if v is not None)
         )
         return graph, saved, targets, [i for i, _ in self.differentiable]
+
+
+def _unused(label: str, otherwise: str, taken: set[str]) -> str:
+    """A name that can be a variable's and is not taken; it is, from now on."""
+    label = label if label.isidentifier() and not keyword.iskeyword(label) else otherwise
+    numbered = (f"{label}_{k}" for k in itertools.count(2))
+    label = next(n for n in itertools.chain((label,), numbered) if n not in taken)
+    taken.add(label)
+    return label
 
 
 def _padded(gradients: list[tuple[Tensor, Any, Value | None]]) -> list[Value]:

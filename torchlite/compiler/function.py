@@ -24,6 +24,7 @@ from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.capture import Captured, captured, owner
 from torchlite.compiler.graph import Graph
+from torchlite.compiler.state import Slot, State, Varies
 from torchlite.compiler.surroundings import Surroundings, _same
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
 from torchlite.devices import get_default_device
@@ -53,6 +54,7 @@ class CompiledFunction:
         self.gave_up: str | None = None
         self.failures = 0
         self.doubted: set[Site] = set()
+        self.varying: set[str] = set()
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +76,7 @@ class CompiledFunction:
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
         try:
-            return variant.captured(tensors)
+            outs = variant.captured.outputs(tensors)
         except Doubted as doubt:
             if doubt.site is not None:
                 with self._lock:
@@ -84,6 +86,8 @@ class CompiledFunction:
                 _log(f"{self.name} is compiled again: what {where} expects of its tensors does not hold")
         except Exception as error:
             _log(f"{self.name} runs uncompiled once, because a replay raised {error!r}")
+        else:
+            return variant.captured.finished(tensors, outs)
         return self.function(*args, **kwargs)  # nothing has happened yet; where something is wrong, it says so
 
     def _capture(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any, reasons: list[str]) -> Any:
@@ -93,8 +97,9 @@ class CompiledFunction:
                 return self.function(*args, **kwargs)
             if reasons:
                 _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
+            self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
             try:
-                variant = _traced(self, structure, leaves, args, kwargs)
+                variant = self._traced(structure, leaves, args, kwargs)
             except Uncapturable as refusal:
                 self.failures += 1
                 self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
@@ -113,6 +118,13 @@ class CompiledFunction:
             self._give_up(f"tracing has changed its surroundings: {reason}", keep=False)
             return self.function(*args, **kwargs)
         return self._replay(variant, tensors, args, kwargs)
+
+    def _traced(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
+        while True:
+            try:
+                return _traced(self, structure, leaves, args, kwargs)
+            except Varies as found:
+                self.varying |= found.keys
 
     def _give_up(self, reason: str, *, keep: bool) -> None:
         if self.full:
@@ -177,6 +189,8 @@ class Variant:
     leaves: list[Any]
     modes: tuple[Any, ...]
     surroundings: Surroundings
+    slots: list[Slot]
+    conditions: list[tuple[str, Callable[[], Any], Any]]
     places: list[int | None]
     signatures: list[tuple[Any, ...]]
     entry: list[tuple[Tensor, int | None, bool]]
@@ -196,9 +210,12 @@ class Variant:
         reason = self.surroundings.change()
         if reason is not None:
             return reason, []
-        for number in self.captured.numbers:
-            if type(number.container[number.key]) is not number.kind:
-                return f"the type of {number.key} differs", []
+        for slot in self.slots:
+            if not slot.fits():
+                return f"the type of {slot.name} differs", []
+        for question, answer, before in self.conditions:
+            if not _same(answer(), before):
+                return f"a number answers {question} differently: {answer()} instead of {before}", []
         tensors: list[Tensor] = []
         owned = self._holders(leaves)
         for tensor, empty in owned:
@@ -256,8 +273,9 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     surroundings = Surroundings(compiled.function, [x for x in leaves if not isinstance(x, Tensor)])
     modes = _modes()
     tracer = Tracer(compiled.doubted)
+    tracer.state = State(tracer, surroundings.numbers, compiled.varying)
     try:
-        with warnings.catch_warnings(), _own_conversions(), tracing(tracer):
+        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer):
             warnings.simplefilter("ignore")
             result = compiled.function(*args, **kwargs)
             names = surroundings.names | _argument_names(compiled.function, args, kwargs)
@@ -265,16 +283,15 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
-    except Exception:
+    except (Exception, Varies):
         surroundings.restore()
         raise
-    for number in what.numbers:
-        if not number.pinned:
-            surroundings.lift(number.container, number.key)
     effect = surroundings.effect()
     if effect is not None:
         surroundings.restore()
         raise Uncapturable(f"it changes Python values, which a replay would not: {effect}")
+    for container, key in tracer.state.covers():
+        surroundings.leave_out(container, key)
     if modes != _modes():
         raise Uncapturable("it changes a mode, such as set_grad_enabled, and leaves it so")
     varying = [isinstance(x, Tensor) and not surroundings.hold(x) for x in leaves]
@@ -288,6 +305,8 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         leaves=[_TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
         modes=modes,
         surroundings=surroundings,
+        slots=list(tracer.state.slots.values()),
+        conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],
         places=places,
         signatures=[_signature(e.tensor) for e in what.externals],
         entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from numbers import Number
 from typing import Any
 
@@ -46,27 +47,34 @@ HOST["number_as_array"] = as_array
 
 
 class HostNumber(Number):
-    """A number that stands for a value of the graph. It can be computed with; asking what it is can't be captured.
+    """A number that stands for a value of the graph. It can be computed with; what depends on it becomes a condition.
 
     Args:
         tracer: that the arithmetic is recorded by.
         value: of the graph.
         kind: the type it will have: int, float, bool or complex.
-        pin: for a number that is known before the function runs: makes it part of the guards and returns it.
+        now: for a number that is known before the function runs: what it is at the moment.
     """
 
-    __slots__ = ("kind", "pin", "tracer", "value")
+    __slots__ = ("kind", "now", "tracer", "value")
 
-    def __init__(self, tracer: Any, value: Value, kind: type[Any], pin: Callable[[], Any] | None = None) -> None:
+    def __init__(self, tracer: Any, value: Value, kind: type[Any], now: Callable[[], Any] | None = None) -> None:
         self.tracer = tracer
         self.value = value
         self.kind = kind
-        self.pin = pin
+        self.now = now
 
     def _known(self) -> Any:
-        if self.pin is None:
+        """What the number is; a replay is right only where it is the same again."""
+        return self._ask("is", _itself)
+
+    def _ask(self, question: str, answer: Callable[..., Any], *others: Any) -> Any:
+        """An answer about numbers that are known now; a replay is right only where it is the same again."""
+        if self.now is None or any(isinstance(x, HostNumber) and x.now is None for x in others):
             raise Uncapturable("the value of a tensor decides what happens next (.item(), if tensor, int(tensor))")
-        return self.pin()
+        operands: list[Any] = [x.now if isinstance(x, HostNumber) else partial(_itself, x) for x in (self, *others)]
+        key = (question, *(id(x.value) if isinstance(x, HostNumber) else repr(x) for x in (self, *others)))
+        return self.tracer.condition(key, lambda: answer(*(now() for now in operands)))
 
     def _compute(self, name: str, *operands: Any) -> Any:
         if not all(isinstance(x, (HostNumber, int, float)) for x in operands):
@@ -75,11 +83,16 @@ class HostNumber(Number):
         kind = float if name == "truediv" or float in kinds else int
         return self.tracer.compute_number(ARITHMETIC[name], operands, kind)
 
+    def _compare(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
+        if not isinstance(other, (HostNumber, int, float)):
+            return compare(self._known(), other)
+        return self._ask(compare.__name__, compare, other)
+
     def __pos__(self) -> HostNumber:
         return self
 
     def __bool__(self) -> bool:
-        return bool(self._known())
+        return bool(self._ask("bool", bool))
 
     def __int__(self) -> int:
         return int(self._known())
@@ -123,7 +136,24 @@ def _attach() -> None:
         setattr(HostNumber, f"__{name}__", lambda self, name=name: self._compute(name, self))
     for name in ("eq", "ne", "lt", "le", "gt", "ge"):
         compare = getattr(operator, name)
-        setattr(HostNumber, f"__{name}__", lambda self, other, compare=compare: compare(self._known(), other))
+        setattr(HostNumber, f"__{name}__", lambda self, other, compare=compare: self._compare(compare, other))
+
+
+def _itself(x: Any) -> Any:
+    return x
+
+
+class LaterNumber(HostNumber):
+    """A number that Python code of a replay computes when everything else is done; it can only be returned."""
+
+    __slots__ = ("slot",)
+
+    def __init__(self, tracer: Any, slot: Any) -> None:
+        self.tracer = tracer
+        self.slot = slot
+
+    def __getattr__(self, name: str) -> Any:
+        raise Uncapturable(f"{self.slot.name} is read after a scheduler has changed it in the same call")
 
 
 _attach()

@@ -120,6 +120,7 @@ class Surroundings:
         self.cells: list[tuple[str, types.CellType, Any]] = []
         self.arrays: list[tuple[str, Any, Any]] = []
         self.names: dict[int, str] = {}
+        self.numbers: list[tuple[dict[str, Any], Any]] = []
         self.generators = [(default_generator, default_generator.state())]
         self._seen: set[int] = set()
         self._kept: list[Any] = []
@@ -168,11 +169,22 @@ class Surroundings:
         """Whether an object is among them."""
         return id(x) in self._seen
 
-    def lift(self, container: Any, key: Any) -> None:
-        """``container[key]`` is read at every replay, so it may change."""
+    def leave_out(self, container: Any, key: Any) -> None:
+        """Let ``container[key]`` change."""
         for place in self.places:
             if place.container is container:
                 place.leave_out(key)
+
+    def changed_numbers(self) -> set[str]:
+        """The keys of optimizers' groups that hold another number now."""
+        groups = {id(container) for container, keys in self.numbers if keys is not None}
+        places = (place for place in self.places if id(place.container) in groups)
+        return {
+            key
+            for place in places
+            for key, now, before in zip(place.keys or (), place.now(), place.values, strict=True)
+            if not _same(now, before) and isinstance(now, (int, float, tuple)) and not isinstance(now, bool)
+        }
 
     def _visit(self, start: Any, name: str) -> None:
         queue = deque([(start, name)])
@@ -227,6 +239,8 @@ class Surroundings:
             raise Uncapturable(f"{name} is an iterator, which goes on at every call")
         else:
             yield type(x), type(x).__name__
+            if hasattr(type(x), "_changing_numbers"):
+                self.numbers += x._changing_numbers()
             if hasattr(x, "__dict__"):
                 yield from self._mapping(x.__dict__, name)
             for cls in type(x).__mro__:

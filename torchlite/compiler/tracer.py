@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from torchlite.backends import device_of, is_array
 from torchlite.backends.philox import blocks_for
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.numbers import HostNumber, as_array, host, item
+from torchlite.compiler.state import State
 from torchlite.compiler.symbols import Memory, Symbol, ghost_of
 from torchlite.devices import CPU, META
 from torchlite.dispatch import common_device, on_device
@@ -66,31 +67,14 @@ class External:
         return self.symbol.memory.value is not self.input
 
 
-@dataclass(eq=False)
-class Lifted:
-    """A Python number that is read from ``container[key]`` at every replay.
-
-    Attributes:
-        container, key: where it is.
-        value: of the graph.
-        kind: its type.
-        pinned: whether it had to be known while tracing, so that it may not change.
-    """
-
-    container: Any
-    key: Any
-    value: Value
-    kind: type[Any]
-    pinned: bool = False
-
-
 class Tracer:
     """Records what happens to tensors in this thread.
 
     Attributes:
         nodes: the operations so far.
         externals: tensors from outside by id, in the order in which they were touched.
-        lifted: numbers from outside.
+        conditions: what was asked about numbers from outside, with how to ask again and the answer.
+        state: the numbers from outside that change from call to call.
         gradients: tensors whose ``.grad`` was looked at or changed, what was there at the beginning, and whether that
             was looked at.
         generators: the random streams from which numbers are taken.
@@ -101,7 +85,8 @@ class Tracer:
     def __init__(self, doubted: set[Site]) -> None:
         self.nodes: list[Node] = []
         self.externals: dict[int, External] = {}
-        self.lifted: dict[tuple[int, Any], Lifted] = {}
+        self.conditions: dict[Any, tuple[Callable[[], Any], Any]] = {}
+        self.state = State(self, (), set())
         self.gradients: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
         self.generators: list[Any] = []
         self.doubted = doubted
@@ -304,29 +289,22 @@ class Tracer:
         """Arithmetic of numbers."""
         values = [x.value if isinstance(x, HostNumber) else Value(None, constant=x) for x in operands]
         (value,) = self.emit(op, values, {}, [None])
-        pins = [x.pin for x in operands if isinstance(x, HostNumber)]
+        known = all(x.now is not None for x in operands if isinstance(x, HostNumber))
 
-        def pin() -> Any:
-            return op.run(*(x.pin() if isinstance(x, HostNumber) else x for x in operands))  # type: ignore[misc]
+        def now() -> Any:
+            return op.run(*(x.now() if isinstance(x, HostNumber) else x for x in operands))  # type: ignore[misc]
 
-        return HostNumber(self, value, kind, pin if all(pins) else None)
+        return HostNumber(self, value, kind, now if known else None)
 
-    def lift(self, container: Any, key: Any, number: Any) -> Any:
-        """``container[key]``, a number that may be another one at the next call."""
-        if type(number) not in (int, float):
-            return number
-        place = (id(container), key)
-        if place not in self.lifted:
-            self.lifted[place] = Lifted(
-                container, key, Value(None, label=f"{key}{len(self.lifted) or ''}"), type(number)
-            )
-        lifted = self.lifted[place]
+    def condition(self, key: Any, answer: Callable[[], Any]) -> Any:
+        """An answer about numbers from outside, which has to be the same in every replay."""
+        if key not in self.conditions:
+            self.conditions[key] = (answer, answer())
+        return self.conditions[key][1]
 
-        def pin() -> Any:
-            lifted.pinned = True
-            return number
-
-        return HostNumber(self, lifted.value, lifted.kind, pin)
+    def effect(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
+        """Let every replay call a method that only changes Python numbers."""
+        return self.state.call(owner, method, args, kwargs)
 
     # Random streams and checks
 
@@ -349,6 +327,8 @@ class Tracer:
 
     def check(self, condition: Tensor, site: Site | None) -> None:
         """Let every replay end where the condition does not hold."""
+        if self.in_backward:
+            raise Uncapturable("backward checks values")
         self.emit(check, (self.read(condition._data),), {"site": site}, [None])
 
 

@@ -15,6 +15,7 @@ from torchlite.ops.generator import Generator
 from torchlite.ops.mutation import copy_
 from torchlite.ops.random import bounds, check_integer_range, rand, randint, randn
 from torchlite.ops.variates import check_probabilities, normal_of
+from torchlite.tracing import valid
 
 _UNGIVEN: Any = object()
 _LARGEST_EXACT = {"float16": 2**11, "bfloat16": 2**8, "float32": 2**24, "float64": 2**53}
@@ -58,7 +59,7 @@ def normal(
 
 
 def _check_std(name: str, std: Any) -> None:
-    negative = not std.is_meta and bool((std < 0).any()) if isinstance(std, Tensor) else std < 0
+    negative = not std.is_meta and not valid(~(std < 0).any()) if isinstance(std, Tensor) else std < 0
     if negative:
         found = "a negative one" if isinstance(std, Tensor) else f"std {std}"
         raise RuntimeError(f"{name} expects all elements of std >= 0.0, but found {found}")

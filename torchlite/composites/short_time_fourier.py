@@ -10,6 +10,7 @@ from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.creation import arange
 from torchlite.ops.indexing import sum_at
+from torchlite.tracing import valid
 
 _SMALLEST = 1e-11  # a sum of squared windows below it counts as 0
 
@@ -135,7 +136,7 @@ def istft(
     start = n_fft // 2 if center else 0
     stop = start + length if length is not None else signal.shape[-1] - (n_fft // 2 if center else 0)
     signal, envelope = signal[..., start:stop], envelope[..., start:stop]
-    if not envelope.is_meta and envelope.numel() and float(envelope.detach().abs().amin()) < _SMALLEST:
+    if not envelope.is_meta and envelope.numel() and not valid(~(envelope.detach().abs().amin() < _SMALLEST)):
         raise RuntimeError("istft: the overlapping windows add up to 0 at some point of the signal")
     signal = signal / envelope
     missing = 0 if length is None else length - signal.shape[-1]

@@ -20,6 +20,7 @@ from torchlite.ops.joining import cat
 from torchlite.ops.reduction import mean
 from torchlite.ops.scan import argsort, sort
 from torchlite.ops.softmax import softmax
+from torchlite.tracing import valid
 
 
 @autocasts(Autocast(cuda="as given"))
@@ -129,7 +130,7 @@ def _quantile(
         raise RuntimeError(
             f"{name}() q tensor must be same dtype as the input tensor, got {levels.dtype} and {input.dtype}"
         )
-    if not levels.is_meta and bool(((levels < 0) | (levels > 1)).any()):
+    if not levels.is_meta and not valid(~((levels < 0) | (levels > 1)).any()):
         raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
     if input.numel() == 0:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
@@ -345,7 +346,7 @@ def _check_weights(name: str, weights: Tensor, n: int) -> None:
         raise RuntimeError(f"cov(): expected {name} to have another dtype than {weights.dtype}")
     if weights.numel() != n:
         raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations, {n}")
-    if not weights.is_meta and bool((weights < 0).any()):
+    if not weights.is_meta and not valid(~(weights < 0).any()):
         raise RuntimeError(f"cov(): {name} cannot be negative")
 
 

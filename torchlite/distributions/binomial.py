@@ -11,6 +11,7 @@ from torchlite.distributions.probability_parameter import HasProbability
 from torchlite.nn.functional import logsigmoid
 from torchlite.ops.creation import arange
 from torchlite.ops.variates import binomial
+from torchlite.tracing import valid
 
 
 class Binomial(HasProbability):
@@ -75,7 +76,7 @@ class Binomial(HasProbability):
             NotImplementedError: where the counts of a batch differ.
         """
         count = int(self.total_count.max())
-        if bool((self.total_count != count).any()):
+        if not valid((self.total_count == count).all()):
             raise NotImplementedError("Inhomogeneous total count not supported by `enumerate_support`.")
         values = arange(1 + count, dtype=self._param.dtype, device=self._param.device)
         values = values.view(-1, *([1] * len(self._batch_shape)))

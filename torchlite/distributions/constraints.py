@@ -14,6 +14,7 @@ from torchlite.dtypes import finfo
 from torchlite.ops.creation import full
 from torchlite.ops.joining import cat as concatenated
 from torchlite.ops.joining import stack as stacked
+from torchlite.tracing import valid
 
 _UNKNOWN: Any = object()
 
@@ -337,7 +338,7 @@ class _PositiveSemidefinite(_Symmetric):
     def check(self, value: Tensor) -> Tensor:
         """Whether each matrix is positive semidefinite."""
         symmetric = super().check(value)
-        return (linalg.eigvalsh(value) >= 0).all(-1) if bool(symmetric.all()) else symmetric
+        return (linalg.eigvalsh(value) >= 0).all(-1) if valid(symmetric.all()) else symmetric
 
 
 class _PositiveDefinite(_Symmetric):
@@ -346,7 +347,7 @@ class _PositiveDefinite(_Symmetric):
     def check(self, value: Tensor) -> Tensor:
         """Whether each matrix is positive definite."""
         symmetric = super().check(value)
-        return linalg.cholesky_ex(value).info == 0 if bool(symmetric.all()) else symmetric
+        return linalg.cholesky_ex(value).info == 0 if valid(symmetric.all()) else symmetric
 
 
 class _Sequence(Constraint):

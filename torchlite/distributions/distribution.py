@@ -12,6 +12,7 @@ from torchlite.distributions import constraints
 from torchlite.distributions.constraints import Constraint
 from torchlite.distributions.utils import lazy_property
 from torchlite.size import Size
+from torchlite.tracing import valid
 
 
 class Distribution:
@@ -235,4 +236,4 @@ def _is_lazy(kind: type, name: str) -> bool:
 
 
 def _all_in(constraint: Constraint, value: Tensor) -> bool:
-    return value.is_meta or bool(constraint.check(value.detach()).all())
+    return value.is_meta or valid(constraint.check(value.detach()).all())

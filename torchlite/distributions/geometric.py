@@ -12,6 +12,7 @@ from torchlite.distributions.utils import broadcast_all
 from torchlite.dtypes import finfo
 from torchlite.nn.functional import binary_cross_entropy_with_logits
 from torchlite.ops.random import rand
+from torchlite.tracing import valid
 
 
 class Geometric(HasProbability):
@@ -26,7 +27,7 @@ class Geometric(HasProbability):
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         self._set_probability(probs, logits)
         super().__init__(self.param_shape, (), validate_args)
-        if self._validate_args and probs is not None and not bool((self.probs > 0).all()):
+        if self._validate_args and probs is not None and not valid((self.probs > 0).all()):
             raise ValueError(
                 f"Expected parameter probs of distribution {self!r} to be positive, but found invalid values:\n{self.probs}"
             )

@@ -21,6 +21,7 @@ from torchlite.dtypes import finfo
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange, tensor
 from torchlite.ops.random import randn
+from torchlite.tracing import valid
 
 _TRIES = 10
 
@@ -61,9 +62,9 @@ class Wishart(HasScaleMatrix, ExponentialFamily):
         batch_shape = broadcast_shapes(matrix.shape[:-2], df.shape)
         self.df = df.expand(batch_shape)
         n = matrix.shape[-1]
-        if bool((self.df <= n - 1).any()):
+        if not valid(~(self.df <= n - 1).any()):
             raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {n - 1}.")
-        if bool((self.df < n).any()):
+        if not valid(~(self.df < n).any()):
             warnings.warn(
                 "Low df values detected. Singular samples are highly likely to occur for ndim - 1 < df < ndim.",
                 stacklevel=2,
@@ -105,7 +106,7 @@ class Wishart(HasScaleMatrix, ExponentialFamily):
         """
         sample = self._bartlett(sample_shape)
         singular = ~self.support.check(sample.detach())
-        if bool(singular.any()):
+        if not valid(~singular.any()):
             warnings.warn("Singular sample detected.", stacklevel=2)
             for _ in range(_TRIES if max_try_correction is None else max_try_correction):
                 sample = where(self._over_matrices(singular), self._bartlett(sample_shape), sample)

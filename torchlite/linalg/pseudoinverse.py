@@ -17,6 +17,7 @@ from torchlite.ops.arithmetic import maximum, where
 from torchlite.ops.destination import takes_out
 from torchlite.ops.inversion import real_dtype
 from torchlite.ops.spectral import pinv_op
+from torchlite.tracing import valid
 
 _DRIVERS = ("gels", "gelsy", "gelsd", "gelss")
 
@@ -96,7 +97,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     values = svdvals(A.detach())
     rank = _rank(values, *_tolerances(A, None, rcond))
     m, n = A.shape[-2:]
-    determined = m > n and driver != "gelsy" and (driver == "gels" or A.is_meta or bool((rank == n).all()))
+    determined = m > n and driver != "gelsy" and (driver == "gels" or A.is_meta or valid((rank == n).all()))
     residuals = (A @ solution - right).abs().square().sum(-2) if determined else solution.real.reshape(-1)[:0]
     return return_types.linalg_lstsq(
         (

@@ -13,6 +13,7 @@ from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.linalg.checks import converged, matrices, square_matrices
 from torchlite.ops.destination import takes_out
 from torchlite.ops.spectral import eig_op, eigh_op, eigvals_op, eigvalsh_op, svd_op, svdvals_op
+from torchlite.tracing import valid
 
 _DRIVERS = (None, "gesvd", "gesvdj", "gesvda")
 
@@ -41,7 +42,7 @@ def eigvals(A: Tensor) -> Tensor:
 
 def _finite(name: str, A: Tensor) -> Tensor:
     square_matrices(name, A)
-    if not A.is_meta and not bool(A.detach().isfinite().all()):
+    if not A.is_meta and not valid(A.detach().isfinite().all()):
         raise RuntimeError(f"{name}: input tensor should not contain infs or NaNs.")
     return A
 

@@ -16,6 +16,7 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.gathering import gather
 from torchlite.ops.joining import cat
 from torchlite.ops.reduction import argmax
+from torchlite.tracing import valid
 
 
 class OutputAndLoss(NamedTuple):
@@ -101,7 +102,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
         _check_shapes(input_, target_)
         batched = target_.ndim > 0
         input, target = (input_, target_) if batched else (input_.unsqueeze(0), target_.unsqueeze(0))
-        if target.numel() and bool(((target < 0) | (target >= self.n_classes)).any()):
+        if target.numel() and not valid(((target >= 0) & (target < self.n_classes)).all()):
             raise RuntimeError(
                 f"Target values should be in [0, {self.n_classes - 1}], but values in range "
                 f"[{int(target.min())}, {int(target.max())}] were found."

@@ -17,6 +17,7 @@ from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
 from torchlite.layouts import preserve_format
 from torchlite.layouts import strided as strided_layout
+from torchlite.ops.construct import constant
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.exchange import with_tensor_strides
 from torchlite.tracing import refuse
@@ -157,6 +158,10 @@ def _filled(
         raise RuntimeError(f"value {value} cannot be converted to type {kind} without overflow")
     if target.type == "meta":
         result: Tensor = wrap(Aval(shape, kind, target))
+    elif value is not None and not isinstance(
+        value, (int, float, complex, np.generic)
+    ):  # a number of a traced function
+        result = constant(value, kind).to(target).expand(shape).clone()
     else:
         xp = backends.module_for(target)
         with _on(target):

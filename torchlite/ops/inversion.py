@@ -14,6 +14,7 @@ from torchlite._tensor import Tensor
 from torchlite.backends import elimination
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
+from torchlite.tracing import valid
 
 
 def real_dtype(dtype: Any) -> Any:
@@ -143,7 +144,7 @@ def cofactors(x: Tensor) -> Tensor:
     if n == 1:
         return x.new_ones(x.shape)
     det = apply(determinant_op, (x,))
-    if bool((det.detach().abs() > np.finfo(x._data.dtype).tiny ** 0.5).all()):
+    if valid((det.detach().abs() > np.finfo(x._data.dtype).tiny ** 0.5).all()):
         return _spread(det) * apply(inverse_op, (x,))[0].mT
     from torchlite.ops.joining import stack
 

@@ -257,6 +257,10 @@ class Optimizer:
                     f"{len(theirs['params'])} parameters, expected {len(mine['params'])}"
                 )
 
+    def _changing_numbers(self) -> list[tuple[dict[str, Any], Any]]:
+        """For a captured step: where Python numbers are that change from step to step, and under which keys."""
+        return [(group, ("lr",)) for group in self.param_groups]
+
     def __getstate__(self) -> dict[str, Any]:
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torchlite._tensor import Tensor
-from torchlite.tracing import active
 
 Options = Mapping[str, Any]
 
@@ -68,14 +67,11 @@ def resolved(group: Options) -> dict[str, Any]:
     is ``differentiable`` and they want a gradient.
     """
     capturable, differentiable = group.get("capturable", False), group.get("differentiable", False)
-    options = {
+    return {
         name: _plain(value, capturable, differentiable)
         for name, value in group.items()
         if name not in ("params", "param_names")
     }
-    if active.tracer is not None and "lr" in options:
-        options["lr"] = active.tracer.lift(group, "lr", options["lr"])
-    return options
 
 
 def _plain(value: Any, capturable: bool, differentiable: bool) -> Any:

@@ -16,6 +16,7 @@ from torchlite.ops.creation import zeros
 from torchlite.optim.lr_scheduler.cosine import between
 from torchlite.optim.lr_scheduler.scheduler import LRScheduler, Rate, per_group
 from torchlite.optim.optimizer import Optimizer
+from torchlite.tracing import valid
 
 __all__ = [
     "SWALR",
@@ -143,7 +144,7 @@ class AveragedModel(Module):
     def update_parameters(self, model: Module) -> None:
         """Take the present values of ``model`` into the averages; the first are taken as they are."""
         pairs = [(mean.detach(), value.detach().to(mean.device)) for mean, value in self._pairs(model)]
-        if self.n_averaged == 0:
+        if not valid(self.n_averaged != 0):
             for mean, value in pairs:
                 mean.copy_(value)
         elif self.multi_avg_fn is not None:

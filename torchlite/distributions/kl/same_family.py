@@ -30,6 +30,7 @@ from torchlite.distributions.transformed_distribution import TransformedDistribu
 from torchlite.distributions.uniform import Uniform
 from torchlite.distributions.utils import euler_constant, sum_rightmost
 from torchlite.nn.functional import logsigmoid
+from torchlite.tracing import valid
 
 
 @register_kl(Bernoulli, Bernoulli)
@@ -57,7 +58,7 @@ def _one_hots(p: Any, q: Any) -> Tensor:
 
 @register_kl(Binomial, Binomial)
 def _binomials(p: Any, q: Any) -> Tensor:
-    if bool((p.total_count < q.total_count).any()):
+    if not valid((p.total_count >= q.total_count).all()):
         raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
     one_try = p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p()
     return (p.total_count * one_try).masked_fill(p.total_count > q.total_count, math.inf)

@@ -11,6 +11,7 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.ops.creation import tensor
 from torchlite.ops.joining import stack
 from torchlite.ops.norms import vector_norm_of
+from torchlite.tracing import valid
 
 
 @no_grad()
@@ -31,7 +32,7 @@ def get_total_norm(
     p = float(norm_type)
     norms = [vector_norm_of("get_total_norm", x, p, None, False).to(listed[0].device) for x in listed]
     total = vector_norm_of("get_total_norm", stack(norms), p, None, False)
-    if error_if_nonfinite and not bool(total.isfinite()):
+    if error_if_nonfinite and not valid(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. "
             "To disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"

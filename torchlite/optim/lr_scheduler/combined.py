@@ -30,6 +30,10 @@ class _CombinedLR(LRScheduler):
                     f"{type(scheduler).__name__}, has another one"
                 )
 
+    def _changing_numbers(self) -> list[tuple[dict[str, Any], Any]]:
+        parts = [place for scheduler in self._schedulers for place in scheduler._changing_numbers()]
+        return [(vars(self), None), *parts]
+
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer, with the state of each scheduler."""
         return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
@@ -84,7 +88,7 @@ class SequentialLR(_CombinedLR):
         elif hasattr(scheduler, "last_epoch"):
             scheduler.last_epoch -= 1
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Go one step on."""
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
@@ -115,7 +119,7 @@ class ChainedScheduler(_CombinedLR):
         self._schedulers = schedulers
         self._last_lr = group_values(self.optimizer, "lr")
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         """Go one step on with each scheduler."""
         for scheduler in self._schedulers:
             scheduler.step()

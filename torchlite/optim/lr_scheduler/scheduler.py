@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.optim.optimizer import Optimizer
+from torchlite.tracing import at_replay
 
 Rate = float | Tensor
 
@@ -36,6 +37,10 @@ class LRScheduler:
 
     _get_lr_called_within_step = False
     _is_initial = False
+
+    def __init_subclass__(cls) -> None:
+        if "step" in cls.__dict__:
+            cls.step = at_replay(cls.step)  # type: ignore[method-assign]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         self.optimizer = checked_optimizer(optimizer)
@@ -78,6 +83,7 @@ class LRScheduler:
         """The learning rate of each group as it was last set."""
         return self._last_lr
 
+    @at_replay
     def step(self, epoch: int | None = None) -> None:
         """Go one step on and set the learning rates.
 
@@ -106,6 +112,10 @@ class LRScheduler:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             set_value(group, "lr", rate)
         self._last_lr = group_values(self.optimizer, "lr")
+
+    def _changing_numbers(self) -> list[tuple[dict[str, Any], Any]]:
+        """For a captured step: where Python numbers are that a step changes, and under which keys (None for all)."""
+        return [(vars(self), None), *self.optimizer._changing_numbers()]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer."""

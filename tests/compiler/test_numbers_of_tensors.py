@@ -1,0 +1,138 @@
+"""Functions whose course depends on the numbers of tensors, and exceptions."""
+
+import pytest
+from eager_and_compiled import both, captured, falls_back, same
+
+import torchlite as torch
+from torchlite import nn
+
+
+def test_numbers_that_are_read_through_numpy():
+    def program(compile_):
+        f = compile_(lambda x: x * len(x.numpy()) + sum(float(v) for v in x.numpy()))
+        return [f(torch.arange(float(n))) for n in (4, 4, 4, 4)]
+
+    falls_back(program, "runs uncompiled")
+
+
+def test_a_branch_on_the_numbers_of_a_tensor():
+    def program(compile_):
+        def f(x):
+            if x.sum() > 2:
+                return x * 2
+            return x - 1
+
+        f = compile_(f)
+        return [f(torch.full((2,), float(i))) for i in range(4)]
+
+    falls_back(program, r"test_numbers_of_tensors\.py:\d+")
+
+
+def test_item_as_a_result_is_no_reason_to_fall_back():
+    def program(compile_):
+        f = compile_(lambda x: (x.sum().item() * 2, 1))
+        return [f(torch.full((2,), float(i))) for i in range(4)]
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_shapes_that_depend_on_numbers():
+    def program(compile_):
+        f = compile_(lambda x: x[x > 0] * 2)
+        return [f(torch.tensor([1.0, -1.0, float(i) - 1])) for i in range(4)]
+
+    falls_back(program, "runs uncompiled")
+
+
+def test_an_exception_of_the_function():
+    def f(x):
+        if x.shape[0] == 3:
+            raise ValueError("three")
+        return x * 2
+
+    f = torch.compile(f)
+    for n in (2, 2, 2):
+        f(torch.ones(n))
+    with pytest.raises(ValueError, match="three"):
+        f(torch.ones(3))
+    same(f(torch.ones(2)), torch.full((2,), 2.0))
+
+
+def test_an_exception_while_tracing_leaves_everything_as_it_was():
+    w = torch.ones(2, requires_grad=True)
+    state = torch.zeros(2)
+
+    def f(x):
+        state.add_(1)
+        (w * x).sum().backward()
+        if x.shape[0] == 2 and torch.compiler.is_compiling():
+            raise ValueError("while tracing")
+        return x * state
+
+    f = torch.compile(f)
+    with pytest.warns(UserWarning, match="while tracing"):
+        results = [f(torch.ones(2)) for _ in range(3)]
+    same([r[0].item() for r in results], [1.0, 2.0, 3.0])
+    same(w.grad, torch.full((2,), 3.0))
+    assert state._version == 3
+
+
+CHECKED = {
+    "quantile": lambda x: x.quantile(torch.tensor([0.2, 0.5]), dim=-1),
+    "cov": lambda x: x.cov(fweights=torch.tensor([1, 2, 3])),
+    "normal": lambda x: torch.normal(x, x.abs()),
+    "eigvals": lambda x: torch.linalg.eigvals(x).abs().sum(),
+    "cholesky": lambda x: torch.linalg.cholesky(x @ x.mT + torch.eye(3)),
+    "inv": lambda x: torch.linalg.inv(x @ x.mT + torch.eye(3)),
+    "solve": lambda x: torch.linalg.solve(x @ x.mT + torch.eye(3), x),
+    "det": lambda x: torch.linalg.det(x),
+    "Normal": lambda x: torch.distributions.Normal(x, x.abs() + 1).log_prob(x),
+    "Categorical": lambda x: torch.distributions.Categorical(logits=x).log_prob(torch.tensor([0, 1, 2])),
+    "Geometric": lambda x: torch.distributions.Geometric(x.sigmoid()).log_prob(torch.ones(3, 3)),
+    "MultivariateNormal": lambda x: torch.distributions.MultivariateNormal(x[0], x @ x.mT + torch.eye(3)).log_prob(
+        x[1]
+    ),
+    "kl": lambda x: torch.distributions.kl_divergence(
+        torch.distributions.Normal(x, x.abs() + 1), torch.distributions.Normal(x * 2, x.abs() + 2)
+    ),
+    "stft": lambda x: torch.stft(x, 2, hop_length=1, window=torch.ones(2), return_complex=True).abs(),
+    "istft": lambda x: torch.istft(torch.complex(x, x), 4, hop_length=1, window=torch.ones(4)),
+    "clip_grad_norm_": lambda x: nn.utils.get_total_norm([x], error_if_nonfinite=True),
+    "fill_": lambda x: torch.zeros(3).fill_(x.sum().item()) + torch.full((3,), x.max().item()),
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_checks_of_arguments_are_captured(name):
+    def program(compile_):
+        f = compile_(CHECKED[name])
+        g = torch.Generator().manual_seed(4)
+        return [f(torch.randn(3, 3, generator=g)) for _ in range(4)]
+
+    (f,) = both(program)
+    assert captured(f)
+    assert len(f.variants) == 1
+
+
+@pytest.mark.parametrize(
+    ("function", "error"),
+    [
+        (lambda x: x.quantile(x[0]), RuntimeError),
+        (lambda x: torch.distributions.Normal(x, x).log_prob(x), ValueError),
+        (lambda x: torch.linalg.cholesky(x.diag()), torch.linalg.LinAlgError),
+        (lambda x: nn.utils.get_total_norm([x.log()], error_if_nonfinite=True), RuntimeError),
+    ],
+)
+def test_a_check_that_fails_is_the_same_error(function, error):
+    f = torch.compile(function)
+    right, wrong = torch.full((2,), 0.5), torch.full((2,), -3.0)
+    for _ in range(3):
+        f(right)
+    assert captured(f)
+    with pytest.raises(error) as expected:
+        function(wrong)
+    with pytest.raises(error) as got:
+        f(wrong)
+    assert str(got.value) == str(expected.value)
+    f(right)

@@ -1,0 +1,105 @@
+"""Programs that run twice, as they are and compiled: both give the same to the last bit.
+
+The tests in ``compiler/`` name the ways in which compilers of this kind give wrong results.
+"""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite import nn
+
+
+def same(a, b):
+    if isinstance(a, torch.Tensor):
+        assert isinstance(b, torch.Tensor)
+        assert a.dtype is b.dtype
+        assert a.requires_grad == b.requires_grad
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
+    elif isinstance(a, (list, tuple)):
+        assert type(a) is type(b)
+        assert len(a) == len(b)
+        for x, y in zip(a, b, strict=True):
+            same(x, y)
+    elif isinstance(a, dict):
+        same(list(a.items()), list(b.items()))
+    else:
+        assert type(a) is type(b)
+        assert a == b
+
+
+def both(program):
+    """``program(compile)`` with the identity and with torchlite.compile: the results are equal."""
+    torch.manual_seed(0)
+    expected = program(lambda f: f)
+    torch.manual_seed(0)
+    made = []
+
+    def compile_(f):
+        made.append(torch.compile(f))
+        return made[-1]
+
+    got = program(compile_)
+    same(expected, got)
+    return made
+
+
+def captured(f):
+    return f.graph is not None
+
+
+def falls_back(program, reason):
+    with pytest.warns(UserWarning, match=reason) as caught:
+        made = both(program)
+    ours = [w for w in caught if "torchlite.compile" in str(w.message)]
+    assert len(ours) == 1
+    return made
+
+
+def net(dropout=0.0):
+    torch.manual_seed(3)
+    return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3))
+
+
+def batches(n, size=4):
+    g = torch.Generator().manual_seed(5)
+    return [(torch.randn(size, 6, generator=g), torch.randint(0, 3, (size,), generator=g)) for _ in range(n)]
+
+
+def train(compile_, optimizer, *, schedule=None, steps=6, dropout=0.0, size=4, change=None, clip=None):
+    model = net(dropout)
+    opt = optimizer(model.parameters())
+    scheduler = schedule and schedule(opt)
+
+    def step(x, y):
+        opt.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        if clip:
+            nn.utils.clip_grad_norm_(model.parameters(), clip)
+        opt.step()
+        if scheduler:
+            scheduler.step()
+        return loss.detach()
+
+    step = compile_(step)
+    losses = []
+    for i, (x, y) in enumerate(batches(steps, size)):
+        if change:
+            change(i, model, opt)
+        losses.append(step(x, y))
+    rates = [[v for v in group.values() if isinstance(v, (float, tuple))] for group in opt.param_groups]
+    return [losses, rates, [p.detach() for p in model.parameters()], [p.grad for p in model.parameters()]]
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, 0.1),
+    "momentum": lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, nesterov=True, weight_decay=1e-2),
+    "Adam": lambda p: torch.optim.Adam(p, 1e-2),
+    "AdamW": lambda p: torch.optim.AdamW(p, 1e-2, amsgrad=True),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, 1e-2, momentum=0.5, centered=True),
+    "Adagrad": lambda p: torch.optim.Adagrad(p, 1e-2),
+    "Adadelta": lambda p: torch.optim.Adadelta(p),
+    "Adamax": lambda p: torch.optim.Adamax(p, 1e-2),
+    "NAdam": lambda p: torch.optim.NAdam(p, 1e-2),
+}

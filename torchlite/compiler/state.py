@@ -1,0 +1,212 @@
+"""Python numbers that change from call to call: learning rates, what schedulers count, the state of `GradScaler`.
+
+While a function is traced, a `HostNumber` stands in the place of each of them, so whatever reads one is seen. In a
+replay they are read before the program runs, and what the function has put in their place is written behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torchlite._tensor import Tensor
+from torchlite.compiler.graph import Value
+from torchlite.compiler.numbers import HostNumber, LaterNumber
+from torchlite.tracing import Uncapturable
+
+Container = dict[str, Any]
+Holding = tuple[Container, Sequence[str] | None]
+"""A container, and which of its keys hold numbers that change; None for all that hold numbers."""
+
+
+@dataclass(eq=False)
+class Slot:
+    """A Python number at ``holder[name]``, or at ``holder[name][index]``, that is read at every replay.
+
+    Attributes:
+        initial: what it was when the function was traced.
+        value: of the graph.
+        kind: its type.
+    """
+
+    holder: Container
+    name: str
+    index: int | None
+    initial: Any
+    value: Value = field(default_factory=lambda: Value(None))
+
+    @property
+    def container(self) -> Any:
+        """What holds the number itself."""
+        return self.holder if self.index is None else self.holder[self.name]
+
+    @property
+    def key(self) -> Any:
+        """Where in `container` the number is."""
+        return self.name if self.index is None else self.index
+
+    @property
+    def kind(self) -> type[Any]:
+        """The type of the number."""
+        return type(self.initial)
+
+    def now(self) -> Any:
+        """The number at the moment."""
+        number = self.container[self.key]
+        return self.initial if isinstance(number, HostNumber) else number
+
+    def fits(self) -> bool:
+        """Whether there is a number of the same type."""
+        try:
+            return type(self.container[self.key]) is self.kind
+        except LookupError:
+            return False
+
+
+@dataclass(eq=False)
+class Effect:
+    """A method that only changes Python numbers; every replay calls it when everything else is done."""
+
+    owner: Any
+    method: Any
+    args: Any
+    kwargs: Any
+
+
+class Varies(BaseException):
+    """Keys of optimizers' groups that the function changes and that were taken for constants."""
+
+    def __init__(self, keys: set[str]) -> None:
+        super().__init__(keys)
+        self.keys = keys
+
+
+class State:
+    """The numbers around one traced call; within it as a context, numbers of the graph stand in their places.
+
+    Attributes:
+        slots: of all numbers.
+        effects: the methods that replays call.
+    """
+
+    def __init__(self, tracer: Any, holdings: Sequence[Holding], varying: set[str]) -> None:
+        self.tracer = tracer
+        self.slots: dict[Value, Slot] = {}
+        self.effects: list[Effect] = []
+        self._varying = varying
+        self._places: dict[tuple[int, str], tuple[Container, str, Any]] = {}
+        self._put: dict[tuple[int, str], Any] = {}
+        self._keys: dict[int, Sequence[str] | None] = {}
+        self._inside = False
+        for container, keys in holdings:
+            self._keys[id(container)] = keys
+            chosen = [*container] if keys is None else [k for k in container if k in keys or k in varying]
+            for key in chosen:
+                if _holds_numbers(container[key]):
+                    self._places[id(container), key] = (container, key, container[key])
+
+    def __enter__(self) -> None:
+        for place, (container, key, number) in self._places.items():
+            self._put[place] = container[key] = _each(
+                number, lambda n, i, c=container, k=key: self._stand_in(c, k, i, n)
+            )
+
+    def __exit__(self, *_: object) -> None:
+        for container, key, number in self._places.values():
+            container[key] = number
+
+    def covers(self) -> list[tuple[Container, str]]:
+        """All places, of which nothing else has to be watched."""
+        return [(container, key) for container, key, _ in self._places.values()]
+
+    def written(self) -> Iterator[tuple[Slot, Any]]:
+        """The places that hold something else in the end, with that.
+
+        Raises:
+            Uncapturable: where it is no number.
+        """
+        for place, (container, key, number) in self._places.items():
+            now = container.get(key)
+            if now is self._put[place]:
+                continue
+            if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in (int, float)):
+                raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
+            yield Slot(container, key, None, number), now
+
+    def call(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
+        """Take note of a method instead of calling it; from now on nobody knows the numbers that it changes.
+
+        Raises:
+            Uncapturable: where it works with tensors.
+            Varies: where it changes what was taken for a constant.
+        """
+        if self._inside:
+            return method(owner, *args, **kwargs)
+        if all(type(x) in (int, float, type(None)) for x in (*args, *kwargs.values())):
+            self._try(owner, method, args, kwargs)
+        self.effects.append(Effect(owner, method, *_without_history((args, kwargs))))
+        for container, _ in owner._changing_numbers():
+            for place, (holder, key, number) in self._places.items():
+                if holder is container:
+                    later = _each(number, lambda n, i, c=holder, k=key: LaterNumber(self.tracer, Slot(c, k, i, n)))
+                    self._put[place] = holder[key] = later
+        return None
+
+    def _try(self, owner: Any, method: Any, args: Any, kwargs: Any) -> None:
+        """Call the method and take back what it does, to see whether it works with nothing but numbers."""
+        containers = [container for container, _ in owner._changing_numbers()]
+        before = [dict(container) for container in containers]
+        nodes, externals = len(self.tracer.nodes), len(self.tracer.externals)
+        mine = {id(container) for container in containers}
+        self._inside = True
+        try:
+            for holder, key, number in self._places.values():
+                if id(holder) in mine:
+                    holder[key] = number
+            noted = [dict(container) for container in containers]
+            method(owner, *args, **kwargs)
+            changed = {
+                key
+                for container, values in zip(containers, noted, strict=True)
+                for key in container
+                if (id(container), key) not in self._places
+                and self._keys.get(id(container)) is not None
+                and container[key] is not values.get(key)
+                and _holds_numbers(container[key])
+            }
+        finally:
+            self._inside = False
+            for container, values in zip(containers, before, strict=True):
+                container.clear()
+                container.update(values)
+        if len(self.tracer.nodes) != nodes or len(self.tracer.externals) != externals:
+            raise Uncapturable(f"{type(owner).__name__}.{method.__name__} works with tensors")
+        if changed:
+            raise Varies(changed)
+
+    def _stand_in(self, container: Container, key: str, index: int | None, number: Any) -> Any:
+        slot = Slot(container, key, index, number)
+        self.slots[slot.value] = slot
+        return HostNumber(self.tracer, slot.value, slot.kind, slot.now)
+
+
+def _is_number(x: Any) -> bool:
+    return type(x) in (int, float)
+
+
+def _holds_numbers(x: Any) -> bool:
+    return _is_number(x) or (type(x) in (tuple, list) and bool(x) and all(map(_is_number, x)))
+
+
+def _without_history(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.detach()
+    if isinstance(x, tuple):
+        return tuple(map(_without_history, x))
+    return {key: _without_history(value) for key, value in x.items()} if isinstance(x, dict) else x
+
+
+def _each(x: Any, function: Any) -> Any:
+    """``function(number, index)`` of a number, or of each in a tuple or list."""
+    return function(x, None) if _is_number(x) else type(x)(function(n, i) for i, n in enumerate(x))
