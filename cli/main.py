@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from torchlite import __version__
-from torchlite.cli import doctor, evaluate, export, resume, summary, train, validate
+from torchlite.cli import doctor, evaluate, explain, export, resume, schema, show, summary, train, validate
 from torchlite.errors import TorchliteError
 
 app = typer.Typer(
@@ -25,6 +25,9 @@ app.command("eval")(evaluate.command)
 app.command("export")(export.command)
 app.command("validate")(validate.command)
 app.command("summary")(summary.command)
+app.command("show")(show.command)
+app.command("explain")(explain.command)
+app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)
 
 

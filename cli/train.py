@@ -73,9 +73,9 @@ def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None
 def _smoke(config: Path, overrides: list[str]) -> None:
     from torchlite.errors import ConfigError
     from torchlite.train.config.render import as_text
-    from torchlite.train.config.validate import validate
+    from torchlite.train.config.validate import Options, validate
 
-    checked = validate([str(config)], overrides, "smoke", import_code=True)
+    checked = validate([str(config)], overrides, Options("smoke", import_code=True))
     if checked.errors:
         raise ConfigError(as_text(checked.diagnostics))
     print(f"{config}: one step on made-up data works")

@@ -14,7 +14,7 @@ from torchlite.datasets.digits import split_digits
 from torchlite.datasets.download import Opener, Progress
 from torchlite.datasets.download import download as download_file
 from torchlite.datasets.idx import read_idx
-from torchlite.errors import DataError, FormatError
+from torchlite.errors import DataError, FormatError, MissingDataError
 
 
 def load(
@@ -54,12 +54,12 @@ def load(
     found = {file.name: _find(file, folders, rejected) for file in files}
     missing = [file for file in files if found[file.name] is None]
     if missing and not download:
-        raise DataError(_missing_message(spec, missing, folders, rejected))
+        raise MissingDataError(_missing_message(spec, missing, folders, rejected))
     for file in missing:
         try:
             found[file.name] = download_file(file, cache_folder(name), progress=progress, opener=opener)
         except (DataError, OSError) as error:
-            raise DataError(_missing_message(spec, missing, folders, rejected, error)) from error
+            raise MissingDataError(_missing_message(spec, missing, folders, rejected, error)) from error
 
     paths = {file.role: path for file in files if (path := found[file.name]) is not None}
     try:

@@ -29,6 +29,10 @@ class DataError(TorchliteError):
     exit_code = 5
 
 
+class MissingDataError(DataError):
+    """Files of a dataset are not there."""
+
+
 class FormatError(TorchliteError, ValueError):
     """A file is damaged, hostile or not of the format that its reader expects."""
 

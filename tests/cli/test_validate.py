@@ -53,7 +53,7 @@ Validate = Callable[..., Result]
 @pytest.fixture
 def checks(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
     """Stands in for the shape check and the smoke run; its problems can be set."""
-    module = types.SimpleNamespace(shapes=[], smoke=[], calls=[])
+    module = types.SimpleNamespace(shapes=[], data=[], smoke=[], calls=[])
 
     def check_shapes(config: Any) -> tuple[dict[str, Any], list[Problem]]:
         module.calls.append(("shapes", config.path.name))
@@ -64,7 +64,12 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         problems: list[Problem] = module.smoke
         return problems
 
-    module.check_shapes, module.check_smoke = check_shapes, check_smoke
+    def check_data(config: Any) -> list[Problem]:
+        module.calls.append(("data", config.path.name))
+        problems: list[Problem] = module.data
+        return problems
+
+    module.check_shapes, module.check_smoke, module.check_data = check_shapes, check_smoke, check_data
     monkeypatch.setitem(sys.modules, "torchlite.train.check", module)  # type: ignore[arg-type]
     monkeypatch.setattr(torchlite.train, "check", module, raising=False)
     return module
@@ -139,7 +144,7 @@ def test_text(validate: Validate) -> None:
         "\n"
         "  bad.yaml    failed, 1 error   650 params   [N, 1, 8, 8] -> [N, 10]\n"
         "  good.yaml   ok   650 params   [N, 1, 8, 8] -> [N, 10]\n"
-        "2 files: 1 ok, 1 failed — 1 error\n"
+        "2 files: 1 ok, 1 failed — 1 error (1 fixable with --fix)\n"
     )
 
 
@@ -153,6 +158,7 @@ def test_levels(validate: Validate, checks: types.SimpleNamespace) -> None:
         "syntax": [],
         "schema": [],
         "shapes": [("shapes", "good.yaml")],
+        "data": [("shapes", "good.yaml"), ("data", "good.yaml")],
         "smoke": [("shapes", "good.yaml"), ("smoke", "good.yaml")],
     }.items():
         checks.calls.clear()
@@ -295,3 +301,36 @@ def test_errors_become_exit_codes() -> None:
     assert "Traceback" in internal.stderr and internal.stderr.endswith("please report it with the lines above.\n")
     interrupted = run("fail", code=raising.format("KeyboardInterrupt"))
     assert interrupted.returncode == 130
+
+
+def test_errors_of_the_data_alone_have_their_own_exit_code(validate: Validate, checks: types.SimpleNamespace) -> None:
+    checks.data.append(Problem(("data",), "TL601", "it is not there"))
+    assert validate("good.yaml", "--level", "data").exit_code == 5
+    assert validate("good.yaml", "bad.yaml", "--level", "data").exit_code == 3
+
+
+def test_fix_mends_the_file_and_reports_what_is_left(validate: Validate, tmp_path: Path) -> None:
+    assert validate("bad.yaml", "--diff").stdout.startswith("--- a/bad.yaml\n+++ b/bad.yaml\n")
+    assert (tmp_path / "bad.yaml").read_text() == BAD
+    assert validate("bad.yaml", "--fix").exit_code == 0
+    assert (tmp_path / "bad.yaml").read_text() == GOOD
+
+
+def test_standard_input_cannot_be_mended(validate: Validate) -> None:
+    assert isinstance(validate("-", "--fix", text=BAD).exception, UsageError)
+
+
+def test_only_what_has_changed_since_a_commit(validate: Validate, tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments], cwd=tmp_path, check=True)
+
+    (tmp_path / "child.yaml").write_text("extends: good.yaml\nversion: 1\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-qm", "first")
+    (tmp_path / "good.yaml").write_text(GOOD + "seed: 1\n")
+    (tmp_path / "new.yaml").write_text(GOOD)
+    document = json.loads(validate(".", "--changed-since", "HEAD", "--format", "json").stdout)
+    assert [one["path"] for one in document["files"]] == ["child.yaml", "good.yaml", "new.yaml"]
+    assert validate("bad.yaml", "--changed-since", "HEAD").stdout == "0 files: 0 ok\n"
+    assert isinstance(validate("bad.yaml", "--changed-since", "nowhere").exception, UsageError)

@@ -50,5 +50,5 @@ def test_memory_counts_what_the_optimizer_keeps(tmp_path: Path) -> None:
 def test_what_is_refused(tmp_path: Path, optimizer: str, code: str, text: str) -> None:
     path = write_config(tmp_path)
     path.write_text(path.read_text().replace("optim: {type: sgd, lr: 0.05, momentum: 0.9}", f"optim: {optimizer}"))
-    found = {found.code: found.message for found in validate([str(path)], level="schema").diagnostics}
+    found = {found.code: found.message for found in validate([str(path)], options="schema").diagnostics}
     assert text in found[code]

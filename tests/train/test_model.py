@@ -263,7 +263,7 @@ def test_tokens_with_positions(tmp_path: Path) -> None:
     """
     path = tmp_path / "config.yaml"
     model_of(layers, (64,), tmp_path, head)
-    report = validate([str(path)], level="smoke")
+    report = validate([str(path)], options="smoke")
     assert [str(found) for found in report.diagnostics] == []
     assert report.files[0].summary["spec"] == "[N, 1, 8, 8] -> [N, 10]"
     _, model, _ = model_of(layers, TOKENS, tmp_path, head)

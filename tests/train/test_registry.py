@@ -83,7 +83,7 @@ def test_every_configuration_in_the_repository_is_valid(pytestconfig: pytest.Con
         pytest.importorskip(needed, exc_type=ModuleNotFoundError)
     from torchlite.train.config.validate import validate
 
-    report = validate([str(pytestconfig.rootpath / "configs")], level="schema")
+    report = validate([str(pytestconfig.rootpath / "configs")], options="schema")
     assert len(report.files) >= 6
     assert [str(found) for found in report.diagnostics] == []
 

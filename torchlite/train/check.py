@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import dtypes, nn
+from torchlite import datasets, dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.devices import CPU, META
+from torchlite.errors import DataError, MissingDataError
 from torchlite.ops.creation import empty, tensor
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
@@ -97,6 +98,17 @@ def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dty
 def pipeline(config: Config, stage: str) -> Compose:
     """The transforms of ``stage`` ("train" or "eval") as one."""
     return Compose([component.build() for component in getattr(config.data.transforms, stage)])
+
+
+def check_data(config: Config) -> list[Problem]:
+    """Whether the data is there and is what its card says; nothing is downloaded."""
+    for split in ("train", "test"):
+        try:
+            datasets.load(config.data.type, split, root=config.data.root, download=False)
+        except DataError as error:
+            code = "TL601" if isinstance(error, MissingDataError) else "TL602"
+            return [Problem(("data",), code, str(error))]
+    return []
 
 
 def check_smoke(config: Config) -> list[Problem]:

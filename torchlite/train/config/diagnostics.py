@@ -65,11 +65,14 @@ CODES: dict[str, str] = {
     "TL602": "The data is not what its card says.",
     "TL701": "A training step on synthetic data failed.",
     "TL702": "The loss or a gradient of the first step is not finite.",
+    "TL901": "A comment `# tl: ignore[...]` silences nothing.",
+    "TL902": "The file is of an older version of the format.",
 }
 """Every code with what it means: TL1 syntax, TL2 schema, TL3 references, TL4 semantics, TL5 shapes,
-TL6 data, TL7 smoke run."""
+TL6 data, TL7 smoke run, TL9 upkeep."""
 
-_WARNINGS = frozenset({"TL110", "TL402", "TL408", "TL409", "TL411"})
+WARNINGS = frozenset({"TL110", "TL402", "TL408", "TL409", "TL411", "TL901", "TL902"})
+"""The codes that are warnings; all others are errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,7 @@ class Findings:
             file, origin = at.file, Origin("include" if at.chain else "file", at.chain)
         diagnostic = Diagnostic(
             code,
-            "warning" if code in _WARNINGS else "error",
+            "warning" if code in WARNINGS else "error",
             message,
             file,
             at.line,

@@ -231,8 +231,10 @@ class _Composer:
     def __post_init__(self) -> None:
         self.last = self.place(0, 0, 1)
 
-    def report(self, code: str, at: Location, message: str, hint: str | None = None) -> None:
-        self.findings.report(code, at, message, hint=hint)
+    def report(
+        self, code: str, at: Location, message: str, hint: str | None = None, replacement: str | None = None
+    ) -> None:
+        self.findings.report(code, at, message, hint=hint, replacement=replacement)
 
     def stop(self, code: str, at: Location, message: str, hint: str | None = None) -> _Stopped:
         self.report(code, at, message, hint)
@@ -331,15 +333,16 @@ class _Composer:
         older = _YAML_1_1.match(text)
         if older is None or (older["octal"] and abs(int(text)) < 8):
             return
+        replacement = f'"{text}"'
         if older["boolean"]:
             meant = "true" if text.lower() in ("yes", "on") else "false"
             message, hint = f"{text} is text, but a boolean to YAML 1.1", f'quote it ("{text}") or write {meant}'
         elif older["octal"]:
             message = f"{text} is {int(text)}, but {int(text, 8)} to YAML 1.1"
-            hint = "leave out the leading zero"
+            hint, replacement = "leave out the leading zero", str(int(text))
         else:
             message, hint = f"{text} is text, but a number to YAML 1.1", f'quote it ("{text}")'
-        self.report("TL110", at, message, hint)
+        self.report("TL110", at, message, hint, replacement)
 
     def sequence(self, start: Any, events: Iterator[Any], depth: int) -> tuple[Node, int]:
         items: list[Node] = []

@@ -22,6 +22,7 @@ from torchlite.train.config.document import (
     read_text,
 )
 from torchlite.train.config.location import Location, Source
+from torchlite.train.config.migrations import migrate
 
 MAX_FILES = 64
 
@@ -33,10 +34,14 @@ _OF_ONE_FILE = ("extends", "abstract", "code")
 
 @dataclass
 class Tree:
-    """The merged tree of a file and its bases; `complete` is False where a part could not be read."""
+    """The merged tree of a file and its bases; `complete` is False where a part could not be read.
+
+    `sources` are the texts of all files that were read for it.
+    """
 
     root: Mapping
     complete: bool
+    sources: list[Source] = field(default_factory=list)
 
 
 def load_tree(path: Path, findings: Findings, *, text: str | None = None) -> Tree | None:
@@ -44,13 +49,17 @@ def load_tree(path: Path, findings: Findings, *, text: str | None = None) -> Tre
 
     `text` stands for the content of the file where it is already known (standard input).
     """
-    return _Reader(findings).load(path, text, included_from=None, within=())
+    reader = _Reader(findings)
+    tree = reader.load(path, text, included_from=None, within=())
+    if tree is not None:
+        tree.sources = reader.sources
+    return tree
 
 
 @dataclass
 class _Reader:
     findings: Findings
-    files: int = field(default=0)
+    sources: list[Source] = field(default_factory=list)
 
     def load(
         self, path: Path, text: str | None, included_from: Location | None, within: tuple[Path, ...]
@@ -62,6 +71,7 @@ class _Reader:
             if text is None:
                 return None
         source = Source.of(name, text, included_from=included_from)
+        self.sources.append(source)
         root = parse(source, text, self.findings)
         if root is None:
             return None
@@ -69,6 +79,7 @@ class _Reader:
             message = f"a configuration is a mapping of sections, not {kind_name(root)}"
             self.findings.report("TL109", root.at, message)
             return None
+        migrate(root, self.findings)
         if included_from is not None and "code" in root.entries:
             hint = f"list it in {self.findings.root}"
             message = "only the file named on the command line may list `code`"
@@ -120,8 +131,7 @@ class _Reader:
             hint = f"paths are relative to {path.parent}"
             self.findings.report("TL305", entry.at, f"there is no file '{target}'", key="extends", hint=hint)
             return None
-        self.files += 1
-        if self.files > MAX_FILES:
+        if len(self.sources) > MAX_FILES:
             message = f"more than {MAX_FILES} files are extended"
             self.findings.report("TL107", entry.at, message, key="extends")
             return None

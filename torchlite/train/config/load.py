@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -11,13 +11,15 @@ from torchlite.errors import ConfigError
 from torchlite.train.config.diagnostics import Diagnostic, Findings, closest, suggestion
 from torchlite.train.config.document import Mapping, Scalar, decode
 from torchlite.train.config.extends import Tree, load_tree
+from torchlite.train.config.location import Source
 from torchlite.train.config.overrides import apply_overrides
 from torchlite.train.config.references import resolve_references
 from torchlite.train.config.schema import Config
 from torchlite.train.config.sections import SectionReader
 from torchlite.train.config.semantics import check_semantics
+from torchlite.train.config.suppressions import Suppressions
 
-Level = Literal["syntax", "schema", "shapes", "smoke"]
+Level = Literal["syntax", "schema", "shapes", "data", "smoke"]
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,15 @@ class Loaded:
     """What became of a file.
 
     `config` is there when no value had to be left out, and that may be so in spite of errors: a name that is
-    nearly right was then taken for the one it comes close to. Check `ok` before training with it.
+    nearly right was then taken for the one it comes close to. Check `ok` before training with it. `sources` are the
+    texts that were read, and `suppressions` the comments in them that silence findings.
     """
 
     config: Config | None
     diagnostics: list[Diagnostic]
     abstract: bool = False
+    sources: tuple[Source, ...] = ()
+    suppressions: Suppressions = field(default_factory=Suppressions)
 
     @property
     def ok(self) -> bool:
@@ -86,10 +91,9 @@ def inspect_config(
         return Loaded(None, findings.in_order())
     apply_overrides(tree.root, tuple(overrides), findings)
     abstract = _is_abstract(tree.root)
-    if level == "syntax":
-        return Loaded(None, findings.in_order(), abstract)
-    config = _checked(tree, path, findings, abstract)
-    return Loaded(config, findings.in_order(), abstract)
+    config = _checked(tree, path, findings, abstract) if level != "syntax" else None
+    suppressions = Suppressions.of(tree.sources)
+    return Loaded(config, suppressions.apply(findings.in_order()), abstract, tuple(tree.sources), suppressions)
 
 
 def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Config | None:

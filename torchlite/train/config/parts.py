@@ -2,22 +2,26 @@
 
 import math
 import re
+import types
+import typing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from torchlite.train.registry import Kind
 
 Mode = Literal["min", "max"]
 
-_DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>steps?|epochs?)\Z")
+_DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>st|steps?|ep|epochs?)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A stretch of training, written ``500 steps`` or ``2 epochs``; a step is one optimizer update."""
+    """A stretch of training, written ``500 steps`` (``500st``) or ``2 epochs`` (``2ep``); a step is one optimizer update."""
 
     value: float
     unit: Literal["steps", "epochs"]
@@ -34,11 +38,11 @@ class Duration:
         if match is None:
             hint = "write e.g. '500 steps' or '2 epochs'"
             raise PydanticCustomError("duration", "must be a duration", {"hint": hint})
-        value, unit = float(match["value"]), match["unit"].rstrip("s") + "s"
-        if value <= 0 or (unit == "steps" and not value.is_integer()):
+        value, is_steps = float(match["value"]), match["unit"].startswith("st")
+        if value <= 0 or (is_steps and not value.is_integer()):
             hint = "steps are whole numbers from 1; epochs are above 0"
             raise PydanticCustomError("duration", "must be a duration above zero", {"hint": hint})
-        return cls(value, "steps" if unit == "steps" else "epochs")
+        return cls(value, "steps" if is_steps else "epochs")
 
     def steps(self, steps_per_epoch: int) -> int:
         """The duration in optimizer steps, at least 1."""
@@ -60,6 +64,31 @@ class Of:
     """Marks a field that holds a component of a kind."""
 
     kind: Kind
+
+
+def mark_of(info: FieldInfo) -> Of | None:
+    """The mark on a field that holds a component, a list of them, or a mapping to them; None of other fields."""
+    annotation = info.annotation
+    inner = typing.get_args(without_none(annotation))
+    found = [*info.metadata, *(mark for part in (annotation, *inner) for mark in _marks(part))]
+    return next((mark for mark in found if isinstance(mark, Of)), None)
+
+
+def _marks(annotation: Any) -> Iterator[Any]:
+    yield from getattr(annotation, "__metadata__", ())
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        for part in typing.get_args(annotation):
+            yield from _marks(part)
+
+
+def without_none(annotation: Any) -> Any:
+    """``X`` of ``X | None``; metadata of `Annotated` aside."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        inner = [one for one in typing.get_args(annotation) if one is not type(None)]
+        annotation = inner[0] if len(inner) == 1 else annotation
+    if typing.get_origin(annotation) is typing.Annotated:
+        return typing.get_args(annotation)[0]
+    return annotation
 
 
 class Section(BaseModel):

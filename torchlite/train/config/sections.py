@@ -1,6 +1,5 @@
 """From a tree to the sections of a `Config`: every key known, every value of its type, all mistakes at once."""
 
-import types
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +23,9 @@ from torchlite.train.config.document import (
     to_plain,
 )
 from torchlite.train.config.location import Location
+from torchlite.train.config.migrations import VERSION
 from torchlite.train.config.overrides import split_list
-from torchlite.train.config.parts import Duration, Of, Section
+from torchlite.train.config.parts import Duration, Of, Section, without_none
 from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
 from torchlite.train.config.schema import (
     SYNONYMS,
@@ -122,7 +122,7 @@ class SectionReader:
         if isinstance(node, Poison) or (is_poisoned(node) and isinstance(node, Scalar)):
             self.bad.add(path)
             return None
-        annotation = _without_none(info.annotation)
+        annotation = without_none(info.annotation)
         if _allows_none(info.annotation) and isinstance(node, Scalar) and node.value is None:
             return None
         marks = [mark for mark in info.metadata if isinstance(mark, Of)]
@@ -303,7 +303,7 @@ class SectionReader:
                 self.bad.add(field_path)
                 values.pop(name, None)
         for name, value in values.items():
-            if _without_none(model.model_fields[name].annotation) is Duration and value is not None:
+            if without_none(model.model_fields[name].annotation) is Duration and value is not None:
                 values[name] = Duration.parse(value)
         return model.model_construct(**values)
 
@@ -327,7 +327,7 @@ class SectionReader:
             words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
             replacement, hint = suggestion(str(node.value), words, what="one of")
         if name == "version":
-            code, hint = "TL212", "this release reads version 1"
+            code, hint = "TL212", f"this release reads version {VERSION}"
         if code == "TL202":
             replacement, hint = _boolean_fix(node, expected, hint)
         message = f"'{name}' {expected}, not {kind_name(node)}"
@@ -411,16 +411,6 @@ def _spread_schedule(node: Node) -> Node:
 
 def _allows_none(annotation: Any) -> bool:
     return type(None) in typing.get_args(annotation)
-
-
-def _without_none(annotation: Any) -> Any:
-    """``X`` of ``X | None``; metadata of `Annotated` aside."""
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        inner = [one for one in typing.get_args(annotation) if one is not type(None)]
-        annotation = inner[0] if len(inner) == 1 else annotation
-    if typing.get_origin(annotation) is typing.Annotated:
-        return typing.get_args(annotation)[0]
-    return annotation
 
 
 def _item_mark(annotation: Any) -> Of | None:

@@ -1,21 +1,33 @@
 """Validating many configurations at once; see `validate`."""
 
 import glob
+import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchlite.errors import UsageError
-from torchlite.train.config.diagnostics import Diagnostic, Findings, reading_order
+from torchlite.errors import ConfigError, DataError, UsageError
+from torchlite.train.config.diagnostics import Diagnostic, Findings, Problem, reading_order
 from torchlite.train.config.load import Level, Loaded, inspect_config
-from torchlite.train.config.schema import head
+from torchlite.train.config.schema import Config, head
 
-LEVELS: tuple[Level, ...] = ("syntax", "schema", "shapes", "smoke")
+LEVELS: tuple[Level, ...] = ("syntax", "schema", "shapes", "data", "smoke")
 
 STDIN = Path("<stdin>")
+
+_LEVEL_OF_CODES: dict[str, Level] = {"TL1": "syntax", "TL5": "shapes", "TL6": "data", "TL7": "smoke"}
+
+
+def level_of(code: str) -> Level:
+    """The level at which a code is found.
+
+    >>> level_of("TL203"), level_of("TL501")
+    ('schema', 'shapes')
+    """
+    return _LEVEL_OF_CODES.get(code[:3], "schema")
 
 
 @dataclass
@@ -79,9 +91,10 @@ class Report:
         return sum(found.severity == "warning" for found in self.diagnostics)
 
     def exit_code(self, *, strict: bool = False) -> int:
-        """0 without errors, 3 with; 4 if `strict` and there are only warnings."""
+        """0 without errors, 3 with, 5 if all are of the data; 4 if `strict` and there are only warnings."""
         if self.errors:
-            return 3
+            wrong = {level_of(found.code) for found in self.diagnostics if found.severity == "error"}
+            return DataError.exit_code if wrong == {"data"} else ConfigError.exit_code
         return 4 if strict and self.warnings else 0
 
     def record(self) -> dict[str, Any]:
@@ -110,69 +123,141 @@ def find_files(patterns: Sequence[str]) -> list[Path]:
     return [found[name] for name in sorted(found)]
 
 
-def validate(
-    paths: Sequence[str],
-    overrides: Sequence[str] = (),
-    level: Level = "shapes",
-    *,
-    import_code: bool = False,
-) -> Report:
-    """Checks every file that `paths` name up to `level`, each with all `overrides`.
+def changed_since(reference: str) -> set[Path]:
+    """The files that differ from the commit `reference`, and those that git does not know yet.
+
+    Raises: UsageError where this is no repository or has no such commit.
+    """
+    try:
+        top = _git("rev-parse", "--show-toplevel").strip()
+        listed = _git("-C", top, "diff", "--name-only", "-z", reference, "--")
+        listed += _git("-C", top, "ls-files", "--others", "--exclude-standard", "-z")
+    except (OSError, subprocess.CalledProcessError) as error:
+        reason = (getattr(error, "stderr", "") or str(error)).strip().splitlines()
+        raise UsageError(f"--changed-since {reference}: {reason[0] if reason else 'git failed'}") from None
+    return {(Path(top) / name).resolve() for name in listed.split("\0") if name}
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `validate` is asked for besides files and overrides.
+
+    `select` and `ignore` are beginnings of codes: of what is found only the selected, and nothing of the ignored,
+    is reported. `changed_since` names a commit: files that neither differ from it nor read one that does are left out.
+    """
+
+    level: Level = "shapes"
+    import_code: bool = False
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    changed_since: str | None = None
+
+    def keeps(self, found: Diagnostic) -> bool:
+        """Whether a finding is to be reported."""
+        return found.code.startswith(self.select or "TL") and not found.code.startswith(self.ignore or "-")
+
+
+def validate(paths: Sequence[str], overrides: Sequence[str] = (), options: Options | Level = "shapes") -> Report:
+    """Checks every file that `paths` name, each with all `overrides`; `options` may be only the level.
 
     Up to ``shapes`` nothing is downloaded, no dataset is read and no user code is imported, unless
-    `import_code` allows the last.
+    `options.import_code` allows the last.
 
-    Raises: UsageError where a path matches nothing.
+    Raises: UsageError where a path matches nothing, or `options.changed_since` is no commit.
     """
+    asked = Options(options) if isinstance(options, str) else options
     files = find_files(paths)
     content = sys.stdin.buffer.read() if STDIN in files else None
     with ThreadPoolExecutor() as pool:
         loaded = list(
             pool.map(
-                lambda path: inspect_config(path, overrides, level=level, content=content if path == STDIN else None),
+                lambda path: inspect_config(
+                    path, overrides, level=asked.level, content=content if path == STDIN else None
+                ),
                 files,
             )
         )
-    return Report([_beyond_schema(path, one, level, import_code) for path, one in zip(files, loaded, strict=True)])
+    found = list(zip(files, loaded, strict=True))
+    if asked.changed_since is not None:
+        changed = changed_since(asked.changed_since)
+        found = [(path, one) for path, one in found if not changed.isdisjoint(_files_read(path, one))]
+    return Report([_deeper(path, one, asked) for path, one in found])
 
 
-def _beyond_schema(path: Path, loaded: Loaded, level: Level, import_code: bool) -> FileReport:
-    """Adds the shape check and the smoke run to what is known of a file."""
+def _files_read(path: Path, loaded: Loaded) -> set[Path]:
+    read = [path, *(Path(source.name) for source in loaded.sources)]
+    if loaded.config is not None:
+        read += [path.parent / file for file in loaded.config.code]
+    return {one.resolve() for one in read}
+
+
+def _deeper(path: Path, loaded: Loaded, asked: Options) -> FileReport:
+    """What is known of a file, the levels behind the schema added."""
     report = FileReport(str(path), list(loaded.diagnostics))
-    syntax_failed = any(found.code.startswith("TL1") for found in report.diagnostics if found.severity == "error")
-    report.checks["syntax"] = "failed" if syntax_failed else "ok"
-    if level == "syntax":
-        return report
-    report.checks["schema"] = "ok" if report.ok else "failed"
-    for deeper in LEVELS[2 : LEVELS.index(level) + 1]:
-        report.checks[deeper] = _run(deeper, loaded, report, import_code)
-    report.diagnostics.sort(key=reading_order)
+    wrong = {level_of(found.code) for found in report.diagnostics if found.severity == "error"}
+    for level in LEVELS[: LEVELS.index(asked.level) + 1]:
+        if level == "data" and asked.level == "smoke":
+            continue  # whose data is made up
+        if level in _CHECKS:
+            report.checks[level] = _run(level, loaded, report, asked)
+        else:
+            report.checks[level] = "failed" if level in wrong else "ok"
+    findings = Findings(report.path)
+    done = [level for level, state in report.checks.items() if not state.startswith("skipped")]
+    loaded.suppressions.report_unused(
+        findings, tuple(f"TL{number}" for number in range(1, 10) if level_of(f"TL{number}00") in done)
+    )
+    kept = [found for found in (*report.diagnostics, *findings.diagnostics) if asked.keeps(found)]
+    report.diagnostics = sorted(kept, key=reading_order)
     return report
 
 
-def _run(level: Level, loaded: Loaded, report: FileReport, import_code: bool) -> str:
+def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options) -> str:
     config = loaded.config
     if loaded.abstract:
         return "skipped:abstract"
-    if config is None:
+    if config is None or (level != "shapes" and not report.ok):
         return "skipped:errors"
-    if config.uses_user_code and not import_code:
+    if config.uses_user_code and not asked.import_code and level != "data":
         return "skipped:user-code"
-    if level == "smoke" and not report.ok:
-        return "skipped:errors"
-    from torchlite.train import check
-
-    if level == "shapes":
-        summary, problems = check.check_shapes(config)
-        report.summary = dict(summary)
-    else:
-        problems = check.check_smoke(config)
     findings = Findings(report.path)
-    for problem in problems:
+    for problem in _CHECKS[level](config, report):
         at = config.at(problem.path)
         assert at is not None and config._tree is not None
         key = ".".join(map(str, problem.path)) or None
         place = at if problem.path else head(config._tree)
         findings.report(problem.code, place, problem.message, key=key, hint=problem.hint)
-    report.diagnostics += findings.in_order()
+    report.diagnostics += loaded.suppressions.apply(findings.in_order())
     return "failed" if findings.failed else "ok"
+
+
+def _shapes(config: Config, report: FileReport) -> Sequence[Problem]:
+    from torchlite.train import check
+
+    summary, problems = check.check_shapes(config)
+    report.summary = dict(summary)
+    return problems
+
+
+def _data(config: Config, _report: FileReport) -> Sequence[Problem]:
+    from torchlite.train import check
+
+    return check.check_data(config)
+
+
+def _smoke(config: Config, _report: FileReport) -> Sequence[Problem]:
+    from torchlite.train import check
+
+    return check.check_smoke(config)
+
+
+_CHECKS: dict[Level, Callable[[Config, FileReport], Sequence[Problem]]] = {
+    "shapes": _shapes,
+    "data": _data,
+    "smoke": _smoke,
+}
+"""The levels that build something, with what each finds."""
