@@ -55,7 +55,7 @@ def _field(info: FieldInfo) -> Schema:
     annotation = without_none(info.annotation)
     mark = mark_of(info)
     if mark is not None:
-        schema = {"$ref": f"#/$defs/{mark.kind}"}
+        schema: Schema = {"$ref": f"#/$defs/{mark.kind}"}
         if typing.get_origin(annotation) is list:
             schema = {"type": "array", "items": schema}
     elif annotation is Model:
@@ -118,7 +118,7 @@ def _choice(kind: str, names: list[str]) -> Schema:
         for name in names
     ]
     own_class = {"type": "string", "pattern": ":"}
-    structure = {"repeat": {}} if kind == "layer" else {}
+    structure: Schema = {"repeat": {}} if kind == "layer" else {}
     return {
         "anyOf": [
             {"enum": names},
