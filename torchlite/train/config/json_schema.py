@@ -20,7 +20,7 @@ Schema = dict[str, Any]
 _REFERENCE: Schema = {"type": "string", "pattern": r"\$"}
 """What may stand in any place: the value comes from elsewhere."""
 
-_OWN_KEYS = {"^x-": {}}
+_OWN_KEYS: Schema = {"^x-": {}}
 
 
 def json_schema() -> Schema:
