@@ -1,0 +1,344 @@
+// Convolution in two dimensions of arrays whose channels lie side by side (N, H, W, C), and its two gradients.
+//
+// Everything that describes a convolution is a constant where these functions are inlined, handed on by value, so that a
+// tile of results lies in registers and addresses are computed by the compiler. A convolution and the gradient of its
+// input are the same sum
+//
+//     result[o] = sum of weight[k] * source[q] over taps k and sources q with q * by = o * step + k * dilation + shift
+//
+// along both dimensions: in a convolution `by` is 1 and `step` its stride, in the gradient it is the other way round. Within
+// a tile, a number of the source is loaded once for all taps of a row that meet it.
+//
+// `convolution_nhwc.py` makes the constants.
+
+#define ALWAYS static inline __attribute__((always_inline))
+#if defined(__clang__)
+#define WHOLLY _Pragma("clang loop unroll(full)")
+#else
+#define WHOLLY _Pragma("GCC unroll 64")
+#endif
+
+enum { MOST_DOWN = 16, MOST_ACROSS = 7, MOST_PIXELS = 16, MOST_CHANNELS = 8 };  // taps of a window, and extents of tiles
+
+typedef struct { long taps, step, by, dilation, shift; } Axis;
+
+typedef struct {
+    long samples, height, width, channels;                  // of the source
+    long rows, columns, results;                            // of the result, whose channels `results` counts
+    Axis down, across;
+    long sample_step, row_step, column_step, channel_step;  // between numbers of the source
+    long band, copied;                                      // rows of the result at a time, and of the source copied for them
+    long left, padded;                                      // columns of zeros before a copied row, and its length
+    long shares;                                            // into which the bands of all samples are divided
+} Convolution;
+
+// Receives finished numbers: rows are positions in all samples, columns channels.
+typedef void (*Finish)(void *context, float *tile, long step, long row, long column, long rows, long columns);
+
+typedef struct {
+    const float *source, *weight, *grad;
+    float *target, *scratch;
+    Finish finish;  // for each row of positions, or NULL
+    void *context;
+} ConvolutionArrays;
+
+// ---- what a tile is ----
+
+// Vectors of results in a tile. Where only some taps meet a source, one is better: weights are read half as often.
+ALWAYS long vectors_of(const Convolution g) { return g.results > LANES && REGISTERS >= 32 && g.across.by == 1 ? 2 : 1; }
+ALWAYS long lanes_of(const Convolution g) { return vectors_of(g) * LANES; }
+ALWAYS long blocks_of(const Convolution g) { return parts(g.results, lanes_of(g)); }
+
+// As many positions as registers hold sums for, without a remainder where that can be, in steps of `by`.
+ALWAYS long pixels_of(const Convolution g) {
+    const long room = (REGISTERS - 2) / vectors_of(g) - g.across.taps;
+    const long most = room < 1 ? 1 : room > MOST_PIXELS ? MOST_PIXELS : room, n = g.columns;
+    const long even = n <= most                     ? n
+                      : most >= 16 && n % 16 == 0   ? 16
+                      : most >= 8 && n % 8 == 0     ? 8
+                                                    : parts(n, parts(n, most));
+    return parts(even, g.across.by) * g.across.by;
+}
+
+// Packed weights: [block of results][tap down][channel][tap across][lanes], with zeros for results that are missing.
+ALWAYS long packed_row(const Convolution g) { return g.channels * g.across.taps * lanes_of(g); }
+ALWAYS long packed_block(const Convolution g) { return g.down.taps * packed_row(g); }
+ALWAYS long packed_size(const Convolution g) { return blocks_of(g) * packed_block(g); }
+
+// Packs the weights w(result, channel, tap) of a block and a row of taps.
+ALWAYS void pack_weights(const Convolution g, long result_step, long channel_step, const float *weight, float *packed,
+                         long index) {
+    const long lanes = lanes_of(g), block = index / g.down.taps, down = index % g.down.taps;
+    const float *from = weight + block * lanes * result_step + down * g.across.taps;
+    float *to = packed + block * packed_block(g) + down * packed_row(g);
+    const long width = at_most(g.results - block * lanes, lanes);
+    for (long c = 0; c < g.channels; c++)
+        for (long k = 0; k < g.across.taps; k++, to += lanes)
+            for (long i = 0; i < lanes; i++) to[i] = i < width ? from[i * result_step + c * channel_step + k] : 0.0f;
+}
+
+// ---- rows and positions that meet ----
+
+ALWAYS long rounded_down(long a, long b) { return a >= 0 ? a / b : -((b - 1 - a) / b); }
+
+// The first and the last source, there or not, that result number o reads.
+ALWAYS long first_read(const Axis a, long o) {
+    const long reach = (a.taps - 1) * a.dilation;
+    return rounded_down(o * a.step + (reach < 0 ? reach : 0) + a.shift + a.by - 1, a.by);
+}
+ALWAYS long last_read(const Axis a, long o) {
+    const long reach = (a.taps - 1) * a.dilation;
+    return rounded_down(o * a.step + (reach > 0 ? reach : 0) + a.shift, a.by);
+}
+
+// The source that result o reads with tap k, or -1.
+ALWAYS long source_of(const Axis a, long sources, long o, long k) {
+    const long at = o * a.step + k * a.dilation + a.shift;
+    return at < 0 || at % a.by || at / a.by >= sources ? -1 : at / a.by;
+}
+
+// The result that source q, counted from the first that result 0 reads, is read by with tap k, or -1.
+ALWAYS long result_of(const Axis a, long q, long k) {
+    const long distance = (first_read(a, 0) + q) * a.by - k * a.dilation - a.shift;
+    return distance < 0 || distance % a.step ? -1 : distance / a.step;
+}
+ALWAYS long reads_of(const Axis a, long results) { return last_read(a, results - 1) - first_read(a, 0) + 1; }
+
+typedef struct { const float *source; long step, first; } Rows;  // row `first`, where a window begins at result 0, and on
+
+// The rows that results of rows begin to end - 1 read; copied where zeros must lie beside them, or channels side by side.
+ALWAYS Rows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin, long end) {
+    const long first = at_least(first_read(g.down, begin), 0), last = at_most(last_read(g.down, end - 1), g.height - 1);
+    const long start = (g.left + first_read(g.across, 0)) * g.channels, length = g.padded * g.channels;
+    const float *from = source + sample * g.sample_step + first * g.row_step;
+    if (!g.copied) return (Rows){from + start, g.row_step, first};
+    float *to = scratch + g.left * g.channels;
+    for (long row = first; row <= last; row++, from += g.row_step, to += length) {
+        if (g.channel_step == 1 && g.column_step == g.channels)
+            for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
+        else
+            for (long c = 0; c < g.channels; c++)
+                for (long w = 0; w < g.width; w++) to[w * g.channels + c] = from[w * g.column_step + c * g.channel_step];
+    }
+    return (Rows){scratch + start, length, first};
+}
+
+ALWAYS float *scratch_of(const Convolution g, const ConvolutionArrays *arrays, long share) {
+    const long size = g.copied * g.padded * g.channels;
+    float *scratch = arrays->scratch + share * size;
+    memset(scratch, 0, (size_t)size * sizeof *scratch);
+    return scratch;
+}
+
+typedef struct { long sample, begin, end; } Band;
+
+ALWAYS Band band_of(const Convolution g, long index) {
+    const long bands = parts(g.rows, g.band), begin = index % bands * g.band;
+    return (Band){index / bands, begin, at_most(begin + g.band, g.rows)};
+}
+ALWAYS long first_band(const Convolution g, long share) { return share * g.samples * parts(g.rows, g.band) / g.shares; }
+
+// ---- convolution, and the gradient of its input ----
+
+ALWAYS Vector load_some(const float *from, long n) {
+    if (n >= LANES) return load(from);
+    Vector v = {0};
+    if (n > 0) memcpy(&v, from, (size_t)n * sizeof *from);
+    return v;
+}
+ALWAYS void store_some(float *to, Vector v, long n) {
+    if (n >= LANES) store(to, v);
+    else if (n > 0) memcpy(to, &v, (size_t)n * sizeof *to);
+}
+
+typedef struct { long count; const float *source[MOST_DOWN], *weight[MOST_DOWN]; } Taps;  // of the rows that meet
+
+// Sums for positions side by side, of which the first `width` channels of a block are stored.
+ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, long at, float *out, long width) {
+    const long vectors = vectors_of(g), reads = reads_of(g.across, pixels);
+    Vector sum[MOST_PIXELS][2];
+    WHOLLY for (long p = 0; p < pixels; p++) WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] = (Vector){0};
+    for (long t = 0; t < taps->count; t++) {
+        const float *x = taps->source[t] + at, *w = taps->weight[t];
+        for (long c = 0; c < g.channels; c++, x++, w += g.across.taps * lanes_of(g)) {
+            Vector weight[MOST_ACROSS][2];
+            WHOLLY for (long k = 0; k < g.across.taps; k++)
+                WHOLLY for (long v = 0; v < vectors; v++) weight[k][v] = load(w + (k * vectors + v) * LANES);
+            WHOLLY for (long q = 0; q < reads; q++)
+                WHOLLY for (long k = 0; k < g.across.taps; k++) {
+                    const long p = result_of(g.across, q, k);
+                    if (p >= 0 && p < pixels)
+                        WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] += x[q * g.channels] * weight[k][v];
+                }
+        }
+    }
+    WHOLLY for (long p = 0; p < pixels; p++)
+        WHOLLY for (long v = 0; v < vectors; v++)
+            store_some(out + p * g.results + v * LANES, sum[p][v], width - v * LANES);
+}
+
+// A row of positions, for one block of channels.
+ALWAYS void convolve_row(const Convolution g, const Taps *taps, float *out, long width) {
+    const long pixels = pixels_of(g), rest = g.columns % pixels;
+    long o = 0, at = 0;
+    for (; o + pixels <= g.columns; o += pixels, at += pixels * g.across.step / g.across.by * g.channels)
+        convolve_tile(g, pixels, taps, at, out + o * g.results, width);
+    if (rest) convolve_tile(g, rest, taps, at, out + o * g.results, width);
+}
+
+// A share of the work.
+ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long share) {
+    float *scratch = scratch_of(g, arrays, share);
+    const long lanes = lanes_of(g);
+    for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
+        const Band band = band_of(g, i);
+        const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        for (long row = band.begin; row < band.end; row++) {
+            const long position = (band.sample * g.rows + row) * g.columns;
+            float *out = arrays->target + position * g.results;
+            for (long block = 0; block < blocks_of(g); block++) {
+                Taps taps = {0};
+                for (long k = 0; k < g.down.taps; k++) {
+                    const long read = source_of(g.down, g.height, row, k);
+                    if (read < 0) continue;
+                    taps.source[taps.count] = rows.source + (read - rows.first) * rows.step;
+                    taps.weight[taps.count++] = arrays->weight + block * packed_block(g) + k * packed_row(g);
+                }
+                const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
+                convolve_row(g, &taps, out + block * lanes, width);
+            }
+            if (arrays->finish) arrays->finish(arrays->context, out, g.results, position, 0, g.columns, g.results);
+        }
+    }
+}
+
+// ---- the gradient of the weight ----
+
+// Registers hold sums for all taps across, so many channels of the source and one block of results, and so many positions
+// of the gradient. Where taps share what they read, fewer sums and more positions load less.
+ALWAYS long channels_at_once(const Convolution g) {
+    const long taps = g.across.taps, shared = vectors_of(g) == 2 && g.across.step == 1;
+    const long channels = taps == 1 ? 8 : taps > 5 ? 1 : taps > 3 || shared ? 2 : 4;
+    return channels < g.channels ? channels : g.channels;
+}
+ALWAYS long pixels_at_once(const Convolution g) {
+    const long pixels = REGISTERS < 32 ? 2 : vectors_of(g) == 1 ? 8 : g.across.step == 1 && g.across.taps > 1 ? 4 : 2;
+    return pixels < g.columns ? pixels : g.columns;
+}
+
+typedef Vector Sums[MOST_ACROSS][MOST_CHANNELS][2];
+
+// Adds what some positions make: the outer products of channels and gradients.
+ALWAYS void add_products(const Convolution g, long pixels, long channels, const float *x, const float *grad, long width,
+                         Sums sums) {
+    const long vectors = vectors_of(g);
+    Vector at[MOST_PIXELS][2];
+    WHOLLY for (long p = 0; p < pixels; p++)
+        WHOLLY for (long v = 0; v < vectors; v++)
+            at[p][v] = load_some(grad + p * g.results + v * LANES, width - v * LANES);
+    WHOLLY for (long c = 0; c < channels; c++)
+        WHOLLY for (long q = 0; q < reads_of(g.across, pixels); q++)
+            WHOLLY for (long k = 0; k < g.across.taps; k++) {
+                const long p = result_of(g.across, q, k);
+                if (p >= 0 && p < pixels)
+                    WHOLLY for (long v = 0; v < vectors; v++) sums[k][c][v] += x[q * g.channels + c] * at[p][v];
+            }
+}
+
+// Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
+ALWAYS void add_band(const Convolution g, long channels, const Rows *rows, const float *x, const float *grad, Band band,
+                     long down, long width, float *out) {
+    const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
+    Sums sums;
+    WHOLLY for (long c = 0; c < channels; c++)
+        WHOLLY for (long k = 0; k < g.across.taps; k++)
+            WHOLLY for (long v = 0; v < vectors; v++)
+                sums[k][c][v] = load(out + ((c * g.across.taps + k) * vectors + v) * LANES);
+    for (long row = band.begin; row < band.end; row++, grad += g.columns * g.results) {
+        const long read = source_of(g.down, g.height, row, down);
+        if (read < 0) continue;
+        const float *line = x + (read - rows->first) * rows->step;
+        long o = 0;
+        for (; o + pixels <= g.columns; o += pixels)
+            add_products(g, pixels, channels, line + o * g.across.step * g.channels, grad + o * g.results, width, sums);
+        if (rest) add_products(g, rest, channels, line + o * g.across.step * g.channels, grad + o * g.results, width, sums);
+    }
+    WHOLLY for (long c = 0; c < channels; c++)
+        WHOLLY for (long k = 0; k < g.across.taps; k++)
+            WHOLLY for (long v = 0; v < vectors; v++)
+                store(out + ((c * g.across.taps + k) * vectors + v) * LANES, sums[k][c][v]);
+}
+
+// The sum over a share of the samples, left in its place of `target` as packed weights.
+ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, long share) {
+    const long lanes = lanes_of(g), channels = channels_at_once(g), rest = g.channels % channels;
+    float *scratch = scratch_of(g, arrays, share), *sums = arrays->target + share * packed_size(g);
+    memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);
+    for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
+        const Band band = band_of(g, i);
+        const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        const float *grad = arrays->grad + (band.sample * g.rows + band.begin) * g.columns * g.results;
+        for (long index = 0; index < blocks_of(g) * g.down.taps; index++) {
+            const long block = index / g.down.taps, down = index % g.down.taps;
+            const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
+            float *out = sums + index * packed_row(g);
+            long c = 0;
+            for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
+                add_band(g, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out);
+            if (rest) add_band(g, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out);
+        }
+    }
+}
+
+// Adds up what the shares have for a block and a row of taps, and unpacks it to (result, channel, tap).
+ALWAYS void total_weights(const Convolution g, const float *sums, float *out, long index) {
+    const long lanes = lanes_of(g), block = index / g.down.taps, down = index % g.down.taps;
+    const long taps = g.down.taps * g.across.taps, width = at_most(g.results - block * lanes, lanes);
+    const float *from = sums + index * packed_row(g);
+    float *to = out + block * lanes * g.channels * taps + down * g.across.taps;
+    for (long c = 0; c < g.channels; c++)
+        for (long k = 0; k < g.across.taps; k++, from += lanes) {
+            float total[2 * LANES] = {0};
+            for (long share = 0; share < g.shares; share++)
+                for (long i = 0; i < lanes; i++) total[i] += from[share * packed_size(g) + i];
+            for (long i = 0; i < width; i++) to[(i * g.channels + c) * taps + k] = total[i];
+        }
+}
+
+// ---- functions of one convolution ----
+
+// name(source, weight, result, scratch, finish, context): the convolution that the braces describe, or the gradient of an
+// input. Scratch begins with the packed weights.
+#define CONVOLUTION(name, result_step, channel_step, ...)                                                           \
+    ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
+    static void name##_pack(void *argument, long index) {                                                           \
+        const ConvolutionArrays *arrays = argument;                                                                 \
+        pack_weights(name##_geometry(), result_step, channel_step, arrays->weight, arrays->scratch, index);         \
+    }                                                                                                               \
+    static void name##_share(void *argument, long share) { convolve(name##_geometry(), argument, share); }          \
+    static void name(const float *source, const float *weight, float *target, float *scratch, Finish finish,        \
+                     void *context) {                                                                               \
+        const Convolution g = name##_geometry();                                                                    \
+        ConvolutionArrays arrays = {.source = source, .weight = weight, .target = target, .scratch = scratch,       \
+                                    .finish = finish, .context = context};                                          \
+        parallel(name##_pack, &arrays, blocks_of(g) * g.down.taps);                                                 \
+        arrays.weight = scratch, arrays.scratch = scratch + packed_size(g);                                         \
+        parallel(name##_share, &arrays, g.shares);                                                                  \
+    }
+
+// name(source, grad, result, scratch): the gradient of the weight of the convolution that the braces describe.
+#define WEIGHT_GRADIENT(name, ...)                                                                                  \
+    ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
+    static void name##_share(void *argument, long share) { sum_weights(name##_geometry(), argument, share); }       \
+    static void name##_total(void *argument, long index) {                                                          \
+        const ConvolutionArrays *arrays = argument;                                                                 \
+        total_weights(name##_geometry(), arrays->source, arrays->target, index);                                    \
+    }                                                                                                               \
+    static void name(const float *source, const float *grad, float *target, float *scratch) {                       \
+        const Convolution g = name##_geometry();                                                                    \
+        ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch,                              \
+                                    .scratch = scratch + g.shares * packed_size(g)};                                \
+        parallel(name##_share, &arrays, g.shares);                                                                  \
+        arrays.source = scratch, arrays.target = target;                                                            \
+        parallel(name##_total, &arrays, blocks_of(g) * g.down.taps);                                                \
+    }

@@ -1,0 +1,133 @@
+"""C text of single convolutions of arrays (N, H, W, C), with all sizes in it as constants.
+
+A kernel is three things: a text that defines a static function, to be compiled behind ``parallel.h``, ``vectors.h`` and
+``convolution_nhwc.h``; the order of its arguments; and how much scratch memory it wants. All depend on sizes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+MOST_DOWN, MOST_ACROSS = 16, 7
+"""The largest windows that there are kernels for."""
+
+HEADER = "convolution_nhwc.h"
+
+_SHARES = 16  # that the work is divided into, where there is so much
+_COPY = 1 << 18  # bytes of a source that lie in a second-level cache beside the rest
+_NEAR = 36 << 10  # bytes of a source and a gradient that lie in a first-level cache while all weights pass by
+_WEIGHTS = 1 << 19  # numbers that partial sums of weights may take altogether
+
+
+class Axis(NamedTuple):
+    """How results read sources along a dimension: q * by = o * step + k * dilation + shift, as in C."""
+
+    taps: int
+    step: int
+    by: int
+    dilation: int
+    shift: int
+
+    def reads(self, results: int) -> tuple[int, int]:
+        """The first and the last source, there or not, that results 0 to ``results - 1`` read."""
+        reach = (self.taps - 1) * self.dilation
+        first = -(-(min(reach, 0) + self.shift) // self.by)
+        return first, ((results - 1) * self.step + max(reach, 0) + self.shift) // self.by
+
+
+class Kernel(NamedTuple):
+    """A function in C, ``scratch`` the numbers of float32 that it wants."""
+
+    text: str
+    scratch: int
+
+
+Sizes = tuple[int, int, int, int]
+"""Samples, height, width and channels."""
+
+
+def dense(sizes: Sizes) -> Sizes:
+    """The distances between numbers of an array (N, H, W, C) without gaps."""
+    _, height, width, channels = sizes
+    return height * width * channels, width * channels, channels, 1
+
+
+def handles(window: Any, groups: int) -> bool:
+    """Whether there are kernels for such a window."""
+    return groups == 1 and window.ndim == 2 and window.kernel[0] <= MOST_DOWN and window.kernel[1] <= MOST_ACROSS
+
+
+def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """``name(x, weight, out, scratch, finish, context)``, for a weight (O, I, kh, kw).
+
+    Args:
+        x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
+        out: sizes of the result, which has no gaps.
+        window: kernel, stride, padding and dilation.
+    """
+    down, across = _forward(window)
+    taps = down.taps * across.taps
+    geometry, scratch = _geometry(x, out, down, across, steps or dense(x), _SHARES)
+    text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {geometry})\n"
+    return Kernel(text, scratch + _packed(x[3], out[3], taps))
+
+
+def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """``name(g, weight, x, scratch, finish, context)``: the cotangent of the input, of sizes ``x``, from ``g``, its result's."""
+    down, across = (Axis(axis.taps, 1, axis.step, -axis.dilation, -axis.shift) for axis in _forward(window))
+    taps = down.taps * across.taps
+    geometry, scratch = _geometry(g, x, down, across, steps or dense(g), _SHARES)
+    text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {geometry})\n"
+    return Kernel(text, scratch + _packed(g[3], x[3], taps))
+
+
+def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """``name(x, g, weight, scratch)``: the cotangent of the weight, where g has no gaps."""
+    down, across = _forward(window)
+    packed = _packed(x[3], g[3], down.taps * across.taps)
+    shares = _SHARES
+    while shares > 4 and shares * packed > _WEIGHTS:
+        shares //= 2
+    band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
+    geometry, scratch = _geometry(x, g, down, across, steps or dense(x), shares, max(band, 2))
+    return Kernel(f"WEIGHT_GRADIENT({name}, {geometry})\n", scratch + shares * packed)
+
+
+def _forward(window: Any) -> tuple[Axis, Axis]:
+    down, across = (
+        Axis(taps, stride, 1, dilation, -padding)
+        for taps, stride, padding, dilation in zip(
+            window.kernel, window.stride, window.padding, window.dilation, strict=True
+        )
+    )
+    return down, across
+
+
+def _packed(channels: int, results: int, taps: int) -> int:
+    """Numbers of packed weights, whatever vectors the processor has."""
+    return channels * taps * -(-results // 32) * 32
+
+
+def _geometry(
+    source: Sizes, result: Sizes, down: Axis, across: Axis, steps: Sizes, shares: int, band: int | None = None
+) -> tuple[str, int]:
+    """The fields of ``Convolution`` in C, and the scratch that copies of all shares take."""
+    samples, height, width, channels = source
+    _, rows, columns, _ = result
+    first, last = across.reads(columns)
+    left = max(-first, 0)
+    padded = left + max(width, last + 1)
+    copies = padded != width or steps[1:] != dense(source)[1:]
+    # Bands are short where samples are large, or so few that they alone would not make enough shares.
+    fitting = _COPY // (4 * padded * channels) * down.by // down.step
+    band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // samples)))
+    span = ((band - 1) * down.step + (down.taps - 1) * abs(down.dilation)) // down.by + 1
+    copied = min(span, height) if copies else 0
+    shares = min(shares, samples * -(-rows // band))
+    fields = (*source, *result[1:], _braces(down), _braces(across), *steps, band, copied, left, padded, shares)
+    return _braces(fields), shares * copied * padded * channels
+
+
+def _braces(fields: Iterable[object]) -> str:
+    return "{" + ", ".join(map(str, fields)) + "}"
