@@ -9,12 +9,23 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.backends import native
 from torchlite.dispatch import apply
 from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.half_precision import HALVES
+
+# Multiplications from which a compiled product is faster than BLAS, whose threads then stay asleep: they would go on
+# occupying processors for a tenth of a second.
+_LARGE = 1 << 18
+
+
+def _compiled(name: str, *arrays: Any) -> Any:
+    """The product that a kernel computes, or None where it does not or there is none."""
+    fast = native.kernel(name)
+    return None if fast is None else fast(*arrays)
 
 
 def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
@@ -24,6 +35,10 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     """
     dtype = x.dtype
     if dtype is y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
+        if x.size * y.shape[-1] >= _LARGE and xp is np:
+            compiled = _compiled("products.matmul", x, y)
+            if compiled is not None:
+                return compiled
         return xp.matmul(x, y)
     if dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
@@ -186,6 +201,10 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
         if any(y.dtype != x.dtype for y in (weight, *bias)):
             raise RuntimeError("expected input, weight and bias to have the same dtype")
         return _run_linear(xp, *(y.astype(np.float32) for y in (x, weight, *bias))).astype(x.dtype)
+    if x.size * weight.shape[0] >= _LARGE and xp is np:
+        compiled = _compiled("products.linear", x, weight, *bias)
+        if compiled is not None:
+            return compiled
     out = product(xp, x, weight.T)
     for b in bias:
         out += b

@@ -2,12 +2,27 @@
 
 #if defined(__AVX512F__)
 enum { LANES = 16, REGISTERS = 32 };
+#define LOWER_PAIRS 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define UPPER_PAIRS 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif defined(__AVX__)
 enum { LANES = 8, REGISTERS = 16 };
-#elif defined(__aarch64__)
+#define LOWER_PAIRS 0, 8, 1, 9, 2, 10, 3, 11
+#define UPPER_PAIRS 4, 12, 5, 13, 6, 14, 7, 15
+#else
+#if defined(__aarch64__)
 enum { LANES = 4, REGISTERS = 32 };
 #else
 enum { LANES = 4, REGISTERS = 16 };
+#endif
+#define LOWER_PAIRS 0, 4, 1, 5
+#define UPPER_PAIRS 2, 6, 3, 7
+#endif
+
+// Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
+#if defined(__clang__)
+#define UNROLLED _Pragma("clang loop unroll(full)")
+#else
+#define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
 typedef float Vector __attribute__((vector_size(sizeof(float) * LANES)));
@@ -40,9 +55,22 @@ static inline float largest(const float *x, long n) {
     return m;
 }
 
-// Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
 #if defined(__clang__)
-#define UNROLLED _Pragma("clang loop unroll(full)")
+#define PAIRS(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else
-#define UNROLLED _Pragma("GCC unroll 16")
+#define PAIRS(a, b, ...) __builtin_shuffle(a, b, (Lanes){__VA_ARGS__})
 #endif
+
+// Transposes LANES rows of LANES numbers. Each round interleaves row i with row i + LANES / 2, which turns the bits of
+// a number's place (row, column) round by one; after as many rounds as a column has bits, rows and columns have changed places.
+static inline void transpose(Vector *rows) {
+    typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
+    Vector next[LANES];
+    UNROLLED for (int round = 1; round < LANES; round *= 2) {
+        UNROLLED for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = PAIRS(rows[i], rows[i + LANES / 2], LOWER_PAIRS);
+            next[2 * i + 1] = PAIRS(rows[i], rows[i + LANES / 2], UPPER_PAIRS);
+        }
+        UNROLLED for (int i = 0; i < LANES; i++) rows[i] = next[i];
+    }
+}

@@ -1,0 +1,137 @@
+"""Products in C against float64: every layout and edge, NaN and infinities, threads, and what is left to BLAS."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+import torchlite.nn.functional
+from torchlite import ir
+from torchlite.backends import native
+from torchlite.backends.native import products
+from torchlite.ops.contraction import product
+
+
+@pytest.fixture(autouse=True)
+def _compiled(monkeypatch):
+    if native.kernel("products.matmul") is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    monkeypatch.setattr(products, "_worth_it", lambda *sizes: True)
+    products._sizes.cache_clear()
+    yield
+    products._sizes.cache_clear()
+
+
+def draw(*shape, seed=0):
+    return np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32)
+
+
+def layouts(matrix):
+    """The same numbers in rows, in columns, with gaps, and backward in memory."""
+    gaps = np.zeros((*matrix.shape, 3), np.float32)
+    gaps[..., 1] = matrix
+    return matrix, np.ascontiguousarray(matrix.T).T, gaps[..., 1], np.ascontiguousarray(matrix[::-1, ::-1])[::-1, ::-1]
+
+
+def check(x, y, bias=None):
+    exact = np.matmul(x.astype(np.float64), y.astype(np.float64))
+    got = products.matmul(x, y, bias)
+    assert got.shape == exact.shape
+    scale = np.abs(x).astype(np.float64) @ np.abs(y).astype(np.float64)
+    assert (np.abs(got - exact - (0 if bias is None else bias)) <= 2e-6 * scale + 1e-6).all()
+
+
+@pytest.mark.parametrize("k", [0, 1, 16, 37, 129, 300])
+@pytest.mark.parametrize("n", [1, 10, 16, 33, 48, 64, 65, 130])
+@pytest.mark.parametrize("m", [1, 5, 6, 13, 64])
+def test_every_tile_and_its_edges(m, n, k):
+    x, y = draw(m, k), draw(k, n, seed=1)
+    check(x, y, draw(n, seed=2))
+    check(x, np.ascontiguousarray(y.T).T)
+
+
+def test_layouts():
+    for x in layouts(draw(29, 141)):
+        for y in layouts(draw(141, 83, seed=1)):
+            check(x, y)
+    check(np.broadcast_to(draw(1, 40), (30, 40)), np.broadcast_to(draw(40, 1), (40, 50)))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((3, 4), ()), ((), (3, 4)), ((3, 1), (4,)), ((5,), (5,)), ((0,), (0,)), ((2, 3), (1, 3))]
+)
+def test_batches_are_broadcast(left, right):
+    check(draw(*left, 17, 20), draw(*right, 20, 35, seed=1))
+    check(draw(*left, 20, 17).swapaxes(-1, -2), draw(*right, 35, 20, seed=1).swapaxes(-1, -2))
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(400, 80, 300), (64, 700, 200), (30, 40, 70_000), (800, 129, 130)])
+def test_products_that_several_tasks_share(m, n, k):
+    x, y = draw(m, k), draw(k, n, seed=1)
+    check(x, y, draw(n, seed=2))
+    assert any(part < whole for part, whole in zip(products.division(m, n, k, 1), (m, n, k), strict=True))
+
+
+def test_a_row_does_not_depend_on_those_beside_it():
+    x, y = draw(500, 300), draw(300, 130, seed=1)
+    for rows in (1, 5, 100):
+        np.testing.assert_array_equal(products.matmul(x[:rows], y), products.matmul(x, y)[:rows])
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    pairs = [(draw(400, 300), draw(300, 200)), (draw(60, 20_000), draw(20_000, 50))]
+    before = torch.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            results.append([products.matmul(x, y) for x, y in pairs])
+    finally:
+        torch.set_num_threads(before)
+    for others in results[1:]:
+        for a, b in zip(results[0], others, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_nan_and_infinities_reach_what_they_belong_to_and_nothing_else():
+    x, y = draw(30, 40), draw(40, 70, seed=1)
+    x[3, 5], x[7, 0], y[2, 68] = np.nan, np.inf, -np.inf
+    y[0, 10] = 0.0
+    with np.errstate(invalid="ignore"):
+        expected = np.matmul(x.astype(np.float64), y.astype(np.float64))
+    np.testing.assert_allclose(products.matmul(x, y), expected, rtol=1e-4, atol=1e-4)
+    assert np.isnan(products.matmul(x, y)[7, 10])
+
+
+def test_what_the_kernel_does_not_take():
+    assert products.matmul(draw(4, 5).astype(np.float64), draw(5, 6).astype(np.float64)) is None
+    assert products.matmul(draw(4, 5), draw(4, 6)) is None  # and NumPy says what is wrong
+    assert products.matmul(draw(2, 2, 2, 4, 5), draw(5, 6)) is None
+    assert products.linear(draw(4, 5), draw(6, 5), draw(7)) is None
+
+
+def test_large_products_of_operators_take_the_kernel(monkeypatch):
+    called = []
+    real = native.kernel
+    monkeypatch.setattr(native, "kernel", lambda name: called.append(name) or real(name))
+    x, weight, bias = (torch.from_numpy(a).requires_grad_() for a in (draw(90, 80), draw(70, 80, seed=1), draw(70)))
+    out = torch.nn.functional.linear(x, weight, bias)
+    out.backward(torch.ones_like(out))
+    torch.mm(x[:4], weight.t())
+    assert called.count("products.linear") == 1
+    assert called.count("products.matmul") == 2
+    np.testing.assert_allclose(
+        weight.grad.numpy(), np.ones((70, 90), np.float32) @ x.detach().numpy(), rtol=1e-4, atol=1e-4
+    )
+
+
+def test_linear_adds_its_bias_in_the_same_pass():
+    x, weight, bias = draw(90, 80), draw(70, 80, seed=1), draw(140, seed=2)[::2]
+    expected = inspect.unwrap(ir.REGISTRY["linear"].run)(np, *(a.astype(np.float64) for a in (x, weight, bias)))
+    np.testing.assert_allclose(products.linear(x, weight, bias), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_operands_of_different_dtypes_are_refused_whatever_their_size():
+    with pytest.raises(RuntimeError, match="same dtype"):
+        product(np, draw(80, 80), draw(80, 80).astype(np.float64))

@@ -1,0 +1,193 @@
+// The product of two matrices of any layout, C = A B, with whatever follows done to each finished tile of C.
+//
+// A tile of C stays in registers while K_BLOCK rows of B pass by, a panel as wide as the tile, and then the next tile meets the
+// same panel. The panel is a copy, transposed by vectors where B is, unless too few tiles come to make up for copying.
+// An element's sum is divided by K_BLOCK and `depth` alone, so it does not depend on where in a tile it lies, and rounds less
+// than one long sum.
+
+enum {
+    TILE_VECTORS = REGISTERS >= 32 ? 4 : 2,
+    TILE_COLUMNS = TILE_VECTORS * LANES,
+    K_BLOCK = 128,  // a panel of so many rows stays in the first-level cache
+    MOST_ROWS = 384,  // of C that are summed up over several blocks at once
+    AHEAD = 8,       // steps of k, when the numbers of a row of A lie apart
+    TALLEST = 14,  // rows of a tile by the vectors that it is wide, as many as there are registers for
+    TILE_ROWS_1 = REGISTERS >= 32 ? 14 : 12,
+    TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
+    TILE_ROWS_3 = 8,
+    TILE_ROWS_4 = 6,
+};
+
+// What becomes of a tile: rows `row` and following of the stacked matrices C, columns `column` and following. It may be
+// changed in place.
+typedef void (*Finish)(void *context, float *tile, long tile_step, long row, long column, long rows, long columns);
+
+typedef struct {
+    const float *a, *b;
+    long m, n, k;
+    long a_row, a_column, b_row, b_column;  // steps between neighbours, of any size and sign
+    long outer, inner;                      // how many products: `outer` times `inner`, with steps between their operands
+    long a_outer, a_inner, b_outer, b_inner;
+    long rows, columns, depth;              // of a task; where depth is less than k, sums meet in `scratch`
+    float *scratch;                         // (parts(k, depth), outer inner m, n)
+    Finish finish;
+    void *context;
+} Product;
+
+// A tile's sums over k, added to those in `sums` where there are some already.
+typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums, int more);
+
+#define TILE(VECTORS)                                                                                                  \
+    static void tile_##VECTORS(const float *a, long a_row, long a_column, const float *b, long b_row, long k,          \
+                               float *sums, int more) {                                                                \
+        Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
+        UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
+            UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
+                c[r][v] = (Vector){0};                                                                                 \
+        for (long i = 0; i < k; i++, a += a_column, b += b_row) {                                                      \
+            Vector row[VECTORS];                                                                                       \
+            if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                               \
+            UNROLLED for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * LANES);                                   \
+            UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                     \
+                UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += a[r * a_row] * row[v];                           \
+        }                                                                                                              \
+        UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
+            UNROLLED for (int v = 0; v < VECTORS; v++) {                                                               \
+                float *sum = sums + r * TILE_COLUMNS + v * LANES;                                                      \
+                store(sum, more ? load(sum) + c[r][v] : c[r][v]);                                                      \
+            }                                                                                                          \
+    }
+
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+
+static const Tile tiles[] = {tile_1, tile_2, tile_3, tile_4};
+static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
+
+// Copies (k, columns) numbers to rows of TILE_COLUMNS, filled up with zeros to whole vectors.
+static void pack_panel(const float *b, long b_row, long b_column, long k, long columns, float *panel) {
+    long i = 0, whole = b_row == 1 ? columns / LANES * LANES : 0;
+    for (; i + LANES <= k && whole; i += LANES)
+        for (long j = 0; j < whole; j += LANES) {
+            Vector square[LANES];
+            UNROLLED for (int r = 0; r < LANES; r++) square[r] = load(b + (j + r) * b_column + i);
+            transpose(square);
+            UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * TILE_COLUMNS + j, square[r]);
+        }
+    long filled = parts(columns, LANES) * LANES;
+    for (long row = 0; row < k; row++) {
+        float *to = panel + row * TILE_COLUMNS;
+        const float *from = b + row * b_row;
+        long j = row < i ? whole : 0;
+        if (b_column == 1)
+            for (; j < columns; j++) to[j] = from[j];
+        else
+            for (; j < columns; j++) to[j] = from[j * b_column];
+        for (; j < filled; j++) to[j] = 0.0f;
+    }
+}
+
+// Rows of A as columns that lie together, filled up with zeros, where there are fewer than a tile has.
+static void pack_rows(const float *a, long a_row, long a_column, long rows, long k, long height, float *to) {
+    for (long i = 0; i < k; i++)
+        for (long r = 0; r < height; r++) to[i * height + r] = r < rows ? a[r * a_row + i * a_column] : 0.0f;
+}
+
+// Rows `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
+// belong to earlier products.
+static void multiply_panel(const Product *p, const float *a, const float *b, long above, long first, long last, long column,
+                           long columns, long begin, long end, Finish finish, void *context) {
+    float panel[K_BLOCK * TILE_COLUMNS] __attribute__((aligned(64)));
+    float sums[(MOST_ROWS + TALLEST) * TILE_COLUMNS] __attribute__((aligned(64)));
+    float few[TALLEST * K_BLOCK];
+    long vectors = parts(columns, LANES), height = tile_rows[vectors - 1];
+    int packs = p->b_column != 1 || columns % LANES || last - first > 2 * height;
+    int lonely = p->m < height, blocks = end - begin > K_BLOCK;
+    for (long k = begin; k == begin || k < end; k += K_BLOCK) {
+        long depth = at_most(K_BLOCK, end - k);
+        const float *from = b + k * p->b_row + column * p->b_column;
+        if (packs) pack_panel(from, p->b_row, p->b_column, depth, columns, panel);
+        if (lonely) pack_rows(a + k * p->a_column, p->a_row, p->a_column, p->m, depth, height, few);
+        float *own = sums;
+        for (long row = first; row < last; row += height, own += blocks ? height * TILE_COLUMNS : 0) {
+            long start = lonely ? 0 : at_most(row, p->m - height);  // the last tile overlaps the one before
+            tiles[vectors - 1](lonely ? few : a + start * p->a_row + k * p->a_column, lonely ? 1 : p->a_row,
+                               lonely ? height : p->a_column, packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth,
+                               own, k > begin);
+            if (k + depth >= end)
+                finish(context, own + (row - start) * TILE_COLUMNS, TILE_COLUMNS, above + row, column,
+                       at_most(height, last - row), columns);
+        }
+    }
+}
+
+typedef struct { long product, row, rows, column, columns; } Block;  // of C, that a task computes
+
+static long blocks_of(const Product *p) {
+    return p->outer * p->inner * parts(p->m, p->rows) * parts(p->n, p->columns);
+}
+
+static Block block_of(const Product *p, long index) {
+    long down = parts(p->m, p->rows), across = parts(p->n, p->columns);
+    long row = index % down * p->rows, column = index / down % across * p->columns;
+    return (Block){index / down / across, row, at_most(p->rows, p->m - row), column, at_most(p->columns, p->n - column)};
+}
+
+static void multiply_block(const Product *p, long index, long begin, long end, Finish finish, void *context) {
+    Block c = block_of(p, index);
+    const float *a = p->a + c.product / p->inner * p->a_outer + c.product % p->inner * p->a_inner;
+    const float *b = p->b + c.product / p->inner * p->b_outer + c.product % p->inner * p->b_inner;
+    long together = end - begin > K_BLOCK ? MOST_ROWS : c.rows;
+    for (long row = c.row; row < c.row + c.rows; row += together)
+        for (long column = c.column; column < c.column + c.columns; column += TILE_COLUMNS)
+            multiply_panel(p, a, b, c.product * p->m, row, at_most(row + together, c.row + c.rows), column,
+                           at_most(TILE_COLUMNS, c.column + c.columns - column), begin, end, finish, context);
+}
+
+static void product_task(void *argument, long index) {
+    const Product *p = argument;
+    multiply_block(p, index, 0, p->k, p->finish, p->context);
+}
+
+typedef struct { float *sums; long n; } Part;
+
+static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+    const Part *part = context;
+    for (long r = 0; r < rows; r++)
+        memcpy(part->sums + (row + r) * part->n + column, tile + r * tile_step, (size_t)columns * sizeof *tile);
+}
+
+static void part_task(void *argument, long index) {
+    const Product *p = argument;
+    long blocks = blocks_of(p), begin = index / blocks * p->depth;
+    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, p->n};
+    multiply_block(p, index % blocks, begin, at_most(begin + p->depth, p->k), keep_part, &part);
+}
+
+static void sum_task(void *argument, long index) {
+    const Product *p = argument;
+    Block c = block_of(p, index);
+    float sums[TILE_COLUMNS] __attribute__((aligned(64)));
+    for (long r = c.product * p->m + c.row; r < c.product * p->m + c.row + c.rows; r++)
+        for (long column = c.column; column < c.column + c.columns; column += TILE_COLUMNS) {
+            long columns = at_most(TILE_COLUMNS, c.column + c.columns - column);
+            const float *from = p->scratch + r * p->n + column;
+            memcpy(sums, from, (size_t)columns * sizeof *sums);
+            for (long part = 1; part < parts(p->k, p->depth); part++) {
+                from += p->outer * p->inner * p->m * p->n;
+                for (long j = 0; j < columns; j++) sums[j] += from[j];
+            }
+            p->finish(p->context, sums, TILE_COLUMNS, r, column, 1, columns);
+        }
+}
+
+static void multiply_matrices(Product *p) {
+    if (p->depth >= p->k) {
+        parallel(product_task, p, blocks_of(p));
+        return;
+    }
+    parallel(part_task, p, blocks_of(p) * parts(p->k, p->depth));
+    parallel(sum_task, p, blocks_of(p));
+}

@@ -1,0 +1,87 @@
+"""Products of matrices, batches of them, and linear layers, in float32 and any layout."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends.native.library import Family
+
+Array = np.ndarray[Any, Any]
+
+C = Family("vectors.h", "gemm.h", "products.c", product="aaaaa->i")
+
+
+def division(m: int, n: int, k: int, products: int) -> tuple[int, int, int]:
+    """Rows, columns and depth that one task of a product takes: up to 16 tasks of a million multiplications or more.
+
+    They have many rows, because each copies what it needs of B, and as many columns as possible, because two threads that
+    write to neighbouring columns at once wait for each other's cache lines.
+
+    Args:
+        m: rows of A.
+        n: columns of B.
+        k: columns of A and rows of B.
+        products: how many of that size there are.
+    """
+    wanted = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
+    rows = _share(m, min(wanted, max(m // 192, 1)), 24)  # which tiles of 6, 8 and 12 rows divide
+    wanted = -(-wanted // -(-m // rows))
+    columns = _share(n, wanted, 64)
+    wanted = -(-wanted // -(-n // columns))
+    return rows, columns, _share(k, min(wanted, max(k // 2048, 1)), 128)
+
+
+def _share(length: int, parts: int, multiple: int) -> int:
+    """How much each of about that many parts takes."""
+    return max(-(-length // (parts * multiple)), 1) * multiple
+
+
+@functools.lru_cache(1 << 10)
+def _sizes(
+    x_shape: tuple[int, ...], x_strides: tuple[int, ...], y_shape: tuple[int, ...], y_strides: tuple[int, ...]
+) -> tuple[Array, tuple[int, ...]] | None:
+    """The numbers of a Product, and the shape of its result; None for what is left to NumPy."""
+    if len(x_shape) < 2 or len(y_shape) < 2 or any(stride % 4 for stride in (*x_strides, *y_strides)):
+        return None
+    lead = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
+    m, n, k = x_shape[-2], y_shape[-1], x_shape[-1]
+    if len(lead) > 2 or not _worth_it(m, n, k):
+        return None
+    outer, inner = (1,) * (2 - len(lead)) + lead
+    steps = [_before(shape, strides) for shape, strides in ((x_shape, x_strides), (y_shape, y_strides))]
+    own = [stride // 4 for stride in (*x_strides[-2:], *y_strides[-2:])]
+    task = division(m, n, k, outer * inner)
+    return np.array([m, n, k, *own, outer, inner, *steps[0], *steps[1], *task], np.int64), (*lead, m, n)
+
+
+def _worth_it(m: int, n: int, k: int) -> bool:
+    """Whether BLAS would not be faster, as it is for a vector, for a tiny matrix and for some that are larger than caches."""
+    return min(m, n // 2) >= 4 and 1 << 15 <= m * n * k <= 1 << 31
+
+
+def _before(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
+    """Steps along the two dimensions before the matrices, 0 where one is repeated."""
+    steps = [0 if length == 1 else stride // 4 for length, stride in zip(shape[:-2], strides[:-2], strict=True)]
+    return [0] * (2 - len(steps)) + steps
+
+
+def matmul(x: Array, y: Array, bias: Array | None = None) -> Array | None:
+    """x @ y, with a bias added to each row."""
+    if x.dtype != np.float32 or y.dtype != np.float32 or x.shape[-1] != y.shape[-2]:
+        return None
+    found = _sizes(x.shape, x.strides, y.shape, y.strides)
+    if found is None:
+        return None
+    sizes, shape = found
+    out = np.empty(shape, np.float32)
+    return out if C.product(x, y, bias, out, sizes) else None
+
+
+def linear(x: Array, weight: Array, bias: Array | None = None) -> Array | None:
+    """x Wᵀ + b."""
+    if bias is not None and (bias.dtype != np.float32 or bias.shape != weight.shape[:1]):
+        return None
+    return matmul(x, weight.T, None if bias is None else np.ascontiguousarray(bias))
