@@ -63,8 +63,9 @@ def test_numbers_that_differ_from_call_to_call():
         np.testing.assert_array_equal(f(torch.ones(5), torch.tensor(float(i))).numpy(), np.full(5, i, np.float32))
 
 
-def test_without_c_it_is_numpy(monkeypatch):
-    monkeypatch.setenv("TORCHLITE_NATIVE", "0")
+@pytest.mark.parametrize(("variable", "value"), [("TORCHLITE_NATIVE", "0"), ("CC", "no-such-compiler")])
+def test_without_c_it_is_numpy(variable, value, monkeypatch):
+    monkeypatch.setenv(variable, value)
     x = torch.randn(20)
     assert same(arithmetic, x, x + 1).source == ""
 

@@ -3,7 +3,7 @@
 //
 // Sums are formed in vector lanes over pieces of a segment and between pieces in double precision.
 
-enum { GRAIN = 1 << 14, PIECE = 1 << 10, COLUMN_PARTS = 16 };
+enum { GRAIN = 1 << 14, PIECE = 1 << 9, COLUMN_PARTS = 16 };
 
 typedef struct {
     const float *x, *y, *weight, *bias;

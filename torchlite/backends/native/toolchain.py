@@ -47,8 +47,13 @@ class Compiler(NamedTuple):
 
     @property
     def flags(self) -> tuple[str, ...]:
-        """What it is called with, besides the files."""
-        return (*_FLAGS, *_FOR_PROCESSOR.get(platform.machine(), ()))
+        """What it is called with, besides the files; ``TORCHLITE_CFLAGS`` replaces those that choose the processor.
+
+        ``TORCHLITE_CFLAGS=-march=haswell`` compiles for AVX2, ``-march=x86-64`` for the oldest processors.
+        """
+        given = os.environ.get("TORCHLITE_CFLAGS")
+        target = _FOR_PROCESSOR.get(platform.machine(), ()) if given is None else shlex.split(given)
+        return (*_FLAGS, *target)
 
 
 def enabled() -> bool:

@@ -1,0 +1,115 @@
+"""Every C text compiles for other processors than this one, and leaves the processor's floating-point modes alone.
+
+``TORCHLITE_CFLAGS=-march=x86-64 pytest tests/backends/native tests/compiler`` runs what is compiled for another one.
+"""
+
+import ctypes
+import importlib
+import pkgutil
+import platform
+import subprocess
+
+import pytest
+
+import torchlite
+import torchlite.nn.functional
+from torchlite.backends import native
+from torchlite.backends.native import library, toolchain
+from torchlite.backends.native.library import Family
+
+X86 = platform.machine() == "x86_64"
+TARGETS = {
+    "AVX-512": (X86, ["-march=x86-64-v4"]),
+    "AVX-512 and AMX": (X86, ["-march=sapphirerapids"]),
+    "AVX2": (X86, ["-march=haswell"]),
+    "SSE2": (X86, ["-march=x86-64"]),
+    "baseline": (not X86, []),
+}
+MODES = """
+static void note(void *argument, long index) { ((unsigned *)argument)[index] = MODE; }
+void modes(unsigned *of_tasks, long count) { parallel(note, of_tasks, count); }
+"""
+MODE_OF = {"x86_64": "(__builtin_ia32_stmxcsr() & ~63u)", "aarch64": "(unsigned)__builtin_aarch64_get_fpcr()"}
+
+
+def families():
+    """The libraries of kernels by the name of their module."""
+    names = [module.name for module in pkgutil.iter_modules(native.__path__)]
+    modules = {name: importlib.import_module(f"{native.__name__}.{name}") for name in names}
+    return {name: module.C for name, module in modules.items() if isinstance(getattr(module, "C", None), Family)}
+
+
+def texts():
+    """All C texts: the pool's and each family's."""
+    sources = {name: library.text("parallel.h", *family._files) for name, family in families().items()}
+    return {"pool": library.text("pool.c"), **sources}
+
+
+@pytest.fixture
+def compiler():
+    try:
+        return toolchain.compiler()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
+
+
+def check(using, folder):
+    """Compile all texts, in a hurry."""
+    for name, text in texts().items():
+        source = folder / f"{name}.c"
+        source.write_text(text)
+        command = [*using.command, *using.flags, "-O0", "-c", "-o", str(source.with_suffix(".o")), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_every_text_compiles_for(target, compiler, monkeypatch, tmp_path):
+    here, flags = TARGETS[target]
+    if not here or "ziglang" in compiler.command:
+        pytest.skip("not a target of this compiler")
+    monkeypatch.setenv("TORCHLITE_CFLAGS", " ".join([*flags, "-Wall", "-Wno-unused-function", "-Werror"]))
+    check(compiler, tmp_path)
+
+
+@pytest.mark.parametrize("target", ["aarch64-linux-gnu", "riscv64-linux-gnu", "aarch64-macos"])
+def test_every_text_compiles_with_zig_for(target, monkeypatch, tmp_path):
+    pytest.importorskip("ziglang")
+    monkeypatch.setenv("TORCHLITE_CFLAGS", f"-target {target}")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CC", raising=False)
+    check(toolchain.compiler(), tmp_path)
+
+
+def test_the_target_can_be_chosen_and_is_part_of_the_name(compiler, monkeypatch):
+    monkeypatch.delenv("TORCHLITE_CFLAGS", raising=False)
+    native_flags, name = compiler.flags, toolchain.key("", compiler)
+    monkeypatch.setenv("TORCHLITE_CFLAGS", "-march=x86-64 '-DNAME=a b'")
+    assert compiler.flags[-2:] == ("-march=x86-64", "-DNAME=a b")
+    assert "-march=native" not in compiler.flags
+    assert compiler.flags[:3] == native_flags[:3]
+    assert toolchain.key("", compiler) != name
+
+
+@pytest.mark.skipif(platform.machine() not in MODE_OF, reason="reads the control register of x86-64 and ARM64")
+def test_kernels_leave_rounding_and_denormal_modes_alone(compiler):
+    if not toolchain.enabled():
+        pytest.skip("kernels are switched off")
+    reading = library.load(library.text("parallel.h") + MODES.replace("MODE;", f"{MODE_OF[platform.machine()]};"))
+    tasks = 64
+    noted = (ctypes.c_uint * tasks)()
+    reading.modes.argtypes = [ctypes.c_void_p, ctypes.c_long]
+    before = torchlite.get_num_threads()
+    try:
+        torchlite.set_num_threads(2)
+        reading.modes(noted, tasks)
+        modes = set(noted)
+        for family in families().values():
+            assert family.available()
+        x = torchlite.rand(64, 1024, requires_grad=True)
+        torchlite.nn.functional.gelu(x).softmax(1).sum().backward()
+        reading.modes(noted, tasks)
+    finally:
+        torchlite.set_num_threads(before)
+    assert set(noted) == modes
+    assert len(modes) == 1
