@@ -11,13 +11,11 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 
 import numpy as np
-from alternating import print_table
+from alternating import each_number_of_threads, print_table
 
 # m, k, n, and how the operands lie: x Wᵀ of a forward pass, g W of the input's gradient, gᵀ x of the weight's.
 SHAPES = {
@@ -55,7 +53,7 @@ def operands(m: int, k: int, n: int, form: str) -> tuple[np.ndarray, np.ndarray]
     return x, np.ascontiguousarray(y.T).T if form == "x Wᵀ" else y
 
 
-def measure(threads: int, seconds: float, only: list[str]) -> None:
+def measure(threads: int, arguments: argparse.Namespace) -> None:
     """Measure in this process and print the table."""
     import torch
 
@@ -69,7 +67,7 @@ def measure(threads: int, seconds: float, only: list[str]) -> None:
         raise SystemExit("there are no compiled kernels here")
     rows = []
     for name, (m, k, n, form) in SHAPES.items():
-        if only and not any(word in name for word in only):
+        if arguments.only and not any(word in name for word in arguments.only):
             continue
         x, y = operands(m, k, n, form)
         x_torch, y_torch = torch.from_numpy(x), torch.from_numpy(y)
@@ -78,7 +76,7 @@ def measure(threads: int, seconds: float, only: list[str]) -> None:
             lambda x=x_torch, y=y_torch: torch.mm(x, y),
             lambda x=x, y=y: np.matmul(x, y),
         ]
-        best = fastest(sides, seconds)
+        best = fastest(sides, 0.6 if arguments.quick else 2.0)
         rates = [2 * m * k * n / time_s / 1e9 for time_s in best]
         cells = [f"{rate:.0f}" for rate in rates]
         rows.append([name, f"{m}×{k}×{n}", form, f"{best[0] * 1e6:.1f}", *cells, f"{rates[0] / max(rates[1:]):.2f}"])
@@ -101,19 +99,10 @@ def fastest(sides: list[Callable[[], object]], seconds: float) -> list[float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=inspect.cleandoc(__doc__ or ""))
     parser.add_argument("--quick", action="store_true", help="half a second a shape instead of two")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--only", nargs="*", default=[], help="words that a shape's name must hold one of")
-    parser.add_argument("--here", action="store_true", help="measure in this process")
-    arguments = parser.parse_args()
-    if arguments.here:
-        measure(arguments.threads[0], 0.6 if arguments.quick else 2.0, arguments.only)
-        return
-    for threads in arguments.threads:
-        limits = {f"{library}_NUM_THREADS": str(threads) for library in ("OMP", "OPENBLAS", "MKL")}
-        # OpenBLAS's threads occupy their processors for a tenth of a second after a product, now for a millisecond.
-        limits["OPENBLAS_THREAD_TIMEOUT"] = "21"
-        command = [sys.executable, __file__, "--here", "--threads", str(threads), "--only", *arguments.only]
-        subprocess.run([*command, *(["--quick"] if arguments.quick else [])], env=os.environ | limits, check=True)
+    # OpenBLAS's threads occupy their processors for a tenth of a second after a product, now for a millisecond.
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "21")
+    each_number_of_threads(parser, measure)
 
 
 if __name__ == "__main__":
