@@ -61,6 +61,10 @@ def compiled():
     """All cases in one text: each kernel's function and scratch."""
     if not toolchain.enabled():
         pytest.skip("kernels are switched off")
+    try:
+        library.pool()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
     made = {(i, kind): kernel for i, case in enumerate(CASES) for kind, kernel in kernels(i, case).items()}
     text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
     names = {}
@@ -68,10 +72,7 @@ def compiled():
         names[key] = kernel.text.partition("(")[2].partition(",")[0]
         more = "" if key[1] == "weight_grad" else ", 0, 0"
         text += [kernel.text, EXPORT.format(name=names[key], more=more)]
-    try:
-        functions = library.load("".join(text))
-    except toolchain.Unavailable as error:
-        pytest.skip(str(error))
+    functions = library.load("".join(text))
     return {key: (getattr(functions, f"call_{names[key]}"), kernel.scratch) for key, kernel in made.items()}
 
 

@@ -14,7 +14,9 @@ MOST_DOWN, MOST_ACROSS = 16, 7
 
 HEADER = "convolution_nhwc.h"
 
-_SHARES = 16  # that the work is divided into, where there is so much
+SHARES = 16
+"""Into how many the work is divided, where there is so much."""
+
 _COPY = 1 << 18  # bytes of a source that lie in a second-level cache beside the rest
 _NEAR = 36 << 10  # bytes of a source and a gradient that lie in a first-level cache while all weights pass by
 _WEIGHTS = 1 << 19  # numbers that partial sums of weights may take altogether
@@ -66,35 +68,36 @@ def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | Non
         out: sizes of the result, which has no gaps.
         window: kernel, stride, padding and dilation.
     """
-    down, across = _forward(window)
+    down, across = forward_axes(window)
     taps = down.taps * across.taps
-    geometry, scratch = _geometry(x, out, down, across, steps or dense(x), _SHARES)
-    text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {geometry})\n"
+    fields, scratch = geometry(x, out, down, across, steps or dense(x), SHARES)
+    text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
     return Kernel(text, scratch + _packed(x[3], out[3], taps))
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """``name(g, weight, x, scratch, finish, context)``: the cotangent of the input, of sizes ``x``, from ``g``, its result's."""
-    down, across = (Axis(axis.taps, 1, axis.step, -axis.dilation, -axis.shift) for axis in _forward(window))
+    down, across = backward_axes(window)
     taps = down.taps * across.taps
-    geometry, scratch = _geometry(g, x, down, across, steps or dense(g), _SHARES)
-    text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {geometry})\n"
+    fields, scratch = geometry(g, x, down, across, steps or dense(g), SHARES)
+    text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
     return Kernel(text, scratch + _packed(g[3], x[3], taps))
 
 
 def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """``name(x, g, weight, scratch)``: the cotangent of the weight, where g has no gaps."""
-    down, across = _forward(window)
+    down, across = forward_axes(window)
     packed = _packed(x[3], g[3], down.taps * across.taps)
-    shares = _SHARES
+    shares = SHARES
     while shares > 4 and shares * packed > _WEIGHTS:
         shares //= 2
     band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
-    geometry, scratch = _geometry(x, g, down, across, steps or dense(x), shares, max(band, 2))
-    return Kernel(f"WEIGHT_GRADIENT({name}, {geometry})\n", scratch + shares * packed)
+    fields, scratch = geometry(x, g, down, across, steps or dense(x), shares, max(band, 2))
+    return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
 
 
-def _forward(window: Any) -> tuple[Axis, Axis]:
+def forward_axes(window: Any) -> tuple[Axis, Axis]:
+    """How windows read down and across."""
     down, across = (
         Axis(taps, stride, 1, dilation, -padding)
         for taps, stride, padding, dilation in zip(
@@ -104,12 +107,18 @@ def _forward(window: Any) -> tuple[Axis, Axis]:
     return down, across
 
 
+def backward_axes(window: Any) -> tuple[Axis, Axis]:
+    """How the gradient of an input reads that of the result."""
+    down, across = (Axis(axis.taps, 1, axis.step, -axis.dilation, -axis.shift) for axis in forward_axes(window))
+    return down, across
+
+
 def _packed(channels: int, results: int, taps: int) -> int:
     """Numbers of packed weights, whatever vectors the processor has."""
     return channels * taps * -(-results // 32) * 32
 
 
-def _geometry(
+def geometry(
     source: Sizes, result: Sizes, down: Axis, across: Axis, steps: Sizes, shares: int, band: int | None = None
 ) -> tuple[str, int]:
     """The fields of ``Convolution`` in C, and the scratch that copies of all shares take."""
@@ -125,9 +134,10 @@ def _geometry(
     span = ((band - 1) * down.step + (down.taps - 1) * abs(down.dilation)) // down.by + 1
     copied = min(span, height) if copies else 0
     shares = min(shares, samples * -(-rows // band))
-    fields = (*source, *result[1:], _braces(down), _braces(across), *steps, band, copied, left, padded, shares)
-    return _braces(fields), shares * copied * padded * channels
+    fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)
+    return braces(fields), shares * copied * padded * channels
 
 
-def _braces(fields: Iterable[object]) -> str:
+def braces(fields: Iterable[object]) -> str:
+    """The initializer of a struct."""
     return "{" + ", ".join(map(str, fields)) + "}"
