@@ -52,7 +52,10 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
             recorded = True
     try:
         if on_numpy:
-            result = op.run(np, *arrays, **params) if op.ufunc is None else op.ufunc(*arrays)
+            if op.ufunc is None or arrays[0].itemsize == 2:  # half types have no loops worth calling
+                result = op.run(np, *arrays, **params)
+            else:
+                result = op.ufunc(*arrays)
         else:
             level = innermost(arrays)
             if level is not None:

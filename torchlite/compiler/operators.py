@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,9 +40,9 @@ def on_arrays(op: Op) -> Callable[..., Any]:
         return op.run
     if op.name == "view":
         return _reshaped
-    run = op.run
+    run: Any = op.run
     if run.__code__.co_filename.startswith(_NUMPY):  # np.errstate around it: a replay has that around the whole
-        run = inspect.unwrap(run)
+        run = run.__wrapped__
 
     def function(*arrays: Any, **params: Any) -> Any:
         return run(np, *arrays, **params)

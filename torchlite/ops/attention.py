@@ -15,6 +15,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import ones
+from torchlite.ops.half_precision import widened
 from torchlite.ops.softmax import softmax
 from torchlite.ops.triangles import tril
 
@@ -27,6 +28,7 @@ def _weights(q: Tensor, k: Tensor, causal: bool, scale: float) -> Tensor:
     return softmax(scores, -1)
 
 
+@widened
 @accelerated("attention.attention", least=1 << 12)
 def _run(_xp: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> Any:
     with no_grad():
@@ -48,6 +50,7 @@ def _vjp(g: Tensor, _out: Any, q: Tensor, k: Tensor, v: Tensor, causal: bool, sc
     return gradients
 
 
+@widened
 @accelerated("attention.attention_grad", least=1 << 12)
 def _run_grad(_xp: Any, g: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> tuple[Any, ...]:
     with no_grad():

@@ -18,6 +18,7 @@ from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
+from torchlite.ops.half_precision import widened
 from torchlite.ops.mutation import apply_inplace, inplace
 from torchlite.tracing import active
 
@@ -277,6 +278,8 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
         (of_numpy if xp is np else getattr(xp, ufunc))(*arrays, out=out)
 
     run = of_two if of_numpy.nin == 2 else of_one
+    if {"f->f", "ff->f"} & {*of_numpy.types}:  # neither a comparison nor of integers alone
+        run = widened(run)
     return (_quiet(run), _quiet(write)) if quiet else (run, write)
 
 

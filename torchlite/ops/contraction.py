@@ -15,7 +15,9 @@ from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, re
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
-from torchlite.ops.half_precision import HALVES
+from torchlite.ops.half_precision import HALVES, widened
+
+_FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is wanted
 
 # Multiplications from which a compiled product is faster than BLAS, whose threads then stay asleep: they would go on
 # occupying processors for a tenth of a second.
@@ -45,12 +47,18 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     if dtype.kind == "b":
         raise RuntimeError("matrix products are not implemented for bool")
     if dtype.itemsize == 2 and dtype in HALVES and not _has_product(xp, x, y):
-        rounded = xp.matmul(x.astype(np.float32), y.astype(np.float32)).astype(dtype)
+        rounded = _rounded_product(xp, x, y)
         if out is None:
             return rounded
         out[...] = rounded
         return out
     return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
+
+
+@native.accelerated("bfloat16.matmul", least=_FEWEST)
+@widened
+def _rounded_product(xp: Any, x: Any, y: Any) -> Any:
+    return xp.matmul(x, y)
 
 
 def _has_product(xp: Any, x: Any, y: Any) -> bool:
@@ -197,10 +205,10 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
-    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:  # as in `product`, and rounded once
+    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:
         if any(y.dtype != x.dtype for y in (weight, *bias)):
             raise RuntimeError("expected input, weight and bias to have the same dtype")
-        return _run_linear(xp, *(y.astype(np.float32) for y in (x, weight, *bias))).astype(x.dtype)
+        return _rounded_linear(xp, x, weight, *bias)
     if x.size * weight.shape[0] >= _LARGE and xp is np:
         compiled = _compiled("products.linear", x, weight, *bias)
         if compiled is not None:
@@ -209,6 +217,9 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
     for b in bias:
         out += b
     return out
+
+
+_rounded_linear = native.accelerated("bfloat16.linear", least=_FEWEST)(widened(_run_linear))  # rounded once, bias and all
 
 
 def _infer_linear(x: Aval, weight: Aval, *bias: Aval) -> Aval:

@@ -13,13 +13,14 @@ from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.layouts import contiguous_format, memory_format, preserve_format
+from torchlite.ops.half_precision import cast
 
 
-def _run_cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
+def _run_cast(xp: Any, x: Any, *, dtype: Any) -> Any:
     if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         x = x.real
     with np.errstate(invalid="ignore", over="ignore"):
-        return x.astype(dtype)
+        return cast(xp, x, dtype=dtype)
 
 
 _cast = register(

@@ -26,8 +26,8 @@ from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 _FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
 
 
-@accelerated("convolution.convolution", least=_FEWEST)
 @widened
+@accelerated("convolution.convolution", least=_FEWEST)
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
     out = window.out_size("convolution", size_of(x, window))
     if _small(xp, x, out):
@@ -69,8 +69,8 @@ def _positions(part: range, out: Lengths) -> slice:
     return slice(part.start * across, part.stop * across)
 
 
-@accelerated("convolution.input_grad", least=_FEWEST)
 @widened
+@accelerated("convolution.input_grad", least=_FEWEST)
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
     n, out = g.shape[0], size_of(g, window)
     if _small(xp, g, out):
@@ -89,8 +89,8 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     return xp.ascontiguousarray(inside(full, window, size))
 
 
-@accelerated("convolution.weight_grad", least=_FEWEST)
 @widened
+@accelerated("convolution.weight_grad", least=_FEWEST)
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:
     n, out = x.shape[0], size_of(g, window)
     if _small(xp, g, out):

@@ -9,12 +9,20 @@ from typing import Any
 import numpy as np
 
 from torchlite import dtypes
+from torchlite.backends.native import accelerated
 
 HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+_FLOAT32 = np.dtype(np.float32)
+
+
+@accelerated("bfloat16.cast")
+def cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
+    """``x.astype(dtype)``."""
+    return x.astype(dtype)
 
 
 def widened(run: Callable[..., Any]) -> Callable[..., Any]:
-    """How an operator runs, with half types computed in float32.
+    """How an operator runs, with half types computed in float32; of several results those of float32 are rounded back.
 
     In their own type every addition would round, and NumPy's arithmetic of half types is slow. A GPU's float16 stays as
     it is, because its products add up in float32 anyway.
@@ -25,7 +33,10 @@ def widened(run: Callable[..., Any]) -> Callable[..., Any]:
         dtype = first.dtype
         if dtype.itemsize != 2 or dtype not in HALVES or (xp is not np and dtype == np.float16):
             return run(xp, first, *arrays, **params)
-        wide = (array.astype(np.float32) if array.dtype == dtype else array for array in (first, *arrays))
-        return run(xp, *wide, **params).astype(dtype)
+        wide = [cast(xp, x, dtype=_FLOAT32) if x.dtype == dtype else x for x in (first, *arrays)]
+        result = run(xp, *wide, **params)
+        if type(result) is tuple:
+            return tuple(cast(xp, x, dtype=dtype) if x.dtype == _FLOAT32 else x for x in result)
+        return cast(xp, result, dtype=dtype)
 
     return in_float32

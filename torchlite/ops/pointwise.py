@@ -16,6 +16,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.half_precision import widened
 from torchlite.ops.mutation import inplace
 
 # Made once for each dtype: making one costs as much as the maximum of a small array.
@@ -134,7 +135,7 @@ tanh = unary(
 sigmoid = unary(
     "sigmoid",
     lambda g, out, _x: g * (out * (1 - out)).conj() if out.is_complex() else apply(_sigmoid_grad, (g, out)),
-    run=accelerated("elementwise.sigmoid")(lambda xp, x: _sigmoid(xp, x)),
+    run=widened(accelerated("elementwise.sigmoid")(lambda xp, x: _sigmoid(xp, x))),
     to_float=True,
     scalar="1 / (1 + exp(-x))",
     onnx="Sigmoid",
@@ -143,7 +144,7 @@ sigmoid = unary(
 relu = unary(
     "relu",
     lambda g, out, _x: apply(_relu_grad, (g, out)),
-    run=_relu,
+    run=widened(_relu),
     quiet=False,
     scalar="x > 0 || x != x ? x : 0",
     onnx="Relu",
@@ -153,7 +154,7 @@ relu = unary(
 erf = unary(
     "erf",
     lambda g, _out, x: g * (2 / math.sqrt(math.pi)) * (-x * x).exp(),
-    run=accelerated("elementwise.erf")(lambda xp, x: backends.erf(xp, x)),
+    run=widened(accelerated("elementwise.erf")(lambda xp, x: backends.erf(xp, x))),
     to_float=True,
     scalar="erf(x)",
     onnx="Erf",
@@ -167,7 +168,7 @@ def _by_result(name: str, run: Callable[..., Any], vjp_result: Any, doc: str) ->
         Op(
             name,
             "elementwise",
-            run=accelerated(f"elementwise.{name}")(run),
+            run=widened(accelerated(f"elementwise.{name}")(run)),
             infer=lambda g, out: Aval(broadcast_shapes(name, g.shape, out.shape), out.dtype, out.device),
             vjp=(lambda h, _out, _g, out: apply(op, (h, out)), vjp_result),
             samples=lambda rng: [

@@ -21,6 +21,7 @@ from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, lead_of, padded, size_of
 
 
+@widened
 @accelerated("pooling.max_pool")
 def _run_max_pool(xp: Any, x: Any, *, window: Window) -> tuple[Any, Any]:
     out = window.out_size("max_pool", size_of(x, window))
@@ -70,8 +71,8 @@ def _run_pick(xp: Any, x: Any, places: Any, *, window: Window) -> Any:
     return picked
 
 
-@accelerated("pooling.spread")
 @widened
+@accelerated("pooling.spread")
 def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) -> Any:
     out = size_of(g, window)
     full = xp.zeros((*lead_of(g, window), *window.padded_size(size, out)), g.dtype)

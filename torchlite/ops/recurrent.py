@@ -22,6 +22,7 @@ from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.contraction import product
 from torchlite.ops.conversion import to
+from torchlite.ops.half_precision import widened
 from torchlite.ops.joining import cat, stack
 from torchlite.ops.pointwise import sigmoid, tanh
 
@@ -156,6 +157,7 @@ def _sigmoid_(xp: Any, x: Any) -> Any:
     return xp.reciprocal(x, out=x)
 
 
+@widened
 @accelerated("recurrent.lstm")
 @np.errstate(all="ignore")
 def _run_lstm(
@@ -239,6 +241,7 @@ def _lstm_gradients(
     return (*gradients, _weight_gradient(stack(d_out), o * tanh_c)) if w_hr else gradients
 
 
+@widened
 @accelerated("recurrent.lstm_grad")
 def _run_lstm_grad(_xp: Any, *arrays: Any, given: tuple[bool, bool], reverse: bool) -> tuple[Any, ...]:
     gates, h0, c0, w_hh, hs, cs, *cotangents = (wrap(array) for array in arrays)

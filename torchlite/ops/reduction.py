@@ -16,7 +16,7 @@ from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Aval, Op, Sample, Shape, reg
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
-from torchlite.ops.half_precision import HALVES
+from torchlite.ops.half_precision import HALVES, cast
 
 _add_reduce: Any = np.add.reduce
 
@@ -97,10 +97,17 @@ def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
             return _run_large_sum(np, x, dims=dims, keepdim=keepdim)
         return _add_reduce(x, dims, None, None, keepdim)  # what NumPy's `sum` ends in, without the Python around it
     if dtype.itemsize == 2 and dtype in HALVES:  # accumulate wider than the type itself
-        return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32).astype(dtype)
+        return cast(xp, _wide_sum(xp, x, dims, keepdim), dtype=dtype)
     if dtype.kind in "biu":  # NumPy adds uint8 up in uint64
         return x.sum(axis=dims, keepdims=keepdim, dtype=np.int64)
     return xp.sum(x, axis=dims, keepdims=keepdim)
+
+
+def _wide_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
+    """The sum of half types in float32."""
+    if xp is np:
+        return _run_sum(np, cast(np, x, dtype=np.float32), dims=dims, keepdim=keepdim)
+    return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32)
 
 
 _sum = reduction(
@@ -124,7 +131,7 @@ def _count(shape: Shape, dims: tuple[int, ...]) -> int:
 def _run_mean(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
     n = _count(x.shape, dims)
     if x.dtype.itemsize == 2:
-        return (xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32) / n).astype(x.dtype)
+        return cast(xp, _wide_sum(xp, x, dims, keepdim) / n, dtype=x.dtype)
     return _run_sum(xp, x, dims=dims, keepdim=keepdim) / n
 
 

@@ -57,8 +57,10 @@ _softmax_grad: Op = register(
     Op(
         "softmax_grad",
         "reduce",
-        run=accelerated("rows.softmax_grad")(
-            lambda _xp, g, out, *, dim: out * (g - (g * out).sum(axis=dim, keepdims=True))
+        run=widened(
+            accelerated("rows.softmax_grad")(
+                lambda _xp, g, out, *, dim: out * (g - (g * out).sum(axis=dim, keepdims=True))
+            )
         ),
         infer=lambda g, out, *, dim: out,  # noqa: ARG005
         vjp=(
@@ -75,8 +77,10 @@ _log_softmax_grad: Op = register(
     Op(
         "log_softmax_grad",
         "reduce",
-        run=accelerated("rows.log_softmax_grad")(
-            lambda xp, g, out, *, dim: g - xp.exp(out) * g.sum(axis=dim, keepdims=True)
+        run=widened(
+            accelerated("rows.log_softmax_grad")(
+                lambda xp, g, out, *, dim: g - xp.exp(out) * g.sum(axis=dim, keepdims=True)
+            )
         ),
         infer=lambda g, out, *, dim: out,  # noqa: ARG005
         vjp=(

@@ -1,0 +1,82 @@
+// Conversions between bfloat16 and float32, and products of matrices of either.
+
+enum { GRAIN = 1 << 15 };  // numbers that a task takes
+
+typedef struct { const void *from; void *to; long n; } Conversion;
+
+static void to_bfloat16_task(void *argument, long index) {
+    const Conversion *c = argument;
+    const float *x = c->from;
+    uint16_t *out = c->to;
+#pragma omp simd
+    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, c->n); i++) out[i] = bf16_of(x[i]);
+}
+
+static void to_float32_task(void *argument, long index) {
+    const Conversion *c = argument;
+    const uint16_t *x = c->from;
+    float *out = c->to;
+#pragma omp simd
+    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, c->n); i++) out[i] = bf16_wide(x[i]);
+}
+
+void to_bfloat16(const float *x, uint16_t *out, long n) {
+    Conversion c = {x, out, n};
+    parallel(to_bfloat16_task, &c, parts(n, GRAIN));
+}
+
+void to_float32(const uint16_t *x, float *out, long n) {
+    Conversion c = {x, out, n};
+    parallel(to_float32_task, &c, parts(n, GRAIN));
+}
+
+typedef struct {
+    int64_t batches, rows, columns, k, parts_of, half_out;
+    struct { int64_t half, batch_step, line_step, k_step; } left, right;
+} Geometry;
+
+typedef struct {
+    const Geometry *g;
+    void *out;
+    const void *bias;  // a number a column, of the left operand's type
+} Result;
+
+static inline __attribute__((always_inline)) void write_rows(const Result *r, const float *sums, long step, long at,
+                                                              long rows, long columns, const float *bias) {
+    for (long i = 0; i < rows; i++, sums += step, at += r->g->columns) {
+        float row[BF16_BLOCK];
+        for (long j = 0; j < columns; j++) row[j] = sums[j] + bias[j];
+        if (!r->g->half_out) memcpy((float *)r->out + at, row, (size_t)columns * sizeof *row);
+        else if (columns == BF16_BLOCK) bf16_along(row, 0, (uint32_t *)((uint16_t *)r->out + at));
+        else
+            for (long j = 0; j < columns; j++) ((uint16_t *)r->out)[at + j] = bf16_of(row[j]);
+    }
+}
+
+static void write_block(void *context, float *sums, long step, long row, long column, long rows, long columns) {
+    const Result *r = context;
+    float bias[BF16_BLOCK];
+    for (long j = 0; j < columns; j++)
+        bias[j] = !r->bias ? -0.0f  // which added to anything changes nothing
+                  : r->g->left.half ? bf16_wide(((const uint16_t *)r->bias)[column + j])
+                                    : ((const float *)r->bias)[column + j];
+    long at = row * r->g->columns + column;
+    if (columns == BF16_BLOCK) write_rows(r, sums, step, at, rows, BF16_BLOCK, bias);
+    else write_rows(r, sums, step, at, rows, columns, bias);
+}
+
+// Returns whether there was memory enough.
+int product(const void *left, const void *right, const void *bias, void *out, const Geometry *g) {
+    Result r = {g, out, bias};
+    Bf16Product p = {
+        .left = {left, g->left.half, g->left.batch_step, g->left.line_step, g->left.k_step},
+        .right = {right, g->right.half, g->right.batch_step, g->right.line_step, g->right.k_step},
+        .batches = g->batches, .rows = g->rows, .columns = g->columns, .k = g->k, .parts_of = (int)g->parts_of,
+        .finish = write_block, .context = &r};
+    long bytes = bf16_scratch(&p.left, p.batches, p.rows, p.columns, p.k, p.parts_of);
+    p.scratch = aligned_alloc(64, (size_t)parts(bytes, 64) * 64);
+    if (!p.scratch) return 0;
+    bf16_product(&p);
+    free(p.scratch);
+    return 1;
+}

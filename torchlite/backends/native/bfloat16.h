@@ -1,0 +1,438 @@
+// Products of matrices in bfloat16 with sums in float32.
+//
+// Operands of either type are packed into tiles of 16 lines (rows of the left matrix, columns of the right one) by 32 of the
+// numbers that are summed over, which lie in pairs: 16 x 16 words of 32 bits, [line][pair] on the left and [pair][line] on
+// the right. Tile registers (AMX), the dot products of AVX-512 and plain vectors multiply the same tiles.
+//
+// A float32 number is the sum of three bfloat16 numbers, so six products of packed parts are as exact as a float32 product.
+
+#if defined(__AVX512BF16__) || defined(__AMX_BF16__)
+#include <immintrin.h>
+#endif
+#if defined(__AMX_BF16__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+enum { BF16_SIDE = 16, BF16_DEPTH = 32, BF16_TILE = 256, BF16_BLOCK = 2 * BF16_SIDE };  // a block is two by two tiles
+
+static inline float bf16_wide(uint16_t x) { return from_bits((uint32_t)x << 16); }
+
+// The nearest bfloat16, of two the even one; NaN keeps its sign.
+static inline uint16_t bf16_of(float x) {
+    uint32_t bits = to_bits(x), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+    return (uint16_t)((x != x ? bits | 0x400000u : rounded) >> 16);
+}
+
+// ---- packing ----
+
+typedef struct {
+    const void *at;
+    long half;                      // whether it is bfloat16, float32 otherwise
+    long batch_step, line_step, k_step;  // in numbers
+} Bf16Operand;
+
+static inline const void *bf16_at(const Bf16Operand *o, long offset) {
+    return o->half ? (const void *)((const uint16_t *)o->at + offset) : (const void *)((const float *)o->at + offset);
+}
+
+// 32 numbers that lie side by side, in pairs.
+static inline void bf16_along(const void *from, int half, uint32_t *to) {
+    if (half) {
+        memcpy(to, from, BF16_DEPTH * sizeof(uint16_t));
+        return;
+    }
+    const float *x = from;
+#ifdef __AVX512BF16__
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(x + 16), _mm512_loadu_ps(x)));
+#else
+    for (int i = 0; i < BF16_SIDE; i++) to[i] = bf16_of(x[2 * i]) | (uint32_t)bf16_of(x[2 * i + 1]) << 16;
+#endif
+}
+
+// 16 numbers that lie side by side, each paired with the one below it.
+static inline void bf16_across(const void *first, const void *second, int half, uint32_t *to) {
+    if (half) {
+        const uint16_t *x = first, *y = second;
+        for (int i = 0; i < BF16_SIDE; i++) to[i] = x[i] | (uint32_t)y[i] << 16;
+        return;
+    }
+    const float *x = first, *y = second;
+#ifdef __AVX512BF16__
+    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)));
+    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(y)));
+    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
+#else
+    for (int i = 0; i < BF16_SIDE; i++) to[i] = bf16_of(x[i]) | (uint32_t)bf16_of(y[i]) << 16;
+#endif
+}
+
+// 16 rows of 16 words become columns.
+static inline void bf16_transpose(const uint32_t *from, uint32_t *to) {
+    if (LANES == BF16_SIDE) {
+        Vector rows[LANES];
+        for (int i = 0; i < LANES; i++) rows[i] = load((const float *)from + i * BF16_SIDE);
+        transpose(rows);
+        for (int i = 0; i < LANES; i++) store((float *)to + i * BF16_SIDE, rows[i]);
+        return;
+    }
+    for (int i = 0; i < BF16_SIDE; i++)
+        for (int j = 0; j < BF16_SIDE; j++) to[j * BF16_SIDE + i] = from[i * BF16_SIDE + j];
+}
+
+// One tile in pairs, from rows of 32 numbers a line (`along`) or of 16 lines a number.
+static inline void bf16_pack_rows(const void *from, int half, long step, int along, int left, uint32_t *to) {
+    uint32_t words[BF16_TILE], *target = along == left ? to : words;
+    for (int i = 0; i < BF16_SIDE; i++) {
+        if (along) bf16_along(half ? (const void *)((const uint16_t *)from + i * step)
+                                   : (const void *)((const float *)from + i * step), half, target + i * BF16_SIDE);
+        else if (half) bf16_across((const uint16_t *)from + 2 * i * step, (const uint16_t *)from + (2 * i + 1) * step, 1,
+                                   target + i * BF16_SIDE);
+        else bf16_across((const float *)from + 2 * i * step, (const float *)from + (2 * i + 1) * step, 0,
+                         target + i * BF16_SIDE);
+    }
+    if (target == words) bf16_transpose(words, to);
+}
+
+// Copies what there is of a tile as float32 numbers, zeros elsewhere: rows of 32 numbers a line, or of 16 lines a number.
+static void bf16_stage(const Bf16Operand *o, long offset, long lines, long depth, int along, float *to) {
+    long rows = along ? lines : depth, columns = along ? depth : lines, width = along ? BF16_DEPTH : BF16_SIDE;
+    long row_step = along ? o->line_step : o->k_step, step = along ? o->k_step : o->line_step;
+    if (!o->half && step == 1 && lines == BF16_SIDE && depth == BF16_DEPTH) {
+        const float *x = bf16_at(o, offset);
+        if (along)
+            for (int i = 0; i < BF16_SIDE; i++) memcpy(to + i * BF16_DEPTH, x + i * row_step, BF16_DEPTH * sizeof *to);
+        else
+            for (int i = 0; i < BF16_DEPTH; i++) memcpy(to + i * BF16_SIDE, x + i * row_step, BF16_SIDE * sizeof *to);
+        return;
+    }
+    memset(to, 0, BF16_SIDE * BF16_DEPTH * sizeof *to);
+    for (long i = 0; i < rows; i++, offset += row_step, to += width) {
+        const float *x = bf16_at(o, offset);
+        const uint16_t *h = bf16_at(o, offset);
+        if (o->half)
+            for (long j = 0; j < columns; j++) to[j] = bf16_wide(h[j * step]);
+        else if (step == 1) memcpy(to, x, (size_t)columns * sizeof *to);
+        else
+            for (long j = 0; j < columns; j++) to[j] = x[j * step];
+    }
+}
+
+// What rounding to bfloat16 leaves of the numbers of a tile.
+static inline void bf16_leave_rest(float *x) {
+#ifdef __AVX512BF16__
+    for (int i = 0; i < BF16_SIDE * BF16_DEPTH; i += 16) {
+        __m512 v = _mm512_loadu_ps(x + i);
+        __m512i rounded = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(v)), 16);
+        _mm512_storeu_ps(x + i, _mm512_sub_ps(v, _mm512_castsi512_ps(rounded)));
+    }
+#else
+    for (int i = 0; i < BF16_SIDE * BF16_DEPTH; i++) x[i] -= bf16_wide(bf16_of(x[i]));
+#endif
+}
+
+// Packs the parts of one tile, `part_step` words apart.
+static void bf16_pack_tile(const Bf16Operand *o, long offset, long lines, long depth, int left, int parts_of, long part_step,
+                           uint32_t *to) {
+    int along = o->k_step == 1 || o->line_step != 1;
+    long step = along ? o->line_step : o->k_step;
+    if (lines == BF16_SIDE && depth == BF16_DEPTH && parts_of == 1 && (o->k_step == 1 || o->line_step == 1)) {
+        if (o->half) bf16_pack_rows(bf16_at(o, offset), 1, step, along, left, to);
+        else bf16_pack_rows(bf16_at(o, offset), 0, step, along, left, to);
+        return;
+    }
+    float rows[BF16_SIDE * BF16_DEPTH];
+    bf16_stage(o, offset, lines, depth, along, rows);
+    for (int part = 0; part < parts_of; part++) {
+        bf16_pack_rows(rows, 0, along ? BF16_DEPTH : BF16_SIDE, along, left, to + part * part_step);
+        if (part + 1 < parts_of) bf16_leave_rest(rows);
+    }
+}
+
+// Words of one block of 32 lines, of one part.
+static inline long bf16_block_words(long k) { return parts(k, BF16_DEPTH) * 2 * BF16_TILE; }
+
+// Packs a block of lines: [part][32 numbers][16 lines].
+static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long k, int left, int parts_of, uint32_t *to) {
+    long words = bf16_block_words(k);
+    for (long at = 0; at < k; at += BF16_DEPTH)
+        for (long line = 0; line < BF16_BLOCK; line += BF16_SIDE, to += BF16_TILE) {
+            long n = at_least(at_most(BF16_SIDE, lines - line), 0);
+            bf16_pack_tile(o, offset + line * o->line_step + at * o->k_step, n, at_most(BF16_DEPTH, k - at), left,
+                           parts_of, words, to);
+        }
+}
+
+// ---- a block of the product ----
+//
+// sums (32 x 32) = or += the products of `terms` pairs of blocks, each `depth` tiles of 2 `pairs` numbers deep. The right ones
+// are packed, [depth][two tiles][pair][16 columns]; the left ones may also be bfloat16 arrays as they lie in memory, because
+// neighbours along a row are pairs already. Of a narrow block the first 16 columns are computed alone.
+
+typedef struct { const uint16_t *left; const uint32_t *right; } Bf16Term;
+typedef struct { long row, tile, step, pairs; } Bf16Steps;  // on the left, in numbers: to the next row, the lower tile, the next depth
+
+static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE};
+
+enum { BF16_CHUNK = 2 };  // tiles of all parts of float32 numbers that the first-level cache holds
+
+#ifdef __AMX_BF16__
+typedef struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } Bf16Configuration;
+
+// Whether the system lets this process use tile registers; asking again does no harm.
+static inline int bf16_tiles_allowed(void) {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    return syscall(SYS_arch_prctl, 0x1023 /* ARCH_REQ_XCOMP_PERM */, 18 /* tile data */) == 0;
+#else
+    return 0;
+#endif
+}
+
+static void bf16_begin_tiles(long pairs) {
+    Bf16Configuration c = {.palette = 1};
+    for (int i = 0; i < 8; i++) {  // 0 to 3 are sums, 4 and 5 left, 6 and 7 right
+        c.rows[i] = i < 6 ? BF16_SIDE : (uint8_t)pairs;
+        c.row_bytes[i] = (uint16_t)((i == 4 || i == 5 ? pairs : BF16_SIDE) * (long)sizeof(uint32_t));
+    }
+    _tile_loadconfig(&c);
+}
+
+static void bf16_end_tiles(void) { _tile_release(); }
+
+static inline __attribute__((always_inline)) void bf16_block_in_tiles(const Bf16Term *term, int terms, Bf16Steps steps,
+                                                                       long depth, float *sums, int add, int narrow) {
+    enum { ROW = BF16_BLOCK * sizeof(float), WORDS = BF16_SIDE * sizeof(uint32_t) };
+    float *lower = sums + BF16_SIDE * BF16_BLOCK;
+    if (add) {
+        _tile_loadd(0, sums, ROW);
+        _tile_loadd(2, lower, ROW);
+        if (!narrow) {
+            _tile_loadd(1, sums + BF16_SIDE, ROW);
+            _tile_loadd(3, lower + BF16_SIDE, ROW);
+        }
+    } else {
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+    }
+    long chunk = terms == 6 ? BF16_CHUNK : depth, row = steps.row * (long)sizeof(uint16_t), tile = steps.pairs * BF16_SIDE;
+    for (long first = 0; first < depth; first += chunk)
+        for (int i = 0; i < terms; i++) {
+            const uint16_t *left = term[i].left + first * steps.step;
+            const uint32_t *right = term[i].right + first * 2 * tile;
+            for (long d = first; d < at_most(first + chunk, depth); d++, left += steps.step, right += 2 * tile) {
+                _tile_loadd(4, left, row);
+                _tile_loadd(6, right, WORDS);
+                _tile_dpbf16ps(0, 4, 6);
+                _tile_loadd(5, left + steps.tile, row);
+                _tile_dpbf16ps(2, 5, 6);
+                if (!narrow) {
+                    _tile_loadd(7, right + tile, WORDS);
+                    _tile_dpbf16ps(1, 4, 7);
+                    _tile_dpbf16ps(3, 5, 7);
+                }
+            }
+        }
+    _tile_stored(0, sums, ROW);
+    _tile_stored(2, lower, ROW);
+    if (!narrow) {
+        _tile_stored(1, sums + BF16_SIDE, ROW);
+        _tile_stored(3, lower + BF16_SIDE, ROW);
+    }
+}
+#else
+static inline int bf16_tiles_allowed(void) { return 0; }
+static void bf16_begin_tiles(long pairs) { (void)pairs; }
+static void bf16_end_tiles(void) {}
+#endif
+
+#ifdef __AVX512BF16__
+enum { BF16_ROWS = 8 };  // of a block whose sums are in registers at once
+typedef __m512 Bf16Sums;
+enum { BF16_WIDE = 16 };
+
+static inline Bf16Sums bf16_dot(Bf16Sums sum, uint32_t left, const uint32_t *right) {
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32((int)left), (__m512bh)_mm512_loadu_si512(right));
+}
+#else
+enum { BF16_ROWS = REGISTERS >= 32 ? 8 : 2 };
+typedef Vector Bf16Sums;
+enum { BF16_WIDE = LANES };
+
+static inline Bf16Sums bf16_dot(Bf16Sums sum, uint32_t left, const uint32_t *right) {
+    typedef uint32_t Words __attribute__((vector_size(sizeof(float) * LANES), aligned(4), may_alias));
+    Words pairs = *(const Words *)right;
+    sum += from_bits(left << 16) * (Vector)(pairs << 16);
+    return sum + from_bits(left & 0xffff0000u) * (Vector)(pairs & 0xffff0000u);
+}
+#endif
+
+static inline uint32_t bf16_pair(const uint16_t *x) {
+    uint32_t pair;
+    memcpy(&pair, x, sizeof pair);
+    return pair;
+}
+
+static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add) {
+    long tile = steps.pairs * BF16_SIDE;
+    for (int row = 0; row < BF16_BLOCK; row += BF16_ROWS)
+        for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
+            Bf16Sums sum[BF16_ROWS][2];
+            float *target = sums + row * BF16_BLOCK + column;
+            UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                UNROLLED for (int v = 0; v < 2; v++)
+                    sum[r][v] = add ? (Bf16Sums)load(target + r * BF16_BLOCK + v * BF16_SIDE) : (Bf16Sums){0};
+            for (int i = 0; i < terms; i++) {
+                const uint16_t *left = term[i].left + row / BF16_SIDE * steps.tile + row % BF16_SIDE * steps.row;
+                const uint32_t *right = term[i].right + column;
+                for (long d = 0; d < depth; d++, left += steps.step, right += 2 * tile)
+                    for (int pair = 0; pair < steps.pairs; pair++)
+                        UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                            UNROLLED for (int v = 0; v < 2; v++)
+                                sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * steps.row + 2 * pair),
+                                                     right + pair * BF16_SIDE + v * tile);
+            }
+            UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                UNROLLED for (int v = 0; v < 2; v++) store(target + r * BF16_BLOCK + v * BF16_SIDE, (Vector)sum[r][v]);
+        }
+}
+
+static void bf16_block(int tiles, const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
+                       int narrow) {
+#ifdef __AMX_BF16__
+    if (tiles) {
+        if (narrow) bf16_block_in_tiles(term, terms, steps, depth, sums, add, 1);
+        else bf16_block_in_tiles(term, terms, steps, depth, sums, add, 0);
+        return;
+    }
+#else
+    (void)tiles, (void)narrow;
+#endif
+    bf16_block_in_vectors(term, terms, steps, depth, sums, add);
+}
+
+// ---- whole products ----
+
+// What becomes of a finished block: rows `row` and following of the stacked products, columns `column` and following. It may
+// be changed in place.
+typedef void (*Finish)(void *context, float *tile, long step, long row, long column, long rows, long columns);
+
+typedef struct {
+    Bf16Operand left, right;
+    long batches, rows, columns, k;
+    int parts_of;  // 1, or 3 for products that are as exact as float32
+    Finish finish;
+    void *context;
+    void *scratch;  // bf16_scratch bytes at a multiple of 64
+} Bf16Product;
+
+enum {
+    BF16_SLICE = 1024,      // numbers that are summed over at once
+    BF16_PANELS = 1 << 18,  // words that the packed columns of a task may take, so that they stay in the second-level cache
+    BF16_TASKS = 4,         // at least, where there are as many blocks
+    BF16_WORK = 1 << 18,    // blocks times numbers summed over that are worth a task more
+};
+
+// How a product is divided into tasks, each of some blocks of rows by some of columns.
+typedef struct { long rows, columns, down, across, tasks, slice, left_words, right_words; } Bf16Division;
+
+// A left operand that tiles are loaded from as it is.
+static inline int bf16_in_place(const Bf16Operand *o, long k) {
+    return o->half && o->k_step == 1 && k % BF16_DEPTH == 0;
+}
+
+// Every task packs its columns and, where they are not taken as they are, its rows: the fewer tasks share them, the better.
+static inline Bf16Division bf16_divided(const Bf16Operand *left, long batches, long rows, long columns, long k, int parts_of) {
+    Bf16Division d = {.rows = parts(rows, BF16_BLOCK), .columns = parts(columns, BF16_BLOCK), .slice = at_most(k, BF16_SLICE)};
+    long wanted = parts(at_most(d.rows * d.columns, at_least(BF16_TASKS, d.rows * d.columns * k / BF16_WORK)), batches);
+    long words = bf16_block_words(d.slice) * parts_of, least = -1, widest = at_least(BF16_PANELS / words, 1);
+    Bf16Division best = d;
+    int in_place = parts_of == 1 && bf16_in_place(left, k);
+    for (long across = 1; across <= d.columns; across++) {
+        long wide = parts(d.columns, across), down = at_most(parts(wanted, across), d.rows);
+        long cost = 4 * down * d.columns + (in_place ? 1 : 4) * across * d.rows;  // packing over reading
+        if ((wide > widest && wide > 1) || (least >= 0 && cost >= least)) continue;
+        least = cost;
+        best.columns = wide, best.rows = parts(d.rows, down);
+    }
+    best.across = parts(d.columns, best.columns), best.down = parts(d.rows, best.rows);
+    best.tasks = batches * best.across * best.down;
+    best.left_words = words, best.right_words = words * best.columns;
+    return best;
+}
+
+static inline long bf16_sums(long batches, long rows, long columns, long k) {
+    return k > BF16_SLICE ? batches * parts(rows, BF16_BLOCK) * parts(columns, BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK : 0;
+}
+
+// How much scratch a product takes, in bytes.
+static inline long bf16_scratch(const Bf16Operand *left, long batches, long rows, long columns, long k, int parts_of) {
+    Bf16Division d = bf16_divided(left, batches, rows, columns, k, parts_of);
+    return (d.tasks * (d.left_words + d.right_words) + bf16_sums(batches, rows, columns, k)) * (long)sizeof(uint32_t);
+}
+
+// The pairs of parts of a float32 product, the smallest products first; those left out are below its rounding.
+static const struct { int left, right; } bf16_pairs[] = {{2, 0}, {0, 2}, {1, 1}, {1, 0}, {0, 1}, {0, 0}};
+
+typedef struct { const Bf16Product *p; Bf16Division d; int tiles; } Bf16Job;
+
+// One slice of the sums of a task's blocks.
+static void bf16_slice(const Bf16Job *job, long index, long batch, long first_row, long first_column, long k) {
+    const Bf16Product *p = job->p;
+    const Bf16Division *d = &job->d;
+    uint32_t *right = (uint32_t *)p->scratch + index * (d->left_words + d->right_words), *left = right + d->right_words;
+    float *all = (float *)((uint32_t *)p->scratch + d->tasks * (d->left_words + d->right_words));
+    float own[BF16_BLOCK * BF16_BLOCK] __attribute__((aligned(64)));
+    long depth = at_most(BF16_SLICE, p->k - k), words = bf16_block_words(depth);
+    long last_row = at_most(first_row + d->rows * BF16_BLOCK, p->rows);
+    long last_column = at_most(first_column + d->columns * BF16_BLOCK, p->columns);
+    for (long c = first_column; c < last_column; c += BF16_BLOCK)
+        bf16_pack_block(&p->right, batch * p->right.batch_step + c * p->right.line_step + k * p->right.k_step,
+                        p->columns - c, depth, 0, p->parts_of,
+                        right + (c - first_column) / BF16_BLOCK * words * p->parts_of);
+    for (long r = first_row; r < last_row; r += BF16_BLOCK) {
+        long offset = batch * p->left.batch_step + r * p->left.line_step + k * p->left.k_step;
+        int in_place = p->parts_of == 1 && r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
+        Bf16Steps steps = bf16_packed;
+        const uint16_t *from = (const uint16_t *)left;
+        if (in_place) {
+            from = bf16_at(&p->left, offset);
+            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE};
+        } else {
+            bf16_pack_block(&p->left, offset, p->rows - r, depth, 1, p->parts_of, left);
+        }
+        for (long c = first_column; c < last_column; c += BF16_BLOCK) {
+            const uint32_t *panel = right + (c - first_column) / BF16_BLOCK * words * p->parts_of;
+            Bf16Term term[6] = {{from, panel}};
+            if (p->parts_of > 1)
+                for (int i = 0; i < 6; i++)
+                    term[i] = (Bf16Term){from + bf16_pairs[i].left * 2 * words, panel + bf16_pairs[i].right * words};
+            float *sums = own;
+            if (p->k > BF16_SLICE)
+                sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
+                              c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
+            bf16_block(job->tiles, term, p->parts_of > 1 ? 6 : 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
+                       p->columns - c <= BF16_SIDE);
+            if (k + BF16_SLICE >= p->k)
+                p->finish(p->context, sums, BF16_BLOCK, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r),
+                          at_most(BF16_BLOCK, p->columns - c));
+        }
+    }
+}
+
+static void bf16_product_task(void *argument, long index) {
+    const Bf16Job *job = argument;
+    const Bf16Division *d = &job->d;
+    if (job->tiles) bf16_begin_tiles(BF16_SIDE);
+    for (long k = 0; k < at_least(job->p->k, 1); k += BF16_SLICE)
+        bf16_slice(job, index, index / (d->across * d->down), index / d->across % d->down * d->rows * BF16_BLOCK,
+                   index % d->across * d->columns * BF16_BLOCK, k);
+    if (job->tiles) bf16_end_tiles();
+}
+
+// left (rows, k) times right (k, columns), each of `batches`; `finish` takes what results.
+static void bf16_product(const Bf16Product *p) {
+    Bf16Job job = {p, bf16_divided(&p->left, p->batches, p->rows, p->columns, p->k, p->parts_of), bf16_tiles_allowed()};
+    parallel(bf16_product_task, &job, job.d.tasks);
+}

@@ -1,0 +1,77 @@
+"""bfloat16: conversions, and products of matrices with sums in float32, rounded once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from torchlite.backends.native.library import Family
+
+Array = np.ndarray[Any, Any]
+
+C = Family(
+    "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
+    to_bfloat16="aan", to_float32="aan", product="aaaaa->i",
+)  # fmt: skip
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+_FLOAT32 = np.dtype(np.float32)
+_KINDS = (BFLOAT16, _FLOAT32)
+
+
+def cast(x: Array, *, dtype: Any) -> Array | None:
+    """Float32 as bfloat16, to the nearest and of two to the even one, or bfloat16 as float32."""
+    kinds = x.dtype, np.dtype(dtype)
+    if kinds not in ((_FLOAT32, BFLOAT16), (BFLOAT16, _FLOAT32)):
+        return None
+    flags = x.flags
+    if not flags.c_contiguous and not flags.f_contiguous:
+        return None
+    out = np.empty(x.shape, dtype, order="C" if flags.c_contiguous else "F")
+    (C.to_bfloat16 if kinds[0] is _FLOAT32 or kinds[0] == _FLOAT32 else C.to_float32)(x, out, x.size)
+    return out
+
+
+def _steps(array: Array, line: int, k: int) -> list[int]:
+    """What `Geometry` says of an operand (batch, …): whether it is bfloat16, and its steps in numbers."""
+    size = array.itemsize
+    return [size == 2, *(array.strides[d] // size for d in (0, line, k))]
+
+
+def _product(x: Array, y: Array, bias: Array | None, dtype: Any, parts: int = 1) -> Array | None:
+    """X (batch, rows, k) times y (batch, k, columns)."""
+    out = np.empty((len(x), x.shape[1], y.shape[2]), dtype)
+    sizes = [*out.shape, x.shape[2], parts, out.itemsize == 2]
+    geometry = np.array([*sizes, *_steps(x, 1, 2), *_steps(y, 2, 1)], np.int64)
+    return out if C.product(x, y, bias, out, geometry) else None
+
+
+def _fits(x: Array, y: Array) -> bool:
+    return x.dtype in _KINDS and y.dtype in _KINDS and 0 not in x.shape and 0 not in y.shape
+
+
+def matmul(x: Array, y: Array, dtype: Any = BFLOAT16, parts: int = 1) -> Array | None:
+    """The product over the last two dimensions, the others broadcast."""
+    if not _fits(x, y) or x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
+        return None
+    if x.ndim == y.ndim == 2:
+        result = _product(x[None], y[None], None, dtype, parts)
+        return None if result is None else result[0]
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    n = math.prod(batch)
+    x, y = (np.broadcast_to(a, batch + a.shape[-2:]).reshape(n, *a.shape[-2:]) for a in (x, y))
+    result = _product(x, y, None, dtype, parts)
+    return None if result is None else result.reshape(*batch, *result.shape[1:])
+
+
+def linear(x: Array, weight: Array, *bias: Array) -> Array | None:
+    """X weightᵀ + bias, rounded once."""
+    if not _fits(x, weight) or x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        return None
+    b = np.ascontiguousarray(bias[0]) if bias else None
+    if b is not None and (b.dtype != x.dtype or b.shape != weight.shape[:1]):
+        return None
+    result = _product(x[None], weight.T[None], b, x.dtype)
+    return None if result is None else result[0]
