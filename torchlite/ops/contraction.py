@@ -219,7 +219,9 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
     return out
 
 
-_rounded_linear = native.accelerated("bfloat16.linear", least=_FEWEST)(widened(_run_linear))  # rounded once, bias and all
+_rounded_linear = native.accelerated("bfloat16.linear", least=_FEWEST)(
+    widened(_run_linear)
+)  # rounded once, bias and all
 
 
 def _infer_linear(x: Aval, weight: Aval, *bias: Aval) -> Aval:
