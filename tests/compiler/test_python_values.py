@@ -3,7 +3,7 @@
 import warnings
 
 import numpy as np
-from eager_and_compiled import both, falls_back
+from eager_and_compiled import both, captured, falls_back
 
 import torchlite as torch
 from torchlite import nn
@@ -133,3 +133,39 @@ def test_an_array_of_numpy_inside():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         both(program)
+
+
+def test_a_changed_attribute_in_a_slot_is_seen():
+    class Scale:
+        __slots__ = ("factor",)
+
+    def program(compile_):
+        scale = Scale()
+        scale.factor = 1.0
+        f = compile_(lambda x: x * scale.factor)
+        results = []
+        for i in range(6):
+            scale.factor = float(i // 3)
+            results.append(f(torch.ones(2)))
+        return results
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_a_counter_in_a_slot():
+    class Count:
+        __slots__ = ("calls",)
+
+    def program(compile_):
+        count = Count()
+        count.calls = 0
+
+        def f(x):
+            count.calls += 1
+            return x * count.calls
+
+        f = compile_(f)
+        return [[f(torch.ones(1)) for _ in range(4)], count.calls]
+
+    falls_back(program, "changes Python values")

@@ -2,7 +2,8 @@
 
 import copy
 
-from eager_and_compiled import OPTIMIZERS, both, captured, train
+import pytest
+from eager_and_compiled import OPTIMIZERS, batches, both, captured, net, train
 
 import torchlite as torch
 from torchlite import nn
@@ -17,16 +18,18 @@ def test_weights_loaded_between_calls_are_seen():
     assert len(step.variants) == 1
 
 
-def test_a_state_of_the_optimizer_loaded_between_calls_is_seen():
+@pytest.mark.parametrize("name", ["Adam", "momentum"])
+def test_a_state_of_the_optimizer_loaded_between_calls_is_seen(name):
     saved = {}
 
     def change(i, _model, opt):
         if i == 2:
             saved["state"] = copy.deepcopy(opt.state_dict())
-        if i == 4:
+        if i in (4, 6):
             opt.load_state_dict(saved["state"])
 
-    both(lambda c: train(c, OPTIMIZERS["Adam"], change=change))
+    (step,) = both(lambda c: train(c, OPTIMIZERS[name], change=change, steps=8))
+    assert len(step.variants) == 1
 
 
 def test_parameters_replaced_or_rebound_are_seen():
@@ -69,3 +72,78 @@ def test_state_kept_in_a_tensor():
 
     (f,) = both(program)
     assert captured(f)
+
+
+def test_a_model_in_the_place_of_another_like_it():
+    def program(compile_):
+        models = [net(), net()]
+        with torch.no_grad():
+            models[1][0].weight.mul_(2)
+        model = models[0]
+
+        def f(x):
+            return model(x)
+
+        f = compile_(f)
+        results = []
+        for i in range(8):
+            model = models[i // 2 % 2]
+            results.append(f(torch.ones(2, 6)).detach())
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) == 1
+
+
+def test_a_model_in_the_place_of_another_whose_layers_are_one():
+    def program(compile_):
+        layer = nn.Linear(6, 6)
+        models = [nn.Sequential(layer, nn.Linear(6, 6)), nn.Sequential(layer, layer)]
+        model = models[0]
+
+        def step(x):
+            model.zero_grad()
+            model(x).sum().backward()
+            return layer.weight.grad
+
+        step = compile_(step)
+        results = []
+        for i in range(8):
+            model = models[i // 2 % 2]
+            results.append(step(torch.ones(2, 6)))
+        return results
+
+    (step,) = both(program)
+    assert len(step.variants) == 2
+
+
+def test_everything_around_a_step_is_replaced():
+    def program(compile_):
+        class Trainer:
+            def __init__(self, lr):
+                self.model = net()
+                self.optimizer = torch.optim.AdamW(self.model.parameters(), lr)
+
+        trainers = [Trainer(1e-2), Trainer(1e-2)]
+        now = trainers[0]
+
+        def step(x, y):
+            now.optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(now.model(x), y)
+            loss.backward()
+            now.optimizer.step()
+            return loss.detach()
+
+        trainers[1].optimizer.param_groups[0]["lr"] = 1e-3
+        for trainer in trainers:  # the states of the optimizers are there
+            now = trainer
+            step(*batches(1)[0])
+        step = compile_(step)
+        results = []
+        for i, batch in enumerate(batches(12)):
+            now = trainers[i // 3 % 2]
+            results.append(step(*batch))
+        return [results, [p.detach() for t in trainers for p in t.model.parameters()]]
+
+    (step,) = both(program)
+    assert len(step.variants) == 1

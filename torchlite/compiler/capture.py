@@ -122,6 +122,15 @@ class Captured:
                 holder._grad = tensors[self.place[spec]]
         return outs, saved
 
+    def move(self, moves: Callable[[Any], Any]) -> None:
+        """Work with other objects in the places of those around the function."""
+        for external in self.externals:
+            external.tensor, external.owner = moves(external.tensor), moves(external.owner)
+        for effect in self.effects:
+            effect.owner = moves(effect.owner)
+        self.gradients = [(moves(tensor), spec) for tensor, spec in self.gradients]
+        self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
+
     def __post_init__(self) -> None:
         self.place = {e: i for i, e in enumerate(self.externals)}
         self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}

@@ -11,23 +11,18 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
 from torchlite.autograd.anomaly import anomaly_mode
-from torchlite.autograd.grad_mode import grad_mode
-from torchlite.autograd.graph import Leaf
 from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
-from torchlite.backends import device_of, is_array
-from torchlite.compiler.capture import Captured, captured, owner
+from torchlite.compiler.capture import captured
 from torchlite.compiler.graph import Graph
-from torchlite.compiler.state import Slot, State, Varies
-from torchlite.compiler.surroundings import Surroundings, _same
+from torchlite.compiler.state import State, Varies
+from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
-from torchlite.devices import get_default_device
+from torchlite.compiler.variant import TENSOR, Variant, modes_now, signature
 from torchlite.tracing import Uncapturable, active
 
 LIMIT = 8
@@ -72,7 +67,20 @@ class CompiledFunction:
         if not self.warm:
             self.warm = True
             return self.function(*args, **kwargs)
+        for variant in self._moved(leaves):
+            reason, tensors = variant.fits(structure, leaves)
+            if reason is None:
+                return self._replay(variant, tensors, args, kwargs)
         return self._capture(structure, leaves, args, kwargs, reasons)
+
+    def _moved(self, leaves: list[Any]) -> Iterator[Variant]:
+        """The captures that are right for what is now around the function, after having been moved there."""
+        changed = [variant for variant in self.variants if variant.surroundings.change() is not None]
+        if changed and len(self.variants) < LIMIT:
+            with self._lock:
+                for variant in changed:
+                    if variant.move(_surroundings(self.function, leaves)):
+                        yield variant
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
         try:
@@ -180,98 +188,13 @@ class CompiledFunction:
         self.__dict__.pop("_warned", None)
 
 
-@dataclass(eq=False)
-class Variant:
-    """One capture and the calls that it is right for."""
-
-    captured: Captured
-    structure: Any
-    leaves: list[Any]
-    modes: tuple[Any, ...]
-    surroundings: Surroundings
-    slots: list[Slot]
-    conditions: list[tuple[str, Callable[[], Any], Any]]
-    places: list[int | None]
-    signatures: list[tuple[Any, ...]]
-    entry: list[tuple[Tensor, int | None, bool]]
-
-    def fits(self, structure: Any, leaves: list[Any]) -> tuple[str | None, list[Tensor]]:
-        """What speaks against this capture for a call (None for nothing), and the tensors that it then works with."""
-        if structure != self.structure:
-            return "the structure of the arguments differs", []
-        modes = _modes()
-        if modes != self.modes:
-            return f"a mode differs (gradients, default dtype, …): {modes} instead of {self.modes}", []
-        for i, (given, known) in enumerate(zip(leaves, self.leaves, strict=True)):
-            if known is not _TENSOR and not _same(given, known):
-                return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
-            if known is _TENSOR and not isinstance(given, Tensor):
-                return f"argument {i} is no tensor", []
-        reason = self.surroundings.change()
-        if reason is not None:
-            return reason, []
-        for slot in self.slots:
-            if not slot.fits():
-                return f"the type of {slot.name} differs", []
-        for question, answer, before in self.conditions:
-            if not _same(answer(), before):
-                return f"a number answers {question} differently: {answer()} instead of {before}", []
-        tensors: list[Tensor] = []
-        owned = self._holders(leaves)
-        for tensor, empty in owned:
-            if (tensor._grad is None) is not empty:
-                return f".grad of a tensor of shape {list(tensor.shape)} {'is set' if empty else 'is None'}", []
-        for external, place in zip(self.captured.externals, self.places, strict=True):
-            if place is not None:
-                tensors.append(leaves[place])
-            elif external.owner is not None:
-                holder = self._holder(external.owner, leaves)
-                tensors.append(holder._grad)  # type: ignore[arg-type]
-            else:
-                tensors.append(external.tensor)
-        for i, (tensor, signature) in enumerate(zip(tensors, self.signatures, strict=True)):
-            if _signature(tensor) != signature:
-                return f"{self._named(i)} was {_told(signature)} and is {_told(_signature(tensor))}", []
-        return self._aliased(tensors), tensors
-
-    def _holders(self, leaves: list[Any]) -> list[tuple[Tensor, bool]]:
-        return [(leaves[place] if place is not None else tensor, empty) for tensor, place, empty in self.entry]
-
-    def _holder(self, tensor: Tensor, leaves: list[Any]) -> Tensor:
-        for other, place, _ in self.entry:
-            if other is tensor and place is not None:
-                found: Tensor = leaves[place]
-                return found
-        return tensor
-
-    def _named(self, i: int) -> str:
-        place = self.places[i]
-        return f"tensor argument {place}" if place is not None else "a tensor around the function"
-
-    def _aliased(self, tensors: list[Tensor]) -> str | None:
-        """Whether memory that is written into is now that of several tensors, or an argument is given twice."""
-        arguments = [t for t, place in zip(tensors, self.places, strict=True) if place is not None]
-        if len({id(t) for t in tensors}) != len(tensors):
-            return "the same tensor is given twice, or is also one around the function"
-        if not self.captured.written or not arguments:
-            return None
-        places = self.captured.place
-        for e in self.captured.written:
-            target = tensors[places[e]]
-            mine = owner(target._data)
-            if any(t is not target and owner(t._data) is mine for t in arguments) or (
-                self.places[places[e]] is not None and any(t is not target and owner(t._data) is mine for t in tensors)
-            ):
-                return "arguments share memory that is written into"
-        return None
-
-
-_TENSOR = object()
+def _surroundings(function: Any, leaves: list[Any]) -> Surroundings:
+    return Surroundings(function, [x for x in leaves if not isinstance(x, Tensor)])
 
 
 def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
-    surroundings = Surroundings(compiled.function, [x for x in leaves if not isinstance(x, Tensor)])
-    modes = _modes()
+    surroundings = _surroundings(compiled.function, leaves)
+    modes = modes_now()
     tracer = Tracer(compiled.doubted)
     tracer.state = State(tracer, surroundings.numbers, compiled.varying)
     try:
@@ -292,7 +215,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         raise Uncapturable(f"it changes Python values, which a replay would not: {effect}")
     for container, key in tracer.state.covers():
         surroundings.leave_out(container, key)
-    if modes != _modes():
+    if modes != modes_now():
         raise Uncapturable("it changes a mode, such as set_grad_enabled, and leaves it so")
     varying = [isinstance(x, Tensor) and not surroundings.hold(x) for x in leaves]
     position = {id(x): i for i, x in reversed(list(enumerate(leaves))) if varying[i]}
@@ -302,13 +225,14 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     return Variant(
         captured=what,
         structure=structure,
-        leaves=[_TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
+        leaves=[TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
         modes=modes,
         surroundings=surroundings,
         slots=list(tracer.state.slots.values()),
+        written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],
         conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],
         places=places,
-        signatures=[_signature(e.tensor) for e in what.externals],
+        signatures=[signature(e.tensor) for e in what.externals],
         entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],
     )
 
@@ -320,31 +244,6 @@ def _argument_names(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
     names = () if code is None else code.co_varnames[: code.co_argcount]
     given = dict(zip(names[isinstance(forward, types.MethodType) :], args, strict=False)) | kwargs
     return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
-
-
-def _signature(tensor: Tensor) -> tuple[Any, ...]:
-    """What a capture relies on in a tensor."""
-    data, node = tensor._data, tensor._node
-    if not is_array(data):
-        return (type(data),)
-    kind = 0 if node is None else 1 if type(node) is Leaf else 2
-    hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
-    return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks)
-
-
-def _told(signature: tuple[Any, ...]) -> str:
-    if len(signature) < 5:
-        return "without numbers"
-    shape, dtype, strides, kind, of, device, *_ = signature
-    history = ("without gradient", "a leaf that requires a gradient", "a result that requires a gradient")[kind]
-    return f"{of.__name__} {dtype}{list(shape)} on {device}, strides {list(strides)}, {history}"
-
-
-def _modes() -> tuple[Any, ...]:
-    casting = autocast_mode.enabled
-    lower = tuple(autocast_mode.lower.values()) if casting else ()
-    default = (dtypes.get_default_dtype(), get_default_device())
-    return (grad_mode.enabled, grad_mode.inference, *default, casting, lower)
 
 
 @contextmanager

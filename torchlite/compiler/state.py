@@ -86,13 +86,15 @@ class State:
     """The numbers around one traced call; within it as a context, numbers of the graph stand in their places.
 
     Attributes:
-        slots: of all numbers.
+        slots: of all numbers, by the values that stand for them.
+        made: all slots, those of numbers that are written or returned in the end included.
         effects: the methods that replays call.
     """
 
     def __init__(self, tracer: Any, holdings: Sequence[Holding], varying: set[str]) -> None:
         self.tracer = tracer
         self.slots: dict[Value, Slot] = {}
+        self.made: list[Slot] = []
         self.effects: list[Effect] = []
         self._varying = varying
         self._places: dict[tuple[int, str], tuple[Container, str, Any]] = {}
@@ -132,7 +134,7 @@ class State:
                 continue
             if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in (int, float)):
                 raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
-            yield Slot(container, key, None, number), now
+            yield self._slot(container, key, None, number), now
 
     def call(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
         """Take note of a method instead of calling it; from now on nobody knows the numbers that it changes.
@@ -149,7 +151,9 @@ class State:
         for container, _ in owner._changing_numbers():
             for place, (holder, key, number) in self._places.items():
                 if holder is container:
-                    later = _each(number, lambda n, i, c=holder, k=key: LaterNumber(self.tracer, Slot(c, k, i, n)))
+                    later = _each(
+                        number, lambda n, i, c=holder, k=key: LaterNumber(self.tracer, self._slot(c, k, i, n))
+                    )
                     self._put[place] = holder[key] = later
         return None
 
@@ -186,9 +190,13 @@ class State:
             raise Varies(changed)
 
     def _stand_in(self, container: Container, key: str, index: int | None, number: Any) -> Any:
-        slot = Slot(container, key, index, number)
+        slot = self._slot(container, key, index, number)
         self.slots[slot.value] = slot
         return HostNumber(self.tracer, slot.value, slot.kind, slot.now)
+
+    def _slot(self, container: Container, key: str, index: int | None, number: Any) -> Slot:
+        self.made.append(Slot(container, key, index, number))
+        return self.made[-1]
 
 
 def _is_number(x: Any) -> bool:

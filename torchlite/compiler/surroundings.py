@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import functools
 import random
+import sys
 import types
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from operator import is_
+from itertools import chain
+from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ class Place:
 
     Attributes:
         name: for messages.
+        of: the object that has it, or the container itself.
         container: a mapping, list, set or deque.
         keys: of a mapping, those that count.
         values: in the order of the keys, or of the container.
@@ -40,6 +43,7 @@ class Place:
     """
 
     name: str
+    of: Any
     container: Any
     keys: tuple[Any, ...] | None
     values: tuple[Any, ...]
@@ -48,7 +52,7 @@ class Place:
     direct: bool = True
 
     def __post_init__(self) -> None:
-        self.size = len(self.container)
+        self.size = len(self.container) if self.whole else 0
         self.direct = self.whole
 
     def holds(self) -> bool:
@@ -84,7 +88,7 @@ class Place:
             return f"{self.name} had {self.size} elements and has {len(self.container)}"
         keys = range(len(now)) if self.keys is None else self.keys
         for key, value, before in zip(keys, now, self.values, strict=False):
-            if not _same(value, before):
+            if not same(value, before):
                 return f"{self.name}[{_short(key)}] was {_short(before)} and is {_short(value)}"
         return f"{self.name} is another"
 
@@ -95,8 +99,8 @@ class Place:
             if isinstance(container, (list, deque)) and not _all_same(container, self.values):
                 container.clear()
                 container.extend(self.values)
-        elif isinstance(container, dict):
-            if self.whole and self.direct:
+        elif isinstance(container, (dict, Attributes)):
+            if self.whole and self.direct and isinstance(container, dict):
                 known = set(self.keys)
                 for key in [k for k in container if k not in known]:
                     del container[key]
@@ -108,8 +112,62 @@ class Place:
 _MISSING = object()
 
 
+class Attributes:
+    """The attributes of an object that keeps them in slots, by name like those in a dict."""
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """An attribute."""
+        return getattr(self.of, name, otherwise)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.of, name, value)
+
+
+class _Identities:
+    """All objects in some places: whether they are the same is one loop that runs in C."""
+
+    def __init__(self, places: list[Place], cells: list[tuple[str, types.CellType, Any]]) -> None:
+        direct = [place for place in places if place.direct]
+        self._containers = [place.container for place in direct]
+        self._sizes = [place.size for place in direct]
+        filled = [place for place in direct if place.size]
+        self._contents = [place.container if place.keys is None else place.container.values() for place in filled]
+        self._values = list(chain.from_iterable(place.values for place in filled))
+        chosen = [place for place in places if not place.direct]
+        self._chosen = [(place.container.get, place.keys or (), place.values) for place in chosen]
+        self._cells = [cell for _, cell, value in cells if value is not _MISSING]
+        self._in_cells = [value for *_, value in cells if value is not _MISSING]
+        self._whole = len(self._cells) == len(cells) and all(place.keys is not None for place in chosen)
+
+    def holds(self) -> bool:
+        """Whether they are; False also where that can't be told so."""
+        try:
+            return (
+                self._whole
+                and list(map(len, self._containers)) == self._sizes
+                and all(map(is_, chain.from_iterable(self._contents), self._values))
+                and all(map(is_, map(_cell_contents, self._cells), self._in_cells))
+                and all(all(map(is_, map(get, keys), values)) for get, keys, values in self._chosen)
+            )
+        except (RuntimeError, ValueError):  # a container that grows, a cell that is empty
+            return False
+
+
+_cell_contents = attrgetter("cell_contents")
+
+
 class Surroundings:
     """The Python values around a function, noted when it is made.
+
+    Attributes:
+        places, cells, arrays: what is watched.
+        names: of tensors, by id.
+        numbers: containers of numbers that change from call to call, and under which keys.
+        kept: all objects in the order in which they were found.
+        left_out: the places that may change.
 
     Raises:
         Uncapturable: for an iterator among them, whose place can't be noted.
@@ -123,7 +181,9 @@ class Surroundings:
         self.numbers: list[tuple[dict[str, Any], Any]] = []
         self.generators = [(default_generator, default_generator.state())]
         self._seen: set[int] = set()
-        self._kept: list[Any] = []
+        self._seen_at_once: _Identities | None = None
+        self.kept: list[Any] = []
+        self.left_out: list[tuple[Any, Any]] = []
         self._visit(function, getattr(function, "__name__", "function"))
         for argument in arguments:
             self._visit(argument, "an argument")
@@ -132,15 +192,17 @@ class Surroundings:
 
     def change(self) -> str | None:
         """The first difference to what was noted, None without one."""
-        for place in self.places:
-            if not place.holds():
-                return place.difference()
+        if self._seen_at_once is None or not self._seen_at_once.holds():
+            for place in self.places:
+                if not place.holds():
+                    return place.difference()
+            for name, cell, value in self.cells:
+                if not same(_content(cell), value):
+                    return f"{name} was {_short(value)} and is {_short(_content(cell))}"
+            self._seen_at_once = _Identities(self.places, self.cells)
         for name, array, copy in self.arrays:
             if array.shape != copy.shape or array.dtype != copy.dtype or array.tobytes() != copy.tobytes():
                 return f"the array {name} has other elements"
-        for name, cell, value in self.cells:
-            if not _same(_content(cell), value):
-                return f"{name} was {_short(value)} and is {_short(_content(cell))}"
         return None
 
     def effect(self) -> str | None:
@@ -171,6 +233,10 @@ class Surroundings:
 
     def leave_out(self, container: Any, key: Any) -> None:
         """Let ``container[key]`` change."""
+        self._seen_at_once = None
+        self.left_out.append((container, key))
+        value = container.get(key)
+        self.places = [place for place in self.places if place.container is not value]
         for place in self.places:
             if place.container is container:
                 place.leave_out(key)
@@ -183,7 +249,7 @@ class Surroundings:
             key
             for place in places
             for key, now, before in zip(place.keys or (), place.now(), place.values, strict=True)
-            if not _same(now, before) and isinstance(now, (int, float, tuple)) and not isinstance(now, bool)
+            if not same(now, before) and isinstance(now, (int, float, tuple)) and not isinstance(now, bool)
         }
 
     def _visit(self, start: Any, name: str) -> None:
@@ -195,16 +261,16 @@ class Surroundings:
             self._seen.add(id(x))
             if isinstance(x, Tensor):
                 self.names[id(x)] = name
-                self._kept.append(x)
+                self.kept.append(x)
                 continue
-            self._kept.append(x)
+            self.kept.append(x)
             if len(self._seen) > _LIMIT:
                 raise Uncapturable(f"there is too much around the function to watch: more than {_LIMIT} objects")
             queue.extend(self._inside(x, name))
 
     def _inside(self, x: Any, name: str) -> Iterator[tuple[Any, str]]:
         if isinstance(x, types.FunctionType):
-            if not _is_ours(x.__module__):
+            if not _is_library(x.__module__):
                 yield from self._function(x, name)
         elif isinstance(x, np.ndarray):
             if x.size > _SMALL or x.dtype.hasobject:
@@ -224,14 +290,14 @@ class Surroundings:
         elif isinstance(x, property):
             yield from ((part, name) for part in (x.fget, x.fset) if part is not None)
         elif isinstance(x, (dict, types.MappingProxyType)):
-            yield from self._mapping(x, name)
+            yield from self._mapping(x, x, name)
         elif isinstance(x, (list, tuple, deque, set, frozenset)):
             if isinstance(x, (list, deque, set)):
-                self.places.append(Place(name, x, None, tuple(x)))
+                self.places.append(Place(name, x, x, None, tuple(x)))
             yield from ((part, f"{name}[{i}]") for i, part in enumerate(x))
         elif isinstance(x, type):
-            if not _is_ours(x.__module__) and x.__module__ != "builtins":
-                yield from self._mapping(vars(x), x.__name__)
+            if not _is_library(x.__module__):
+                yield from self._mapping(x, vars(x), x.__name__)
                 yield from ((base, base.__name__) for base in x.__mro__[1:])
         elif isinstance(x, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
             return
@@ -242,14 +308,16 @@ class Surroundings:
             if hasattr(type(x), "_changing_numbers"):
                 self.numbers += x._changing_numbers()
             if hasattr(x, "__dict__"):
-                yield from self._mapping(x.__dict__, name)
-            for cls in type(x).__mro__:
-                for slot in _slots(cls):
-                    if hasattr(x, slot) and slot not in ("__weakref__", "__dict__"):
-                        yield getattr(x, slot), f"{name}.{slot}"
+                yield from self._mapping(x, x.__dict__, name)
+            slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if slot not in ("__weakref__", "__dict__")]
+            if slots:
+                attributes = Attributes(x)
+                values = tuple(attributes.get(slot, _MISSING) for slot in slots)
+                self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
+                yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
 
-    def _mapping(self, x: Mapping[Any, Any], name: str) -> Iterator[tuple[Any, str]]:
-        self.places.append(Place(name, x, tuple(x), tuple(x.values())))
+    def _mapping(self, of: Any, x: Mapping[Any, Any], name: str) -> Iterator[tuple[Any, str]]:
+        self.places.append(Place(name, of, x, tuple(x), tuple(x.values())))
         for key, value in x.items():
             yield value, f"{name}.{key}" if isinstance(key, str) else f"{name}[...]"
 
@@ -264,16 +332,18 @@ class Surroundings:
         found = tuple(n for n in names if n in scope)
         if found:
             self.places.append(
-                Place(f"globals of {x.__module__}", scope, found, tuple(scope[n] for n in found), whole=False)
+                Place(f"globals of {x.__module__}", x, scope, found, tuple(scope[n] for n in found), whole=False)
             )
         for n in found:
             value = scope[n]
             if isinstance(value, types.ModuleType):
-                if not _is_ours(value.__name__) and value.__name__ not in _STANDARD:
+                if not _is_library(value.__name__):
                     used = tuple(a for a in names if a in vars(value))
                     space = vars(value)
                     self.places.append(
-                        Place(f"globals of {value.__name__}", space, used, tuple(space[a] for a in used), whole=False)
+                        Place(
+                            f"globals of {value.__name__}", x, space, used, tuple(space[a] for a in used), whole=False
+                        )
                     )
                     yield from ((space[a], f"{n}.{a}") for a in used)
             else:
@@ -285,7 +355,12 @@ class Surroundings:
             yield x.__dict__, name
 
 
-_STANDARD = {"numpy", "math", "random", "time", "os", "sys", "itertools", "functools", "operator", "torch"}
+_LIBRARIES = sys.stdlib_module_names | {"builtins", "numpy", "torch", "torchlite"}
+
+
+def _is_library(module: str | None) -> bool:
+    """Whether a module is one whose globals nobody changes."""
+    return module is not None and module.partition(".")[0] in _LIBRARIES
 
 
 def _is_ours(module: str | None) -> bool:
@@ -313,7 +388,8 @@ def _content(cell: types.CellType) -> Any:
         return _MISSING
 
 
-def _same(now: Any, before: Any) -> bool:
+def same(now: Any, before: Any) -> bool:
+    """Whether two plain values are one, or equal to the last bit."""
     if now is before:
         return True
     kind = type(now)
@@ -327,7 +403,7 @@ def _same(now: Any, before: Any) -> bool:
 
 
 def _all_same(now: Any, before: Any) -> bool:
-    return len(now) == len(before) and all(map(_same, now, before))
+    return len(now) == len(before) and all(map(same, now, before))
 
 
 def _short(value: Any) -> str:

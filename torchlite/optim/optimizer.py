@@ -231,7 +231,7 @@ class Optimizer:
         owners: dict[Hashable, tuple[Tensor, Options]] = {}
         for mine, theirs in zip(self.param_groups, saved, strict=True):
             owners.update({k: (p, theirs) for k, p in zip(theirs["params"], mine["params"], strict=True)})
-            theirs["params"] = mine["params"]
+            del theirs["params"]
             if "param_names" in mine:
                 theirs.setdefault("param_names", mine["param_names"])
         state: defaultdict[Any, Any] = defaultdict(dict)
@@ -241,7 +241,8 @@ class Optimizer:
                 state[param] = _like_parameter(param, group, {"step", *self.counters}, value)
             else:
                 state[key] = value
-        self.__setstate__({"state": state, "param_groups": saved})
+        groups = [{"params": mine["params"], **theirs} for mine, theirs in zip(self.param_groups, saved, strict=True)]
+        self.__setstate__({"state": state, "param_groups": groups})
         for hook in self._optimizer_load_state_dict_post_hooks.values():
             hook(self)
 

@@ -1,0 +1,89 @@
+"""The same things around a function, made of other objects: what `load_state_dict` of an optimizer leaves behind.
+
+A capture does not depend on which objects are around the function, only on what they hold and where the same one is
+found again. Two walks over the surroundings, then and now, go through the same places in the same order; where each
+object has exactly one in its place, the capture is right for those too.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor
+from torchlite.compiler.surroundings import Surroundings, same
+from torchlite.ops.generator import Generator
+
+_THEMSELVES = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc, Generator)
+"""What has no other in its place: code, and random streams."""
+
+
+class Moves:
+    """For each object around the function then, the one in its place now.
+
+    ``moves(x)`` gives it, and ``x`` itself where it was not among them.
+    """
+
+    def __init__(self, then: Surroundings, now: Surroundings) -> None:
+        pairs = list(zip(then.kept, now.kept, strict=False))
+        self._twins = {id(before): after for before, after in pairs}
+        plain = ((vars(a), vars(b)) for a, b in pairs if _has_attributes(a) and _has_attributes(b))
+        self._twins |= {id(before): after for before, after in plain}
+        self._then = then
+        self._now = now
+
+    def __call__(self, x: Any) -> Any:
+        """The object in the place of ``x``."""
+        return self._twins.get(id(x), x)
+
+    def knows(self, x: Any) -> bool:
+        """Whether an object was among those around the function."""
+        return id(x) in self._twins
+
+    def complete(self) -> bool:
+        """Whether all that was found then is found now, in the same places."""
+        then, now = self._then, self._now
+        for container, key in then.left_out:
+            now.leave_out(self(container), key)
+        return (
+            len(then.kept) == len(now.kept)
+            and all(map(self._alike, then.kept, now.kept))
+            and len(then.places) == len(now.places)
+            and all(
+                self(a.of) is b.of
+                and (a.keys is None) is (b.keys is None)
+                and self._equal(a.keys or (), b.keys or ())
+                and self._equal(a.values, b.values)
+                for a, b in zip(then.places, now.places, strict=True)
+            )
+            and [cell for _, cell, _ in then.cells] == [cell for _, cell, _ in now.cells]
+            and self._equal([value for *_, value in then.cells], [value for *_, value in now.cells])
+            and all(np.array_equal(a[2], b[2]) for a, b in zip(then.arrays, now.arrays, strict=True))
+        )
+
+    def _alike(self, before: Any, after: Any) -> bool:
+        if before is after:
+            return True
+        if type(before) is not type(after) or isinstance(before, _THEMSELVES):
+            return False
+        if isinstance(before, (tuple, set, frozenset)):
+            ordered = isinstance(before, tuple)
+            return self._equal(before, after) if ordered else before == after and not any(map(self.knows, before))
+        return (
+            isinstance(before, (Tensor, dict, list, np.ndarray))
+            or hasattr(before, "__dict__")
+            or hasattr(before, "__slots__")
+        )
+
+    def _equal(self, before: Iterable[Any], after: Iterable[Any]) -> bool:
+        before, after = tuple(before), tuple(after)
+        return len(before) == len(after) and all(
+            self(x) is y or (not self.knows(x) and same(x, y)) for x, y in zip(before, after, strict=True)
+        )
+
+
+def _has_attributes(x: Any) -> bool:
+    return hasattr(x, "__dict__") and not isinstance(x, (*_THEMSELVES, Tensor))

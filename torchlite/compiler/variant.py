@@ -1,0 +1,224 @@
+"""One capture, and the calls that it is right for.
+
+What a capture relies on is looked at before every replay. Nearly always nothing has changed, so that is seen first, by
+comparing objects by identity in loops that run in C; only where one is another are the values compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from operator import attrgetter, is_
+from typing import Any
+
+from torchlite import dtypes
+from torchlite._tensor import Tensor
+from torchlite.autocasting import autocast_mode
+from torchlite.autograd.grad_mode import grad_mode
+from torchlite.autograd.graph import Leaf
+from torchlite.backends import device_of, is_array
+from torchlite.compiler.capture import Captured, owner
+from torchlite.compiler.moves import Moves
+from torchlite.compiler.state import Slot
+from torchlite.compiler.surroundings import Surroundings, same
+from torchlite.devices import get_default_device
+
+TENSOR = object()
+"""What stands for a tensor among the arguments."""
+
+_data, _node, _hooks, _after, _grad = map(attrgetter, ("_data", "_node", "hooks", "after", "_grad"))
+
+
+@dataclass(eq=False)
+class Variant:
+    """One capture and the calls that it is right for.
+
+    Attributes:
+        captured: the program.
+        structure, leaves: of the arguments, with `TENSOR` for tensors that may differ.
+        modes: at the call.
+        surroundings: the Python values around the function.
+        slots: the places of Python numbers that may change.
+        written: the places of Python numbers that the function writes or returns.
+        conditions: questions about those numbers: what is asked, how, and the answer.
+        places: for each external its index among the leaves, None where it is no argument.
+        signatures: of the externals.
+        entry: tensors whose gradient was looked at, their index among the leaves, and whether there was none.
+    """
+
+    captured: Captured
+    structure: Any
+    leaves: list[Any]
+    modes: tuple[Any, ...]
+    surroundings: Surroundings
+    slots: list[Slot]
+    written: list[Slot]
+    conditions: list[tuple[str, Callable[[], Any], Any]]
+    places: list[int | None]
+    signatures: list[tuple[Any, ...]]
+    entry: list[tuple[Tensor, int | None, bool]]
+    _around: _Around = field(init=False)
+
+    def __post_init__(self) -> None:
+        externals = self.captured.externals
+        self._given = [(i, place) for i, place in enumerate(self.places) if place is not None]
+        holders = {id(tensor): place for tensor, place, _ in self.entry}
+        self._gradients = [
+            (i, e.owner, holders.get(id(e.owner)))
+            for i, (e, place) in enumerate(zip(externals, self.places, strict=True))
+            if place is None and e.owner is not None
+        ]
+        self._empty = [tensor for tensor, place, empty in self.entry if place is None and empty]
+        self._full = [tensor for tensor, place, empty in self.entry if place is None and not empty]
+        self._of_arguments = [(place, empty) for _, place, empty in self.entry if place is not None]
+        self._moving = sorted([i for i, _ in self._given] + [i for i, _, _ in self._gradients])
+        self._fixed = sorted(set(range(len(externals))).difference(self._moving))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Take note of the tensors around the function as they are now."""
+        externals = self.captured.externals
+        written = set(self.captured.written)
+        self._tensors = [e.tensor for e in externals]
+        self._around = _Around([self._tensors[i] for i in self._fixed])
+        self._written = frozenset(id(owner(externals[i].tensor._data)) for i in self._fixed if externals[i] in written)
+        self._written_later = [i for i in self._moving if externals[i] in written]
+
+    def move(self, now: Surroundings) -> bool:
+        """Whether the things around the function are the same in other objects; it is then a capture with those."""
+        moves = Moves(self.surroundings, now)
+        strange = any(not moves.knows(self._tensors[i]) for i in self._fixed)
+        if strange or not moves.complete():
+            return False
+        self.captured.move(moves)
+        for slot in (*self.slots, *self.written):
+            slot.holder = moves(slot.holder)
+        self.entry = [(moves(tensor), place, empty) for tensor, place, empty in self.entry]
+        self.surroundings = now
+        self.__post_init__()
+        return True
+
+    def fits(self, structure: Any, leaves: list[Any]) -> tuple[str | None, list[Tensor]]:
+        """What speaks against this capture for a call (None for nothing), and the tensors that it then works with."""
+        if structure != self.structure:
+            return "the structure of the arguments differs", []
+        modes = modes_now()
+        if modes != self.modes:
+            return f"a mode differs (gradients, default dtype, …): {modes} instead of {self.modes}", []
+        for i, (given, known) in enumerate(zip(leaves, self.leaves, strict=True)):
+            if known is TENSOR:
+                if not isinstance(given, Tensor):
+                    return f"argument {i} is no tensor", []
+            elif given is not known and not same(given, known):
+                return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
+        reason = self.surroundings.change() or self._numbers() or self._missing(leaves)
+        if reason is not None:
+            return reason, []
+        tensors = self._tensors.copy()
+        for i, place in self._given:
+            tensors[i] = leaves[place]
+        for i, holder, at in self._gradients:
+            tensors[i] = (holder if at is None else leaves[at])._grad  # type: ignore[assignment]
+        reason = self._unlike(tensors) or self._aliased(tensors)
+        return reason, tensors
+
+    def _numbers(self) -> str | None:
+        for slot in self.slots:
+            if not slot.fits():
+                return f"the type of {slot.name} differs"
+        for question, answer, before in self.conditions:
+            if not same(answer(), before):
+                return f"a number answers {question} differently: {answer()} instead of {before}"
+        return None
+
+    def _missing(self, leaves: list[Any]) -> str | None:
+        """Whether gradients are there that were not, or the other way round."""
+        wrong = any(gradient is not None for gradient in map(_grad, self._empty))
+        wrong = wrong or None in map(_grad, self._full)
+        wrong = wrong or any((leaves[place]._grad is None) is not empty for place, empty in self._of_arguments)
+        if not wrong:
+            return None
+        return ".grad of a tensor is None that was not, or is set that was not"
+
+    def _unlike(self, tensors: list[Tensor]) -> str | None:
+        """Whether a tensor is not as it was."""
+        changed = not self._around.holds()
+        for i in range(len(tensors)) if changed else self._moving:
+            now = signature(tensors[i])
+            if now != self.signatures[i]:
+                place = self.places[i]
+                what = f"tensor argument {place}" if place is not None else "a tensor around the function"
+                return f"{what} was {_told(self.signatures[i])} and is {_told(now)}"
+        if changed:
+            self._settle()
+        return None
+
+    def _aliased(self, tensors: list[Tensor]) -> str | None:
+        """Whether memory that is written into is now that of several tensors, or an argument is given twice."""
+        if not self._moving:
+            return None
+        moving = [tensors[i] for i in self._moving]
+        known = {id(tensor) for tensor in moving}
+        if len(known) != len(moving) or not known.isdisjoint(self._around.ids):
+            return "the same tensor is given twice, or is also one around the function"
+        if not self.captured.written or not self._given:
+            return None
+        arguments = [id(owner(tensors[i]._data)) for i, _ in self._given]
+        if not self._written.isdisjoint(arguments):
+            return "arguments share memory that is written into"
+        for i in self._written_later:
+            mine = id(owner(tensors[i]._data))
+            others = range(len(tensors)) if self.places[i] is not None else (j for j, _ in self._given)
+            if any(j != i and id(owner(tensors[j]._data)) == mine for j in others):
+                return "arguments share memory that is written into"
+        return None
+
+
+class _Around:
+    """The tensors around a function, with the arrays and the history that they have at the moment."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self.ids = frozenset(map(id, tensors))
+        self._tensors = tensors
+        self._arrays = [tensor._data for tensor in tensors]
+        self._nodes = [tensor._node for tensor in tensors]
+        self._leaves = [node for node in self._nodes if node is not None]
+        self._plain = all(type(node) is Leaf for node in self._leaves) and not self._hooked()
+
+    def _hooked(self) -> bool:
+        return any(map(_hooks, self._leaves)) or any(map(_after, self._leaves))
+
+    def holds(self) -> bool:
+        """Whether nothing has changed; False also where there is more to be looked at than that."""
+        return (
+            self._plain
+            and all(map(is_, map(_data, self._tensors), self._arrays))
+            and all(map(is_, map(_node, self._tensors), self._nodes))
+            and not self._hooked()
+        )
+
+
+def signature(tensor: Tensor) -> tuple[Any, ...]:
+    """What a capture relies on in a tensor."""
+    data, node = tensor._data, tensor._node
+    if not is_array(data):
+        return (type(data),)
+    kind = 0 if node is None else 1 if type(node) is Leaf else 2
+    hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
+    return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks)
+
+
+def _told(signature: tuple[Any, ...]) -> str:
+    if len(signature) < 5:
+        return "without numbers"
+    shape, dtype, strides, kind, of, device, *_ = signature
+    history = ("without gradient", "a leaf that requires a gradient", "a result that requires a gradient")[kind]
+    return f"{of.__name__} {dtype}{list(shape)} on {device}, strides {list(strides)}, {history}"
+
+
+def modes_now() -> tuple[Any, ...]:
+    """The modes that decide what operators do."""
+    casting = autocast_mode.enabled
+    lower = tuple(autocast_mode.lower.values()) if casting else ()
+    default = (dtypes.get_default_dtype(), get_default_device())
+    return (grad_mode.enabled, grad_mode.inference, *default, casting, lower)
