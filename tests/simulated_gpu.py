@@ -14,6 +14,7 @@ import types
 import weakref
 from typing import Any
 
+import cuda_on_host
 import numpy as np
 
 # What NumPy has and CuPy 14.2 has not.
@@ -71,7 +72,8 @@ def on_device(function: Any, name: str) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
-        result = function(*(host(a, name) for a in args), **host(kwargs, name))
+        with np.errstate(all="ignore"):  # a GPU doesn't warn
+            result = function(*(host(a, name) for a in args), **host(kwargs, name))
         return out if isinstance(out, ndarray) else device(result)
 
     return call
@@ -220,7 +222,8 @@ class ndarray:
 def _operator(name: str) -> Any:
     def call(self: ndarray, *others: Any) -> Any:
         values = [host(o, name) for o in others]
-        result = getattr(self.on_host, name)(*values)
+        with np.errstate(all="ignore"):
+            result = getattr(self.on_host, name)(*values)
         if result is NotImplemented:
             return result
         return self if name.startswith("__i") and name not in ("__invert__",) else device(result)
@@ -331,6 +334,7 @@ def install() -> None:
     cupy.asarray = cupy.array = as_device  # type: ignore[attr-defined]
     cupy.asnumpy = lambda x: x.get() if isinstance(x, ndarray) else np.asarray(x)  # type: ignore[attr-defined]
     cupy.RawKernel = _RawKernel  # type: ignore[attr-defined]
+    cupy.RawModule = cuda_on_host.RawModule  # type: ignore[attr-defined]
     cupyx = types.ModuleType("cupyx")
     cupyx.errstate = lambda **_: contextlib.nullcontext()  # type: ignore[attr-defined] # NumPy's factorizations raise
     for name, ufunc in (("scatter_add", np.add), ("scatter_max", np.maximum), ("scatter_min", np.minimum)):
@@ -342,3 +346,8 @@ def install() -> None:
 
 def _absent(name: str) -> Any:
     raise AttributeError(f"cupyx.scipy.special has no {name}")
+
+
+def installed() -> bool:
+    """Whether the stand-in is what ``import cupy`` finds."""
+    return isinstance(sys.modules.get("cupy"), Module)

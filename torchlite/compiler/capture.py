@@ -18,8 +18,8 @@ from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Leaf, Node
 from torchlite.backends import array_module, is_array
 from torchlite.backends.memory import overlaps_itself, share_memory
+from torchlite.compiler import cuda, kernels
 from torchlite.compiler.graph import Graph, Value
-from torchlite.compiler.kernels import fused
 from torchlite.compiler.numbers import HostNumber, LaterNumber
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.state import Effect, Slot
@@ -311,11 +311,11 @@ class _Builder:
         inputs = (*(e.input for e in externals), *(n.value for n in numbers))
         self._label(externals, numbers)
         graph = optimized(Graph(self.name, inputs, nodes, outputs))
-        program, source = fused(graph)
+        program, source = _fused(graph)
         backward_source = ""
         if backward is not None:
             backward = optimized(backward)
-            backward_program, backward_source = fused(backward)
+            backward_program, backward_source = _fused(backward)
         return Captured(
             graph=graph,
             backward=backward,
@@ -493,6 +493,13 @@ def _unused(label: str, otherwise: str, taken: set[str]) -> str:
     label = next(n for n in itertools.chain((label,), numbered) if n not in taken)
     taken.add(label)
     return label
+
+
+def _fused(graph: Graph) -> tuple[Graph, str]:
+    """The graph with fused operations on all devices, and their text."""
+    program, on_gpu = cuda.fused(graph)
+    program, on_cpu = kernels.fused(program)
+    return program, on_gpu + on_cpu
 
 
 def _padded(gradients: list[tuple[Tensor, Any, Value | None]]) -> list[Value]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from torchlite.backends import device_of, is_array
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.operators import on_arrays
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
@@ -23,13 +26,15 @@ def _folded(node: Node) -> Replacement:
         return None
     if any(v.constant is None for v in node.inputs):
         return None
-    if any(v.aval is None or v.aval.device != CPU or v.aval.size > _LARGEST for v in node.outputs):
+    if any(v.aval is None or v.aval.size > _LARGEST for v in node.outputs):
+        return None
+    if node.device != CPU:
         return None
     with np.errstate(all="ignore"):
         result = on_arrays(node.op)(*(v.constant for v in node.inputs), **node.params)
     arrays = result if node.several else (result,)
-    return [_constant(np.array(a)) for a in arrays]
+    return [_constant(a if is_array(a) else np.asarray(a)) for a in arrays]
 
 
-def _constant(array: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> Value:
-    return Value(Aval(array.shape, array.dtype), constant=array)
+def _constant(array: Any) -> Value:
+    return Value(Aval(array.shape, array.dtype, device_of(array)), constant=array.copy())

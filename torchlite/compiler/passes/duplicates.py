@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
+from torchlite.backends import device_of, is_array, to_numpy
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.dead_code import has_effect
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
@@ -31,8 +30,8 @@ def without_duplicates(graph: Graph) -> Graph:
 def _identity(v: Value) -> Any:
     """What makes two values the same: being one object, or equal small constants."""
     c = v.constant
-    if isinstance(c, np.ndarray) and c.size <= 1:
-        return (c.shape, c.dtype, c.tobytes())
+    if is_array(c) and c.size <= 1:
+        return (c.shape, c.dtype, device_of(c), to_numpy(c).tobytes())
     return (type(c), repr(c)) if v.aval is None and isinstance(c, (int, float)) else v
 
 

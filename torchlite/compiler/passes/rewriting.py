@@ -10,10 +10,11 @@ from torchlite.compiler.graph import Graph, Node, Value
 Replacement = Iterable[Value] | None
 
 
-def rewritten(graph: Graph, rule: Callable[[Node], Replacement]) -> Graph:
+def rewritten(graph: Graph, rule: Callable[[Node], Replacement], inserted: list[Node] | None = None) -> Graph:
     """The graph without the operations for which ``rule`` gives the values that their results are equal to.
 
-    The rule sees each operation with its inputs already replaced; for None it stays.
+    The rule sees each operation with its inputs already replaced; for None it stays. What the rule has put into
+    ``inserted`` takes the operation's place.
     """
     became: dict[Value, Value] = {}
     kept: list[Node] = []
@@ -28,6 +29,9 @@ def rewritten(graph: Graph, rule: Callable[[Node], Replacement]) -> Graph:
             )
             current.outputs = tuple(Value(v.aval, current) for v in node.outputs)
         found = rule(current)
+        if inserted:
+            kept += inserted
+            inserted.clear()
         if found is None:
             kept.append(current)
             found = current.outputs

@@ -1,0 +1,207 @@
+"""Kernels for a GPU: what they compute, for every way in which work is divided. Without a GPU their text runs on the host."""
+
+from typing import Any
+
+import cuda_on_host
+import numpy as np
+import pytest
+import simulated_gpu
+
+import torchlite as torch
+from torchlite import nn
+from torchlite.compiler.cuda.reductions import division
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(cuda_on_host.COMPILER is None and simulated_gpu.installed(), reason="needs a C++ compiler"),
+]
+
+
+def kernels(compiled: Any) -> int:
+    """How many kernels there are."""
+    return str(compiled.source).count("__global__ void")
+
+
+def same(function: Any, *inputs: Any, tolerance: float = 1e-6, count: int | None = 1) -> Any:
+    """What a function gives, compiled to ``count`` kernels, is what it gives uncompiled."""
+    compiled = torch.compile(function, fullgraph=True)
+    for _ in range(2):
+        compiled(*inputs)
+    got, expected = compiled(*inputs), function(*inputs)
+    if count is not None:
+        assert kernels(compiled) == count, compiled.source
+    pairs = zip(got, expected, strict=True) if isinstance(expected, tuple) else [(got, expected)]
+    for a, b in pairs:
+        assert a.is_cuda and a.dtype is b.dtype and a.shape == b.shape
+        np.testing.assert_allclose(
+            a.double().cpu().numpy(), b.double().cpu().numpy(), rtol=tolerance, atol=tolerance * 1e-2
+        )
+    return got
+
+
+def normal(*shape: int, seed: int = 0, **kwargs: Any) -> Any:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(size=shape, generator=generator).to("cuda", **kwargs)
+
+
+def arithmetic(x: Any, y: Any) -> Any:
+    return (x * y + 0.1 * x - y / 3).relu() * (x > y)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (8,), (5, 12), (3, 1, 9), (300, 1001)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_elementwise_is_exact(shape: tuple[int, ...], dtype: Any) -> None:
+    """Each operation is rounded as it is uncompiled."""
+    same(arithmetic, normal(*shape, dtype=dtype), normal(*shape, seed=1, dtype=dtype), tolerance=0)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((4, 8), (8,)), ((4, 8), (4, 1)), ((3, 1, 8), (5, 1)), ((2, 3, 4), ()), ((6, 1), (1, 5))]
+)
+def test_operands_are_broadcast(left: Any, right: Any) -> None:
+    same(lambda x, y: (x + y).exp() * y, normal(*left), normal(*right, seed=1))
+
+
+def test_views_are_read_where_they_lie() -> None:
+    def transposed(x: Any, y: Any) -> Any:
+        return x.t() * 2 + y.reshape(6, 4) - x.reshape(4, 2, 3).transpose(1, 2).reshape(4, 6).t()
+
+    same(transposed, normal(4, 6), normal(24), count=1)
+    same(lambda x: x[:, 1:] * 2 + 1, normal(4, 6))  # what has gaps is copied first
+    same(lambda x: x[1:] * 2 + 1, normal(9))  # and so is what does not begin where four numbers are read at once
+
+
+def test_integers_and_truth_values() -> None:
+    x = torch.arange(-6, 6, device="cuda")
+    same(lambda x: (x * 3 - 2 == 7) | (x > 4) & (x != 5), x)
+    same(lambda x: torch.where(x > 0, x, -x).to(torch.float32) * 0.5, x)
+    same(lambda x: (x.to(torch.int32) + 1).to(torch.uint8), x)
+    same(lambda x: ((x > 3).any(), (x < 9).all(), (x * 2).sum(), (x + 1).amax(), (x + 1).amin()), x, count=None)
+
+
+def test_not_a_number_and_infinities() -> None:
+    x = torch.tensor([[1.0, float("nan"), 3.0], [float("inf"), 2.0, float("-inf")]], device="cuda")
+    same(lambda x: (x * 2).relu().clamp(max=5.0), x)
+    same(lambda x: ((x + 1).amax(1), (x + 1).amin(1), (x + 1).sum(1)), x)
+    same(lambda x: (x - float("inf")).maximum(x * float("nan")), x)
+
+
+# Rows for a warp, a block, and a large block; columns; few places with much to add up, in rows and in columns.
+SHAPES = {
+    "warp": ((5, 33), (1,)), "block": ((3, 1500), (1,)), "large block": ((65, 8200), (1,)), "columns": ((70, 40), (0,)),
+    "long columns": ((1100, 33), (0,)), "middle": ((3, 20, 7), (1,)), "two": ((4, 3, 5, 2), (0, 2)), "all": ((40, 50), (0, 1)),
+    "channels": ((6, 3, 9, 5), (0, 2, 3)), "all of much": ((300, 301), (0, 1)), "few columns": ((9000, 3), (0,)),
+    "few rows": ((2, 9000), (1,)), "ones": ((1, 6, 1), (0, 1)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_division_of_a_reduction(name: str) -> None:
+    shape, dims = SHAPES[name]
+    x, y = normal(*shape), normal(*shape, seed=1)
+    shared = division(shape, dims, shared=True).shares > 1
+    assert shared == (name in ("large block", "all of much", "few columns", "few rows", "long columns"))
+
+    def sums(x: Any, y: Any) -> Any:
+        z = x * y + 1
+        return z.sum(dims), (z - 1).amax(dims, keepdim=True), z, z.mean(dims) * 2 + 1
+
+    same(sums, x, y, tolerance=1e-5, count=1 + shared)
+
+
+@pytest.mark.parametrize("name", [name for name in SHAPES if name not in ("few columns", "all of much", "few rows")])
+def test_steps_that_follow_from_reductions(name: str) -> None:
+    shape, dims = SHAPES[name]
+
+    def standardized(x: Any, y: Any) -> Any:
+        centered = x - x.mean(dims, keepdim=True)
+        scale = (centered.square().mean(dims, keepdim=True) + 1e-5).rsqrt()
+        return centered * scale * y, scale
+
+    same(standardized, normal(*shape), normal(*shape, seed=1), tolerance=1e-4)
+
+
+def test_what_would_keep_few_groups_busy_is_divided() -> None:
+    """Eight channels of much: the reduction is shared by many groups, what follows from it is a kernel of its own."""
+    same(lambda x: x - (x * 2).sum((0, 2), keepdim=True), normal(40, 2, 600), tolerance=1e-4, count=None)
+
+
+def test_softmax_and_its_gradient() -> None:
+    for dim in (0, 1, 2):
+        same(lambda x, dim=dim: (x * 2).softmax(dim), normal(4, 5, 6), tolerance=1e-5)
+        same(lambda x, dim=dim: (x * 2).log_softmax(dim), normal(4, 5, 6), tolerance=1e-5)
+
+    def gradient(x: Any) -> Any:
+        x = x.detach().requires_grad_()
+        (x.softmax(-1) ** 2).sum().backward()
+        return x.grad
+
+    same(gradient, normal(4, 37), tolerance=1e-5, count=None)
+
+
+def test_cross_entropy_is_one_kernel_over_the_logits() -> None:
+    target = torch.tensor([1, 0, -100, 4, 2, 2], device="cuda")
+
+    def loss(x: Any) -> Any:
+        x = x.detach().requires_grad_()
+        out = nn.functional.cross_entropy(x, target)
+        out.backward()
+        return out.detach(), x.grad
+
+    compiled_loss, _gradient = same(loss, normal(6, 9), tolerance=1e-5, count=None)
+    expected = nn.functional.cross_entropy(normal(6, 9).cpu(), target.cpu())
+    np.testing.assert_allclose(compiled_loss.item(), expected.item(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_types_add_up_in_float32(dtype: Any) -> None:
+    x = (torch.arange(3000) % 7).to(device="cuda", dtype=dtype)
+    compiled = torch.compile(lambda x: (x * 1).sum(), fullgraph=True)
+    for _ in range(3):
+        total = compiled(x)
+    assert total.dtype is dtype
+    assert total.item() == torch.tensor(float((np.arange(3000) % 7).sum())).to(dtype).item()
+    layer = nn.LayerNorm(40).cuda().to(dtype).requires_grad_(False)
+    same(lambda x: layer(x), normal(5, 40, dtype=dtype), tolerance=2e-2)
+
+
+def test_numbers_are_arguments_of_kernels() -> None:
+    scale = {"lr": 0.5}
+    parameter = torch.ones(5, device="cuda", requires_grad=True)
+    optimizer = torch.optim.SGD([parameter], lr=0.5, momentum=0.9)
+
+    @torch.compile(fullgraph=True)
+    def step() -> None:
+        optimizer.zero_grad()
+        (parameter * 3).sum().backward()
+        optimizer.step()
+
+    for i in range(5):
+        optimizer.param_groups[0]["lr"] = scale["lr"] * (i + 1)
+        step()
+    assert len(step.variants) == 1
+    assert "const float s0" in step.source
+    plain = torch.ones(5, requires_grad=True)
+    expected = torch.optim.SGD([plain], lr=0.5, momentum=0.9)
+    for i in range(5):
+        expected.param_groups[0]["lr"] = 0.5 * (i + 1)
+        expected.zero_grad()
+        (plain * 3).sum().backward()
+        expected.step()
+    np.testing.assert_allclose(parameter.detach().cpu().numpy(), plain.detach().numpy(), rtol=1e-6)
+
+
+def test_a_text_that_cant_be_compiled_is_one_warning_and_runs_unfused(monkeypatch: Any) -> None:
+    from torchlite.backends import cupy
+
+    def refuse(**_: Any) -> Any:
+        raise RuntimeError("nvrtc: error")
+
+    monkeypatch.setattr(cupy(), "RawModule", refuse)
+    compiled = torch.compile(arithmetic, fullgraph=True)
+    x, y = normal(6), normal(6, seed=1)
+    compiled(x, y)
+    with pytest.warns(RuntimeWarning, match="nvrtc: error"):
+        got = compiled(x, y)
+    assert compiled.source == ""
+    assert torch.equal(got, arithmetic(x, y))

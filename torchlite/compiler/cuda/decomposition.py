@@ -1,0 +1,258 @@
+"""Operators of several steps as the steps they consist of, which are then fused with each other and what is around them.
+
+The steps are those of the operators' own definitions, with half types computed in float32 and rounded once at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchlite import backends
+from torchlite.compiler.cuda.scalars import HALVES
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.ir import REGISTRY, Aval, Shape
+
+_ROOT_HALF, _ROOT_TWO_OVER_PI, _CUBIC = math.sqrt(0.5), math.sqrt(2 / math.pi), 0.044715
+Dims = tuple[int, ...]
+
+
+def decomposed(graph: Graph, wanted: Callable[[Node], bool]) -> Graph:
+    """The graph with those operations written out that are ``wanted`` and have a rule."""
+    inserted: list[Node] = []
+
+    def rule(node: Node) -> Replacement:
+        written_out = _RULES.get(node.op.name)
+        if written_out is None or node.lifted or not wanted(node):
+            return None
+        steps = _Steps(node, inserted)
+        found = written_out(steps, *node.inputs, **node.params)
+        return found if found is None or isinstance(found, tuple) else (found,)
+
+    return rewritten(graph, rule, inserted)
+
+
+class _Steps:
+    """Appends operations on one device: ``steps.exp(x)``."""
+
+    def __init__(self, node: Node, nodes: list[Node]) -> None:
+        self.node = node
+        self.nodes = nodes
+
+    def __getattr__(self, name: str) -> Callable[..., Value]:
+        op = REGISTRY[name]
+
+        def append(*operands: Any, **params: Any) -> Value:
+            like = next(v for v in operands if isinstance(v, Value))
+            inputs = tuple(v if isinstance(v, Value) else self.number(v, like) for v in operands)
+            aval = op.infer(*(v.aval for v in inputs), **params)
+            step = Node(op, inputs, params, line=self.node.line)
+            step.outputs = (Value(Aval(tuple(aval.shape), np.dtype(aval.dtype), self.node.device), step),)
+            self.nodes.append(step)
+            return step.outputs[0]
+
+        return append
+
+    def number(self, number: Any, like: Value) -> Value:
+        """A constant of the dtype of ``like``."""
+        return self.array(np.array(number, _aval(like).dtype))
+
+    def array(self, array: Any) -> Value:
+        """A constant."""
+        constant = backends.to_device(array, self.node.device)
+        return Value(Aval(array.shape, array.dtype, self.node.device), constant=constant)
+
+    def wide(self, *values: Value) -> list[Value]:
+        """Half types as float32, others as they are."""
+        return [self.cast(v, dtype=np.dtype(np.float32)) if str(_aval(v).dtype) in HALVES else v for v in values]
+
+    def rounded(self, v: Value, i: int = 0) -> Value:
+        """``v`` in the dtype and shape of the operation's i-th result."""
+        wanted = _aval(self.node.outputs[i])
+        if _aval(v).shape != wanted.shape:
+            v = self.view(v, shape=wanted.shape)
+        return v if _aval(v).dtype == wanted.dtype else self.cast(v, dtype=wanted.dtype)
+
+    def total(self, v: Value, dims: Dims) -> Value:
+        """The sum over ``dims``, which stay as length 1."""
+        return self.sum(v, dims=dims, keepdim=True)
+
+
+def _aval(v: Value) -> Aval:
+    assert v.aval is not None
+    return v.aval
+
+
+def _count(v: Value, dims: Dims) -> int:
+    return math.prod(_aval(v).shape[d] for d in dims)
+
+
+def _softmax(s: _Steps, x: Value, *, dim: int) -> Value:
+    (x,) = s.wide(x)
+    e = s.exp(s.sub(x, s.amax(x, dims=(dim,), keepdim=True)))
+    return s.rounded(s.div(e, s.total(e, (dim,))))
+
+
+def _log_softmax(s: _Steps, x: Value, *, dim: int) -> Value:
+    (x,) = s.wide(x)
+    shifted = s.sub(x, s.amax(x, dims=(dim,), keepdim=True))
+    return s.rounded(s.sub(shifted, s.log(s.total(s.exp(shifted), (dim,)))))
+
+
+def _softmax_grad(s: _Steps, g: Value, out: Value, *, dim: int) -> Value:
+    g, out = s.wide(g, out)
+    return s.rounded(s.mul(out, s.sub(g, s.total(s.mul(g, out), (dim,)))))
+
+
+def _log_softmax_grad(s: _Steps, g: Value, out: Value, *, dim: int) -> Value:
+    g, out = s.wide(g, out)
+    return s.rounded(s.sub(g, s.mul(s.exp(out), s.total(g, (dim,)))))
+
+
+def _standardize(s: _Steps, x: Value, *, dims: Dims, eps: float) -> tuple[Value, ...]:
+    (x,) = s.wide(x)
+    n = _count(x, dims)
+    mean = s.div(s.total(x, dims), n)
+    centered = s.sub(x, mean)
+    variance = s.mul(s.total(s.mul(centered, centered), dims), 1 / n)
+    scale = s.reciprocal(s.sqrt(s.add(variance, eps)))
+    return tuple(s.rounded(v, i) for i, v in enumerate((s.mul(centered, scale), mean, scale)))
+
+
+def _standardize_grad(s: _Steps, g: Value, standard: Value, scale: Value, *, dims: Dims) -> Value:
+    g, standard, scale = s.wide(g, standard, scale)
+    n = _count(g, dims)
+    along = s.mul(standard, s.mul(s.total(s.mul(g, standard), dims), 1 / n))
+    return s.rounded(s.mul(s.sub(s.sub(g, along), s.div(s.total(g, dims), n)), scale))
+
+
+def _affine(s: _Steps, x: Value, weight: Value, bias: Value) -> Value:
+    x, weight, bias = s.wide(x, weight, bias)
+    return s.rounded(s.add(s.mul(x, weight), bias))
+
+
+def _sum_of_products(s: _Steps, x: Value, y: Value, *, shape: Shape) -> Value:
+    x, y = s.wide(x, y)
+    ndim = len(_aval(x).shape)
+    lead = ndim - len(shape)
+    dims = tuple(d for d in range(ndim) if d < lead or shape[d - lead] == 1)
+    return s.rounded(s.total(s.mul(x, y), dims))
+
+
+def _sum(s: _Steps, x: Value, *, dims: Dims, keepdim: bool) -> Value | None:  # noqa: ARG001 - the result's shape says it
+    dtype = _aval(x).dtype
+    if str(dtype) in HALVES:
+        (x,) = s.wide(x)
+        return s.rounded(s.total(x, dims))
+    if dtype.kind in "biu" and dtype != np.int64:
+        return s.rounded(s.total(s.cast(x, dtype=np.dtype(np.int64)), dims))
+    return None
+
+
+def _mean(s: _Steps, x: Value, *, dims: Dims, keepdim: bool) -> Value | None:  # noqa: ARG001
+    if _aval(x).dtype.kind != "f" and str(_aval(x).dtype) not in HALVES:
+        return None
+    (x,) = s.wide(x)
+    return s.rounded(s.div(s.total(x, dims), _count(x, dims)))
+
+
+def _vector_norm(s: _Steps, x: Value, *, p: float, dims: Dims, keepdim: bool) -> Value | None:  # noqa: ARG001
+    if p != 2 or (_aval(x).dtype.kind != "f" and str(_aval(x).dtype) not in HALVES):
+        return None
+    (x,) = s.wide(x)
+    return s.rounded(s.sqrt(s.total(s.mul(x, x), dims)))
+
+
+def _gelu(s: _Steps, x: Value, *, approximate: str) -> Value:
+    (x,) = s.wide(x)
+    if approximate == "none":
+        curve = s.erf(s.mul(x, _ROOT_HALF))
+    else:
+        slope = s.add(s.mul(s.mul(x, x), _CUBIC * _ROOT_TWO_OVER_PI), _ROOT_TWO_OVER_PI)
+        curve = s.tanh(s.mul(slope, x))
+    return s.rounded(s.mul(s.mul(s.add(curve, 1), x), 0.5))
+
+
+def _gelu_grad(s: _Steps, g: Value, x: Value, *, approximate: str) -> Value:
+    g, x = s.wide(g, x)
+    square = s.mul(x, x)
+    if approximate == "none":
+        density = s.mul(s.mul(s.exp(s.mul(square, -0.5)), x), _ROOT_TWO_OVER_PI * 0.5)
+        slope = s.add(s.mul(s.add(s.erf(s.mul(x, _ROOT_HALF)), 1), 0.5), density)
+        return s.rounded(s.mul(g, slope))
+    t = s.tanh(s.mul(s.add(s.mul(square, _CUBIC * _ROOT_TWO_OVER_PI), _ROOT_TWO_OVER_PI), x))
+    inner = s.add(s.mul(square, 3 * _CUBIC * _ROOT_TWO_OVER_PI), _ROOT_TWO_OVER_PI)
+    bend = s.mul(s.mul(s.sub(1, s.mul(t, t)), inner), x)
+    return s.rounded(s.mul(g, s.mul(s.add(s.add(bend, 1), t), 0.5)))
+
+
+def _silu(s: _Steps, x: Value) -> Value:
+    (x,) = s.wide(x)
+    return s.rounded(s.div(x, s.add(s.exp(s.neg(x)), 1)))
+
+
+def _silu_grad(s: _Steps, g: Value, x: Value) -> Value:
+    g, x = s.wide(g, x)
+    sigmoid = s.reciprocal(s.add(s.exp(s.neg(x)), 1))
+    return s.rounded(s.mul(g, s.mul(s.add(s.mul(s.sub(1, sigmoid), x), 1), sigmoid)))
+
+
+def _leaky_relu(s: _Steps, x: Value, *, negative_slope: float) -> Value:
+    (x,) = s.wide(x)
+    return s.rounded(s.where(s.gt(x, 0), x, s.mul(x, negative_slope)))
+
+
+def _tanh_grad(s: _Steps, g: Value, out: Value) -> Value:
+    g, out = s.wide(g, out)
+    return s.rounded(s.mul(g, s.sub(1, s.mul(out, out))))
+
+
+def _sigmoid_grad(s: _Steps, g: Value, out: Value) -> Value:
+    g, out = s.wide(g, out)
+    return s.rounded(s.mul(g, s.mul(out, s.sub(1, out))))
+
+
+def _relu_grad(s: _Steps, g: Value, out: Value) -> Value:
+    return s.where(s.le(out, 0), s.number(0, g), g)
+
+
+def _clamp(s: _Steps, x: Value, *, min: Any, max: Any) -> Value | None:
+    if any(type(bound) not in (int, float, type(None)) for bound in (min, max)):
+        return None
+    raised = x if min is None else s.maximum(x, min)
+    return raised if max is None else s.minimum(raised, max)
+
+
+def _places(s: _Steps, x: Shape, dim: int, index: Value) -> Value | None:
+    """Where along ``dim`` an array of shape ``x`` is named by ``index``, which names one place in each line."""
+    named = _aval(index)
+    if named.shape != tuple(1 if d == dim else n for d, n in enumerate(x)) or x[dim] == 1:
+        return None
+    along = np.arange(x[dim], dtype=named.dtype).reshape([-1 if d == dim else 1 for d in range(len(x))])
+    return s.eq(index, s.array(along))
+
+
+def _gather(s: _Steps, x: Value, index: Value, *, dim: int) -> Value | None:
+    if _aval(x).dtype.kind != "f":
+        return None
+    places = _places(s, _aval(x).shape, dim, index)
+    return None if places is None else s.total(s.where(places, x, s.number(0, x)), (dim,))
+
+
+def _scatter_add(s: _Steps, values: Value, index: Value, *, dim: int, shape: Shape) -> Value | None:
+    places = _places(s, shape, dim, index) if _aval(values).shape == _aval(index).shape else None
+    return None if places is None else s.where(places, values, s.number(0, values))
+
+
+_RULES: dict[str, Callable[..., Any]] = {
+    "softmax": _softmax, "log_softmax": _log_softmax, "softmax_grad": _softmax_grad,
+    "log_softmax_grad": _log_softmax_grad, "standardize": _standardize, "standardize_grad": _standardize_grad,
+    "affine": _affine, "sum_of_products": _sum_of_products, "sum": _sum, "mean": _mean, "vector_norm": _vector_norm,
+    "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
+    "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
+    "gather": _gather, "scatter_add": _scatter_add,
+}  # fmt: skip

@@ -1,0 +1,85 @@
+"""Kernels as operators: a fused operation allocates its results and launches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends import cupy
+from torchlite.compiler.cuda.arguments import Arguments
+from torchlite.compiler.cuda.scalars import HALVES
+from torchlite.compiler.graph import Value
+from torchlite.compiler.numbers import as_array
+from torchlite.devices import Device
+
+Grid = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A function of the module, and how many threads run it."""
+
+    name: str
+    grid: Grid
+    block: Grid
+
+
+class Kernel:
+    """A region on arrays of a GPU.
+
+    Args:
+        arguments: of the region.
+        launches: one after the other, with the same arguments.
+        partials: for each array that one launch leaves to the next the dtype, and how many elements it has.
+        device: where.
+    """
+
+    def __init__(
+        self, arguments: Arguments, launches: Sequence[Launch], partials: Sequence[tuple[Any, int]], device: Device
+    ) -> None:
+        self.launches = launches
+        self.partials = partials
+        self.device = device
+        self.count = len(arguments.arrays)
+        self.results = [shape_and_dtype(v) for v in arguments.results]
+        self.numbers = [shape_and_dtype(v)[1] for v in arguments.numbers]
+        self.functions: list[Any] = []
+
+    def bind(self, module: Any) -> None:
+        """Take the functions from the compiled module."""
+        self.functions = [module.get_function(launch.name) for launch in self.launches]
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """The results, as arrays without gaps."""
+        xp = cupy()
+        with xp.cuda.Device(self.device.index):
+            arrays = [dense(x) for x in inputs[: self.count]]
+            numbers = map(number, inputs[self.count :], self.numbers)
+            results = tuple(xp.empty(shape, dtype) for shape, dtype in self.results)
+            partials = [xp.empty(size, dtype) for dtype, size in self.partials]
+            arguments = (*arrays, *results, *numbers, *partials)
+            for function, launch in zip(self.functions, self.launches, strict=True):
+                function(launch.grid, launch.block, arguments)
+        return results
+
+
+def shape_and_dtype(v: Value) -> tuple[tuple[int, ...], Any]:
+    """Of an array."""
+    assert v.aval is not None
+    return v.aval.shape, v.aval.dtype
+
+
+def dense(x: Any) -> Any:
+    """The array, copied where it has gaps or begins where four numbers can't be read at once."""
+    if not x.flags.c_contiguous or x.data.ptr % (4 * x.itemsize):
+        return x.copy(order="C")
+    return x
+
+
+def number(x: Any, dtype: Any) -> Any:
+    """A Python number as a kernel takes it."""
+    array = as_array.run(x, dtype=dtype)
+    return array.astype(np.float32 if str(dtype) in HALVES else dtype)[()]
