@@ -200,11 +200,11 @@ def plan_lines(plan: Plan) -> list[str]:
     val = f" / {len(plan.splits.val):,} val" if plan.splits.val is not None else ""
     from torchlite.train.model import shape_text
 
+    shapes = "; ".join(f"{shape_text(trace.input)} -> {shape_text(trace.output)}" for trace in plan.traces.values())
     return [
         f"{config.name}  seed {config.seed}  {plan.device}  {config.train.precision}",
         f"  data   {config.data.type}  {len(plan.splits.train):,} train{val}",
-        f"  model  {shape_text(plan.trace.input)} -> {shape_text(plan.trace.output)}  {size.params:,} params  "
-        f"peak ≈ {bytes_text(size.peak_bytes)}",
+        f"  model  {shapes}  {size.params:,} params  peak ≈ {bytes_text(size.peak_bytes)}",
         f"  plan   {plan.total_steps:,} steps, {plan.steps_per_epoch:,} an epoch, batch {config.data.batch_size}"
         + (f" × {config.train.accumulate}" if config.train.accumulate > 1 else "")
         + f"  {config.optim.name} lr {plan.base_lr:g}",

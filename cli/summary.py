@@ -21,10 +21,9 @@ def command(
     """The layers of a model: output shapes, parameters, operations and memory. Reads no data."""
     from torchlite.cli.display import bytes_text
     from torchlite.errors import ConfigError
-    from torchlite.train.check import check_shapes
+    from torchlite.train.check import check_shapes, size_of, traces_of
     from torchlite.train.config.load import require_config
     from torchlite.train.model import shape_text
-    from torchlite.train.plan import size_of, trace_of
     from torchlite.train.run_directory import find_run
 
     changes = overrides or []
@@ -35,10 +34,12 @@ def command(
     _, problems = check_shapes(config)
     if problems:
         raise ConfigError("\n".join(f"{config.path}: {problem.message}" for problem in problems))
-    trace = trace_of(config)
-    size = size_of(config, trace)
-    rows = [("input", shape_text(trace.input), "")]
-    rows += [row for layer in trace.layers for row in _rows(layer, "")]
+    traces = traces_of(config)
+    size = size_of(config, traces)
+    rows: list[tuple[str, str, str]] = []
+    for name, trace in traces.items():
+        rows.append((f"input of {name}" if config.models else "input", shape_text(trace.input), ""))
+        rows += [row for layer in trace.layers for row in _rows(layer, "")]
     widths = [max(len(row[i]) for row in rows) for i in range(3)]
     for name, shape, params in rows:
         print(f"{name.ljust(widths[0])}  {shape.ljust(widths[1])}  {params.rjust(widths[2])}".rstrip())

@@ -1,6 +1,7 @@
 """Small runs for the tests: a few dozen steps on the bundled digits with everything that keeps state."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,3 +88,12 @@ def final_state(directory: RunDirectory) -> tuple[bytes, ...]:
 def losses(directory: RunDirectory) -> np.ndarray:
     rows = [json.loads(line) for line in directory.metrics.read_text().splitlines()]
     return np.array([row["loss"] for row in rows if "loss" in row])
+
+
+def rewound(directory: RunDirectory, step: int, target: Path) -> RunDirectory:
+    """A copy of a run as it stood when the checkpoint of ``step`` was the newest."""
+    shutil.copytree(directory.path, target)
+    for folder in target.glob("checkpoints/step-*"):
+        if int(folder.name[5:]) > step:
+            shutil.rmtree(folder)
+    return RunDirectory(target)

@@ -109,7 +109,7 @@ def model_of(layers: str, shape: tuple[int, ...], folder: Path, head: str = HEAD
     trace = trace_model(config, shape, dtype, 4)
     assert trace.problem is None, trace.problem
     torchlite.manual_seed(0)
-    return trace, build_model(config, trace, CPU), config
+    return trace, build_model(trace, CPU), config
 
 
 def batch(*shape: int, seed: int = 0) -> Any:
@@ -296,7 +296,7 @@ def test_a_resolved_configuration_gives_the_same_model(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(config.resolved()))
     again = require_config(path)
     assert again.model == config.model
-    other = build_model(again, trace_model(again, SEQUENCE, torchlite.float32, 4), CPU)
+    other = build_model(trace_model(again, SEQUENCE, torchlite.float32, 4), CPU)
     assert {k: v.shape for k, v in other.state_dict().items()} == {k: v.shape for k, v in model.state_dict().items()}
 
 

@@ -1,5 +1,6 @@
 """The registry over the real classes."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,8 @@ def test_every_configuration_in_the_repository_is_valid(pytestconfig: pytest.Con
 @pytest.mark.parametrize("path", CONFIGS, ids=[path.stem for path in CONFIGS])
 def test_the_resolved_configuration_loads_to_an_equal_one(path: Path, tmp_path: Path) -> None:
     config = require_config(path)
+    for file in config.code:
+        shutil.copy(path.parent / file, tmp_path)
     (tmp_path / "resolved.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
     again = require_config(tmp_path / "resolved.yaml")
     assert again.resolved() == config.resolved()

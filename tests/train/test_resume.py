@@ -1,29 +1,18 @@
 """A resumed run is the uninterrupted one, bit for bit."""
 
 import json
-import shutil
 
 import pytest
-from small_runs import Quiet, final_state, losses, train
+from small_runs import Quiet, final_state, losses, rewound, train
 
 from torchlite import amp
 from torchlite.train import run
 from torchlite.train.registry import registry
-from torchlite.train.run_directory import RunDirectory
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     return train(tmp_path_factory.mktemp("whole"))
-
-
-def rewound(directory, step, target):
-    """A copy of a run as it stood when the checkpoint of ``step`` was the newest."""
-    shutil.copytree(directory.path, target)
-    for folder in target.glob("checkpoints/step-*"):
-        if int(folder.name[5:]) > step:
-            shutil.rmtree(folder)
-    return RunDirectory(target)
 
 
 def test_the_run_learns(whole):

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from torchlite import datasets, dtypes, nn
 from torchlite._tensor import Tensor
+from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import CPU, META
 from torchlite.errors import DataError, MissingDataError
-from torchlite.ops.creation import empty, tensor
+from torchlite.ops.creation import empty, tensor, zeros
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
+from torchlite.optim import Optimizer
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import dataset_card
 from torchlite.train.config.schema import Config
-from torchlite.train.footprint import copies_kept, footprint
-from torchlite.train.model import Trace, build_model, shape_text, trace_model
+from torchlite.train.footprint import Footprint, copies_kept, footprint
+from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_model, trace_models
+from torchlite.train.optimizers import make_optimizers
+from torchlite.train.own_step import StepContext, checked_reports
+from torchlite.train.patterns import matched, unmatched, without_decay
 from torchlite.vision.transforms import Compose, sample_keys
 
 
@@ -36,52 +43,102 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
         message = f"the model gets {dtype.name} numbers: the data is never converted to float"
         return {}, [Problem(("data", "transforms"), "TL503", message, hint)]
     batch = config.data.batch_size
-    trace = trace_model(config, shape, dtype, batch)
-    if trace.problem is not None:
-        return {}, [trace.problem]
-    spec = f"{shape_text(trace.input)} -> {shape_text(trace.output)}"
-    loss, problems = _check_loss(config, trace)
-    if loss is None:
+    traces = trace_models(config, shape, dtype, batch)
+    teacher = trace_model(config, shape, dtype, batch, config.teacher.model) if config.teacher is not None else None
+    misfits = [
+        trace.problem for trace in (*traces.values(), teacher) if trace is not None and trace.problem is not None
+    ]
+    if misfits:
+        return {}, misfits
+    specs = {name: f"{shape_text(trace.input)} -> {shape_text(trace.output)}" for name, trace in traces.items()}
+    spec = "; ".join(f"{name}: {text}" for name, text in specs.items()) if config.models else specs["model"]
+    problems = [] if config.models else _check_loss(config, traces["model"], teacher)
+    if any(problem.path == ("loss",) for problem in problems):
         return {"spec": spec}, problems
-    problems = problems + _check_optimizer(config, trace)
-    size = footprint(trace.modules(), loss, batch, copies_kept(config.optim))
+    problems += _check_parameters(config, traces)
+    size = size_of(config, traces)
     return {"params": size.params, "flops": size.flops, "peak_bytes": size.peak_bytes, "spec": spec}, problems
 
 
-def _check_loss(config: Config, trace: Trace) -> tuple[Tensor | None, list[Problem]]:
+def traces_of(config: Config) -> dict[str, Trace]:
+    """The models of ``config`` followed on the shapes of a training batch."""
+    shape, dtype = transformed(config, "train")
+    return trace_models(config, shape, dtype, config.data.batch_size)
+
+
+def size_of(config: Config, traces: Mapping[str, Trace]) -> Footprint:
+    """The footprint of a training step of ``config``; with a step of one's own, of one pass through every model."""
+    batch = config.data.batch_size
+    with META:
+        if config.models:
+            loss = sum((trace.output.sum() for trace in traces.values()), zeros(()))
+        else:
+            loss = config.loss.build()(traces["model"].output, _targets(batch))
+    modules = [module for trace in traces.values() for module in trace.modules()]
+    return footprint(modules, loss, batch, copies_kept(config.optim))
+
+
+def _targets(batch: int) -> Tensor:
+    return empty(batch, dtype=dtypes.int64, device=META)
+
+
+def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Problem]:
     card = dataset_card(config.data.type)
     out = trace.output
-    target = empty(trace.input.shape[0], dtype=dtypes.int64, device=META)
+    target = _targets(trace.input.shape[0])
     try:
         with META:
-            loss: Tensor = config.loss.build()(out, target)
+            loss = config.loss.build()
+            loss(out, target, *([teacher.output] if teacher is not None else []))
     except Exception as error:  # whatever the loss raises says why it does not fit
         reason = str(error).splitlines()[0]
         message = (
             f"{config.loss.name} can't compare the model's output {shape_text(out)} with class indices [N]: {reason}"
         )
         hint = f"end the model with `Linear: $data.num_classes` ({card.num_classes})" if out.ndim != 2 else None
-        return None, [Problem(("loss",), "TL502", message, hint)]
+        return [Problem(("loss",), "TL502", message, hint)]
     if out.ndim == 2 and out.shape[1] < card.num_classes:
         message = (
             f"the model gives {out.shape[1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
         )
         hint = "end the model with `Linear: $data.num_classes`"
-        return loss, [Problem(trace.layers[-1].component.path, "TL502", message, hint)]
-    return loss, []
+        return [Problem(trace.layers[-1].component.path, "TL502", message, hint)]
+    return []
 
 
-def _check_optimizer(config: Config, trace: Trace) -> list[Problem]:
-    """Whether the optimizer takes the model's parameters: its ranges are checked before, but Muon takes matrices only."""
-    parameters = [p for module in trace.modules() for p in module.parameters()]
-    if not parameters:
+def _check_parameters(config: Config, traces: Mapping[str, Trace]) -> list[Problem]:
+    """Whether patterns name parameters, and the optimizer takes them: Muon, say, takes matrices only."""
+    model = build_models(config, traces, META)
+    names = [name for name, _ in model.named_parameters()]
+    if not names:
         return []
+    problems = list(_unmatched(config, model, names))
     try:
-        config.optim.build(parameters)
+        make_optimizers(config.optim, model)
     except Exception as error:  # whatever the optimizer raises says why
         message = f"{config.optim.name} can't take the model's parameters: {str(error).splitlines()[0]}"
-        return [Problem(("optim",), "TL505", message)]
-    return []
+        problems.append(Problem(("optim",), "TL505", message))
+    return problems
+
+
+def _unmatched(config: Config, model: nn.Module, names: Sequence[str]) -> Iterator[Problem]:
+    patterns: dict[tuple[str | int, ...], str] = {}
+    patterns |= {("optim", "groups", i, "match"): group.match for i, group in enumerate(config.optim.groups)}
+    patterns |= {
+        ("freeze", "modules", i): pattern for i, pattern in enumerate(config.freeze.modules if config.freeze else ())
+    }
+    if config.init is not None:
+        patterns |= {("init", "expect_missing", i): one for i, one in enumerate(config.init.expect_missing)}
+    hint = f"its parameters are {', '.join(names[:8])}" + (", ..." if len(names) > 8 else "")
+    for path, pattern in patterns.items():
+        if unmatched([pattern], names):
+            yield Problem(path, "TL506", f"'{pattern}' matches no parameter of the model", hint)
+    for i, word in enumerate(config.optim.no_decay):
+        if not without_decay(model, [word]):
+            yield Problem(("optim", "no_decay", i), "TL506", f"'{word}' matches no parameter of the model", hint)
+    freeze = config.freeze
+    if freeze is not None and not freeze.unfreeze and all(matched(freeze.modules, name) for name in names):
+        yield Problem(("freeze",), "TL506", "every parameter of the model is frozen: nothing is trained")
 
 
 def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dtype]:
@@ -132,27 +189,46 @@ def _smoke(config: Config) -> list[Problem]:
     keys = sample_keys(config.seed, 0, np.arange(batch))
     x = from_numpy(np.ascontiguousarray(pipeline(config, "train")(samples, keys)))
     y = tensor(np.arange(batch) % card.num_classes)
-    trace = trace_model(config, x.shape[1:], x.dtype, batch)
-    model = build_model(config, trace, CPU)
+    model = build_models(config, trace_models(config, x.shape[1:], x.dtype, batch), CPU)
+    try:
+        optimizers = make_optimizers(config.optim, model)
+        if config.train.step is not None:
+            return _smoke_of_own_step(config, model, optimizers, (x, y))
+        loss = _step_of_the_loop(config, model, optimizers["model"], x, y)
+    except Exception as error:  # the purpose is to find whatever goes wrong
+        path = ("model",) if config.train.step is None else ("train", "step")
+        return [Problem(path, "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")]
+    return _non_finite(loss, model)
+
+
+def _smoke_of_own_step(
+    config: Config, model: nn.Module, optimizers: Mapping[str, Optimizer], batch: tuple[Tensor, Tensor]
+) -> list[Problem]:
+    assert config.train.step is not None
+    context = StepContext.of(model, optimizers, config.loss.build(), CPU, step=0, epoch=0)
+    reported = checked_reports(config.train.step.build()(context, batch), config.train.reports)
+    bad = [f"{name} is {value}" for name, value in reported.items() if not math.isfinite(value)]
+    return [Problem(("train", "step"), "TL702", f"after the first step {', '.join(bad)}")] if bad else []
+
+
+def _step_of_the_loop(config: Config, model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
     criterion = config.loss.build()
+    taught: list[Tensor] = []
+    if config.teacher is not None:
+        teacher = build_model(trace_model(config, x.shape[1:], x.dtype, len(x), config.teacher.model), CPU)
+        with no_grad():
+            taught = [teacher.eval()(x)]
 
     def gradients() -> Tensor:
         model.zero_grad()
-        loss: Tensor = criterion(model(x), y)
+        loss: Tensor = criterion(model(x), y, *taught)
         loss.backward()
         return loss
 
-    try:
-        loss = gradients()
-        parameters = list(model.parameters())
-        if parameters:
-            optimizer = config.optim.build(parameters)
-            optimizer.step(*([gradients] if optimizer.needs_closure else []))
-    except Exception as error:  # the purpose is to find whatever goes wrong
-        return [
-            Problem(("model",), "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")
-        ]
-    return _non_finite(loss, model)
+    loss = gradients()
+    if any(True for _ in model.parameters()):
+        optimizer.step(*([gradients] if optimizer.needs_closure else []))
+    return loss
 
 
 def _non_finite(loss: Tensor, model: nn.Module) -> list[Problem]:

@@ -29,6 +29,9 @@ _FOLDER = re.compile(r"step-(\d{6,18})")
 _BIGGEST_STEP = 10**18
 _BIGGEST_JSON = 256 << 20
 
+AVERAGE_PREFIX = "ema/"
+"""Begins the names under which the average of the weights stands among the optimizer's tensors."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
@@ -41,6 +44,15 @@ class Checkpoint:
     folder: Path
     metric: float | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def average(self) -> dict[str, Array]:
+        """The moving average of the model's tensors; empty where the run keeps none."""
+        return {
+            name.removeprefix(AVERAGE_PREFIX + "module."): array
+            for name, array in self.optim.items()
+            if name.startswith(AVERAGE_PREFIX + "module.")
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any
 from torchlite import nn
 from torchlite._tensor import Tensor
 from torchlite.autograd.graph import Node, Selected
-from torchlite.train.config.components import Component
+from torchlite.train.config.schema import Optim
 
 OPTIMIZER_COPIES = {"sgd": 1, "adafactor": 0, "adagrad": 1, "asgd": 1, "muon": 1, "rmsprop": 3}
 """Tensors of the size of the parameters that an optimizer keeps at most, where they are not two."""
@@ -34,8 +34,10 @@ class Footprint:
     peak_bytes: int
 
 
-def copies_kept(optimizer: Component) -> int:
-    """How many tensors of the size of the parameters an optimizer keeps, at most."""
+def copies_kept(optimizer: Optim) -> int:
+    """How many tensors of the size of the parameters an optimizer keeps, at most; of several the one that keeps most."""
+    if optimizer.by_model:
+        return max(map(copies_kept, optimizer.by_model.values()))
     if optimizer.name == "lbfgs":  # two for each pair of its history, the direction and the gradient before
         return 2 * int(optimizer.arguments.get("history_size", 100)) + 2
     return OPTIMIZER_COPIES.get(optimizer.name, 2) + bool(optimizer.arguments.get("amsgrad"))

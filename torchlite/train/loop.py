@@ -14,7 +14,9 @@ from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.data import batch_indices, batches
 from torchlite.train.evaluation import evaluate
+from torchlite.train.metrics import Mean
 from torchlite.train.metrics_log import MetricsLog
+from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.plan import Plan
 from torchlite.train.precision import mixed
 from torchlite.train.progress import Progress, capture
@@ -80,6 +82,8 @@ def fit(
         stream = batches(plan.splits.train, indices[progress.batch :], config.data.workers, plan.device)
         for group in groups(stream, config.train.accumulate):
             step = take_step(plan, progress, group)
+            if plan.average is not None:
+                plan.average.update(plan.model)
             progress.step += 1
             progress.batch += len(group.batches)
             if progress.batch == len(indices):
@@ -137,15 +141,20 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
     """One optimizer step: the gradient of the mean loss over all samples of the group, clipped and applied."""
     begun = time.perf_counter()
     plan.course.begin(progress.step)
+    plan.freezing.begin(progress.step)
     lr = float(plan.optimizer.param_groups[0]["lr"])
     samples = sum(len(targets) for _, targets in group.batches)
+    if plan.own_step is not None:
+        reported = take_own_step(plan, progress, group)
+        loss = next(iter(reported.values()), 0.0)
+        return Step(loss, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
 
     def gradients() -> float:
         plan.optimizer.zero_grad()
         mean = 0.0
         for inputs, targets in group.batches:
             with mixed(plan.config.train.precision, plan.device):
-                loss = plan.loss(plan.model(inputs), targets)
+                loss = plan.loss_on(inputs, targets)
             share = len(targets) / samples
             plan.scaler.scale(loss if share == 1 else loss * share).backward()
             mean += loss.item() * share
@@ -166,6 +175,21 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
 
 
+def take_own_step(plan: Plan, progress: Progress, group: Group) -> dict[str, float]:
+    """One step as ``train.step`` takes it; what it reports, which must be finite."""
+    assert plan.own_step is not None
+    context = StepContext.of(plan.model, plan.optimizers, plan.loss, plan.device, progress.step, progress.epoch)
+    (batch,) = group.batches
+    reported = checked_reports(plan.own_step(context, batch), plan.config.train.reports)
+    for name, value in reported.items():
+        if not math.isfinite(value):
+            raise NonFiniteLossError(
+                f"{name} became {value} at step {progress.step + 1}; earlier checkpoints are intact"
+            )
+        progress.reports.setdefault(name, Mean()).update(value, len(batch[1]))
+    return reported
+
+
 def _clip(plan: Plan) -> None:
     clip = plan.config.train.clip
     if clip is not None:
@@ -178,13 +202,14 @@ def _clip(plan: Plan) -> None:
 
 def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
     """The training loss since the last evaluation, and loss and metrics on the validation split."""
-    row = {"train/loss": progress.train_loss.compute()}
-    progress.train_loss = type(progress.train_loss)()
-    if plan.splits.val is not None:
+    means = progress.reports if plan.own_step is not None else {"loss": progress.train_loss}
+    row = {f"train/{name}": mean.compute() for name, mean in means.items()}
+    progress.train_loss, progress.reports = Mean(), {}
+    if plan.splits.val is not None and not plan.config.models:
         config = plan.config
         metrics = {component.name: component.build() for component in config.metrics}
         row["val/loss"] = evaluate(
-            plan.model,
+            plan.evaluated,
             plan.loss,
             plan.splits.val,
             metrics,

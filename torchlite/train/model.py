@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from torchlite import nn
+from torchlite import dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.devices import META, Device
 from torchlite.ops.creation import empty
 from torchlite.train.config.components import INPUT, PREVIOUS, Component, KeyPath
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import dataset_card
-from torchlite.train.config.schema import Config
+from torchlite.train.config.schema import Config, Model
 from torchlite.train.layers import Call, LayerList, Structure, Value, called, chosen, value_of
 from torchlite.train.registry import FROM_DATA, signature
 
@@ -62,12 +62,14 @@ class Trace:
     """A model followed on shapes alone.
 
     Attributes:
+        model: what the configuration says.
         input: a tensor without data, as batches will be.
         tokens: how many different numbers the input holds, where they are integers.
         layers: what was built, up to the first layer that cannot take its input.
         problem: why that one cannot.
     """
 
+    model: Model
     input: Tensor
     tokens: int | None = None
     layers: list[TracedLayer] = field(default_factory=list)
@@ -83,26 +85,41 @@ class Trace:
         return [layer.module for layer in self.layers]
 
 
-def trace_model(config: Config, shape: Sequence[int], dtype: Any, batch: int) -> Trace:
-    """Build the model without data and follow a batch of ``batch`` samples of ``shape`` through it."""
+def trace_model(config: Config, shape: Sequence[int], dtype: Any, batch: int, model: Model | None = None) -> Trace:
+    """Build a model without data and follow a batch of ``batch`` samples of ``shape`` through it.
+
+    It is the configuration's unless another ``model`` is given; one that says which `input` it takes gets that, as float32.
+    """
+    followed = config.model if model is None else model
+    if followed.input is not None:
+        shape, dtype = followed.input, dtypes.float32
     x = empty(batch, *shape, dtype=dtype, device=META)
-    trace = Trace(x, None if dtype.is_floating_point else int(dataset_card(config.data.type).scale) + 1)
-    components = config.model.layers
-    if components is None:
-        assert config.model.component is not None
-        components = [config.model.component]
+    tokens = None if dtype.is_floating_point else int(dataset_card(config.data.type).scale) + 1
+    trace = Trace(followed, x, tokens)
     with META:
         try:
-            _follow(components, trace, trace.layers, x, {INPUT: Value(x, x)})
+            _follow(followed.components, trace, trace.layers, x, {INPUT: Value(x, x)})
         except _Misfit as misfit:
             trace.problem = misfit.problem
     return trace
 
 
-def build_model(config: Config, trace: Trace, device: Device) -> nn.Module:
+def trace_models(config: Config, shape: Sequence[int], dtype: Any, batch: int) -> dict[str, Trace]:
+    """The traces of all `models` by name; that of the one `model` is called ``model``."""
+    models = config.models or {"model": config.model}
+    return {name: trace_model(config, shape, dtype, batch, model) for name, model in models.items()}
+
+
+def build_models(config: Config, traces: Mapping[str, Trace], device: Device) -> nn.Module:
+    """The one model, or all of them by name as a `ModuleDict`."""
+    built = {name: build_model(trace, device) for name, trace in traces.items()}
+    return nn.ModuleDict(built) if config.models else built["model"]
+
+
+def build_model(trace: Trace, device: Device) -> nn.Module:
     """The model with initial values, drawn from the default generator in the order of the layers."""
     with device:
-        if config.model.layers is None and not trace.layers[0].is_wired:
+        if trace.model.layers is None and not trace.layers[0].is_wired:
             return _built(trace.layers[0])
         return _built_list(trace.layers)
 

@@ -5,20 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from torchlite import amp, backends, dtypes, nn
-from torchlite.devices import CPU, META, Device
+from torchlite import amp, backends, nn
+from torchlite._tensor import Tensor
+from torchlite.autograd.grad_mode import no_grad
+from torchlite.devices import CPU, Device
 from torchlite.errors import ConfigError
-from torchlite.ops.creation import empty
-from torchlite.ops.generator import manual_seed
+from torchlite.ops.generator import default_generator, manual_seed
 from torchlite.optim import Optimizer
-from torchlite.train.check import check_shapes, transformed
-from torchlite.train.config.schema import Config
-from torchlite.train.config.semantics import direction
+from torchlite.train.averaging import WeightAverage
+from torchlite.train.check import check_shapes, size_of, traces_of, transformed
+from torchlite.train.config.schema import Config, Init
+from torchlite.train.config.semantics import default_monitor, direction
 from torchlite.train.data import Splits, load_splits
-from torchlite.train.footprint import Footprint, copies_kept, footprint
-from torchlite.train.model import Trace, build_model, trace_model
+from torchlite.train.footprint import Footprint
+from torchlite.train.freezing import Freezing
+from torchlite.train.initial import start_from
+from torchlite.train.model import Trace, build_model, build_models, trace_model
+from torchlite.train.optimizers import make_optimizers
+from torchlite.train.own_step import OwnStep
 from torchlite.train.precision import scaler_for
-from torchlite.train.schedule import Course, make_course
+from torchlite.train.schedule import Course, Courses, make_course
 
 
 @dataclass
@@ -29,11 +35,15 @@ class Plan:
         config: the configuration it was made from.
         device: where it computes.
         splits: the data in memory.
-        trace: the model followed on shapes.
+        traces: the models followed on shapes, by name; that of the only one is called ``model``.
         size: how large a step is.
-        model, loss, optimizer: what is trained, by what, and how.
+        model, loss, optimizers: what is trained, by what, and how; several models are the children of one.
+        teacher: whose outputs the loss compares with, if any.
+        own_step: takes each training step in place of the loop, if there is one.
         course: of the learning rate.
-    scaler: of the loss, where ``train.precision`` is fp16; it does nothing elsewhere.
+        freezing: switches gradients on and off.
+        average: of the weights, where ``train.ema`` asks for one.
+        scaler: of the loss, where ``train.precision`` is fp16; it does nothing elsewhere.
         steps_per_epoch, total_steps: in optimizer steps.
         eval_every, checkpoint_every: in optimizer steps.
         monitor, mode: the value that decides which checkpoint is best, and which way it improves.
@@ -42,12 +52,16 @@ class Plan:
     config: Config
     device: Device
     splits: Splits
-    trace: Trace
+    traces: dict[str, Trace]
     size: Footprint
     model: nn.Module
     loss: nn.Module
-    optimizer: Optimizer
+    optimizers: dict[str, Optimizer]
+    teacher: nn.Module | None
+    own_step: OwnStep | None
     course: Course
+    freezing: Freezing
+    average: WeightAverage | None
     scaler: amp.GradScaler
     steps_per_epoch: int
     total_steps: int
@@ -57,13 +71,43 @@ class Plan:
     mode: Literal["min", "max"]
 
     @property
+    def optimizer(self) -> Optimizer:
+        """The only optimizer, or the first."""
+        return next(iter(self.optimizers.values()))
+
+    def loss_on(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The training loss of a batch."""
+        logits = self.model(inputs)
+        if self.teacher is None:
+            return self.loss(logits, targets)
+        with no_grad():
+            taught = self.teacher(inputs)
+        return self.loss(logits, targets, taught)
+
+    @property
     def base_lr(self) -> float:
         """The learning rate of the configuration, before the schedule."""
         return float(self.optimizer.defaults["lr"])
 
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that is evaluated: that with the averages of the weights, where there are any."""
+        return self.model if self.average is None else self.average.model
 
-def make_plan(config: Config) -> Plan:
+    def optimizer_of(self, parameter: Tensor) -> Optimizer:
+        """The optimizer that steps a parameter."""
+        owners = (
+            one
+            for one in self.optimizers.values()
+            if any(p is parameter for g in one.param_groups for p in g["params"])
+        )
+        return next(owners)
+
+
+def make_plan(config: Config, *, begins: bool = True) -> Plan:
     """Read the data, build model, loss and optimizer, and count steps; seeds the default generator.
+
+    The weights that ``init`` names are read where the training ``begins``, not where a checkpoint follows.
 
     Raises:
         ConfigError: where the shapes do not fit.
@@ -74,36 +118,44 @@ def make_plan(config: Config) -> Plan:
         raise ConfigError("\n".join(f"{config.path}: {problem.message}" for problem in problems))
     device = choose_device(config.train.device)
     splits = load_splits(config)
-    trace = trace_of(config)
+    traces = traces_of(config)
     manual_seed(config.seed)
-    model = build_model(config, trace, device)
+    model = build_models(config, traces, device)
     with device:
         loss = config.loss.build()
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    if not parameters:
+    if config.init is not None and begins:
+        start_from(config.init, model)
+    if not any(p.requires_grad for p in model.parameters()):
         raise ConfigError(f"{config.path}: the model has no parameters, so there is nothing to train")
     count = len(splits.train)
     batch_size, accumulate = config.data.batch_size, config.train.accumulate
     batches = count // batch_size if config.data.drop_last else -(-count // batch_size)
     steps_per_epoch = -(-batches // accumulate)
-    monitor = config.checkpoint.monitor or ("val/loss" if splits.val is not None else "train/loss")
+    monitor = config.checkpoint.monitor or default_monitor(config)
     mode = config.checkpoint.mode or direction(monitor) or "min"
-    optimizer = config.optim.build(parameters)
+    optimizers = make_optimizers(config.optim, model)
     total_steps = config.train.length.steps(steps_per_epoch)
     try:
-        course = make_course(config.schedule, optimizer, total_steps, steps_per_epoch, monitor, mode)
+        courses = [
+            make_course(config.schedule, optimizer, total_steps, steps_per_epoch, monitor, mode)
+            for optimizer in optimizers.values()
+        ]
     except ValueError as error:
         raise ConfigError(f"{config.path}: schedule: {error}") from None
     return Plan(
         config=config,
         device=device,
         splits=splits,
-        trace=trace,
-        size=size_of(config, trace),
+        traces=traces,
+        size=size_of(config, traces),
         model=model,
         loss=loss,
-        optimizer=optimizer,
-        course=course,
+        optimizers=optimizers,
+        teacher=build_teacher(config, device),
+        own_step=config.train.step.build() if config.train.step is not None else None,
+        course=courses[0] if len(courses) == 1 else Courses(courses),
+        freezing=Freezing(config.freeze, model, steps_per_epoch),
+        average=WeightAverage(model, config.train.ema) if config.train.ema is not None else None,
         scaler=scaler_for(config.train.precision, device),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
@@ -121,15 +173,18 @@ def choose_device(name: str) -> Device:
     return backends.resolve(Device(name))
 
 
-def trace_of(config: Config) -> Trace:
-    """The model of ``config`` followed on the shapes of a training batch."""
+def build_teacher(config: Config, device: Device) -> nn.Module | None:
+    """The teacher with its weights, in evaluation mode and without gradients.
+
+    Raises:
+        UsageError, CheckpointError: when its weights are not there or do not fit.
+    """
+    if config.teacher is None:
+        return None
     shape, dtype = transformed(config, "train")
-    return trace_model(config, shape, dtype, config.data.batch_size)
-
-
-def size_of(config: Config, trace: Trace) -> Footprint:
-    """The footprint of a training step of ``config``."""
-    batch = config.data.batch_size
-    with META:
-        loss = config.loss.build()(trace.output, empty(batch, dtype=dtypes.int64))
-    return footprint(trace.modules(), loss, batch, copies_kept(config.optim))
+    trace = trace_model(config, shape, dtype, config.data.batch_size, config.teacher.model)
+    state = default_generator.state()
+    teacher = build_model(trace, device)
+    default_generator.restore(state)  # the initial values that are about to be replaced cost no random numbers
+    start_from(Init(weights=config.teacher.weights), teacher)
+    return teacher.requires_grad_(False).eval()

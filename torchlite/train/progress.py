@@ -14,7 +14,7 @@ from torchlite._tensor import Tensor
 from torchlite.errors import CheckpointError
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
-from torchlite.train.checkpoint import Checkpoint
+from torchlite.train.checkpoint import AVERAGE_PREFIX, Checkpoint
 from torchlite.train.metrics import Mean
 from torchlite.train.plan import Plan
 
@@ -52,6 +52,7 @@ class Progress:
         epoch: epochs done.
         batch: batches of the current epoch that are done.
         train_loss: the training loss since the last evaluation.
+        reports: the same of the numbers that a step of one's own reports.
         best: of the monitored value.
         patience: of the value that early stopping watches.
         metrics_bytes: length of the metrics file.
@@ -63,6 +64,7 @@ class Progress:
     epoch: int = 0
     batch: int = 0
     train_loss: Mean = field(default_factory=Mean)
+    reports: dict[str, Mean] = field(default_factory=dict)
     best: BestSoFar = field(default_factory=BestSoFar)
     patience: BestSoFar = field(default_factory=BestSoFar)
     metrics_bytes: int = 0
@@ -84,13 +86,17 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
     model = {name: backends.to_numpy(x._data) for name, x in plan.model.state_dict().items()}
     optimizer: Arrays = {}
     for name, parameter in plan.model.named_parameters():
-        for key, value in plan.optimizer.state.get(parameter, {}).items():
-            optimizer |= _arrays(f"{name}:{key}", value)
+        for one in plan.optimizers.values():
+            for key, value in one.state.get(parameter, {}).items():
+                optimizer |= _arrays(f"{name}:{key}", value)
+    if plan.average is not None:
+        optimizer |= {AVERAGE_PREFIX + name: array for name, array in plan.average.state().items()}
     state = {
         "step": progress.step,
         "epoch": progress.epoch,
         "batch": progress.batch,
         "train_loss": progress.train_loss.state(),
+        "reports": {name: mean.state() for name, mean in progress.reports.items()},
         "best": vars(progress.best),
         "patience": vars(progress.patience),
         "metrics_bytes": progress.metrics_bytes,
@@ -127,12 +133,15 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
     load_model(plan.model, checkpoint.model, str(checkpoint.folder))
     parameters = dict(plan.model.named_parameters())
     try:
-        for name in sorted(checkpoint.optim, key=_place):
+        averaged = [name for name in checkpoint.optim if name.startswith(AVERAGE_PREFIX)]
+        if plan.average is not None:
+            plan.average.restore({name.removeprefix(AVERAGE_PREFIX): checkpoint.optim[name] for name in averaged})
+        for name in sorted(checkpoint.optim.keys() - averaged, key=_place):
             parameter, _, key = name.rpartition(":")
             value = from_numpy(checkpoint.optim[name])
             value = value if value.ndim == 0 else value.to(plan.device)
             key, dot, _ = key.partition(".")
-            state = plan.optimizer.state[parameters[parameter]]
+            state = plan.optimizer_of(parameters[parameter]).state[parameters[parameter]]
             if dot:
                 state.setdefault(key, []).append(value)
             else:
@@ -151,6 +160,9 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
         for measured in progress.watched:
             plan.course.measured(measured)
         progress.train_loss.restore(state["train_loss"])
+        for name, saved in state.get("reports", {}).items():
+            progress.reports[name] = Mean()
+            progress.reports[name].restore(saved)
         if state.get("scaler"):
             plan.scaler.load_state_dict(state["scaler"])
         default_generator.restore(tuple(state["random"]))

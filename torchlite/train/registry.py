@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-Kind = Literal["layer", "loss", "optimizer", "transform", "metric"]
+Kind = Literal["layer", "loss", "optimizer", "transform", "metric", "step", "callback"]
 
 LOSSES = {
     "cross_entropy": "CrossEntropyLoss",
@@ -104,7 +104,7 @@ RANGES: dict[Kind, dict[str, Range]] = {
         "dropout": _FRACTION,
         "eps": _FRACTION,
     },
-    "loss": {"label_smoothing": _FRACTION},
+    "loss": {"label_smoothing": _FRACTION, "alpha": _FRACTION, "temperature": _POSITIVE},
     "optimizer": {
         "lr": _POSITIVE,
         "betas": Range(0, 1),
@@ -120,6 +120,8 @@ RANGES: dict[Kind, dict[str, Range]] = {
     },
     "transform": {"p": _FRACTION, "padding": _NOT_NEGATIVE},
     "metric": {},
+    "step": {},
+    "callback": {"n": _COUNT, "tokens": _COUNT, "columns": _COUNT, "temperature": _POSITIVE},
 }
 """The values that arguments may take, by kind and name; a list is checked item by item."""
 
@@ -185,17 +187,18 @@ def _named(module_name: str, table: dict[str, str]) -> dict[str, Callable[..., A
     return {name: found for name, attribute in table.items() if (found := getattr(module, attribute, None))}
 
 
-def _transforms() -> dict[str, Callable[..., Any]]:
-    module = importlib.import_module("torchlite.vision.transforms")
-    return dict(module.TRANSFORMS)
+def _table(module_name: str, attribute: str) -> dict[str, Callable[..., Any]]:
+    return dict(getattr(importlib.import_module(module_name), attribute))
 
 
 _LOADERS: dict[Kind, Callable[[], dict[str, Callable[..., Any]]]] = {
     "layer": _layers,
-    "loss": lambda: _named("torchlite.nn", LOSSES),
+    "loss": lambda: _named("torchlite.nn", LOSSES) | _table("torchlite.train.losses", "LOSSES"),
     "optimizer": lambda: _named("torchlite.optim", OPTIMIZERS),
-    "transform": _transforms,
+    "transform": lambda: _table("torchlite.vision.transforms", "TRANSFORMS"),
     "metric": lambda: _named("torchlite.train.metrics", METRICS),
+    "step": dict,
+    "callback": lambda: _table("torchlite.train.callbacks", "CALLBACKS"),
 }
 
 

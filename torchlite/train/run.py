@@ -13,6 +13,7 @@ from types import FrameType
 
 from torchlite.errors import CheckpointError, TorchliteError
 from torchlite.train import run_directory
+from torchlite.train.callbacks import Observers
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.config.schema import Config
 from torchlite.train.loop import Ending, Observer, fit
@@ -114,7 +115,7 @@ def resume(
         store = _store(run, config)
         store.clean()
         checkpoint = store.latest_good()
-        plan = make_plan(config)
+        plan = make_plan(config, begins=checkpoint is None)
         if checkpoint is None:
             progress = start(plan)
             warnings: tuple[str, ...] = ("there is no checkpoint yet: starting from the beginning",)
@@ -136,7 +137,7 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
             )
         log.cut(progress.metrics_bytes)
         with stop_signals() as interrupt:
-            ending = fit(plan, progress, store, log, observer, interrupt)
+            ending = fit(plan, progress, store, log, with_callbacks(observer, plan, run), interrupt)
     except BaseException as error:
         code = (
             error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
@@ -150,6 +151,14 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
     run.write_status("finished" if code == 0 else "interrupted", progress.step, exit_code=code, reason=ending)
     return Outcome(run, ending, code, progress, plan.monitor)
+
+
+def with_callbacks(observer: Observer, plan: Plan, run: RunDirectory) -> Observer:
+    """The observer and the callbacks of the configuration as one."""
+    callbacks = [component.build() for component in plan.config.callbacks]
+    for callback in callbacks:
+        callback.folder = run.path
+    return Observers([observer, *callbacks]) if callbacks else observer
 
 
 def _store(run: RunDirectory, config: Config) -> CheckpointStore:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from torchlite.optim import Optimizer, lr_scheduler
@@ -28,6 +29,24 @@ class Course(Protocol):
 
     def measured(self, value: float) -> None:
         """Take note of what an evaluation has measured."""
+
+
+class Courses:
+    """The courses of several optimizers."""
+
+    def __init__(self, courses: Sequence[Course]) -> None:
+        self._courses = list(courses)
+        self.watches = self._courses[0].watches
+
+    def begin(self, step: int) -> None:
+        """Set the learning rates of all."""
+        for course in self._courses:
+            course.begin(step)
+
+    def measured(self, value: float) -> None:
+        """Tell all of them."""
+        for course in self._courses:
+            course.measured(value)
 
 
 def make_course(
@@ -74,14 +93,13 @@ class _Formula:
     def __init__(self, schedule: Schedule, optimizer: Optimizer, total: int, steps_per_epoch: int) -> None:
         self._schedule = schedule
         self._optimizer = optimizer
+        self._bases = [float(group["lr"]) for group in optimizer.param_groups]
         self._total = total
         self._steps_per_epoch = steps_per_epoch
 
     def begin(self, step: int) -> None:
-        base = float(self._optimizer.defaults["lr"])
-        rate = learning_rate(self._schedule, base, step, self._total, self._steps_per_epoch)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        for group, base in zip(self._optimizer.param_groups, self._bases, strict=True):
+            group["lr"] = learning_rate(self._schedule, base, step, self._total, self._steps_per_epoch)
 
     def measured(self, value: float) -> None:
         pass

@@ -9,22 +9,23 @@ from typing import Any
 from torchlite import nn
 from torchlite.devices import Device
 from torchlite.ops.generator import default_generator
+from torchlite.train.check import traces_of
 from torchlite.train.checkpoint import Checkpoint
 from torchlite.train.config.schema import Config
-from torchlite.train.model import Trace, build_model
-from torchlite.train.plan import choose_device, trace_of
+from torchlite.train.model import Trace, build_models
+from torchlite.train.plan import choose_device
 from torchlite.train.progress import load_model
 from torchlite.train.run_directory import RunDirectory, checkpoint_of, find_run
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A model with the weights of a checkpoint, in evaluation mode.
+    """A model with the weights of a checkpoint, or their average where the run keeps one, in evaluation mode.
 
     Attributes:
         run, checkpoint: where it comes from.
         config: its configuration.
-        trace: the model followed on shapes.
+        traces: the models followed on shapes, by name.
         model: the model.
         device: where it is.
     """
@@ -32,7 +33,7 @@ class Trained:
     run: RunDirectory
     checkpoint: Checkpoint
     config: Config
-    trace: Trace
+    traces: dict[str, Trace]
     model: nn.Module
     device: Device
 
@@ -49,9 +50,9 @@ def load_trained(
     config = found.read_config(allow_code=allow_code)
     checkpoint = checkpoint_of(found, which)
     target = choose_device(device or config.train.device)
-    trace = trace_of(config)
+    traces = traces_of(config)
     state = default_generator.state()
-    model: Any = build_model(config, trace, target)
+    model: Any = build_models(config, traces, target)
     default_generator.restore(state)  # the initial values that are about to be replaced cost no random numbers
-    load_model(model, checkpoint.model, str(checkpoint.folder))
-    return Trained(found, checkpoint, config, trace, model.eval(), target)
+    load_model(model, checkpoint.average or checkpoint.model, str(checkpoint.folder))
+    return Trained(found, checkpoint, config, traces, model.eval(), target)

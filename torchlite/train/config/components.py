@@ -124,8 +124,11 @@ class ComponentReader:
         found = tuple(layer for layer in layers if layer is not None)
         return found if len(found) == len(layers) else None
 
-    def read(self, node: Node, kind: Kind, path: KeyPath) -> Component | None:
-        """The component at `node`, or None where a mistake in it cannot be guessed right."""
+    def read(self, node: Node, kind: Kind, path: KeyPath, *, partial: bool = False) -> Component | None:
+        """The component at `node`, or None where a mistake in it cannot be guessed right.
+
+        Of a `partial` one, which stands over another, nothing is missing.
+        """
         named = self.name_of(node, kind)
         if named is None:
             return None
@@ -136,7 +139,7 @@ class ComponentReader:
         name, taken, file = resolved
         spread = isinstance(node, Mapping) and (len(node.entries) > 1 or "type" in node.entries)
         reading = _Arguments(self, kind, name, name_at, taken, path, path if spread else (*path, written))
-        reading.read(arguments)
+        reading.read(arguments, partial=partial)
         if reading.label is not None and self.scopes:
             self.scopes[-1].add(reading.label)
         if not reading.whole:
@@ -197,6 +200,8 @@ class ComponentReader:
             other_words = {value: key for key, value in (*LOSSES.items(), *OPTIMIZERS.items())}
             plain = other_words.get(plain, plain)
             best, hint = (plain, f"did you mean '{plain}'?") if plain in names else suggestion(name, names)
+            if not names:
+                hint = f"name a class of your own, from a file listed under `code`: module:{name or 'Class'}"
             self.findings.report("TL303", at, f"there is no {kind} '{name}'", hint=hint, replacement=best)
             if best is None:
                 return None
@@ -229,7 +234,7 @@ class _Arguments:
         key = ".".join(map(str, self.path))
         self.reader.findings.report(code, at, message, key=key, hint=hint, replacement=replacement)
 
-    def read(self, node: Node | None) -> None:
+    def read(self, node: Node | None, *, partial: bool) -> None:
         """Binds what `node` holds: arguments by name, by position, or one."""
         given: set[str] = set()
         if isinstance(node, Poison):
@@ -245,7 +250,8 @@ class _Arguments:
             given.add(first.name)
         elif node is not None and not (isinstance(node, Scalar) and node.value is None):
             given |= self.positional(node.items if isinstance(node, Sequence) else [node])
-        self.require(given)
+        if not partial:
+            self.require(given)
 
     def nested(self, found: Any) -> Any:
         """What was read inside this component; None means that there was a mistake in it."""

@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 from torchlite.train.config.parts import Duration, Section, mark_of, without_none
 from torchlite.train.config.reference import KINDS, is_section
 from torchlite.train.config.schedules import SCHEDULES, Schedule
-from torchlite.train.config.schema import Config, Model
+from torchlite.train.config.schema import Config, Model, Optim
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
 Schema = dict[str, Any]
@@ -102,6 +102,10 @@ def _component(kind: Kind, name: str) -> Schema:
         if taken.takes_layers:
             properties["layers"] = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
     schema: Schema = {"type": "object", "properties": {"type": {"const": name}, **properties}}
+    if kind == "optimizer":
+        groups = {"type": "object", "properties": {"match": {"type": "string"}, **properties}, "required": ["match"]}
+        properties |= {"groups": {"type": "array", "items": groups}, "no_decay": _field(Optim.model_fields["no_decay"])}
+        schema["properties"] |= properties
     if not taken.takes_any_keyword:
         schema |= {"patternProperties": _OWN_KEYS, "additionalProperties": False}
     return schema
@@ -124,7 +128,7 @@ def _choice(kind: str, names: list[str]) -> Schema:
             {"enum": names},
             own_class,
             _REFERENCE,
-            {"type": "object", "required": ["type"], "allOf": by_type},
+            {"type": "object", "required": ["type"], **({"allOf": by_type} if by_type else {})},
             {
                 "type": "object",
                 "properties": {**by_key, **structure},

@@ -16,7 +16,7 @@ from torchlite.train.config.components import Component, describe
 from torchlite.train.config.diagnostics import CODES, WARNINGS, suggestion
 from torchlite.train.config.parts import Duration, Section, mark_of, without_none
 from torchlite.train.config.schedules import SCHEDULES, Schedule
-from torchlite.train.config.schema import Config, Model
+from torchlite.train.config.schema import Config, Model, Optim, ParameterGroup
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -37,21 +37,31 @@ def sections(model: type[Section] = Config, path: str = "") -> Iterator[tuple[st
     yield path, model
     for name, info in model.model_fields.items():
         inner = without_none(info.annotation)
+        if inner is Optim:
+            yield "optim", Optim
+            yield "optim.groups[]", ParameterGroup
         if is_section(inner):
             yield from sections(inner, f"{path}.{name}".lstrip("."))
 
 
 def is_section(annotation: Any) -> bool:
     """Whether a key of this type holds a section with keys of its own."""
-    return isinstance(annotation, type) and issubclass(annotation, Section) and annotation not in (Model, Schedule)
+    return (
+        isinstance(annotation, type) and issubclass(annotation, Section) and annotation not in (Model, Schedule, Optim)
+    )
 
 
 def keys(model: type[Section], path: str = "") -> list[Key]:
     """The keys of one section."""
     return [
         Key(f"{path}.{name}".lstrip("."), _type(info), _default(info), info.description or "")
-        for name, info in model.model_fields.items()
+        for name, info in _fields(model).items()
     ]
+
+
+def _fields(model: type[Section]) -> dict[str, FieldInfo]:
+    """The fields of a section that are keys, and not how it holds what stands under it."""
+    return {name: info for name, info in model.model_fields.items() if not info.exclude}
 
 
 def _type(info: FieldInfo) -> str:
@@ -62,6 +72,8 @@ def _type(info: FieldInfo) -> str:
         return {"list": f"a list of {mark.kind}s", "dict": f"{mark.kind}s by name"}.get(
             "list" if listed else "dict" if typing.get_origin(annotation) is dict else "", f"a {mark.kind}"
         ).replace("a optim", "an optim")
+    if annotation == list[ParameterGroup]:
+        return "a list of groups"
     if annotation is Model:
         return "layers, or a type with its arguments"
     if annotation is Schedule:
@@ -123,7 +135,7 @@ def _explain_code(name: str) -> str | None:
 
 def _explain_key(name: str) -> str | None:
     for path, model in sections():
-        for key, info in zip(keys(model, path), model.model_fields.values(), strict=True):
+        for key, info in zip(keys(model, path), _fields(model).values(), strict=True):
             if key.path == name:
                 inner = without_none(info.annotation)
                 mark = mark_of(info)

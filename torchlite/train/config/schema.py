@@ -70,8 +70,87 @@ class Model(Section):
     layers: list[Annotated[Component, Of("layer")]] | None = Field(
         default=None, description="Layers applied in order; input sizes are inferred."
     )
+    input: list[int] | None = Field(
+        default=None, description="Shape of one sample that the model takes; that of the data where unset."
+    )
     component: Annotated[Component, Of("layer")] | None = Field(
-        default=None, description="The class named by `type`, with its arguments."
+        default=None, exclude=True, description="The class named by `type`, with its arguments."
+    )
+
+    @property
+    def components(self) -> list[Component]:
+        """The layers, or the one class."""
+        return self.layers if self.layers is not None else [self.component] if self.component is not None else []
+
+
+class ParameterGroup(Section):
+    """Parameters with hyper-parameters of their own."""
+
+    match: str = Field(min_length=1, description="Pattern of the parameters' names.")
+    arguments: dict[str, Any] = Field(default={}, exclude=True, description="What differs from the optimizer's.")
+
+
+class Optim(Section):
+    """An optimizer, with what it does differently to some parameters; or one for each of several models."""
+
+    component: Annotated[Component, Of("optimizer")] | None = Field(
+        default=None, exclude=True, description="The optimizer."
+    )
+    groups: list[ParameterGroup] = Field(
+        default=[], description="Parameters with other hyper-parameters; of several that match, the first counts."
+    )
+    no_decay: list[str] = Field(
+        default=[], description="Parameters without weight decay: bias, norm (of normalizing layers), or patterns."
+    )
+    by_model: dict[str, "Optim"] = Field(default={}, exclude=True, description="The optimizers of `models`.")
+
+    @property
+    def name(self) -> str:
+        """The name of the optimizer, or of all of them."""
+        if self.component is None:
+            return ", ".join(f"{model} {optim.name}" for model, optim in self.by_model.items())
+        return self.component.name
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What the optimizer is constructed with."""
+        return {} if self.component is None else self.component.arguments
+
+
+class Teacher(Section):
+    """A trained model whose outputs a loss such as distill compares with; it stays as it is."""
+
+    model: Model = Field(description="The network of the teacher.")
+    weights: str = Field(
+        min_length=1, description="Run, checkpoint folder, .safetensors, .pt or .npz file that holds its weights."
+    )
+
+
+class Init(Section):
+    """The values that training starts from."""
+
+    weights: str = Field(
+        min_length=1, description="Run, checkpoint folder, .safetensors, .pt or .npz file that the model starts from."
+    )
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$", description="What the file's SHA-256 must be.")
+    rename: dict[str, str] = Field(
+        default={}, description="Replacements in the names of the file: regular expression to text, in order."
+    )
+    expect_missing: list[str] = Field(
+        default=[],
+        description="Patterns of parameters that the file need not have; any other that is missing is an error.",
+    )
+    ignore_extra: bool = Field(default=False, description="Whether the file may hold tensors that the model has not.")
+
+
+class Freeze(Section):
+    """Parts of the model that are not trained, for a while or at all."""
+
+    from_list: ClassVar[tuple[str, ...]] = ("modules",)
+
+    modules: list[str] = Field(min_length=1, description="Patterns of the names of parameters that stay as they are.")
+    unfreeze: dict[str, Duration] = Field(
+        default={}, description="When a pattern of `modules` is trained after all, e.g. {layer2: 3 epochs}."
     )
 
 
@@ -95,6 +174,16 @@ class Train(Section):
     )
     clip: Clip | None = Field(default=None, description="Gradient clipping.")
     accumulate: int = Field(default=1, ge=1, description="Batches whose gradients are averaged into one step.")
+    step: Annotated[Component, Of("step")] | None = Field(
+        default=None, description="A class of your own that takes each training step, as module:Class."
+    )
+    reports: list[str] = Field(default=[], description="The names of the numbers that `step` returns, for monitors.")
+    ema: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Decay of a moving average of the weights, which is what is evaluated and exported.",
+    )
 
     @property
     def length(self) -> Duration:
@@ -154,16 +243,23 @@ class Config(Section):
     extends: str | list[str] | None = Field(default=None, description="Configurations that this one is merged over.")
     abstract: bool = Field(default=False, description="Whether this is only a base that others extend.")
     data: Data = Field(description="The dataset and its batches.")
-    model: Model = Field(description="The network.")
+    model: Model = Field(default=Model(), description="The network; required, unless there are `models`.")
+    models: dict[str, Model] = Field(default={}, description="Networks by name, for a `train.step` of your own.")
+    teacher: Teacher | None = Field(default=None, description="A trained model to learn from.")
     loss: Annotated[Component, Of("loss")] = Field(
         default=Component("loss", "cross_entropy", {}, ("loss",)), description="The loss; cross_entropy where unset."
     )
-    optim: Annotated[Component, Of("optimizer")] = Field(description="The optimizer.")
+    init: Init | None = Field(default=None, description="Values to start from; random ones where unset.")
+    freeze: Freeze | None = Field(default=None, description="What is not trained.")
+    optim: Annotated[Optim, Of("optimizer")] = Field(description="The optimizer.")
     schedule: Schedule = Field(default=ConstantSchedule(), description="The course of the learning rate.")
     train: Train = Field(description="Length and manner of the training.")
     eval: Eval = Field(default=Eval(), description="Validation during training.")
     metrics: list[Annotated[Component, Of("metric")]] = Field(default=[], description="Metrics besides the loss.")
     checkpoint: Checkpoint = Field(default=Checkpoint(), description="Checkpoints.")
+    callbacks: list[Annotated[Component, Of("callback")]] = Field(
+        default=[], description="What else happens during training, in order."
+    )
     early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
 
     _path: Path = PrivateAttr(default_factory=Path)
@@ -181,10 +277,14 @@ class Config(Section):
     @property
     def uses_user_code(self) -> bool:
         """Whether a component is a class from the user's own files."""
-        components = [self.loss, self.optim, *self.metrics, *(self.model.layers or [])]
+        components = [self.loss, *self.metrics, *self.callbacks]
+        components += [
+            one.component for one in (self.optim, *self.optim.by_model.values()) if one.component is not None
+        ]
         components += [*self.data.transforms.train, *self.data.transforms.eval]
-        if self.model.component is not None:
-            components.append(self.model.component)
+        components += [layer for model in (self.model, *self.models.values()) for layer in model.components]
+        components += self.teacher.model.components if self.teacher is not None else []
+        components += [self.train.step] if self.train.step is not None else []
         return any(component.is_user_code for component in components)
 
     def resolved(self) -> dict[str, Any]:
@@ -233,9 +333,9 @@ def locate(tree: Mapping, path: tuple[str | int, ...], *, exact: bool = False) -
 
 
 def _holds_components(path: tuple[str | int, ...]) -> bool:
-    return path[:1] in {("model",), ("loss",), ("optim",), ("schedule",), ("metrics",)} or (
-        path[:2] == ("data", "transforms")
-    )
+    return path[:1] in {
+        (name,) for name in ("model", "models", "loss", "optim", "schedule", "metrics", "callbacks")
+    } or (path[:2] in {("data", "transforms"), ("train", "step"), ("teacher", "model")})
 
 
 def _step(node: Node, part: str | int) -> tuple[Node, Location] | None:
@@ -274,9 +374,18 @@ def head(node: Node) -> Location:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
+        taken = {"input": value.input} if value.input is not None else {}
         if value.component is not None:
-            return _plain(value.component)
-        return {"layers": _plain(value.layers)}
+            return {**_plain(value.component), **taken}
+        return {"layers": _plain(value.layers), **taken} if value.layers is not None else None
+    if isinstance(value, Optim):
+        special = {name: _plain(getattr(value, name)) for name in ("groups", "no_decay")}
+        own = _plain(value.component) if value.component is not None else _plain(value.by_model)
+        return {**own, **{name: item for name, item in special.items() if item}}
+    if isinstance(value, ParameterGroup):
+        return {"match": value.match, **_plain(value.arguments)}
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
     if isinstance(value, Section):
         fields = type(value).model_fields
         plain = {name: _plain(getattr(value, name)) for name in fields if name not in ("extends", "abstract")}
@@ -328,6 +437,10 @@ SYNONYMS = {
     "mixed_precision": "precision",
     "gradient_clip": "clip",
     "grad_clip": "clip",
+    "from": "weights",
+    "pretrained": "init",
+    "param_groups": "groups",
+    "ema_decay": "ema",
     "warmup_steps": "warmup",
     "learning_rate": "lr",
     "frequency": "every",

@@ -1,6 +1,8 @@
 """From a tree to the sections of a `Config`: every key known, every value of its type, all mistakes at once."""
 
+import re
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,19 +24,15 @@ from torchlite.train.config.document import (
     kind_name,
     to_plain,
 )
+from torchlite.train.config.extends import spread
 from torchlite.train.config.location import Location
 from torchlite.train.config.migrations import VERSION
 from torchlite.train.config.overrides import split_list
-from torchlite.train.config.parts import Duration, Of, Section, without_none
+from torchlite.train.config.parts import Duration, Of, Section, mark_of, without_none
 from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
-from torchlite.train.config.schema import (
-    SYNONYMS,
-    Clip,
-    Config,
-    Model,
-    Train,
-)
+from torchlite.train.config.schema import SYNONYMS, Clip, Config, Model, Optim, ParameterGroup, Train
 from torchlite.train.config.usercode import UserCode
+from torchlite.train.registry import signature
 
 
 @dataclass
@@ -49,9 +47,19 @@ class SectionReader:
     partial: bool = False
     bad: set[KeyPath] = field(default_factory=set)
     code: UserCode = field(default_factory=UserCode)
+    models: tuple[str, ...] = ()
 
     def read(self, root: Mapping) -> Config:
         """The configuration; where paths are bad or missing it holds defaults or lacks attributes."""
+        named = root.get("models")
+        self.models = tuple(named.entries) if isinstance(named, Mapping) else ()
+        if not self.partial and "model" not in root.entries and not self.models:
+            self.missing(root.at, "", "'model'")
+            self.bad.add(("model",))
+        if "model" in root.entries and self.models:
+            hint = "keep one of the two"
+            self.findings.report("TL211", root.entries["models"].key_at, "there are both model and models", hint=hint)
+            self.bad.add(("models",))
         config = self.section(Config, root, (), root.at)
         assert isinstance(config, Config)
         config._tree = root
@@ -125,14 +133,16 @@ class SectionReader:
         annotation = without_none(info.annotation)
         if _allows_none(info.annotation) and isinstance(node, Scalar) and node.value is None:
             return None
-        marks = [mark for mark in info.metadata if isinstance(mark, Of)]
-        if marks:
-            return self.component(node, marks[0], path)
-        item_mark = _item_mark(annotation)
-        if item_mark is not None:
-            return self.components(node, item_mark, path)
+        if annotation is Optim:
+            return self.optim(node, path)
+        mark = mark_of(info)
+        if mark is not None:
+            listed = typing.get_origin(annotation) is list
+            return self.components(node, mark, path) if listed else self.component(node, mark, path)
         if annotation is Model:
             return self.model(node, path, entry.key_at)
+        if annotation == dict[str, Model]:
+            return self.by_name(node, path, self.model)
         if annotation is Schedule:
             return self.schedule(node, path)
         if annotation == list[Schedule]:
@@ -186,11 +196,21 @@ class SectionReader:
         if not isinstance(node, Mapping):
             self.wrong_type(path, node, "a mapping with `layers` or `type`")
             return None
+        if "input" in node.entries:
+            entry = node.entries["input"]
+            kept = {name: other for name, other in node.entries.items() if name != "input"}
+            model = self.model(Mapping(kept, node.at), path, name_at)
+            shape = self.value(Model.model_fields["input"], entry, (*path, "input"))
+            if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+                self.wrong_type((*path, "input"), entry.value, "a list of sizes, e.g. [100]")
+                self.bad.add(path)
+                return None
+            return model.model_copy(update={"input": shape}) if model is not None else None
         has_type, has_layers = "type" in node.entries, "layers" in node.entries
         if has_type and has_layers:
             at = node.entries["layers"].key_at
-            message = "'model' has both `type` and `layers`"
-            self.findings.report("TL211", at, message, key="model", hint="keep one of the two")
+            message = f"'{_dotted(path)}' has both `type` and `layers`"
+            self.findings.report("TL211", at, message, key=_dotted(path), hint="keep one of the two")
             self.bad.add(path)
             return None
         if has_type:
@@ -206,14 +226,109 @@ class SectionReader:
         if "layers" in known:
             layers = known["layers"].value
             if isinstance(layers, Sequence) and not layers.items:
-                message = "'model.layers' is empty"
-                self.findings.report("TL205", layers.at, message, key="model.layers", hint="list at least one layer")
+                key = _dotted((*path, "layers"))
+                self.findings.report("TL205", layers.at, f"'{key}' is empty", key=key, hint="list at least one layer")
                 self.bad.add(path)
             return Model(layers=self.layers(layers, (*path, "layers")))
         self.bad.add(path)
         if not known and not self.partial and set(node.entries) <= {"layers", "type"}:
-            self.missing(name_at, "model", "`layers` or `type`")
+            self.missing(name_at, _dotted(path), "`layers` or `type`")
         return None
+
+    def optim(self, node: Node, path: KeyPath) -> Optim | None:
+        """An optimizer, and what stands beside its arguments; one for each model where there are several."""
+        if self.models and isinstance(node, Mapping) and "type" not in node.entries:
+            for name, entry in node.entries.items():
+                if name not in self.models:
+                    self.unknown_key(name, entry, list(self.models), path)
+                    self.bad.add(path)
+            absent = [name for name in self.models if name not in node.entries]
+            if absent and path not in self.bad and not self.partial:
+                self.missing(node.at, _dotted(path), ", ".join(f"'{name}'" for name in absent))
+                self.bad.add(path)
+            return Optim(by_model=self.by_name(node, path, lambda one, inner, _at: self.optim(one, inner)))
+        node = spread(node)
+        beside: dict[str, Entry] = {}
+        if isinstance(node, Mapping):
+            beside = {key: node.entries[key] for key in ("groups", "no_decay") if key in node.entries}
+            node = Mapping({key: entry for key, entry in node.entries.items() if key not in beside}, node.at)
+        component = self.component(node, Of("optimizer"), path)
+        values: dict[str, Any] = {"component": component}
+        if "groups" in beside and component is not None:
+            values["groups"] = self.parameter_groups(beside["groups"].value, component, (*path, "groups"))
+        if "no_decay" in beside:
+            values["no_decay"] = self.value(Optim.model_fields["no_decay"], beside["no_decay"], (*path, "no_decay"))
+            if component is not None and not self.takes(component, "weight_decay"):
+                at, key = beside["no_decay"].key_at, _dotted((*path, "no_decay"))
+                message = f"'{key}' has no effect: {component.name} has no weight decay"
+                self.findings.report("TL402", at, message, key=key)
+        optim = self.construct(Optim, values, beside, path, node.at)
+        if any(bad[: len(path)] == path for bad in self.bad):
+            self.bad.add(path)
+        return optim if isinstance(optim, Optim) else None
+
+    def by_name(self, node: Node, path: KeyPath, read: Callable[[Node, KeyPath, Location], Any]) -> dict[str, Any]:
+        """What stands under names of the user's own."""
+        if not isinstance(node, Mapping):
+            self.wrong_type(path, node, "a mapping from names")
+            return {}
+        made = {name: read(entry.value, (*path, name), entry.key_at) for name, entry in node.entries.items()}
+        if any(bad[: len(path)] == path for bad in self.bad):
+            self.bad.add(path)
+        return {name: value for name, value in made.items() if value is not None}
+
+    def takes(self, component: Component, argument: str) -> bool:
+        """Whether a component has that argument."""
+        return signature(component.kind, component.target()).find(argument) is not None
+
+    def parameter_groups(self, node: Node, component: Component, path: KeyPath) -> list[ParameterGroup]:
+        """The groups of an optimizer: a pattern each, and arguments that the optimizer has."""
+        if not isinstance(node, Sequence):
+            self.wrong_type(path, node, "a list")
+            return []
+        return [
+            group
+            for index, item in enumerate(node.items)
+            if (group := self.parameter_group(item, component, (*path, index))) is not None
+        ]
+
+    def parameter_group(self, node: Node, component: Component, path: KeyPath) -> ParameterGroup | None:
+        """One group; None, and its path bad, where there is a mistake in it."""
+        if not isinstance(node, Mapping):
+            self.wrong_type(path, node, "a mapping with `match` and arguments of the optimizer")
+            return None
+        if "match" not in node.entries:
+            self.bad.add(path)
+            best = closest("match", node.entries)
+            if best is not None:
+                self.unknown_key(best, node.entries[best], ["match"], path)
+            elif not self.partial:
+                self.missing(node.at, _dotted(path), "'match'")
+            return None
+        match = self.pattern(node.entries["match"].value, (*path, "match"))
+        named = Entry("type", node.at, Scalar(component.name, node.at, component.name))
+        own = {key: entry for key, entry in node.entries.items() if key != "match"}
+        reader = ComponentReader(self.findings, self.code)
+        read = reader.read(Mapping({"type": named, **own}, node.at), "optimizer", path, partial=True)
+        if read is None or match is None:
+            self.bad.add(path)
+            return None
+        return ParameterGroup(match=match, arguments=read.arguments)
+
+    def pattern(self, node: Node, path: KeyPath) -> str | None:
+        """A regular expression; reported where it is none."""
+        text = node.value if isinstance(node, Scalar) else None
+        if not isinstance(text, str) or not text:
+            self.wrong_type(path, node, "a pattern")
+            return None
+        try:
+            re.compile(text)
+        except re.error as error:
+            message = f"'{_dotted(path)}' is not a regular expression: {error}"
+            self.findings.report("TL205", node.at, message, key=_dotted(path))
+            self.bad.add(path)
+            return None
+        return text
 
     def schedules(self, node: Node, path: KeyPath) -> list[Schedule]:
         """The schedulers inside another; `path` is marked bad where one is."""
@@ -411,11 +526,3 @@ def _spread_schedule(node: Node) -> Node:
 
 def _allows_none(annotation: Any) -> bool:
     return type(None) in typing.get_args(annotation)
-
-
-def _item_mark(annotation: Any) -> Of | None:
-    """The mark on the items of ``list[Annotated[Component, Of(kind)]]``."""
-    if typing.get_origin(annotation) is not list:
-        return None
-    (item,) = typing.get_args(annotation)
-    return next((mark for mark in getattr(item, "__metadata__", ()) if isinstance(mark, Of)), None)

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from pydantic_core import PydanticCustomError
+
 from torchlite.train.config.components import KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.location import Location
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config, locate
-from torchlite.train.registry import METRIC_DIRECTIONS
+from torchlite.train.registry import METRIC_DIRECTIONS, registry
 
 _EVALUATE_THEMSELVES = frozenset({"lbfgs"})
 """The optimizers whose step evaluates the loss, several times."""
@@ -108,10 +110,16 @@ def check_semantics(config: Config, bad: set[KeyPath], card: Card | None, findin
 
 def monitored_values(config: Config) -> list[str]:
     """The names under which a run of `config` reports values that can be monitored."""
-    names = ["train/loss"]
-    if config.data.split.val is not None:
+    names = [f"train/{name}" for name in (config.train.reports if config.train.step is not None else ["loss"])]
+    if config.data.split.val is not None and not config.models:
         names += ["val/loss", *(f"val/{metric.name}" for metric in config.metrics)]
     return names
+
+
+def default_monitor(config: Config) -> str:
+    """What decides which checkpoint is best where the configuration does not say it."""
+    known = monitored_values(config)
+    return "val/loss" if "val/loss" in known else (known or ["train/loss"])[0]
 
 
 def direction(monitor: str) -> Literal["min", "max"] | None:
@@ -126,7 +134,8 @@ def direction(monitor: str) -> Literal["min", "max"] | None:
 def _monitor(view: View, section: str) -> None:
     if view.get(section) is None or (monitor := view.get(f"{section}.monitor")) is None:
         return
-    view.get("metrics")
+    for needed in ("metrics", "models", "train.step", "train.reports"):
+        view.get(needed)
     has_validation = view.get("data.split.val") is not None
     known = monitored_values(view.config)
     path = (section, "monitor")
@@ -226,6 +235,66 @@ def _modes_are_used(view: View) -> None:
         view.report("TL402", ("checkpoint", "mode"), message)
 
 
+def _unfreezing_is_possible(view: View) -> None:
+    if view.get("freeze") is None:
+        return
+    modules = view.get("freeze.modules")
+    for pattern, after in view.get("freeze.unfreeze").items():
+        path = ("freeze", "unfreeze", pattern)
+        if pattern not in modules:
+            best, hint = suggestion(pattern, modules, what="frozen are")
+            view.report("TL413", path, f"'{pattern}' is not among the patterns of 'freeze.modules'", hint, best)
+        elif view.longer_than_training(after):
+            view.report("TL411", path, f"'{pattern}' would be trained after {after}, but that is after the end")
+
+
+def _own_step_leaves_them_to_itself(view: View) -> None:
+    """What the loop does around a step, and a step of one's own does or does not."""
+    if view.get("train.step") is None:
+        if view.get("models"):
+            hint = "write a class whose __call__(context, batch) trains them: step: {type: 'module:Class'}"
+            view.report("TL204", ("models",), "'models' need a 'train.step'", hint)
+        elif view.get("train.reports"):
+            view.report("TL402", ("train", "reports"), "'train.reports' has no effect without 'train.step'")
+        return
+    unused: list[KeyPath] = [("train", name) for name in ("accumulate", "clip", "precision")]
+    unused += [("loss",), ("metrics",), ("teacher",)] if view.get("models") else []
+    for path in unused:
+        name = ".".join(map(str, path))
+        if view.is_written(*path) and view.get(name) not in (1, "fp32"):
+            view.report("TL402", path, f"'{name}' has no effect with a 'train.step' of your own")
+
+
+def _teacher_is_asked(view: View) -> None:
+    loss, teacher = view.get("loss"), view.get("teacher")
+    taught = getattr(registry.find("loss", loss.name), "needs_teacher", False)
+    if taught and teacher is None:
+        view.report(
+            "TL414", ("loss",), f"the loss {loss.name} needs a teacher", "add teacher: {model: ..., weights: ...}"
+        )
+    elif teacher is not None and not taught:
+        view.report("TL402", ("teacher",), f"'teacher' has no effect: the loss {loss.name} does not ask it")
+
+
+def _callbacks_can_happen(view: View) -> None:
+    for index, callback in enumerate(view.get("callbacks")):
+        every = callback.arguments.get("every")
+        if isinstance(every, str):
+            try:
+                Duration.parse(every)
+            except PydanticCustomError as error:
+                hint = (error.context or {}).get("hint")
+                message = f"'every' {error.message()}, not the text {every!r}"
+                view.report("TL209", ("callbacks", index, "every"), message, hint)
+        name, models = callback.arguments.get("model"), view.get("models")
+        if callback.name == "image_grid" and name not in models:
+            best, hint = suggestion(str(name), models, what="there are")
+            view.report("TL413", ("callbacks", index, "model"), f"there is no model '{name}' in 'models'", hint, best)
+        elif callback.name == "image_grid" and models[name].input is None:
+            message = f"image_grid needs to know the `input` of the model '{name}'"
+            view.report("TL204", ("callbacks", index, "model"), message, "e.g. input: [100]")
+
+
 def _metrics_are_used(view: View) -> None:
     metrics = view.get("metrics")
     names = [metric.name for metric in metrics]
@@ -246,6 +315,10 @@ CHECKS: tuple[Callable[[View], None], ...] = (
     _one_full_batch,
     _split_seed_is_used,
     _modes_are_used,
+    _unfreezing_is_possible,
+    _own_step_leaves_them_to_itself,
+    _teacher_is_asked,
+    _callbacks_can_happen,
     _metrics_are_used,
 )
 """The checks, in the order in which they run."""
