@@ -16,8 +16,8 @@ INTEGERS_ONLY = {"bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "gcd
                  "bitwise_right_shift"}  # fmt: skip
 SYMMETRIC = {"cholesky_factor", "eigh"}  # defined for symmetric matrices, of which they read one triangle
 
-# Inputs (by position) whose gradient is refused, as in PyTorch.
-REFUSED = {"igamma": 0, "igammac": 0, "zeta": 0, "standard_gamma_grad": 0}
+# Inputs (by position) whose gradient is refused, as in PyTorch, or left to other operators (the mask of attention).
+REFUSED = {"attention": 3, "igamma": 0, "igammac": 0, "zeta": 0, "standard_gamma_grad": 0}
 
 
 def samples(name):

@@ -20,44 +20,53 @@ from torchlite.ops.softmax import softmax
 from torchlite.ops.triangles import tril
 
 
-def _weights(q: Tensor, k: Tensor, causal: bool, scale: float) -> Tensor:
+def _weights(q: Tensor, k: Tensor, mask: tuple[Tensor, ...], causal: bool, scale: float) -> Tensor:
     scores = (q * scale) @ k.mT
     if causal:
         seen = tril(ones(*scores.shape[-2:], dtype=dtypes.bool_, device=q.device))
         scores = where(seen, scores, -math.inf)
-    return softmax(scores, -1)
+    if not mask:
+        return softmax(scores, -1)
+    scores = scores + mask[0]
+    nothing = (scores == -math.inf).all(-1, keepdim=True)
+    return where(nothing, 0.0, softmax(where(nothing, 0.0, scores), -1))
 
 
 @widened
 @accelerated("attention.attention", least=1 << 12)
-def _run(_xp: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> Any:
+def _run(_xp: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> Any:
     with no_grad():
-        return (_weights(wrap(q), wrap(k), causal, scale) @ wrap(v))._data
+        return (_weights(wrap(q), wrap(k), tuple(map(wrap, mask)), causal, scale) @ wrap(v))._data
 
 
-def _gradients(g: Tensor, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, ...]:
+def _gradients(
+    g: Tensor, q: Tensor, k: Tensor, v: Tensor, mask: tuple[Tensor, ...], causal: bool, scale: float
+) -> tuple[Tensor, ...]:
     """The cotangents of q, k and v, in tensor operators."""
-    weights = _weights(q, k, causal, scale)
+    weights = _weights(q, k, mask, causal, scale)
     slopes = g @ v.mT
     slopes = weights * (slopes - (weights * slopes).sum(-1, keepdim=True)) * scale
     return slopes @ k, slopes.mT @ q, weights.mT @ g
 
 
-def _vjp(g: Tensor, _out: Any, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> tuple[Tensor, ...]:
+def _vjp(
+    g: Tensor, _out: Any, q: Tensor, k: Tensor, v: Tensor, *mask: Tensor, causal: bool, scale: float
+) -> tuple[Tensor | None, ...]:
+    without = (None,) * len(mask)
     if grad_mode.enabled:  # backward is itself recorded
-        return _gradients(g, q, k, v, causal, scale)
-    gradients: tuple[Tensor, ...] = apply(_attention_grad, (g, q, k, v), {"causal": causal, "scale": scale})
-    return gradients
+        return *_gradients(g, q, k, v, mask, causal, scale), *without
+    return *apply(_attention_grad, (g, q, k, v, *mask), {"causal": causal, "scale": scale}), *without
 
 
 @widened
 @accelerated("attention.attention_grad", least=1 << 12)
-def _run_grad(_xp: Any, g: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> tuple[Any, ...]:
+def _run_grad(_xp: Any, g: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> tuple[Any, ...]:
     with no_grad():
-        return tuple(x._data for x in _gradients(wrap(g), wrap(q), wrap(k), wrap(v), causal, scale))
+        gradients = _gradients(wrap(g), wrap(q), wrap(k), wrap(v), tuple(map(wrap, mask)), causal, scale)
+        return tuple(x._data for x in gradients)
 
 
-def _infer(q: Aval, k: Aval, v: Aval, *, causal: bool, scale: float) -> Aval:  # noqa: ARG001
+def _infer(q: Aval, k: Aval, v: Aval, *_mask: Aval, causal: bool, scale: float) -> Aval:  # noqa: ARG001
     if q.shape[:-2] != k.shape[:-2] or k.shape[:-1] != v.shape[:-1] or q.shape[-1] != k.shape[-1]:
         shapes = ", ".join(f"{name} {list(x.shape)}" for name, x in {"query": q, "key": k, "value": v}.items())
         raise RuntimeError(f"attention: {shapes} do not fit each other")
@@ -67,7 +76,9 @@ def _infer(q: Aval, k: Aval, v: Aval, *, causal: bool, scale: float) -> Aval:  #
 def _samples(rng: np.random.Generator) -> list[Sample]:
     shapes = ((2, 2, 3, 4), (2, 2, 5, 4), (2, 2, 5, 3))
     arrays = tuple(rng.normal(size=shape) for shape in shapes)
-    return [Sample(arrays, {"causal": causal, "scale": 0.4}) for causal in (False, True)]
+    mask = np.where(rng.random((2, 2, 3, 5)) < 0.3, -np.inf, rng.normal(size=(2, 2, 3, 5)))
+    masked = Sample((*arrays, mask), {"causal": False, "scale": 0.4})
+    return [*(Sample(arrays, {"causal": causal, "scale": 0.4}) for causal in (False, True)), masked]
 
 
 def _grad_samples(rng: np.random.Generator) -> list[Sample]:
@@ -82,7 +93,8 @@ _attention = register(
         infer=_infer,
         vjp=_vjp,
         samples=_samples,
-        doc="softmax(q kᵀ · scale) v of (*, L, E), (*, S, E), (*, S, V); where causal, of keys up to the query's position.",
+        doc="softmax(q kᵀ · scale + mask) v of (*, L, E), (*, S, E), (*, S, V) and, if there is one, a mask (*, L, S), which "
+        "is not differentiated; where causal, of keys up to the query's position.",
     )
 )
 _attention_grad = register(
@@ -90,17 +102,17 @@ _attention_grad = register(
         "attention_grad",
         "contract",
         run=_run_grad,
-        infer=lambda _g, q, k, v, **_params: (q, k, v),
+        infer=lambda _g, q, k, v, *_mask, **_params: (q, k, v),
         samples=_grad_samples,
         doc="The cotangents of q, k and v of `attention`, where they need not be differentiated again.",
     )
 )
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float) -> Tensor:
-    """softmax(q kᵀ · scale) v.
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool, scale: float) -> Tensor:
+    """softmax(q kᵀ · scale + mask) v, and 0 for queries to which the mask leaves no key.
 
     Shape:
-        - q: (*, L, E), k: (*, S, E), v: (*, S, V) with equal leading dimensions; result: (*, L, V)
+        - q: (*, L, E), k: (*, S, E), v: (*, S, V), mask: (*, L, S) with equal leading dimensions; result: (*, L, V)
     """
-    return apply(_attention, (q, k, v), {"causal": causal, "scale": scale})
+    return apply(_attention, (q, k, v) if mask is None else (q, k, v, mask), {"causal": causal, "scale": scale})

@@ -40,14 +40,17 @@ def _through_time(
     batch_sizes: BatchSizes,
     reverse: bool,
     step: Callable[..., tuple[Any, ...]],
+    kept: Any = None,
 ) -> tuple[Any, ...]:
-    """The states after each step; ``step(gates of one step, *states)`` gives the new ones."""
+    """The states after each step; ``step(gates of one step, *states)`` gives the new ones, and what is ``kept`` of it."""
     results = tuple(xp.empty((gates.shape[0], *state.shape), state.dtype) for state in states)
     samples = gates.shape[1]
     for t in _order(gates.shape[0], reverse):
         n = samples if batch_sizes is None else batch_sizes[t]
         new = step(gates[t, :n], *(state[:n] for state in states))
-        for result, state, changed in zip(results, states, new, strict=True):
+        if kept is not None:
+            kept[t, :n] = new[-1]
+        for result, state, changed in zip(results, states, new, strict=False):
             result[t, :n] = changed
             if n < samples:
                 result[t, n:] = state[n:]
@@ -164,21 +167,23 @@ def _run_lstm(
     xp: Any, gates: Any, h0: Any, c0: Any, w_hh: Any, *w_hr: Any, batch_sizes: BatchSizes, reverse: bool
 ) -> tuple[Any, ...]:
     weight, width = w_hh.T, c0.shape[1]
+    kept = xp.zeros_like(gates)
 
-    def step(a: Any, h: Any, c: Any) -> tuple[Any, Any]:
+    def step(a: Any, h: Any, c: Any) -> tuple[Any, Any, Any]:
         a = a + product(xp, h, weight)
         candidate = xp.tanh(a[:, 2 * width : 3 * width])
         _sigmoid_(xp, a)
+        a[:, 2 * width : 3 * width] = candidate
         c = a[:, width : 2 * width] * c + a[:, :width] * candidate
         h = a[:, 3 * width :] * xp.tanh(c)
-        return (product(xp, h, w_hr[0].T) if w_hr else h), c
+        return (product(xp, h, w_hr[0].T) if w_hr else h), c, a
 
-    return _through_time(xp, gates, (h0, c0), batch_sizes, reverse, step)
+    return *_through_time(xp, gates, (h0, c0), batch_sizes, reverse, step, kept), kept
 
 
 def _lstm_vjp(
-    g: tuple[Tensor | None, Tensor | None],
-    out: tuple[Tensor, Tensor],
+    g: tuple[Tensor | None, ...],
+    out: tuple[Tensor, ...],
     gates: Tensor,
     h0: Tensor,
     c0: Tensor,
@@ -187,48 +192,55 @@ def _lstm_vjp(
     batch_sizes: BatchSizes,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
-    if batch_sizes is None and not w_hr and not grad_mode.enabled:
-        inputs = (gates, h0, c0, w_hh, *out, *(x for x in g if x is not None))
+    hs, cs, kept = out
+    h_before = _before(hs, h0, reverse)
+    if w_hr or grad_mode.enabled or g[2] is not None:
+        i, f, candidate, o = (gates + h_before @ w_hh.t()).chunk(4, 2)
+        kept = cat([sigmoid(i), sigmoid(f), tanh(candidate), sigmoid(o)], 2)
+        *gradients, d_out = _lstm_gradients(g, kept, c0, w_hh, cs, *w_hr, batch_sizes=batch_sizes, reverse=reverse)
+        by_w_hr = [_weight_gradient(d_out, kept.chunk(4, 2)[3] * tanh(cs))] if w_hr else []
+    else:
+        inputs = (kept, c0, w_hh, cs, *(x for x in g[:2] if x is not None))
         given = (g[0] is not None, g[1] is not None)
-        d_gates, d_h0, d_c0 = apply(_lstm_grad, inputs, {"given": given, "reverse": reverse})
-        return d_gates, d_h0, d_c0, _weight_gradient(d_gates, _before(out[0], h0, reverse))
-    return _lstm_gradients(g, out, gates, h0, c0, w_hh, *w_hr, batch_sizes=batch_sizes, reverse=reverse)
+        gradients = list(apply(_lstm_grad, inputs, {"given": given, "batch_sizes": batch_sizes, "reverse": reverse}))
+        by_w_hr = []
+    return (*gradients, _weight_gradient(gradients[0], h_before), *by_w_hr)
 
 
 def _lstm_gradients(
-    g: tuple[Tensor | None, Tensor | None],
-    out: tuple[Tensor, Tensor],
-    gates: Tensor,
-    h0: Tensor,
+    g: tuple[Tensor | None, ...],
+    kept: Tensor,
     c0: Tensor,
     w_hh: Tensor,
+    cs: Tensor,
     *w_hr: Tensor,
     batch_sizes: BatchSizes,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
-    """The cotangents of all inputs, in tensor operators."""
-    hs, cs = out
-    g_h, g_c = g
-    h_before, c_before = _before(hs, h0, reverse), _before(cs, c0, reverse)
-    i, f, candidate, o = (gates + h_before @ w_hh.t()).chunk(4, 2)
-    i, f, candidate, o = sigmoid(i), sigmoid(f), tanh(candidate), sigmoid(o)
+    """The cotangents of the gates and of both first states, and with ``w_hr`` of the results, in tensor operators."""
+    c_before = _before(cs, c0, reverse)
+    i, f, candidate, o = kept.chunk(4, 2)
     tanh_c = tanh(cs)
     slope = o * (1 - tanh_c * tanh_c)  # of h by c
     by_c = stack(
         [candidate * i * (1 - i), c_before * f * (1 - f), i * (1 - candidate * candidate)], 2
     )  # of c by i, f, g
     by_h = tanh_c * o * (1 - o)  # of h by o
-    running = _running(batch_sizes, hs)
+    by_kept = None
+    if len(g) > 2 and g[2] is not None:  # something depends on the gates themselves
+        by_kept = g[2] * cat([i * (1 - i), f * (1 - f), 1 - candidate * candidate, o * (1 - o)], 2)
+    running = _running(batch_sizes, cs)
     steps, samples, width = cs.shape
     d_gates: list[Any] = [None] * steps
     d_out: list[Any] = [None] * steps
-    dh, dc = hs.new_zeros(h0.shape), cs.new_zeros(c0.shape)
+    dh, dc = w_hh.new_zeros((samples, w_hh.shape[1])), cs.new_zeros(c0.shape)
     for t in reversed(_order(steps, reverse)):
-        dh = dh if g_h is None else dh + g_h[t]
-        dc = dc if g_c is None else dc + g_c[t]
+        dh = dh if g[0] is None else dh + g[0][t]
+        dc = dc if g[1] is None else dc + g[1][t]
         unprojected = dh @ w_hr[0] if w_hr else dh
         through = dc + unprojected * slope[t]
         d = cat([(by_c[t] * through.unsqueeze(1)).reshape(samples, 3 * width), unprojected * by_h[t]], 1)
+        d = d if by_kept is None else d + by_kept[t]
         d_gates[t], d_out[t] = d, dh
         dh_before, dc_before = d @ w_hh, through * f[t]
         if running is None:
@@ -236,28 +248,31 @@ def _lstm_gradients(
         else:
             d_gates[t], d_out[t] = where(running[t], d, 0.0), where(running[t], dh, 0.0)
             dh, dc = where(running[t], dh_before, dh), where(running[t], dc_before, dc)
-    every = stack(d_gates)
-    gradients = (every, dh, dc, _weight_gradient(every, h_before))
-    return (*gradients, _weight_gradient(stack(d_out), o * tanh_c)) if w_hr else gradients
+    return stack(d_gates), dh, dc, stack(d_out)
 
 
 @widened
 @accelerated("recurrent.lstm_grad")
-def _run_lstm_grad(_xp: Any, *arrays: Any, given: tuple[bool, bool], reverse: bool) -> tuple[Any, ...]:
-    gates, h0, c0, w_hh, hs, cs, *cotangents = (wrap(array) for array in arrays)
+def _run_lstm_grad(
+    _xp: Any, *arrays: Any, given: tuple[bool, bool], batch_sizes: BatchSizes, reverse: bool
+) -> tuple[Any, ...]:
+    kept, c0, w_hh, cs, *cotangents = (wrap(array) for array in arrays)
     rest = iter(cotangents)
-    g_h, g_c = (next(rest) if there else None for there in given)
+    g = tuple(next(rest) if there else None for there in given)
     with no_grad():
-        gradients = _lstm_gradients((g_h, g_c), (hs, cs), gates, h0, c0, w_hh, batch_sizes=None, reverse=reverse)
+        gradients = _lstm_gradients(g, kept, c0, w_hh, cs, batch_sizes=batch_sizes, reverse=reverse)
     return tuple(x._data for x in gradients[:3])
 
 
 def _lstm_grad_samples(rng: np.random.Generator) -> list[Sample]:
-    arrays = [rng.normal(size=shape) * 0.7 for shape in ((3, 2, 12), (2, 3), (2, 3), (12, 3), *[(3, 2, 3)] * 4)]
+    arrays = [
+        rng.uniform(0.1, 0.9, (3, 2, 12)),
+        *(rng.normal(size=shape) for shape in ((2, 3), (12, 3), *[(3, 2, 3)] * 3)),
+    ]
     return [
-        Sample(tuple(arrays), {"given": (True, True), "reverse": True}),
-        Sample(tuple(arrays[:7]), {"given": (True, False), "reverse": False}),
-        Sample(tuple(arrays[:7]), {"given": (False, True), "reverse": False}),
+        Sample(tuple(arrays), {"given": (True, True), "batch_sizes": None, "reverse": True}),
+        Sample(tuple(arrays[:5]), {"given": (True, False), "batch_sizes": (2, 2, 1), "reverse": False}),
+        Sample(tuple(arrays[:5]), {"given": (False, True), "batch_sizes": None, "reverse": False}),
     ]
 
 
@@ -266,16 +281,20 @@ _lstm_grad = register(
         "lstm_grad",
         "contract",
         run=_run_lstm_grad,
-        infer=lambda gates, h0, c0, *_rest, **_params: (gates, h0, c0),
+        infer=lambda kept, c0, w_hh, *_rest, **_params: (
+            kept,
+            Aval((c0.shape[0], w_hh.shape[1]), c0.dtype, c0.device),
+            c0,
+        ),
         samples=_lstm_grad_samples,
         doc="The cotangents of gates and first states of `lstm` from those of the states that are ``given``, where they "
-        "need not be differentiated again.",
+        "need not be differentiated again; from the values of the gates that `lstm` keeps.",
     )
 )
 
 
-def _infer_lstm(gates: Aval, h0: Aval, c0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, Aval]:
-    return tuple(Aval((gates.shape[0], *state.shape), gates.dtype, gates.device) for state in (h0, c0))  # type: ignore[return-value]
+def _infer_lstm(gates: Aval, h0: Aval, c0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, ...]:
+    return *(Aval((gates.shape[0], *state.shape), gates.dtype, gates.device) for state in (h0, c0)), gates
 
 
 _lstm = register(
@@ -289,31 +308,34 @@ _lstm = register(
             *_batch_samples(rng, 12, (2, 3), (2, 3), (12, 3)),
             *_batch_samples(rng, 12, (2, 2), (2, 3), (12, 2), (2, 3))[1:],
         ],
-        doc="Long short-term memory (Hochreiter & Schmidhuber, 1997) of gates (T, N, 4H): hidden and cell states.",
+        doc="Long short-term memory (Hochreiter & Schmidhuber, 1997) of gates (T, N, 4H): hidden and cell states, and what "
+        "the gates were, for the gradient.",
     )
 )
 
 
+@accelerated("recurrent.gru")
 @np.errstate(all="ignore")
 def _run_gru(
     xp: Any, gates: Any, h0: Any, w_hh: Any, *b_hh: Any, batch_sizes: BatchSizes, reverse: bool
-) -> tuple[Any, ...]:
+) -> tuple[Any, Any]:
     weight, width = w_hh.T, h0.shape[1]
+    kept = xp.zeros((*gates.shape[:2], 4 * width), gates.dtype)
 
-    def step(a: Any, h: Any) -> tuple[Any]:
+    def step(a: Any, h: Any) -> tuple[Any, Any]:
         own = product(xp, h, weight)
         for bias in b_hh:
             own += bias
         r_z = _sigmoid_(xp, a[:, : 2 * width] + own[:, : 2 * width])
         new = xp.tanh(a[:, 2 * width :] + r_z[:, :width] * own[:, 2 * width :])
-        return (new + r_z[:, width:] * (h - new),)
+        return new + r_z[:, width:] * (h - new), xp.concatenate([r_z, new, own[:, 2 * width :]], axis=1)
 
-    return _through_time(xp, gates, (h0,), batch_sizes, reverse, step)[0]
+    return _through_time(xp, gates, (h0,), batch_sizes, reverse, step, kept)[0], kept
 
 
 def _gru_vjp(
-    g: Tensor,
-    out: Tensor,
+    g: tuple[Tensor | None, ...],
+    out: tuple[Tensor, Tensor],
     gates: Tensor,
     h0: Tensor,
     w_hh: Tensor,
@@ -321,29 +343,109 @@ def _gru_vjp(
     batch_sizes: BatchSizes,
     reverse: bool,
 ) -> tuple[Tensor, ...]:
-    h_before = _before(out, h0, reverse)
-    own = h_before @ w_hh.t()
-    for bias in b_hh:
-        own = own + bias
-    (own_r, own_z, own_n), (r, z, n) = own.chunk(3, 2), gates.chunk(3, 2)
-    r, z = sigmoid(r + own_r), sigmoid(z + own_z)
-    n = tanh(n + r * own_n)
+    hs, kept = out
+    g_h = hs.new_zeros(hs.shape) if g[0] is None else g[0]
+    h_before = _before(hs, h0, reverse)
+    if grad_mode.enabled or g[1] is not None:
+        own = h_before @ w_hh.t()
+        for bias in b_hh:
+            own = own + bias
+        (own_r, own_z, own_n), (r, z, n) = own.chunk(3, 2), gates.chunk(3, 2)
+        r, z = sigmoid(r + own_r), sigmoid(z + own_z)
+        kept = cat([r, z, tanh(n + r * own_n), own_n], 2)
+        d_gates, d_own, dh = _gru_gradients(g_h, kept, h0, w_hh, hs, batch_sizes, reverse, g[1])
+    else:
+        params = {"batch_sizes": batch_sizes, "reverse": reverse}
+        d_gates, d_own, dh = apply(_gru_grad, (g_h, kept, h0, w_hh, hs), params)
+    gradients = (d_gates, dh, _weight_gradient(d_own, h_before))
+    return (*gradients, d_own.sum((0, 1))) if b_hh else gradients
+
+
+def _gru_gradients(
+    g: Tensor,
+    kept: Tensor,
+    h0: Tensor,
+    w_hh: Tensor,
+    hs: Tensor,
+    batch_sizes: BatchSizes,
+    reverse: bool,
+    g_kept: Tensor | None = None,
+) -> tuple[Tensor, ...]:
+    """The cotangents of the gates, of what the state adds to them and of the first state, in tensor operators."""
+    r, z, n, own_n = kept.chunk(4, 2)
     by_n = (1 - z) * (1 - n * n)
-    by_r, by_z = by_n * own_n * r * (1 - r), (h_before - n) * z * (1 - z)
-    by_gates, by_own = stack([by_r, by_z, by_n], 2), stack([by_r, by_z, by_n * r], 2)
-    running = _running(batch_sizes, out)
-    steps, samples, width = out.shape
-    d_state: list[Any] = [None] * steps
+    by_r, by_z = by_n * own_n * r * (1 - r), (_before(hs, h0, reverse) - n) * z * (1 - z)
+    by_gates, by_own = cat([by_r, by_z, by_n], 2), cat([by_r, by_z, by_n * r], 2)
+    more_gates, more_own = _by_kept_gru(g_kept, r, z, n, own_n)
+    running = _running(batch_sizes, hs)
+    steps = len(hs)
+    d_gates: list[Any] = [None] * steps
+    d_own: list[Any] = [None] * steps
     dh: Tensor | None = None
     for t in reversed(_order(steps, reverse)):
         dh = _plus(dh, g[t])
-        before = (by_own[t] * dh.unsqueeze(1)).reshape(samples, 3 * width) @ w_hh + dh * z[t]
-        d_state[t] = dh if running is None else where(running[t], dh, 0.0)
-        dh = before if running is None else where(running[t], before, dh)
-    every = stack(d_state).unsqueeze(2)
-    d_gates, d_own = ((slopes * every).reshape(steps, samples, 3 * width) for slopes in (by_gates, by_own))
-    gradients = (d_gates, dh, _weight_gradient(d_own, h_before))
-    return (*gradients, d_own.sum((0, 1))) if b_hh else gradients  # type: ignore[return-value]
+        every = cat([dh, dh, dh], 1)
+        d_gates[t], d_own[t] = by_gates[t] * every, by_own[t] * every
+        if more_gates is not None and more_own is not None:
+            d_gates[t], d_own[t] = d_gates[t] + more_gates[t], d_own[t] + more_own[t]
+        before = d_own[t] @ w_hh + dh * z[t]
+        if running is not None:
+            d_gates[t], d_own[t] = where(running[t], d_gates[t], 0.0), where(running[t], d_own[t], 0.0)
+            before = where(running[t], before, dh)
+        dh = before
+    return stack(d_gates), stack(d_own), dh  # type: ignore[return-value]
+
+
+def _by_kept_gru(
+    g: Tensor | None, r: Tensor, z: Tensor, n: Tensor, own_n: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the cotangent of the kept gates adds to those of the gates and of what the state adds to them."""
+    if g is None:
+        return None, None
+    g_r, g_z, g_n, g_own = g.chunk(4, 2)
+    by_n = g_n * (1 - n * n)
+    by_r, by_z = (g_r + by_n * own_n) * r * (1 - r), g_z * z * (1 - z)
+    return cat([by_r, by_z, by_n], 2), cat([by_r, by_z, by_n * r + g_own], 2)
+
+
+@accelerated("recurrent.gru_grad")
+def _run_gru_grad(_xp: Any, *arrays: Any, batch_sizes: BatchSizes, reverse: bool) -> tuple[Any, ...]:
+    with no_grad():
+        g, kept, h0, w_hh, hs = map(wrap, arrays)
+        gradients = _gru_gradients(g, kept, h0, w_hh, hs, batch_sizes, reverse)
+    return tuple(x._data for x in gradients)
+
+
+def _infer_gru_grad(_g: Aval, kept: Aval, h0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, ...]:
+    gates = Aval((*kept.shape[:2], 3 * h0.shape[1]), kept.dtype, kept.device)
+    return gates, gates, h0
+
+
+def _gru_grad_samples(rng: np.random.Generator) -> list[Sample]:
+    shapes = ((3, 2, 3), (3, 2, 12), (2, 3), (9, 3), (3, 2, 3))
+    arrays = tuple(rng.uniform(0.1, 0.9, shape) for shape in shapes)
+    return [
+        Sample(arrays, {"batch_sizes": None, "reverse": False}),
+        Sample(arrays, {"batch_sizes": (2, 1, 1), "reverse": True}),
+    ]
+
+
+_gru_grad = register(
+    Op(
+        "gru_grad",
+        "contract",
+        run=_run_gru_grad,
+        infer=_infer_gru_grad,
+        samples=_gru_grad_samples,
+        doc="The cotangents of the gates of `gru`, of what the state adds to them and of the first state, where they need not "
+        "be differentiated again; from the values of the gates that `gru` keeps.",
+    )
+)
+
+
+def _infer_gru(gates: Aval, h0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, Aval]:
+    shapes = (*gates.shape[:2], h0.shape[1]), (*gates.shape[:2], 4 * h0.shape[1])
+    return Aval(shapes[0], gates.dtype, gates.device), Aval(shapes[1], gates.dtype, gates.device)
 
 
 _gru = register(
@@ -351,13 +453,14 @@ _gru = register(
         "gru",
         "contract",
         run=_run_gru,
-        infer=_infer_rnn,
+        infer=_infer_gru,
         vjp=_gru_vjp,
         samples=lambda rng: [
             *_batch_samples(rng, 9, (2, 3), (9, 3), (9,)),
             *_batch_samples(rng, 9, (2, 3), (9, 3))[1:],
         ],
-        doc="Gated recurrent unit (Cho et al., 2014) of gates (T, N, 3H): the states after each step.",
+        doc="Gated recurrent unit (Cho et al., 2014) of gates (T, N, 3H): the states after each step, and what the gates "
+        "and the state's share of n were, for the gradient.",
     )
 )
 
@@ -390,7 +493,8 @@ def lstm(
         - gates: (T, N, 4H), h0: (N, P), c0: (N, H), w_hh: (4H, P), w_hr: (P, H); results: (T, N, P) and (T, N, H)
     """
     inputs = (gates, h0, c0, w_hh) if w_hr is None else (gates, h0, c0, w_hh, w_hr)
-    return apply(_lstm, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
+    hs, cs, _ = apply(_lstm, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
+    return hs, cs
 
 
 def gru(
@@ -407,4 +511,5 @@ def gru(
         - gates: (T, N, 3H), h0: (N, H), w_hh: (3H, H), b_hh: (3H,); result: (T, N, H)
     """
     inputs = (gates, h0, w_hh) if b_hh is None else (gates, h0, w_hh, b_hh)
-    return apply(_gru, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
+    hs, _ = apply(_gru, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
+    return hs

@@ -41,6 +41,28 @@ def test_attention_and_its_gradient(lead, queries, keys, width, values, causal):
     check("attention_grad", draw(*lead, queries, values, seed=3), q, k, v, **params)
 
 
+@pytest.mark.parametrize(("lead", "queries", "keys", "width", "values"), SIZES)
+def test_masks_are_added_and_queries_without_keys_give_zero(lead, queries, keys, width, values):
+    q, k, v = draw(*lead, queries, width), draw(*lead, keys, width, seed=1), draw(*lead, keys, values, seed=2)
+    g, params = draw(*lead, queries, values, seed=3), {"causal": False, "scale": width**-0.5}
+    hidden = np.where(draw(queries, keys, seed=4) < 0.3, np.float32(-np.inf), draw(queries, keys, seed=5))
+    hidden[queries // 2] = -np.inf
+    mask = np.broadcast_to(hidden, (*lead, queries, keys))
+    check("attention", q, k, v, mask, **params)
+    check("attention_grad", g, q, k, v, mask, **params)
+    fast = kernel("attention.attention")(q, k, v, mask, **params)
+    assert not fast[..., queries // 2, :].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_nan_stays_with_its_query_and_large_scores_do_not_overflow(causal):
+    q, k, v = draw(2, 70, 16) * 100, draw(2, 70, 16, seed=1) * 100, draw(2, 70, 16, seed=2)
+    check("attention", q, k, v, causal=causal, scale=1.0)
+    q[1, 66, 3] = np.nan
+    fast = kernel("attention.attention")(q, k, v, causal=causal, scale=1.0)
+    assert np.isnan(fast).any(-1).tolist() == np.isnan(q).any(-1).tolist()
+
+
 def test_views_of_one_projection_and_expanded_cotangents():
     projected = draw(2, 33, 3 * 4 * 8)
     q, k, v = (part.reshape(2, 33, 4, 8).transpose(0, 2, 1, 3) for part in np.split(projected, 3, -1))

@@ -29,18 +29,45 @@ def inputs(steps, samples, width):
     return gates, h0, c0, w_hh / np.float32(np.sqrt(width))
 
 
+def sizes(steps, samples, packed):
+    """Batch sizes of sequences of falling length."""
+    return tuple(max(1, samples - samples * t // steps) for t in range(steps)) if packed else None
+
+
+def agree(results, rtol=1e-5, atol=2e-6):
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(a, b, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("size", SIZES)
-def test_lstm_and_its_gradient(size, reverse):
-    arrays = inputs(*size)
-    states, expected = both("lstm", *arrays, batch_sizes=None, reverse=reverse)
-    for a, b in zip(states, expected, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
+def test_lstm_and_its_gradient(size, reverse, packed):
+    gates, h0, c0, w_hh = inputs(*size)
+    params = {"batch_sizes": sizes(*size[:2], packed), "reverse": reverse}
+    agree(both("lstm", gates, h0, c0, w_hh, **params))
+    _, cs, kept = both("lstm", gates, h0, c0, w_hh, **params)[1]
     for given in ((True, True), (True, False), (False, True)):
-        cotangents = [draw(*expected[0].shape, seed=i) for i, there in enumerate(given) if there]
-        params = {"given": given, "reverse": reverse}
-        for a, b in zip(*both("lstm_grad", *arrays, *expected, *cotangents, **params), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        cotangents = [draw(*cs.shape, seed=i) for i, there in enumerate(given) if there]
+        agree(both("lstm_grad", kept, c0, w_hh, cs, *cotangents, given=given, **params), 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", SIZES)
+def test_gru_and_its_gradient(size, reverse, packed):
+    steps, samples, width = size
+    gates, h0, w_hh = (
+        draw(steps, samples, 3 * width),
+        draw(samples, width),
+        draw(3 * width, width) / np.float32(width**0.5),
+    )
+    params = {"batch_sizes": sizes(steps, samples, packed), "reverse": reverse}
+    agree(both("gru", gates, h0, w_hh, **params))
+    results = both("gru", gates, h0, w_hh, draw(3 * width), **params)
+    agree(results)
+    hs, kept = results[1]
+    agree(both("gru_grad", draw(*hs.shape), kept, h0, w_hh, hs, **params), 1e-4, 1e-5)
 
 
 def test_memory_with_gaps():
@@ -61,7 +88,7 @@ def test_what_kernels_do_not_take():
     arrays = inputs(3, 2, 4)
     fast = kernel("recurrent.lstm")
     if fast is not None:
-        assert fast(*arrays, batch_sizes=(2, 2, 1), reverse=False) is None
+        assert fast(*arrays, draw(2, 4), batch_sizes=None, reverse=False) is None
         assert fast(*(a.astype(np.float64) for a in arrays), batch_sizes=None, reverse=False) is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import overload
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
@@ -57,8 +58,13 @@ def scaled_dot_product_attention(
         key, value = (_shared_heads(x, query.shape[-3]) for x in (key, value))
     if scale is None:
         scale = 1 / math.sqrt(max(query.shape[-1], 1))
-    if attn_mask is None and dropout_p == 0 and _side_by_side(query, key, value):
-        return attention(query, key, value, is_causal, scale)
+    if dropout_p == 0 and _side_by_side(query, key, value):
+        if attn_mask is None:
+            return attention(query, key, value, None, is_causal, scale)
+        every = (*query.shape[:-1], key.shape[-2])
+        if not attn_mask.requires_grad and not is_causal and _fits_into(attn_mask, every):
+            mask = additive_mask("attn_mask", attn_mask if attn_mask.is_floating_point() else ~attn_mask, query.dtype)
+            return attention(query, key, value, mask.to(query.dtype).expand(every), False, scale)
     scores = (query * scale) @ key.transpose(-2, -1)
     nothing = None
     if is_causal:
@@ -84,6 +90,13 @@ def _side_by_side(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and key.shape[:-1] == value.shape[:-1]
         and query.shape[-1] == key.shape[-1]
         and 0 not in (*query.shape, *key.shape, *value.shape)
+    )
+
+
+def _fits_into(mask: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a mask can be expanded to ``shape``."""
+    return mask.ndim <= len(shape) and all(
+        n in (1, whole) for n, whole in zip(mask.shape[::-1], shape[::-1], strict=False)
     )
 
 
@@ -264,6 +277,10 @@ def _check_attention_shapes(
     return ndim == 3
 
 
+@overload
+def additive_mask(name: str, mask: Tensor, dtype: dtypes.dtype) -> Tensor: ...
+@overload
+def additive_mask(name: str, mask: Tensor | None, dtype: dtypes.dtype) -> Tensor | None: ...
 def additive_mask(name: str, mask: Tensor | None, dtype: dtypes.dtype) -> Tensor | None:
     """A mask as numbers to be added to scores: -inf where it is True."""
     if mask is None or mask.is_floating_point():

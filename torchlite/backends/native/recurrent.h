@@ -1,0 +1,257 @@
+// LSTM and GRU over whole sequences. Samples are divided among tasks, so nobody waits for anybody between steps, and the
+// recurrent weight stays in the second-level cache. It is packed in panels in which the gates of LANES units lie side by
+// side, so a tile of the product holds all gates of a few samples, and states follow while it is in the first-level cache.
+//
+// What forward leaves for the gradient, `kept`, are the values of the gates: i, f, g, o of an LSTM; r, z, n and the state's
+// share of n before r of a GRU. Sequences are sorted by length, longest first; batch_sizes says how many each step has.
+
+enum { MOST_GATES = 4, GATE_ROWS = REGISTERS >= 32 ? 4 : 2 };
+
+typedef struct {
+    const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none
+    float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;
+    const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
+    const int64_t *batch_sizes;  // NULL where all steps have all samples
+    long steps, samples, width, reverse;
+} Recurrent;
+
+// So many samples that two tasks or more have work; the numbers of a sample depend on no other.
+static inline long samples_a_task(long samples) { return samples >= 32 ? 16 : samples >= 16 ? 8 : 4; }
+
+static inline long step_at(const Recurrent *r, long s) { return r->reverse ? r->steps - 1 - s : s; }
+
+// How many of a task's samples a step has.
+static inline long running(const Recurrent *r, long t, long first, long rows) {
+    return r->batch_sizes ? at_least(at_most(r->batch_sizes[t] - first, rows), 0) : rows;
+}
+
+// w_hh (gates * width, width) as [LANES units][width][gate][unit], filled up with zeros.
+static void pack_gates(const float *w_hh, long gates, long width, float *panels) {
+    for (long unit = 0; unit < width; unit += LANES, panels += width * gates * LANES) {
+        long own = at_most(LANES, width - unit);
+        if (own < LANES) memset(panels, 0, (size_t)(width * gates * LANES) * sizeof *panels);
+        for (long gate = 0; gate < gates; gate++)
+            transpose_rows(w_hh + (gate * width + unit) * width, width, own, width, 1.0f, panels + gate * LANES, gates * LANES);
+    }
+}
+
+// tile (rows, gates, LANES) += states (rows, width) times a panel.
+static inline __attribute__((always_inline)) void gate_product(const int gates, const int rows, const float *states,
+                                                               const float *panel, long width, float *tile) {
+    Vector sum[GATE_ROWS][MOST_GATES];
+    UNROLLED for (int r = 0; r < rows; r++)
+        UNROLLED for (int v = 0; v < gates; v++) sum[r][v] = load(tile + (r * gates + v) * LANES);
+    for (long i = 0; i < width; i++) {
+        Vector row[MOST_GATES];
+        UNROLLED for (int v = 0; v < gates; v++) row[v] = load(panel + (i * gates + v) * LANES);
+        UNROLLED for (int r = 0; r < rows; r++)
+            UNROLLED for (int v = 0; v < gates; v++) sum[r][v] += states[r * width + i] * row[v];
+    }
+    UNROLLED for (int r = 0; r < rows; r++)
+        UNROLLED for (int v = 0; v < gates; v++) store(tile + (r * gates + v) * LANES, sum[r][v]);
+}
+
+static inline __attribute__((always_inline)) void gate_tile(const int gates, long rows, const float *states,
+                                                            const float *panel, long width, float *tile) {
+    if (rows == GATE_ROWS) gate_product(gates, GATE_ROWS, states, panel, width, tile);
+    else
+        for (long r = 0; r < rows; r++) gate_product(gates, 1, states + r * width, panel, width, tile + r * gates * LANES);
+}
+
+static inline __attribute__((always_inline)) void lstm_units(const float *tile, long units, const float *before, float *c,
+                                                             float *h, float *kept, long width) {
+#pragma omp simd
+    for (int j = 0; j < units; j++) {
+        float i = gate_(tile[j]), f = gate_(tile[LANES + j]), g = tanh_(tile[2 * LANES + j]), o = gate_(tile[3 * LANES + j]);
+        float state = f * before[j] + i * g;
+        c[j] = state;
+        h[j] = o * tanh_(state);
+        kept[j] = i;
+        kept[width + j] = f;
+        kept[2 * width + j] = g;
+        kept[3 * width + j] = o;
+    }
+}
+
+static inline __attribute__((always_inline)) void gru_units(const float *tile, long units, const float *gates,
+                                                            const float *before, float *h, float *kept, long width) {
+#pragma omp simd
+    for (int j = 0; j < units; j++) {
+        float own = tile[2 * LANES + j], r = gate_(gates[j] + tile[j]), z = gate_(gates[width + j] + tile[LANES + j]);
+        float n = tanh_(gates[2 * width + j] + r * own);
+        h[j] = n + z * (before[j] - n);
+        kept[j] = r;
+        kept[width + j] = z;
+        kept[2 * width + j] = n;
+        kept[3 * width + j] = own;
+    }
+}
+
+// Samples that have ended keep their states.
+static void keep_states(const float *before, float *after, long count, long width) {
+    if (count > 0) memcpy(after, before, (size_t)(count * width) * sizeof *after);
+}
+
+static void lstm_task(void *argument, long index) {
+    const Recurrent *l = argument;
+    long width = l->width, each = samples_a_task(l->samples), first = index * each, rows = at_most(each, l->samples - first);
+    const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
+    float tile[GATE_ROWS * 4 * LANES] = {0};
+    for (long s = 0; s < l->steps; s++) {
+        long t = step_at(l, s), at = (t * l->samples + first) * width, active = running(l, t, first, rows);
+        for (long unit = 0; unit < width; unit += LANES) {
+            const float *panel = l->panels + unit * width * 4;
+            long units = at_most(LANES, width - unit);
+            for (long r = 0; r < active; r += GATE_ROWS) {
+                long own = at_most(GATE_ROWS, active - r), place = at + r * width + unit;
+                for (long i = 0; i < own * 4; i++) {
+                    const float *from = l->gates + 4 * (at + (r + i / 4) * width) + i % 4 * width + unit;
+                    if (units == LANES) store(tile + i * LANES, load(from));
+                    else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
+                }
+                gate_tile(4, own, h_before + r * width, panel, width, tile);
+                for (long i = 0; i < own; i++) {
+                    const float *before = c_before + (r + i) * width + unit;
+                    float *c = l->out_c + place + i * width, *h = l->out_h + place + i * width;
+                    float *kept = l->out_kept + 4 * (at + (r + i) * width) + unit;
+                    if (units == LANES) lstm_units(tile + i * 4 * LANES, LANES, before, c, h, kept, width);
+                    else lstm_units(tile + i * 4 * LANES, units, before, c, h, kept, width);
+                }
+            }
+        }
+        keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
+        keep_states(c_before + active * width, l->out_c + at + active * width, rows - active, width);
+        memset(l->out_kept + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
+        h_before = l->out_h + at;
+        c_before = l->out_c + at;
+    }
+}
+
+static void gru_task(void *argument, long index) {
+    const Recurrent *g = argument;
+    long width = g->width, each = samples_a_task(g->samples), first = index * each, rows = at_most(each, g->samples - first);
+    const float *before = g->h0 + first * width;
+    float tile[GATE_ROWS * 3 * LANES] = {0};
+    for (long s = 0; s < g->steps; s++) {
+        long t = step_at(g, s), at = (t * g->samples + first) * width, active = running(g, t, first, rows);
+        for (long unit = 0; unit < width; unit += LANES) {
+            const float *panel = g->panels + unit * width * 3;
+            long units = at_most(LANES, width - unit);
+            for (long r = 0; r < active; r += GATE_ROWS) {
+                long own = at_most(GATE_ROWS, active - r);
+                if (!g->bias) memset(tile, 0, sizeof tile);
+                for (long i = 0; g->bias && i < own * 3; i++)
+                    memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);
+                gate_tile(3, own, before + r * width, panel, width, tile);
+                for (long i = 0; i < own; i++) {
+                    long place = at + (r + i) * width;
+                    const float *gates = g->gates + 3 * place + unit, *old = before + (r + i) * width + unit;
+                    float *h = g->out_h + place + unit, *kept = g->out_kept + 4 * place + unit;
+                    if (units == LANES) gru_units(tile + i * 3 * LANES, LANES, gates, old, h, kept, width);
+                    else gru_units(tile + i * 3 * LANES, units, gates, old, h, kept, width);
+                }
+            }
+        }
+        keep_states(before + active * width, g->out_h + at + active * width, rows - active, width);
+        memset(g->out_kept + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
+        before = g->out_h + at;
+    }
+}
+
+// dh += the cotangents of the states after a step, where something depends on them.
+static void add_cotangents(float *sum, long step, const float *g, long rows, long width) {
+    for (long r = 0; g && r < rows; r++)
+#pragma omp simd
+        for (long j = 0; j < width; j++) sum[r * step + j] += g[r * width + j];
+}
+
+// dh of the running samples = or += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
+static void through_weight(const Recurrent *r, const float *d, long gates, float *dh, long rows, int adding) {
+    static const float one = 1.0f;
+    long whole = whole_lanes(r->width);
+    multiply_strips((Matrix){d, gates * r->width, 1}, (Matrix){r->panels, whole, 1}, gates * r->width,
+                   (Target){dh, whole, &one, 0, adding}, rows, whole);
+}
+
+static void store_states(const float *from, long step, float *to, long rows, long width) {
+    for (long r = 0; r < rows; r++) memcpy(to + r * width, from + r * step, (size_t)width * sizeof *to);
+}
+
+enum { TASK_SAMPLES = 16 };
+
+// Floats that a task of the gradient needs: cotangents of both states.
+static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * whole_lanes(width); }
+
+static void lstm_grad_task(void *argument, long index) {
+    const Recurrent *l = argument;
+    long width = l->width, whole = whole_lanes(width), each = samples_a_task(l->samples), first = index * each;
+    long rows = at_most(each, l->samples - first);
+    float *dh = l->scratch + index * recurrent_scratch(width), *dc = dh + TASK_SAMPLES * whole;
+    memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
+    for (long s = l->steps - 1; s >= 0; s--) {
+        long t = step_at(l, s), at = (t * l->samples + first) * width, active = running(l, t, first, rows);
+        const float *c_before = s ? l->cs + (step_at(l, s - 1) * l->samples + first) * width : l->c0 + first * width;
+        add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
+        add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
+        for (long r = 0; r < active; r++) {
+            const float *kept = l->kept + 4 * (at + r * width), *c_old = c_before + r * width, *c_new = l->cs + at + r * width;
+            float *d = l->d_gates + 4 * (at + r * width), *by_h = dh + r * whole, *by_c = dc + r * whole;
+#pragma omp simd
+            for (long j = 0; j < width; j++) {
+                float i = kept[j], f = kept[width + j], g = kept[2 * width + j], o = kept[3 * width + j];
+                float y = tanh_(c_new[j]), through = by_c[j] + by_h[j] * o * (1.0f - y * y);
+                d[j] = through * g * i * (1.0f - i);
+                d[width + j] = through * c_old[j] * f * (1.0f - f);
+                d[2 * width + j] = through * i * (1.0f - g * g);
+                d[3 * width + j] = by_h[j] * y * o * (1.0f - o);
+                by_c[j] = through * f;
+            }
+        }
+        memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
+        through_weight(l, l->d_gates + 4 * at, 4, dh, active, 0);
+    }
+    store_states(dh, whole, l->d_h0 + first * width, rows, width);
+    store_states(dc, whole, l->d_c0 + first * width, rows, width);
+}
+
+static void gru_grad_task(void *argument, long index) {
+    const Recurrent *g = argument;
+    long width = g->width, whole = whole_lanes(width), each = samples_a_task(g->samples), first = index * each;
+    long rows = at_most(each, g->samples - first);
+    float *dh = g->scratch + index * recurrent_scratch(width);
+    memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
+    for (long s = g->steps - 1; s >= 0; s--) {
+        long t = step_at(g, s), at = (t * g->samples + first) * width, active = running(g, t, first, rows);
+        const float *before = s ? g->hs + (step_at(g, s - 1) * g->samples + first) * width : g->h0 + first * width;
+        add_cotangents(dh, whole, g->g_h ? g->g_h + at : NULL, rows, width);
+        for (long r = 0; r < active; r++) {
+            const float *kept = g->kept + 4 * (at + r * width), *old = before + r * width;
+            float *d = g->d_gates + 3 * (at + r * width), *d_own = g->d_own + 3 * (at + r * width), *by_h = dh + r * whole;
+#pragma omp simd
+            for (long j = 0; j < width; j++) {
+                float reset = kept[j], z = kept[width + j], n = kept[2 * width + j], own = kept[3 * width + j];
+                float by_n = by_h[j] * (1.0f - z) * (1.0f - n * n);
+                float by_r = by_n * own * reset * (1.0f - reset), by_z = by_h[j] * (old[j] - n) * z * (1.0f - z);
+                d[j] = by_r;
+                d[width + j] = by_z;
+                d[2 * width + j] = by_n;
+                d_own[j] = by_r;
+                d_own[width + j] = by_z;
+                d_own[2 * width + j] = by_n * reset;
+                by_h[j] *= z;
+            }
+        }
+        size_t ended = (size_t)(3 * (rows - active) * width) * sizeof(float);
+        memset(g->d_gates + 3 * (at + active * width), 0, ended);
+        memset(g->d_own + 3 * (at + active * width), 0, ended);
+        through_weight(g, g->d_own + 3 * at, 3, dh, active, 1);
+    }
+    store_states(dh, whole, g->d_h0 + first * width, rows, width);
+}
+
+static inline long recurrent_tasks(long samples) { return parts(samples, samples_a_task(samples)); }
+
+// The weight, rows filled up to whole vectors: where it lies, or a copy in `room`.
+static const float *rows_of_weight(const float *w_hh, long gates, long width, float *room) {
+    return with_whole_lanes(w_hh, width, gates * width, width, &room).at;
+}
