@@ -1,0 +1,48 @@
+// What the C of captured functions is written with: loops over flat arrays, one or many at a time.
+
+enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array, which is worth waking a thread
+
+// Does elements begin to end - 1 of the arrays that lie at `at`.
+typedef void (*Range)(void *const *at, long begin, long end);
+
+typedef struct { Range range; void *const *at; long n; } Flat;
+
+static void flat_task(void *argument, long index) {
+    const Flat *f = argument;
+    f->range(f->at, index * GRAIN, at_most((index + 1) * GRAIN, f->n));
+}
+
+static inline void flat(Range range, void *const *at, long n) {
+    Flat f = {range, at, n};
+    parallel(flat_task, &f, parts(n, GRAIN));
+}
+
+// The same on several groups of `arrays` arrays each, which lie at at[0], at[arrays], … and have n[0], n[1], … elements.
+// A task takes a stretch of one group: chunks[i] says which, and where it begins.
+typedef struct { int group; long begin; } Chunk;
+typedef struct { Range range; void *const *at; int arrays; const long *n; const Chunk *chunks; } Many;
+
+static void many_task(void *argument, long index) {
+    const Many *m = argument;
+    const Chunk c = m->chunks[index];
+    m->range(m->at + c.group * m->arrays, c.begin, at_most(c.begin + GRAIN, m->n[c.group]));
+}
+
+static inline void many(Range range, void *const *at, int arrays, const long *n, const Chunk *chunks, long count) {
+    Many m = {range, at, arrays, n, chunks};
+    parallel(many_task, &m, count);
+}
+
+static inline float gelu_slope_(float x) { return normal_cdf_(x) + x * normal_density_(x); }
+
+static inline float gelu_tanh_(float x) { return tanh_(x * (0.79788456f + 0.035677408f * (x * x))); }
+
+static inline float gelu_tanh_slope_(float x) {
+    float t = gelu_tanh_(x);
+    return 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * (0.79788456f + 0.10703222f * (x * x));
+}
+
+static inline float silu_slope_(float x) {
+    float s = sigmoid_(x);
+    return s * (1 + x * (1 - s));
+}

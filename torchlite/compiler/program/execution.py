@@ -1,0 +1,271 @@
+"""Running a program: its memory, the table of addresses, and arrays that it gives away and takes back."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Container, Sequence
+from typing import Any
+
+import numpy as np
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.operators import on_arrays
+from torchlite.compiler.program.layout import Layout, Step
+from torchlite.compiler.program.memory import ALIGNED
+from torchlite.compiler.program.places import Array, Place, address
+from torchlite.compiler.program.writer import Program
+from torchlite.compiler.program.units import base
+
+_OWN = 2  # references to an array that nobody has: that of `_Given`, and the argument of getrefcount
+
+
+class Stopped(RuntimeError):
+    """A program has ended before it changed anything; ``node`` says where."""
+
+    def __init__(self, node: Node) -> None:
+        super().__init__(f"{node.op.name} of {node.line}")
+        self.node = node
+
+
+class Execution:
+    """A program that can be called.
+
+    Args:
+        graph: that it computes.
+        layout: of its memory.
+        program: its text.
+        library: that compiled.
+    """
+
+    def __init__(self, graph: Graph, layout: Layout, program: Program, library: Any) -> None:
+        self.graph = graph
+        self.layout = layout
+        self.program = program
+        self.segments = [
+            _Compiled(library, part, program) if isinstance(part, str) else _Host(part, program)
+            for part in program.segments
+        ]
+        self.arrays = [(i, program.buffers.get(("input", i))) for i, v in enumerate(graph.inputs) if v.aval is not None]
+        self.dense = [i for i, v in enumerate(graph.inputs) if v in layout.dense]
+        self._frames: list[Frame] = []
+
+    def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> list[Any]:
+        """The outputs of the graph; None for those that are written into inputs.
+
+        Args:
+            given: for each input of the graph an array, which lies as was said when it was laid out, or a number.
+            idle: ids of arrays which an earlier call gave away and that only one tensor holds, which is about to lose them.
+
+        Raises:
+            Stopped: where a check fails, or a number is none that C computes as Python does; nothing has been changed.
+            Exception: of an operation on the host; nothing has been changed.
+        """
+        try:
+            frame = self._frames.pop()
+        except IndexError:  # the first call, or another thread is in one
+            frame = Frame(self)
+        try:
+            frame.begin(given, idle)
+            for segment in self.segments:
+                segment(frame)
+            return frame.outputs()
+        finally:
+            frame.given = ()
+            self._frames.append(frame)
+
+
+class Frame:
+    """The memory of one call at a time.
+
+    Attributes:
+        given: the inputs of the call.
+        numbers: those that C knows.
+        objects: numbers that only Python knows, by value.
+    """
+
+    def __init__(self, execution: Execution) -> None:
+        self._execution = execution
+        layout, program = execution.layout, execution.program
+        self.given: Sequence[Any] = ()
+        self.numbers = np.zeros(max(len(program.numbers), 1))
+        self.objects: dict[Value, Any] = {}
+        self._arena = aligned(layout.arena)
+        self._table = np.zeros(len(program.buffers) + 1, np.uint64)
+        self._table[0] = address(self._arena)
+        self.table_pointer, self.numbers_pointer = address(self._table), address(self.numbers)
+        self._seen: list[Any] = [None] * len(execution.graph.inputs)
+        self._pools = [_Pool(place) for place in layout.results]
+        self._results: list[Array] = []
+        self._slots = [program.buffers.get(("result", k)) for k in range(len(layout.results))]
+        self._constants = layout.constants
+        for k, array in enumerate(layout.constants):
+            entry = program.buffers.get(("constant", k))
+            if entry is not None:
+                self._table[entry] = address(array)
+
+    def begin(self, given: Sequence[Any], idle: Container[int]) -> None:
+        """Take the inputs of a call."""
+        execution, table, seen = self._execution, self._table, self._seen
+        if execution.dense:
+            given = list(given)
+            for i in execution.dense:
+                given[i] = np.ascontiguousarray(given[i])
+        self.given = given
+        for i, entry in execution.arrays:
+            array = given[i]
+            if array is not seen[i]:
+                seen[i] = array
+                if entry is not None:
+                    table[entry] = address(array)
+        for v, i in execution.layout.floats:
+            self.numbers[execution.program.numbers[v]] = given[i]
+        self._results = [pool.free(idle) for pool in self._pools]
+        for k, entry in enumerate(self._slots):
+            if entry is not None:
+                table[entry] = self._pools[k].address
+
+    def outputs(self) -> list[Any]:
+        """What the graph gives."""
+        return [None if v is None else self._output(v) for v in self._execution.layout.outputs]
+
+    def _output(self, v: Value) -> Any:
+        if v.aval is None:
+            return self.number(v)
+        place = self._execution.layout.places[base(v)]
+        if place.buffer.kind == "result":
+            array = self._results[place.buffer.number]
+        elif place.buffer.kind == "input":
+            array = self.given[place.buffer.number]
+        else:
+            array = self._constants[place.buffer.number]
+        return _viewed(v, array)
+
+    def number(self, v: Value) -> Any:
+        """A Python number."""
+        if v in self._execution.program.numbers:
+            return float(self.numbers[self._execution.program.numbers[v]])
+        if v in self.objects:
+            return self.objects[v]
+        for i, other in enumerate(self._execution.graph.inputs):
+            if other is v:
+                return self.given[i]
+        return v.constant
+
+    def array(self, place: Place) -> Array:
+        """What lies at a place."""
+        buffer = place.buffer
+        if buffer.kind == "arena":
+            start = self.address_of_arena + buffer.offset
+        else:
+            start = int(self._table[self._execution.program.buffers[buffer.kind, buffer.number]])
+        return seen_at(start + place.offset, place.ghost)
+
+    @property
+    def address_of_arena(self) -> int:
+        """Where the arena begins."""
+        return int(self._table[0])
+
+
+class _Pool:
+    """Arrays of one result: one is used again when nobody outside has it any longer."""
+
+    def __init__(self, place: Place) -> None:
+        self._ghost = place.ghost
+        self._known: list[_Given] = []
+        self.address = 0
+
+    def free(self, idle: Container[int]) -> Array:
+        """An array that nobody else has, but for those in ``idle``, which one tensor may have."""
+        for one in self._known:
+            if one.is_free(idle):
+                break
+        else:
+            one = _Given(self._ghost)
+            self._known.append(one)
+        self.address = one.address
+        return one.array
+
+
+class _Given:
+    """An array that is given away, and what tells whether it is back."""
+
+    __slots__ = ("_references", "address", "array", "memory")
+
+    def __init__(self, ghost: Array) -> None:
+        self.array = np.ndarray(ghost.shape, ghost.dtype, aligned(ghost.nbytes), 0, ghost.strides)
+        self.memory: Any = self.array
+        while isinstance(self.memory.base, np.ndarray):  # which views of the array refer to, and not to the array
+            self.memory = self.memory.base
+        self.address = address(self.array)
+        self._references = sys.getrefcount(self.memory)
+
+    def is_free(self, idle: Container[int]) -> bool:
+        """Whether nobody has the array, or a view of it."""
+        tensors = id(self.array) in idle
+        return sys.getrefcount(self.memory) <= self._references and sys.getrefcount(self.array) <= _OWN + tensors
+
+
+class _Compiled:
+    """A part of the program in C."""
+
+    def __init__(self, library: Any, name: str, program: Program) -> None:
+        self._checks = program.checks
+        self._function = getattr(library, name)
+        self._function.argtypes, self._function.restype = [ctypes.c_void_p, ctypes.c_void_p], ctypes.c_int
+
+    def __call__(self, frame: Frame) -> None:
+        code = self._function(frame.table_pointer, frame.numbers_pointer)
+        if code:
+            raise Stopped(self._checks[code - 1])
+
+
+class _Host:
+    """An operation that NumPy or Python runs."""
+
+    def __init__(self, step: Step, program: Program) -> None:
+        node = step.unit.root
+        assert node is not None
+        self._node = node
+        self._places = step.places
+        self._run = on_arrays(node.op)
+        for place in step.places.values():  # they are looked up in the table
+            if place.buffer.kind != "arena":
+                program.buffers.setdefault((place.buffer.kind, place.buffer.number), len(program.buffers) + 1)
+
+    def __call__(self, frame: Frame) -> None:
+        node = self._node
+        given = [self._given(frame, v) for v in node.inputs]
+        lifted = {name: frame.number(v) for name, v in node.lifted.items()}
+        results = self._run(*given, **node.params, **lifted)
+        for v, result in zip(node.outputs, results if node.several else (results,), strict=True):
+            if v.aval is None:
+                frame.objects[v] = result
+            else:
+                np.copyto(frame.array(self._places[v]), result)
+
+    def _given(self, frame: Frame, v: Value) -> Any:
+        return frame.number(v) if v.aval is None else frame.array(self._places[v])
+
+
+def _viewed(v: Value, array: Array) -> Array:
+    """The view ``v`` of the array of its base."""
+    if v.node is None or v.node.op.kind != "view":
+        return array
+    source = _viewed(v.node.inputs[0], array)
+    return np.asarray(v.node.op.run(np, source, **v.node.params))
+
+
+def seen_at(start: int, ghost: Array) -> Array:
+    """An array at an address that lies as ``ghost``."""
+    steps = [(n - 1) * s for n, s in zip(ghost.shape, ghost.strides, strict=True)] if ghost.size else []
+    low, high = sum(s for s in steps if s < 0), sum(s for s in steps if s > 0)
+    memory = (ctypes.c_char * (high - low + ghost.itemsize)).from_address(start + low)
+    return np.ndarray(ghost.shape, ghost.dtype, memory, -low, ghost.strides)
+
+
+def aligned(size: int) -> Array:
+    """Bytes whose first is at the beginning of a line of the cache."""
+    memory = np.empty(size + ALIGNED, np.uint8)
+    start = -address(memory) % ALIGNED
+    return memory[start : start + size]

@@ -1,0 +1,326 @@
+"""Laying a graph out: which units run in which order, and where every value lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.program.loops import Function, function, order_of_loop
+from torchlite.compiler.program.lowering import Order
+from torchlite.compiler.program.memory import plan
+from torchlite.compiler.program.places import Array, Buffer, Place, of_input, of_value
+from torchlite.compiler.program.units import Loop, Unit, base, can_fail, flat, units
+from torchlite.ir import REGISTRY, Aval
+
+
+@dataclass(eq=False)
+class Step:
+    """A unit with everything that is known about its memory.
+
+    Attributes:
+        unit: what runs.
+        places: of all arrays that it reads or writes.
+        functions: its loops in C, but for those that continue a kernel.
+        scratch: memory that it needs while it runs.
+    """
+
+    unit: Unit
+    places: dict[Value, Place] = field(default_factory=dict)
+    functions: list[Function] = field(default_factory=list)
+    scratch: Buffer | None = None
+
+
+@dataclass(eq=False)
+class Layout:
+    """A program without its text.
+
+    Attributes:
+        steps: in the order in which they run.
+        outputs: those of the graph, or copies of them; None for what is written into inputs.
+        places: of all values.
+        results: the places of arrays that the program gives away.
+        constants: arrays that it reads.
+        stored: values of loops that are needed outside of them.
+        dense: inputs that are made dense before.
+        floats: inputs that are Python floats, with their positions.
+        arena: bytes of memory for what lies between; `plan_memory` says how many.
+    """
+
+    steps: list[Step]
+    outputs: list[Value | None]
+    places: dict[Value, Place]
+    results: list[Place]
+    constants: list[Array]
+    stored: set[Value]
+    dense: set[Value]
+    floats: list[tuple[Value, int]]
+    arena: int = 0
+
+    def plan_memory(self) -> None:
+        """Find room for what is neither input nor result."""
+        lives: dict[Buffer, list[int]] = {}
+        for i, step in enumerate(self.steps):
+            buffers = [p.buffer for p in step.places.values()] + ([step.scratch] if step.scratch else [])
+            for buffer in buffers:
+                if buffer.kind == "arena":
+                    lives.setdefault(buffer, [i, i])[1] = i
+        self.arena = plan((buffer, first, last) for buffer, (first, last) in lives.items())
+
+
+class Unplaceable(Exception):
+    """An input lies in memory in a way that C has no strides for."""
+
+
+def lay_out(graph: Graph, arrays: Mapping[Value, Array | None], floats: Iterable[Value], writes: Mapping[int, Value]) -> Layout:
+    """The layout of a graph.
+
+    Args:
+        graph: optimized.
+        arrays: for inputs that are arrays one that lies as they will, or None where they will be dense.
+        floats: inputs that are Python floats.
+        writes: for outputs that overwrite an input, that input.
+
+    Raises:
+        Unplaceable: for strides that are no whole elements.
+    """
+    return _Layouter(graph, arrays, floats, writes).layout()
+
+
+class _Layouter:
+    def __init__(
+        self, graph: Graph, arrays: Mapping[Value, Array | None], floats: Iterable[Value], writes: Mapping[int, Value]
+    ) -> None:
+        self.graph = graph
+        self.writes = writes
+        self.floats = set(floats)
+        self.dense = {v for v, array in arrays.items() if array is None and v.aval is not None}
+        self.places: dict[Value, Place] = {}
+        self.constants: list[Array] = []
+        self.results: list[Place] = []
+        self.steps: list[Step] = []
+        self.outputs: list[Value | None] = list(graph.outputs)
+        for number, v in enumerate(graph.inputs):
+            if v.aval is not None:
+                array = arrays[v]
+                place = of_input(np.empty(v.aval.shape, v.aval.dtype) if array is None else array, number)
+                if place is None:
+                    raise Unplaceable(f"{v.label} has strides that are no whole elements")
+                self.places[v] = place
+        self.units = units(graph, self.floats, writes.values())
+        self._copy_outputs()
+        self._write_inputs()
+        self.stored = self._needed()
+
+    def layout(self) -> Layout:
+        """Place one unit after the other."""
+        for unit in self.units:
+            self._place(unit)
+        for v in self.outputs:
+            if v is not None and v.aval is not None:
+                self._place_of(base(v))
+        numbered = [(v, i) for i, v in enumerate(self.graph.inputs) if v in self.floats]
+        layout = Layout(
+            self.steps, self.outputs, self.places, self.results, self.constants, self.stored, self.dense, numbered
+        )
+        layout.plan_memory()
+        return layout
+
+    # Outputs
+
+    def _copy_outputs(self) -> None:
+        """Give each output that leaves the program memory of its own."""
+        self.result_of: dict[Value, int] = {}
+        written = set(self.writes.values())
+        for i, v in enumerate(self.graph.outputs):
+            if v.aval is None or i in self.writes:
+                continue
+            source = base(v)
+            if source.node is None and source.constant is None and source not in written:
+                continue  # an input that stays what it is
+            if v in self.result_of:
+                continue
+            if source.node is None or source in self.result_of or _size(source) != _size(v):
+                v = self._copied(v)
+                self.outputs[i] = source = v
+            self.result_of[source] = len(self.result_of)
+
+    def _write_inputs(self) -> None:
+        """Let outputs that overwrite inputs be computed there where that is safe, and be copied there in the end elsewhere."""
+        self.direct: dict[Value, Value] = {}
+        last = max((k for k, unit in enumerate(self.units) if can_fail(unit)), default=-1)
+        readers: dict[Value, list[int]] = {}
+        for k, unit in enumerate(self.units):
+            for v in unit.reads():
+                readers.setdefault(base(v), []).append(k)
+        loops = {
+            v: (k, loop)
+            for k, unit in enumerate(self.units)
+            for loop in unit.loops
+            for node in loop.nodes
+            for v in node.outputs
+        }
+        later: list[tuple[int, Value, Value]] = []
+        for i, target in self.writes.items():
+            v = self.graph.outputs[i]
+            k, loop = loops.get(v, (-1, None))
+            safe = loop is not None and k > last and v not in self.result_of and v not in self.direct
+            if safe and loop is not None and all(r <= k for r in readers.get(target, ())) and _only_here(self.units[k], loop, target):
+                self.direct[v] = target
+                self.outputs[i] = None
+            else:
+                later.append((i, v, target))
+        inputs = set(self.writes.values())
+        staged = [(i, self._copied(v) if base(v) in inputs else v, target) for i, v, target in later]
+        for i, v, target in staged:
+            self.direct[self._copied(v)] = target
+            self.outputs[i] = None
+
+    def _copied(self, v: Value) -> Value:
+        unit, made = _copy(v, len(self.units))
+        self.units.append(unit)
+        return made
+
+    def _needed(self) -> set[Value]:
+        needed = {base(v) for v in self.outputs if v is not None} | set(self.direct)
+        for unit in self.units:
+            needed.update(base(v) for v in unit.reads())
+        return needed
+
+    # Places
+
+    def _place(self, unit: Unit) -> None:
+        step = Step(unit)
+        if unit.kind == "kernel":
+            self._place_kernel(unit, step)
+        for v in unit.reads():
+            if v.aval is not None and v not in step.places and not (v.constant is not None and v.aval.size == 1 and unit.kind == "loop"):
+                step.places[v] = self._place_of(v)
+        for loop in unit.loops:
+            order = self._place_loop(loop, step)
+            if unit.kind == "loop":
+                step.functions.append(function(loop, order, step.places, self.stored))
+        if any(made.scratch for made in step.functions):
+            step.scratch = Buffer("arena", 0, sum(made.scratch for made in step.functions), 0)
+        if unit.kind in ("host", "number"):
+            for v in unit.writes():
+                if v.aval is not None:
+                    step.places[v] = self._new(v, None)
+        self.steps.append(step)
+
+    def _place_loop(self, loop: Loop, step: Step) -> Order | None:
+        known = {v: self.places[v] for v in self.direct_places(loop)}
+        order = order_of_loop(loop, {**step.places, **known})
+        written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
+        for v in written:
+            step.places[v] = self._new(v, order)
+        for node in loop.reductions:
+            for v in node.outputs:
+                step.places[v] = self._new(v, None)
+        return order
+
+    def direct_places(self, loop: Loop) -> list[Value]:
+        """Results of a loop that are inputs which it overwrites; their places are known before."""
+        found = [v for node in loop.nodes for v in node.outputs if v in self.direct]
+        for v in found:
+            self._new(v, None)
+        return found
+
+    def _place_kernel(self, unit: Unit, step: Step) -> None:
+        root, how = unit.root, unit.how
+        assert root is not None and how is not None
+        arrays = [v for v in root.inputs if v.aval is not None]
+        lying = [self._place_of(v).order for v in arrays]
+        for v, wanted, order in zip(arrays, how.wanted(root, lying), lying, strict=True):
+            if wanted is not None and wanted != order:
+                step.places[v] = self._reordered(v, wanted)
+            else:
+                step.places[v] = self._place_of(v)
+        given = [step.places[v].order or tuple(range(step.places[v].ghost.ndim)) for v in arrays]
+        for v, order in zip(root.outputs, how.orders(root, given), strict=True):
+            if v in self.stored or not unit.loops or v is not unit.loops[0].follows:
+                step.places[v] = self._new(v, order)
+        size = how.scratch(root)
+        if size:
+            step.scratch = Buffer("arena", 0, size, 0)
+
+    def _new(self, v: Value, order: Order | None) -> Place:
+        if v in self.places:
+            return self.places[v]
+        if v in self.direct:
+            target = self.places[self.direct[v]]
+            self.places[v] = target
+        elif v in self.result_of:
+            self.places[v] = of_value(v, "result", len(self.results), order)
+            self.results.append(self.places[v])
+        else:
+            self.places[v] = of_value(v, "arena", 0, order)
+        return self.places[v]
+
+    def _place_of(self, v: Value) -> Place:
+        found = self.places.get(v)
+        if found is not None:
+            return found
+        if v.constant is not None:
+            array = np.ascontiguousarray(v.constant).reshape(v.constant.shape)
+            place = of_input(array, len(self.constants))
+            assert place is not None
+            place.buffer.kind = "constant"
+            self.constants.append(array)
+        else:
+            assert v.node is not None and v.node.op.kind == "view", v.node
+            place = self._view(v.node)
+        self.places[v] = place
+        return place
+
+    def _view(self, node: Node) -> Place:
+        source = self._place_of(node.inputs[0])
+        try:
+            if node.op.name == "view":
+                return source.seen(source.ghost.reshape(node.params["shape"], copy=False))
+            return source.seen(node.op.run(np, source.ghost, **node.params))
+        except ValueError:
+            dense = self._reordered(node.inputs[0], tuple(range(source.ghost.ndim)))
+            return dense.seen(dense.ghost.reshape(node.params["shape"], copy=False))
+
+    def _reordered(self, v: Value, order: Order) -> Place:
+        """The place of a copy of a value that lies in another order."""
+        unit, made = _copy(v, 0)
+        step = Step(unit, {v: self._place_of(v)})
+        step.places[made] = self.places[made] = of_value(made, "arena", 0, order)
+        self.stored.add(made)
+        step.functions.append(function(unit.loops[0], order, step.places, self.stored))
+        self.steps.append(step)
+        return self.places[made]
+
+
+def _copy(v: Value, index: int) -> tuple[Unit, Value]:
+    """A unit that copies a value."""
+    node = Node(REGISTRY["clone"], (v,), {"order": None})
+    assert v.aval is not None
+    made = Value(Aval(v.aval.shape, v.aval.dtype), node)
+    node.outputs = (made,)
+    return Unit("loop", index, loops=[Loop([v.aval.shape], [node])]), made
+
+
+def _only_here(unit: Unit, loop: Loop, target: Value) -> bool:
+    """Whether a loop may overwrite an input: the unit reads that in this loop alone, and each element only where it is written."""
+    if unit.root is not None and any(base(v) is target for v in unit.root.reads()):
+        return False
+    for other in unit.loops:
+        for v in other.reads():
+            if base(v) is target and (other is not loop or flat(v) is not target or _size(v) != _size_of(loop)):
+                return False
+    return target.aval is not None
+
+
+def _size(v: Value) -> int:
+    return 1 if v.aval is None else v.aval.size
+
+
+def _size_of(loop: Loop) -> int:
+    return int(np.prod(loop.shapes[0], dtype=np.int64))
+
+

@@ -1,0 +1,434 @@
+"""Loops over elements as C: elementwise operations with broadcasting, in any strides, and reductions of their results."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from torchlite.compiler.graph import Value
+from torchlite.compiler.program.expressions import c_type, expression, literal
+from torchlite.compiler.program.lowering import Order
+from torchlite.compiler.program.places import Array, Place
+from torchlite.compiler.program.reductions import Reduction, reduction
+from torchlite.compiler.program.units import Loop, flat, refinement
+from torchlite.ir import Shape
+
+GRAIN = 1 << 14  # as in program.h
+_MOST_PARTS = 512
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """An array that a loop reads or writes: where it lies, with which strides along the loop's dimensions, and its type in C."""
+
+    place: Place
+    strides: tuple[int, ...]
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """A reduction in a loop: its rule, what it takes of each element, and where the result goes."""
+
+    how: Reduction
+    element: str
+    target: Stream
+
+
+@dataclass(eq=False)
+class Function:
+    """A loop as C.
+
+    Attributes:
+        text: of its functions, with NAME in place of the name.
+        at: the arrays that they are given, in order.
+        tasks: how many tasks there are; for a loop over flat arrays, how many elements.
+        flat: whether it does a range of elements of flat arrays.
+        finishes: whether a function NAME_finish adds up what the tasks have left in the scratch memory.
+        scratch: bytes of that; its address comes after the arrays.
+    """
+
+    text: str
+    at: list[Place]
+    tasks: int
+    flat: bool
+    finishes: bool = False
+    scratch: int = 0
+
+
+class Dimensions:
+    """What a loop goes through: the dimensions that all its shapes have in common, in the order of memory."""
+
+    def __init__(self, loop: Loop, order: Order | None) -> None:
+        shape = refinement(loop.shapes)
+        assert shape is not None
+        self.shape: Shape = shape
+        self.order = order if order is not None and len(order) == len(shape) else tuple(range(len(shape)))
+        self.lengths = tuple(shape[d] for d in self.order)
+
+    def strides(self, ghost: Array, shape: Shape) -> tuple[int, ...]:
+        """Those of an array that is broadcast to one of the loop's shapes."""
+        seen = np.broadcast_to(ghost, shape).reshape(self.shape, copy=False)
+        return tuple(seen.strides[d] // seen.itemsize if self.shape[d] > 1 else 0 for d in self.order)
+
+    def reduced(self, dims: Sequence[int], shape: Shape) -> tuple[bool, ...]:
+        """Which of them belong to the dimensions ``dims`` of one of the loop's shapes."""
+        steps = [int(d in dims) for d in range(len(shape))]
+        seen = as_strided(np.empty(1, np.int8), shape, steps).reshape(self.shape, copy=False)
+        return tuple(bool(seen.strides[d]) and self.shape[d] > 1 for d in self.order)
+
+
+@dataclass(eq=False)
+class Body:
+    """The C of one element.
+
+    Attributes:
+        reads: streams with the names of their elements.
+        lines: what is computed.
+        stores: streams with the names of what is written to them.
+        reductions: of what is read or computed.
+    """
+
+    reads: list[tuple[Stream, str]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    stores: list[tuple[Stream, str]] = field(default_factory=list)
+    reductions: list[Reduced] = field(default_factory=list)
+
+    def streams(self) -> list[Stream]:
+        """All that are read or written for each element."""
+        return [s for s, _ in (*self.reads, *self.stores)]
+
+
+def body(loop: Loop, dimensions: Dimensions, places: Mapping[Value, Place], stored: Container[Value]) -> Body:
+    """The C of one element of a loop.
+
+    Args:
+        loop: with at least one operation.
+        dimensions: that it goes through.
+        places: of all arrays that are read or written.
+        stored: the values that are needed elsewhere.
+    """
+    made = Body()
+    names: dict[Value, str] = {} if loop.follows is None else {loop.follows: "acc"}
+    seen: dict[tuple[Value, tuple[int, ...]], str] = {}
+
+    def name(v: Value, shape: Shape) -> str:
+        if flat(v) in names:
+            return names[flat(v)]
+        assert v.aval is not None
+        if v.constant is not None and v.aval.size == 1:
+            return literal(v.constant.item(), np.dtype(v.aval.dtype))
+        stream = Stream(places[v], dimensions.strides(places[v].ghost, shape), c_type(v) or "")
+        key = (v, stream.strides)
+        if key not in seen:
+            seen[key] = f"x{len(made.reads)}"
+            made.reads.append((stream, seen[key]))
+        return seen[key]
+
+    if loop.follows is not None and loop.follows in stored:
+        made.stores.append((_written(loop.follows, dimensions, places), "acc"))
+    for i, node in enumerate(loop.nodes):
+        out = node.outputs[0]
+        assert out.aval is not None
+        how = expression(node)
+        assert how is not None
+        made.lines.append(f"const {c_type(out)} v{i} = {how([name(v, out.aval.shape) for v in node.inputs])};")
+        names[out] = f"v{i}"
+        if out in stored:
+            made.stores.append((_written(out, dimensions, places), f"v{i}"))
+    for node in loop.reductions:
+        rule = reduction(node)
+        assert rule is not None and node.inputs[0].aval is not None
+        shape = node.inputs[0].aval.shape
+        given = [name(v, shape) for v in node.inputs]
+        element = rule.element.replace("x", "\0").replace("y", given[-1]).replace("\0", given[0])
+        made.reductions.append(Reduced(rule, element, _result(node.outputs[0], rule, shape, dimensions, places)))
+    return made
+
+
+def _written(v: Value, dimensions: Dimensions, places: Mapping[Value, Place]) -> Stream:
+    assert v.aval is not None
+    return Stream(places[v], dimensions.strides(places[v].ghost, v.aval.shape), c_type(v) or "")
+
+
+def _result(
+    v: Value, rule: Reduction, shape: Shape, dimensions: Dimensions, places: Mapping[Value, Place]
+) -> Stream:
+    kept = tuple(1 if d in rule.dims else n for d, n in enumerate(shape))
+    ghost = places[v].ghost.reshape(kept, copy=False)
+    return Stream(places[v], dimensions.strides(ghost, shape), c_type(v) or "")
+
+
+def order_of_loop(loop: Loop, places: Mapping[Value, Place]) -> Order | None:
+    """The order of memory in which a loop goes through its elements: that of its largest dense array."""
+    shape = refinement(loop.shapes)
+    if any(s != shape for s in loop.shapes):
+        return None
+    for v in (*loop.reads(), *(v for node in loop.nodes for v in node.outputs)):
+        place = places.get(v)
+        if place is not None and place.ghost.shape == shape and place.order is not None:
+            if place.order != tuple(range(len(shape or ()))) or v in loop.reads():
+                return place.order
+    return None
+
+
+def function(loop: Loop, order: Order | None, places: Mapping[Value, Place], stored: Container[Value]) -> Function:
+    """A loop as a function in C."""
+    dimensions = Dimensions(loop, order)
+    made = body(loop, dimensions, places, stored)
+    flags = [False] * len(dimensions.lengths)
+    for node in loop.reductions:
+        rule = reduction(node)
+        assert rule is not None and node.inputs[0].aval is not None
+        flags = list(dimensions.reduced(rule.dims, node.inputs[0].aval.shape))
+    nest = Nest(dimensions.lengths, flags, made)
+    if nest.is_flat():
+        return nest.flat()
+    return nest.reducing() if made.reductions else nest.rows()
+
+
+class Nest:
+    """The loops around a body, over as few dimensions as possible.
+
+    Args:
+        lengths: of the dimensions, in the order of memory.
+        flags: which of them are reduced.
+        body: of one element.
+    """
+
+    def __init__(self, lengths: Sequence[int], flags: Sequence[bool], body: Body) -> None:
+        self.body = body
+        reduced = [r.target for r in body.reductions]
+        self.all = [*body.streams(), *reduced]
+        keep = [d for d, n in enumerate(lengths) if n > 1]
+        if _tangled([flags[d] for d in keep]):  # what stays comes first, then what is reduced
+            keep = [d for d in keep if not flags[d]] + [d for d in keep if flags[d]]
+        self.lengths: list[int] = []
+        self.flags: list[bool] = []
+        self.strides: list[list[int]] = [[] for _ in self.all]
+        for d in reversed(keep):
+            steps = [s.strides[d] for s in self.all]
+            joined = self.lengths and flags[d] == self.flags[0]
+            if joined and all(step == own[0] * self.lengths[0] for step, own in zip(steps, self.strides, strict=True)):
+                self.lengths[0] *= lengths[d]
+                continue
+            self.lengths.insert(0, lengths[d])
+            self.flags.insert(0, flags[d])
+            for step, own in zip(steps, self.strides, strict=True):
+                own.insert(0, step)
+
+    def is_flat(self) -> bool:
+        """Whether it is one loop over arrays without gaps, or over nothing but numbers."""
+        if len(self.lengths) > 1:
+            return False
+        if self.body.reductions and self.flags != [True]:
+            return not self.lengths
+        count = len(self.body.streams())
+        return all(own in ([], [1], [0]) for own in self.strides[:count]) and all(
+            own != [0] for own in self.strides[len(self.body.reads) : count]
+        )
+
+    def flat(self) -> Function:
+        """One loop, divided into ranges."""
+        n = self.lengths[0] if self.lengths else 1
+        lines = [*self._pointers(), *self._starts(), *self._numbers()]
+        lines += self._accumulators("")
+        lines += self._inner("begin", "end", "")
+        if not self.body.reductions:
+            return Function(_whole("NAME(void *const *at, long begin, long end)", lines), self._places(), n, flat=True)
+        lines += [f"partial{i}[begin / GRAIN] = a{i};" for i, _ in enumerate(self.body.reductions)]
+        chunks = -(-n // GRAIN)
+        before, scratch = self._partials(chunks)
+        text = _whole("NAME(void *const *at, long begin, long end)", [*before, *lines])
+        finish = [*before]
+        for i, r in enumerate(self.body.reductions):
+            finish.append(f"{r.how.kind} a{i} = {r.how.start};")
+            finish.append(f"for (long c = 0; c < {chunks}; c++) a{i} = a{i} {r.how.operator} partial{i}[c];")
+            finish.append(f"*({r.target.kind} *)at[{len(self.body.streams()) + i}] = {_finished(r, f'a{i}')};")
+        text += _whole("NAME_finish(void *const *at)", finish)
+        return Function(text, self._places(), n, flat=True, finishes=True, scratch=scratch)
+
+    def rows(self) -> Function:
+        """Rows along the last dimension, some of them a task."""
+        inner = self.lengths[-1]
+        outer = math.prod(self.lengths[:-1])
+        share = max(1, GRAIN // inner)
+        lines = [*self._pointers(), f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {outer}); row++) {{"]
+        lines += _indented([*self._coordinates("row", self.lengths[:-1], 0), *self._numbers(), *self._inner("0", str(inner), "")])
+        lines.append("}")
+        return Function(_whole(_TASK, [_GIVEN, *lines]), self._places(), -(-outer // share), flat=False)
+
+    def reducing(self) -> Function:
+        """With reductions: along rows where the last dimension is reduced, otherwise from row to row."""
+        if True not in self.flags:  # only dimensions of length 1 are reduced
+            self.lengths.insert(0, 1)
+            self.flags.insert(0, True)
+            for own in self.strides:
+                own.insert(0, 0)
+        return self._along() if self.flags[-1] else self._down()
+
+    def _along(self) -> Function:
+        first = self.flags.index(True)
+        count = math.prod(self.lengths[:first])
+        share = max(1, GRAIN // math.prod(self.lengths[first:]))
+        lines = [*self._pointers(), f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {count}); row++) {{"]
+        inner = [*self._coordinates("row", self.lengths[:first], 0), *self._accumulators("")]
+        middle = self.lengths[first:-1]
+        if middle:
+            inner.append(f"for (long part = 0; part < {math.prod(middle)}; part++) {{")
+            steps = [*self._coordinates("part", middle, first, prefix="q"), *self._numbers("q"), *self._accumulators("b")]
+            steps += self._inner("0", str(self.lengths[-1]), "b", "q")
+            steps += [f"a{i} = a{i} {r.how.operator} b{i};" for i, r in enumerate(self.body.reductions)]
+            inner += [*_indented(steps), "}"]
+        else:
+            inner += [*self._numbers(), *self._inner("0", str(self.lengths[-1]), "")]
+        for i, r in enumerate(self.body.reductions):
+            inner.append(f"*s{len(self.body.streams()) + i} = {_finished(r, f'a{i}')};")
+        lines += [*_indented(inner), "}"]
+        return Function(_whole(_TASK, [_GIVEN, *lines]), self._places(), -(-count // share), flat=False)
+
+    def _down(self) -> Function:
+        """[reduced, kept] or [kept, reduced, kept]: sums of a part of the rows lie in the scratch memory."""
+        kept = self.lengths[-1]
+        rows = self.lengths[-2]
+        outer = self.lengths[0] if len(self.lengths) == 3 else 1
+        share = max(1, GRAIN // kept, -(-rows * outer // _MOST_PARTS))
+        chunks = -(-rows // share)
+        before, scratch = self._partials(outer * chunks * kept)
+        lines = [*before, *self._pointers()]
+        for i, r in enumerate(self.body.reductions):
+            lines.append(f"{r.how.kind} *a{i} = partial{i} + index * {kept};")
+            lines.append(f"for (long i = 0; i < {kept}; i++) a{i}[i] = {r.how.start};")
+        lines.append(f"const long group = index / {chunks}, chunk = index % {chunks};")
+        lines.append(f"for (long r = chunk * {share}; r < at_most((chunk + 1) * {share}, {rows}); r++) {{")
+        steps = [self._at(k, ["group", "r"][-len(self.lengths) + 1 :], 0) for k in range(len(self.body.streams()))]
+        lines += _indented([*steps, *self._numbers(), *self._inner("0", str(kept), "", down=True)])
+        lines.append("}")
+        text = _whole(_TASK, [_GIVEN, *lines])
+        text += self._downward_sums(before, outer, chunks, kept)
+        return Function(text, self._places(), outer * chunks, flat=False, finishes=True, scratch=scratch)
+
+    def _downward_sums(self, before: list[str], outer: int, chunks: int, kept: int) -> str:
+        lines = [*before]
+        for i, r in enumerate(self.body.reductions):
+            k = len(self.body.streams()) + i
+            step = self.strides[k][-1]
+            group = self.strides[k][0] if len(self.lengths) == 3 else 0
+            lines.append(f"for (long g = 0; g < {outer}; g++) {{")
+            lines += _indented([
+                f"{r.how.kind} *first = partial{i} + g * {chunks * kept};",
+                f"for (long c = 1; c < {chunks}; c++)",
+                f"    for (long i = 0; i < {kept}; i++) first[i] = first[i] {r.how.operator} first[c * {kept} + i];",
+                f"for (long i = 0; i < {kept}; i++) (({r.target.kind} *)at[{k}])[g * {group} + i * {step}] = "
+                f"{_finished(r, 'first[i]')};",
+            ])  # fmt: skip
+            lines.append("}")
+        return _whole("NAME_finish(void *const *at)", lines)
+
+    def _places(self) -> list[Place]:
+        return [s.place for s in self.all]
+
+    def _pointers(self) -> list[str]:
+        reads = len(self.body.reads)
+        return [
+            f"{'const ' if k < reads else ''}{s.kind} *p{k} = at[{k}];" for k, s in enumerate(self.all)
+        ]  # fmt: skip
+
+    def _starts(self) -> list[str]:
+        return [
+            f"{'const ' if k < len(self.body.reads) else ''}{s.kind} *s{k} = p{k};"
+            for k, s in enumerate(self.body.streams())
+        ]
+
+    def _at(self, k: int, coordinates: Sequence[str], first: int, prefix: str = "s", of: str = "p") -> str:
+        steps = self.strides[k][first : first + len(coordinates)]
+        terms = [c if step == 1 else f"{c} * {step}" for c, step in zip(coordinates, steps, strict=True) if step]
+        const = "const " if k < len(self.body.reads) else ""
+        return f"{const}{self.all[k].kind} *{prefix}{k} = {' + '.join([f'{of}{k}', *terms])};"
+
+    def _coordinates(self, index: str, lengths: Sequence[int], first: int, prefix: str = "s") -> list[str]:
+        """Pointers to where a row begins whose number among rows of these dimensions is ``index``."""
+        names = []
+        left = math.prod(lengths)
+        for n in lengths:
+            left //= n
+            text = f"{index} / {left}" if left > 1 else index
+            names.append(f"({text} % {n})" if len(names) and left * n < math.prod(lengths) else f"({text})")
+        of = "p" if prefix == "s" else "s"
+        inner = len(self.body.streams()) if prefix == "q" else len(self.all)
+        return [self._at(k, names, first, prefix, of) for k in range(inner)]
+
+    def _numbers(self, prefix: str = "s") -> list[str]:
+        """What is the same for all elements of a row."""
+        return [
+            f"const {s.kind} {name} = *{prefix}{k};"
+            for k, (s, name) in enumerate(self.body.reads)
+            if not (self.strides[k] and self.strides[k][-1])
+        ]
+
+    def _accumulators(self, prefix: str) -> list[str]:
+        return [f"{r.how.kind} {prefix or 'a'}{i} = {r.how.start};" for i, r in enumerate(self.body.reductions)]
+
+    def _inner(self, begin: str, end: str, prefix: str, pointer: str = "s", *, down: bool = False) -> list[str]:
+        """The innermost loop."""
+
+        def element(k: int) -> str:
+            step = self.strides[k][-1] if self.strides[k] else 1
+            return f"{pointer}{k}[{'i' if step == 1 else f'i * {step}'}]"
+
+        inside = [
+            f"const {s.kind} {name} = {element(k)};"
+            for k, (s, name) in enumerate(self.body.reads)
+            if self.strides[k] and self.strides[k][-1]
+        ]
+        inside += self.body.lines
+        inside += [f"{element(k)} = {name};" for k, (_, name) in enumerate(self.body.stores, len(self.body.reads))]
+        sums: dict[str, list[str]] = {}
+        for i, r in enumerate(self.body.reductions):
+            target = f"a{i}[i]" if down else f"{prefix or 'a'}{i}"
+            inside.append(f"{target} = {target} {r.how.operator} {r.element};")
+            sums.setdefault(r.how.operator, []).append(target)
+        clauses = "" if down else "".join(f" reduction({op}:{','.join(names)})" for op, names in sums.items())
+        return [
+            f'_Pragma("omp simd{clauses}") for (long i = {begin}; i < {end}; i++) {{',
+            *_indented(inside),
+            "}",
+        ]
+
+    def _partials(self, count: int) -> tuple[list[str], int]:
+        """Pointers to the scratch memory, which holds ``count`` accumulators of each reduction, and its size."""
+        lines, offset = [], 0
+        for i, r in enumerate(self.body.reductions):
+            lines.append(f"{r.how.kind} *partial{i} = ({r.how.kind} *)((char *)at[{len(self.all)}] + {offset});")
+            offset += -(-count * 8 // 64) * 64
+        return lines, offset
+
+
+_TASK = "NAME(void *argument, long index)"
+_GIVEN = "void *const *at = argument;"
+
+
+def _finished(r: Reduced, accumulator: str) -> str:
+    return r.how.finish if accumulator == "a" else _replaced(r.how.finish, accumulator)
+
+
+def _replaced(text: str, accumulator: str) -> str:
+    return text.replace("sqrt(a)", f"sqrt({accumulator})") if "(" in text else accumulator + text[1:]
+
+
+def _tangled(flags: Sequence[bool]) -> bool:
+    """Whether dimensions that are reduced and others alternate too often: at most (kept) reduced (kept)."""
+    runs = [flag for i, flag in enumerate(flags) if i == 0 or flag != flags[i - 1]]
+    return runs not in ([], [False], [True], [False, True], [True, False], [False, True, False])
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return ["    " + line for line in lines]
+
+
+def _whole(head: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"static void {head} {{", *_indented(lines), "}", ""])

@@ -1,0 +1,85 @@
+"""Which operations have a kernel in C of their own, and what such a kernel has to say."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from torchlite.compiler.graph import Node, Value
+
+if TYPE_CHECKING:
+    from torchlite.compiler.program.writer import Writer
+    from torchlite.compiler.program.units import Unit
+
+Order = tuple[int, ...]
+"""The dimensions of an array from the one with the largest stride to the one with the smallest."""
+
+
+class Lowering(Protocol):
+    """How an operation becomes C."""
+
+    headers: tuple[str, ...]
+    """Files of ``backends/native`` that the C text needs, in order."""
+
+    def continues(self, node: Node) -> bool:
+        """Whether elementwise operations on the first result can be done where it is stored."""
+
+    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:
+        """In which order each input has to lie, densely; None for any strides. ``orders`` says how they lie (None: not densely)."""
+
+    def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:
+        """In which order each result lies; None for the order of its dimensions."""
+
+    def scratch(self, node: Node) -> int:
+        """Bytes of memory that it needs while it runs."""
+
+    def write(self, unit: Unit, writer: Writer) -> None:
+        """Write the C of the unit."""
+
+
+class Plain:
+    """What most lowerings say: nothing is continued, inputs lie in the order of their dimensions, and no scratch memory."""
+
+    headers: tuple[str, ...] = ()
+
+    def continues(self, node: Node) -> bool:  # noqa: ARG002
+        """No."""
+        return False
+
+    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
+        """The order of the dimensions."""
+        return [tuple(range(v.aval.ndim)) if v.aval is not None else None for v in node.inputs]
+
+    def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:  # noqa: ARG002
+        """The order of the dimensions."""
+        return [None for _ in node.outputs]
+
+    def scratch(self, node: Node) -> int:  # noqa: ARG002
+        """None."""
+        return 0
+
+
+# For each operator the module here that has a function `lowered(node)`, which gives a Lowering or None.
+_MODULES = {
+    "cat": "copies",
+    "view_scatter": "copies",
+    "embed_view": "copies",
+}
+
+
+def lowering(node: Node) -> Lowering | None:
+    """The lowering of an operation; None where it has no kernel of its own."""
+    module = _MODULES.get(node.op.name)
+    if module is None or node.lifted:
+        return None
+    lowered: Callable[[Node], Lowering | None] = importlib.import_module(
+        f"torchlite.compiler.program.{module}"
+    ).lowered
+    return lowered(node)
+
+
+def dense(v: Value) -> Any:
+    """Shape and dtype of a value that is an array."""
+    assert v.aval is not None
+    return v.aval

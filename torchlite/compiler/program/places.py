@@ -1,0 +1,105 @@
+"""Where the values of a program lie in memory: which buffer, where in it, and with which strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from torchlite.compiler.graph import Value
+from torchlite.compiler.program.lowering import Order
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(eq=False)
+class Buffer:
+    """A piece of memory.
+
+    Attributes:
+        kind: of the ``arena``, an ``input`` or ``constant`` of the program, or a ``result`` that it gives away.
+        number: which input, constant or result.
+        bytes: its size.
+        start: the address of the first element of its ghost.
+        offset: in the arena, once that is planned.
+    """
+
+    kind: Literal["arena", "input", "constant", "result"]
+    number: int
+    bytes: int
+    start: int
+    offset: int = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """Where a value lies.
+
+    Attributes:
+        buffer: in which memory.
+        ghost: an array without meaningful numbers that lies in its own memory as the value lies in the buffer. Its pages
+            are never touched, so it takes none.
+    """
+
+    buffer: Buffer
+    ghost: Array
+
+    @property
+    def offset(self) -> int:
+        """Bytes from the buffer's start."""
+        return address(self.ghost) - self.buffer.start
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Elements from one index to the next, for each dimension."""
+        return tuple(s // self.ghost.itemsize for s in self.ghost.strides)
+
+    @property
+    def order(self) -> Order | None:
+        """How it lies, where it is dense: its dimensions from the largest stride to the smallest."""
+        return order_of(self.ghost)
+
+    def seen(self, ghost: Array) -> Place:
+        """The place of a view, which ``ghost`` is of this one's."""
+        return Place(self.buffer, ghost)
+
+
+def address(array: Array) -> int:
+    """The address of the first element."""
+    found: int = array.__array_interface__["data"][0]
+    return found
+
+
+def fresh(shape: Sequence[int], dtype: Any, order: Order | None) -> Array:
+    """A ghost whose dimensions lie in the given order, densely."""
+    if order is None or order == tuple(range(len(shape))):
+        return np.empty(shape, dtype)
+    return np.empty([shape[d] for d in order], dtype).transpose(np.argsort(order))
+
+
+def order_of(ghost: Array) -> Order | None:
+    """The dimensions from the largest stride to the smallest, where no elements lie between; None otherwise."""
+    if ghost.flags.c_contiguous:
+        return tuple(range(ghost.ndim))
+    order = tuple(sorted(range(ghost.ndim), key=lambda d: (-ghost.strides[d], ghost.shape[d] != 1, d)))
+    return order if ghost.transpose(order).flags.c_contiguous else None
+
+
+def of_input(array: Array, number: int) -> Place | None:
+    """The place of an input that lies as ``array``; None where its strides are no whole elements."""
+    if any(s % array.itemsize for s in array.strides):
+        return None
+    low = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True) if s < 0 and n)
+    high = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True) if s > 0 and n)
+    memory = np.empty(high - low + array.itemsize, np.uint8)
+    ghost: Array = np.ndarray(array.shape, array.dtype, memory.data, -low, array.strides)
+    return Place(Buffer("input", number, memory.nbytes, address(ghost)), ghost)
+
+
+def of_value(v: Value, kind: Literal["arena", "result"], number: int, order: Order | None) -> Place:
+    """A new place for a value."""
+    assert v.aval is not None
+    ghost = fresh(v.aval.shape, v.aval.dtype, order)
+    return Place(Buffer(kind, number, ghost.nbytes, address(ghost)), ghost)

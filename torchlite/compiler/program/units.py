@@ -1,0 +1,384 @@
+"""Putting operations together to units, each of which becomes one pass over memory or one kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.passes.dead_code import has_effect
+from torchlite.compiler.program.expressions import expression
+from torchlite.compiler.program.lowering import Lowering, lowering
+from torchlite.compiler.program.numbers import is_number_in_c
+from torchlite.compiler.program.reductions import reduction
+from torchlite.ir import Shape
+
+MOST_ARRAYS = 24
+_FEW_ARRAYS = 7
+Kind = Literal["loop", "kernel", "number", "check", "host"]
+
+
+@dataclass(eq=False)
+class Loop:
+    """Elementwise operations on results of one size, and reductions of them: one pass over the elements.
+
+    Attributes:
+        shapes: all shapes under which the elements are looked at, all in the same order.
+        nodes: elementwise operations, in order.
+        reductions: operations that reduce what is read or computed here.
+        follows: the value of a kernel that the elementwise operations continue; None for a loop of its own.
+    """
+
+    shapes: list[Shape] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    reductions: list[Node] = field(default_factory=list)
+    follows: Value | None = None
+
+    def computed(self) -> set[Value]:
+        """The values of the elementwise operations, and what they follow."""
+        first = set() if self.follows is None else {self.follows}
+        return first | {v for node in self.nodes for v in node.outputs}
+
+    def reads(self) -> list[Value]:
+        """What comes from outside."""
+        own = self.computed()
+        found: dict[Value, None] = {}
+        for node in (*self.nodes, *self.reductions):
+            for v in node.inputs:
+                if flat(v) not in own:
+                    found[v] = None
+        return list(found)
+
+
+@dataclass(eq=False)
+class Unit:
+    """What runs in one go.
+
+    Attributes:
+        kind: a ``loop`` over elements, a ``kernel`` with a root, a ``number`` computed, a ``check``, or an operation
+            that NumPy (or Python) runs, on the ``host``.
+        root: the operation, for all but loops.
+        how: how a kernel's root becomes C.
+        loops: of elements; of a kernel the one that continues its result; several where equal loops run together.
+    """
+
+    kind: Kind
+    index: int
+    root: Node | None = None
+    how: Lowering | None = None
+    loops: list[Loop] = field(default_factory=list)
+    ancestors: int = 0
+    users: set[Unit] = field(default_factory=set)
+
+    def nodes(self) -> list[Node]:
+        """All operations."""
+        inner = [n for loop in self.loops for n in (*loop.nodes, *loop.reductions)]
+        return inner if self.root is None else [self.root, *inner]
+
+    def reads(self) -> list[Value]:
+        """What comes from outside."""
+        found = dict.fromkeys(() if self.root is None else self.root.reads())
+        for loop in self.loops:
+            found.update(dict.fromkeys(loop.reads()))
+        return list(found)
+
+    def writes(self) -> list[Value]:
+        """What it computes."""
+        return [v for node in self.nodes() for v in node.outputs]
+
+    def grow(self, bits: int) -> None:
+        """Note units that have to run before this one, and so before all that use it."""
+        if bits & ~self.ancestors:
+            self.ancestors |= bits
+            for user in self.users:
+                user.grow(bits)
+
+
+def flat(v: Value) -> Value:
+    """The value whose elements these are, in the same order under another shape."""
+    while v.node is not None and v.node.op.name == "view":
+        v = v.node.inputs[0]
+    return v
+
+
+def base(v: Value) -> Value:
+    """The value whose memory a view looks at."""
+    while v.node is not None and v.node.op.kind == "view":
+        v = v.node.inputs[0]
+    return v
+
+
+def refinement(shapes: Iterable[Shape]) -> Shape | None:
+    """The shape that all of ``shapes`` become when neighbouring dimensions are joined; None where there is none."""
+    ends: set[int] = set()
+    for shape in shapes:
+        size = 1
+        for length in reversed(shape):
+            size *= length
+            ends.add(size)
+    lengths = []
+    before = 1
+    for end in sorted(ends | {1}):
+        if end % before:
+            return None
+        lengths.append(end // before)
+        before = end
+    return tuple(reversed(lengths[1:]))
+
+
+def units(graph: Graph, floats: Iterable[Value], state: Iterable[Value]) -> list[Unit]:
+    """The operations of a graph as units, in an order in which they can run; checks as early as they can.
+
+    Args:
+        graph: optimized.
+        floats: inputs that are Python floats.
+        state: inputs whose memory is overwritten with an output, such as parameters.
+    """
+    return _scheduled(_Grouping(graph, set(floats), set(state)).units)
+
+
+class _Grouping:
+    def __init__(self, graph: Graph, numbers: set[Value], state: set[Value]) -> None:
+        self.units: list[Unit] = []
+        self.numbers = numbers
+        self.updates = state
+        self.of: dict[Value, Unit] = {}
+        self.reduced: set[Value] = set()
+        self.readers: dict[Value, list[Unit]] = {}
+        outputs = {base(v) for v in graph.outputs}
+        for node in graph.nodes:
+            if node.op.kind != "view":
+                self._place(node)
+        self._absorb()
+        self._run_together(outputs)
+
+    def _place(self, node: Node) -> None:
+        sized = all(v.aval is None or v.aval.size for v in (*node.inputs, *node.outputs))
+        how = lowering(node) if sized else None
+        if how is not None:
+            loop = Loop([_shape(node.outputs[0])], follows=node.outputs[0])
+            self._add(Unit("kernel", len(self.units), node, how, [loop] if how.continues(node) else []), node)
+        elif is_number_in_c(node, self.numbers):
+            self.numbers.update(v for v in node.outputs if v.aval is None)
+            self._add(Unit("number", len(self.units), node), node)
+        elif node.op.name == "check":
+            self._add(Unit("check", len(self.units), node), node)
+        elif sized and expression(node) is not None:
+            self._join(node, _shape(node.outputs[0]), reduces=False)
+        elif sized and reduction(node) is not None:
+            self._join(node, _shape(node.inputs[0]), reduces=True)
+        else:
+            self._add(Unit("host", len(self.units), node), node)
+
+    def _join(self, node: Node, shape: Shape, *, reduces: bool) -> None:
+        if not reduces and any(flat(v) in self.updates for v in node.inputs):
+            self.updates.update(node.outputs)
+        for unit in self._candidates(node, reduces=reduces):
+            if self._fits(unit, node, shape, reduces=reduces):
+                break
+        else:
+            unit = Unit("loop", len(self.units), loops=[Loop()])
+            self._add(unit, None)
+        loop = unit.loops[0]
+        (loop.reductions if reduces else loop.nodes).append(node)
+        if shape not in loop.shapes:
+            loop.shapes.append(shape)
+        if reduces:
+            self.reduced.update(node.outputs)
+        self._connect(unit, node)
+
+    def _candidates(self, node: Node, *, reduces: bool) -> Iterable[Unit]:
+        """Units that compute what the operation reads, and then loops that read the same."""
+        for v in node.inputs:
+            unit = self.of.get(flat(v))
+            alone = reduces or any(v in self.updates for v in node.outputs)
+            if unit is not None and unit.loops and not (alone and unit.kind == "kernel"):
+                yield unit
+        for v in node.inputs:
+            for unit in reversed(self.readers.get(flat(v), ())):
+                if unit.kind == "loop":
+                    yield unit
+
+    def _fits(self, unit: Unit, node: Node, shape: Shape, *, reduces: bool) -> bool:
+        loop = unit.loops[0]
+        if _size(loop.shapes[0]) != _size(shape) or refinement([*loop.shapes, shape]) is None:
+            return False
+        own = loop.computed()
+        bit = 1 << unit.index
+        if not any(flat(v) in own or _size(_shape(v)) == _size(shape) for v in node.inputs if v.aval is not None):
+            return False
+        for v in node.inputs:
+            if flat(v) in own:
+                continue
+            source = self.of.get(base(v))
+            if v in self.reduced and source is unit:
+                return False
+            if source is unit or (source is not None and source.ancestors & bit):
+                return False
+        if unit.kind == "kernel" and not any(flat(v) in own for v in node.inputs):
+            return False
+        if len(loop.reads()) + len(node.inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
+            return False
+        return not loop.reductions or not reduces or _pattern(loop.reductions[0]) == _pattern(node)
+
+    def _add(self, unit: Unit, node: Node | None) -> None:
+        self.units.append(unit)
+        if node is not None:
+            self._connect(unit, node)
+
+    def _connect(self, unit: Unit, node: Node) -> None:
+        for v in node.reads():
+            self.readers.setdefault(flat(v), []).append(unit)
+            source = self.of.get(base(v))
+            if source is not None and source is not unit:
+                source.users.add(unit)
+                unit.grow(source.ancestors | 1 << source.index)
+        for v in node.outputs:
+            self.of[v] = unit
+
+    def _absorb(self) -> None:
+        """Let the store of a kernel's result do the loop that updates state with it, where that takes few arrays."""
+        for unit in list(self.units):
+            if unit.kind != "loop" or unit.loops[0].reductions or len(_streams(unit.loops[0])) > _FEW_ARRAYS:
+                continue
+            sources = {self.of.get(flat(v)) for v in unit.reads()} - {None}
+            kernels = [s for s in sources if s is not None and s.kind == "kernel" and s.loops]
+            if len(kernels) != 1 or kernels[0].users - {unit} or not self._continues(kernels[0], unit):
+                continue
+            first = kernels[0]
+            loop = unit.loops[0]
+            first.loops[0].nodes += loop.nodes
+            first.loops[0].shapes += [s for s in loop.shapes if s not in first.loops[0].shapes]
+            self._replace(unit, first)
+
+    def _continues(self, first: Unit, unit: Unit) -> bool:
+        mine, other = first.loops[0], unit.loops[0]
+        if refinement([*mine.shapes, *other.shapes]) is None or _size(mine.shapes[0]) != _size(other.shapes[0]):
+            return False
+        own = mine.computed()
+        if not any(flat(v) in own for v in other.reads()):
+            return False
+        return not any(
+            s is not None and s is not first and s.ancestors >> first.index & 1
+            for s in (self.of.get(base(v)) for v in other.reads())
+        )
+
+    def _replace(self, unit: Unit, first: Unit) -> None:
+        """Let ``first``, which has taken the loops of ``unit``, stand where that stood."""
+        for v in unit.writes() if unit.root is None else ():
+            self.of[v] = first
+        for other in self.units:
+            if unit in other.users:
+                other.users.remove(unit)
+                if other is not first:
+                    other.users.add(first)
+            if other.ancestors >> unit.index & 1 and other is not first:
+                other.grow(1 << first.index)
+        first.users |= unit.users
+        first.grow(unit.ancestors & ~(1 << first.index))
+        for user in unit.users:
+            user.grow(first.ancestors | 1 << first.index)
+        self.units.remove(unit)
+
+    def _run_together(self, outputs: set[Value]) -> None:
+        """Let loops with equal bodies whose results all leave the program be one: an optimizer's, over all parameters."""
+        groups: dict[object, Unit] = {}
+        for unit in list(self.units):
+            if unit.kind != "loop" or not self._last(unit, outputs):
+                continue
+            first = groups.setdefault(_signature(unit.loops[0]), unit)
+            if first is unit:
+                continue
+            if unit.ancestors >> first.index & 1 or first.ancestors >> unit.index & 1:
+                continue
+            first.loops += unit.loops
+            self._replace(unit, first)
+
+    @staticmethod
+    def _last(unit: Unit, outputs: set[Value]) -> bool:
+        """Whether nothing is lost when the loop runs late: its results are the program's, or single numbers."""
+        loop = unit.loops[0]
+        sizes = [v.aval.size for node in loop.reductions for v in node.outputs if v.aval is not None]
+        if loop.reductions:
+            return not loop.nodes and all(size == 1 for size in sizes)
+        return all(any(v in outputs for v in node.outputs) or _inner(node, loop) for node in loop.nodes)
+
+
+def can_fail(unit: Unit) -> bool:
+    """Whether a replay may end here: nothing may have been overwritten before."""
+    if unit.kind == "number":
+        assert unit.root is not None
+        return unit.root.op.name in ("number_pow", "number_truediv")
+    return unit.kind in ("check", "host")
+
+
+def _draws(unit: Unit) -> bool:
+    return unit.root is not None and has_effect(unit.root)
+
+
+def _streams(loop: Loop) -> set[Value]:
+    """Arrays of full size that a loop reads or writes, at most."""
+    size = _size(loop.shapes[0])
+    values = [*loop.reads(), *(v for node in loop.nodes for v in node.outputs if not _inner(node, loop))]
+    return {v for v in values if v.constant is None and _size(_shape(v)) == size}
+
+
+def _inner(node: Node, loop: Loop) -> bool:
+    return any(flat(v) in node.outputs for other in loop.nodes for v in other.inputs)
+
+
+def _pattern(node: Node) -> object:
+    how = reduction(node)
+    return None if how is None else (how.dims, _shape(node.inputs[0]))
+
+
+def _signature(loop: Loop) -> object:
+    """What equal loops have in common: operations, dtypes, and which of their inputs are single numbers."""
+    numbers: dict[Value, int] = {}
+
+    def known(v: Value) -> object:
+        if v.constant is not None and v.aval is not None and not v.aval.shape:
+            return v.constant.item(), str(v.aval.dtype)
+        new = flat(v) not in numbers
+        place = numbers.setdefault(flat(v), len(numbers))
+        return place, new and v.aval is not None and (str(v.aval.dtype), bool(v.aval.shape))
+
+    parts = []
+    for node in (*loop.nodes, *loop.reductions):
+        params = repr(node.params) if not loop.reductions else node.op.name
+        parts.append((node.op.name, params, *map(known, node.inputs), *map(known, node.outputs)))
+    return tuple(parts)
+
+
+def _scheduled(all_units: Sequence[Unit]) -> list[Unit]:
+    urgent = 0
+    for unit in all_units:
+        if unit.kind == "number" or (can_fail(unit) and (unit.kind == "check" or _draws(unit))):
+            urgent |= unit.ancestors | 1 << unit.index
+    order: list[Unit] = []
+    there = sum(1 << unit.index for unit in all_units)  # others have become part of them
+    done = 0
+    waiting = sorted(all_units, key=lambda unit: (not urgent >> unit.index & 1, unit.index))
+    while waiting:
+        left = []
+        for unit in waiting:
+            if unit.ancestors & ~done & there:
+                left.append(unit)
+            else:
+                order.append(unit)
+                done |= 1 << unit.index
+        assert len(left) < len(waiting), "units depend on each other in a circle"
+        waiting = left
+    return order
+
+
+def _size(shape: Shape) -> int:
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
+def _shape(v: Value) -> Shape:
+    return () if v.aval is None else v.aval.shape
