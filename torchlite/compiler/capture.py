@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import keyword
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,20 +18,21 @@ from torchlite.autograd.function import Function, once_differentiable
 from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Leaf, Node
 from torchlite.backends import array_module, is_array
-from torchlite.backends.memory import overlaps_itself, share_memory
-from torchlite.compiler import cuda, kernels
+from torchlite.backends.memory import share_memory
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, LaterNumber
 from torchlite.compiler.passes import optimized
+from torchlite.compiler.replay import Replay, owner, replay
 from torchlite.compiler.state import Effect, Slot
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
 from torchlite.ir import Aval
-from torchlite.ops.mutation import replay
+from torchlite.ops.mutation import replay as view_again
 from torchlite.tracing import Uncapturable
 
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), np.dtype, range, slice)
 _Bound = Sequence[Tensor]
+_OF_ONE_HOLDER = 3  # references to a gradient: its tensor's, a variable, and the argument of getrefcount
 
 
 @dataclass(eq=False)
@@ -44,7 +46,8 @@ class Captured:
         numbers: Python numbers that are read.
         updates: Python numbers that are written, and what.
         effects: methods that are called in the end.
-        source: the C of fused operations.
+        run: computes ``graph``; its outputs are fresh results, gradients, what is written into tensors, and what is saved.
+        run_backward: computes ``backward``.
     """
 
     graph: Graph
@@ -55,15 +58,19 @@ class Captured:
     effects: list[Effect]
     generators: list[Any]
     written: list[External]
-    gradients: list[tuple[Tensor, Any]]
+    gradients: list[tuple[Tensor, Any, bool]]
     result: Any
     fresh: int
     differentiable: list[int]
     targets: list[External]
     saved: list[Value]
-    run: Callable[..., tuple[Any, ...]]
-    run_backward: Callable[..., tuple[Any, ...]] | None
-    source: str
+    run: Replay
+    run_backward: Replay | None
+
+    @property
+    def source(self) -> str:
+        """The C of both programs."""
+        return self.run.source + (self.run_backward.source if self.run_backward is not None else "")
 
     def outputs(self, tensors: _Bound) -> list[Any]:
         """Run the program with these tensors in the places of ``externals``.
@@ -79,42 +86,26 @@ class Captured:
 
     def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
         """Run the program, change what is to be changed, and give fresh results and what backward needs."""
-        arrays = [t._data for t in tensors]
+        given = [t._data for t in tensors]
+        given += [n.container[n.key] for n in self.numbers]
         states = [g.state() for g in self.generators]
-        numbers = [n.container[n.key] for n in self.numbers]
         try:
-            with np.errstate(all="ignore"):
-                results = self.run(*arrays, *numbers)
+            results = self.run(given, self._idle(tensors))
         except Exception:
             for generator, state in zip(self.generators, states, strict=True):
                 generator.restore(state)
             raise
-        fresh = results[: self.fresh]
         end = self.fresh
-        gradients = results[end : end + len(self.gradients)]
+        outs = list(results[:end])
+        slots = results[end : end + len(self.gradients)]
         end += len(self.gradients)
         written = results[end : end + len(self.written)]
         saved = list(results[end + len(self.written) :])
-        owners = {id(owner(a)) for a in arrays} | self.constants
-        outs = [_own(a, owners) for a in fresh]
-        slots = [
-            None if not isinstance(spec, int) else _own(gradients[i], owners)
-            for i, (_, spec) in enumerate(self.gradients)
-        ]
-        visible = {id(owner(a)) for a in (*outs, *slots) if is_array(a)}
-        given = {id(outs[i]) for i in self.differentiable}
-        saved = [a.copy() if is_array(a) and id(owner(a)) in visible and id(a) not in given else a for a in saved]
-        if self.written:
-            targets = [tensors[self.place[e]] for e in self.written]
-            changed = {id(owner(t._data)) for t in targets}
-            saved = [a.copy() if is_array(a) and id(owner(a)) in changed else a for a in saved]
-            values = [a.copy() if id(owner(a)) in changed else a for a in written]
-            for target, value in zip(targets, values, strict=True):
-                array_module(value).copyto(target._data, value)
-            for external, target in zip(self.written, targets, strict=True):
-                for _ in range(external.writes):
-                    target._storage.written()
-        for (tensor, spec), array in zip(self.gradients, slots, strict=True):
+        targets = [tensors[self.place[e]] for e in self.written]
+        if saved:
+            saved = self._apart(saved, outs, slots, targets)
+        self._write(targets, written)
+        for (tensor, spec, _), array in zip(self.gradients, slots, strict=True):
             holder = tensors[self.place_of_tensor[id(tensor)]]
             if spec is None or isinstance(spec, int):
                 holder._grad = None if spec is None else wrap(array)
@@ -128,15 +119,46 @@ class Captured:
             external.tensor, external.owner = moves(external.tensor), moves(external.owner)
         for effect in self.effects:
             effect.owner = moves(effect.owner)
-        self.gradients = [(moves(tensor), spec) for tensor, spec in self.gradients]
+        self.gradients = [(moves(tensor), spec, read) for tensor, spec, read in self.gradients]
         self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
+
+    def _idle(self, tensors: _Bound) -> set[int]:
+        """Arrays of gradients that are replaced unread, and that nobody else has."""
+        found = set()
+        for tensor, spec, read in self.gradients:
+            if not read and type(spec) is int:
+                gradient = tensors[self.place_of_tensor[id(tensor)]]._grad
+                if gradient is not None and sys.getrefcount(gradient) <= _OF_ONE_HOLDER:
+                    found.add(id(gradient._data))
+        return found
+
+    def _apart(self, saved: list[Any], outs: list[Any], slots: Sequence[Any], targets: _Bound) -> list[Any]:
+        """What backward needs, copied where somebody else could change it."""
+        visible = {id(owner(a)) for a in (*outs, *slots) if is_array(a)}
+        given = {id(outs[i]) for i in self.differentiable}
+        changed = {id(owner(t._data)) for t in targets}
+        return [
+            a.copy()
+            if is_array(a) and ((id(owner(a)) in visible and id(a) not in given) or id(owner(a)) in changed)
+            else a
+            for a in saved
+        ]
+
+    def _write(self, targets: _Bound, values: Sequence[Any]) -> None:
+        """Write into tensors what has not been written yet, and let all of them know."""
+        if any(value is not None for value in values):
+            changed = {id(owner(t._data)) for t in targets}
+            apart = [a.copy() if a is not None and id(owner(a)) in changed else a for a in values]
+            for target, value in zip(targets, apart, strict=True):
+                if value is not None:
+                    array_module(value).copyto(target._data, value)
+        for external, target in zip(self.written, targets, strict=True):
+            for _ in range(external.writes):
+                target._storage.written()
 
     def __post_init__(self) -> None:
         self.place = {e: i for i, e in enumerate(self.externals)}
         self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
-        constants = [v.constant for node in self.graph.nodes for v in node.reads() if is_array(v.constant)]
-        constants += [v.constant for v in self.graph.outputs if is_array(v.constant)]
-        self.constants = {id(owner(a)) for a in constants}
 
     def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
         """The result of the function, after the Python numbers have been changed that it changes.
@@ -191,16 +213,16 @@ class _Out:
                 return found
             if self.node == "history":
                 with enable_grad():
-                    return replay(outside, self.recipe)
+                    return view_again(outside, self.recipe)
             with no_grad():
-                return replay(outside.detach(), self.recipe)
+                return view_again(outside.detach(), self.recipe)
         base: Tensor = outs[self.index]
         if self.node == "history":
             return base
         shared = self.index in made
         made[self.index] = base
         with no_grad():
-            result = replay(base, self.recipe) if self.recipe else base.detach() if shared else base
+            result = view_again(base, self.recipe) if self.recipe else base.detach() if shared else base
         if self.node == "leaf":
             result.requires_grad = True
         elif self.node == "spent":
@@ -242,29 +264,8 @@ class _Recorded(Function):
         sources = iter(ctx.saved_tensors)
         saved = [next(sources)._data if a is None else a for a in ctx.kept]
         assert captured.run_backward is not None
-        with np.errstate(all="ignore"):
-            results = captured.run_backward(*saved, *(grads[i]._data for i in captured.differentiable))
-        owners = {id(owner(a)) for a in saved if is_array(a)} | {id(owner(g._data)) for g in grads if g is not None}
-        assert captured.backward is not None
-        gradients: list[Any] = [None if a is None else wrap(_own(a, owners)) for a in results]
-        return (None, None, *gradients)
-
-
-def owner(array: Any) -> Any:
-    """The array whose memory an array is part of."""
-    while is_array(array.base):
-        array = array.base
-    return array
-
-
-def _own(array: Any, owners: set[int]) -> Any:
-    """``array``, copied where its memory belongs to something else; from now on it is taken."""
-    if not is_array(array):
-        return np.asarray(array) if isinstance(array, np.generic) else array
-    if id(owner(array)) in owners or overlaps_itself(array):
-        return array.copy()
-    owners.add(id(owner(array)))
-    return array
+        results = captured.run_backward([*saved, *(grads[i]._data for i in captured.differentiable)])
+        return (None, None, *(None if a is None else wrap(a) for a in results))
 
 
 def captured(name: str, tracer: Tracer, result: Any, names: Mapping[int, str]) -> Captured:
@@ -311,11 +312,20 @@ class _Builder:
         inputs = (*(e.input for e in externals), *(n.value for n in numbers))
         self._label(externals, numbers)
         graph = optimized(Graph(self.name, inputs, nodes, outputs))
-        program, source = _fused(graph)
-        backward_source = ""
+        leaving = len(self.fresh) + len(gradients)
+        run = replay(
+            graph,
+            {e.input: e.before["_data"] for e in externals},
+            [n.value for n in numbers if n.kind is float],
+            {leaving + i: e.input for i, e in enumerate(written)},
+            leaving,
+        )
+        run_backward = None
         if backward is not None:
             backward = optimized(backward)
-            backward_program, backward_source = _fused(backward)
+            saved_as = run.lying(range(leaving + len(written), len(outputs)))
+            given = dict(zip(backward.inputs, [*saved_as, *(None for _ in differentiable)], strict=True))
+            run_backward = replay(backward, given, leaving=len(backward.outputs))
         return Captured(
             graph=graph,
             backward=backward,
@@ -325,15 +335,14 @@ class _Builder:
             effects=effects,
             generators=list(tracer.generators),
             written=written,
-            gradients=[(tensor, spec) for tensor, spec, _ in gradients],
+            gradients=[(tensor, spec, tracer.gradients[id(tensor)][2]) for tensor, spec, _ in gradients],
             result=template,
             fresh=len(self.fresh),
             differentiable=differentiable,
             targets=targets,
             saved=saved,
-            run=program.function(),
-            run_backward=None if backward is None else backward_program.function(),
-            source=source + backward_source,
+            run=run,
+            run_backward=run_backward,
         )
 
     def _label(self, externals: list[External], numbers: list[Slot]) -> None:
@@ -493,13 +502,6 @@ def _unused(label: str, otherwise: str, taken: set[str]) -> str:
     label = next(n for n in itertools.chain((label,), numbered) if n not in taken)
     taken.add(label)
     return label
-
-
-def _fused(graph: Graph) -> tuple[Graph, str]:
-    """The graph with fused operations on all devices, and their text."""
-    program, on_gpu = cuda.fused(graph)
-    program, on_cpu = kernels.fused(program)
-    return program, on_gpu + on_cpu
 
 
 def _padded(gradients: list[tuple[Tensor, Any, Value | None]]) -> list[Value]:

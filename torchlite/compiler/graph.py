@@ -83,6 +83,10 @@ class Graph:
         outputs = tuple(became.get(v, v) for v in self.outputs) if became else self.outputs
         return replace(self, nodes=tuple(nodes), outputs=outputs)
 
+    def values(self) -> Iterable[Value]:
+        """All inputs and everything that is computed."""
+        return (*self.inputs, *(v for node in self.nodes for v in node.outputs))
+
     def names(self) -> dict[Value, str]:
         """A name for every value."""
         names: dict[Value, str] = {}

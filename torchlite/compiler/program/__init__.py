@@ -18,7 +18,11 @@ from torchlite.compiler.program.writer import Writer
 
 
 def program(
-    graph: Graph, arrays: Mapping[Value, Any], floats: Iterable[Value] = (), writes: Mapping[int, Value] | None = None
+    graph: Graph,
+    arrays: Mapping[Value, Any],
+    floats: Iterable[Value] = (),
+    writes: Mapping[int, Value] | None = None,
+    leaving: int = 0,
 ) -> Execution | None:
     """The program of a graph; None where C can't be compiled, or has no strides for an input.
 
@@ -27,11 +31,12 @@ def program(
         arrays: for inputs that are arrays one that lies as they will, or None where they are to be made dense.
         floats: inputs that are Python floats.
         writes: for outputs that overwrite an input, that input.
+        leaving: how many of the first outputs get memory of their own; others may be inputs, or views of them.
     """
     if not toolchain.enabled():
         return None
     try:
-        layout = lay_out(graph, arrays, floats, writes or {})
+        layout = lay_out(graph, arrays, floats, writes or {}, leaving)
         written = Writer(graph, layout).program()
         library = load(text(*written.headers) + "\n" + written.source)
     except (toolchain.Unavailable, Unplaceable):

@@ -6,11 +6,11 @@ import numpy as np
 
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.expressions import c_type
-from torchlite.compiler.program.lowering import Lowering, Order, Plain
 from torchlite.compiler.program.loops import function
+from torchlite.compiler.program.lowering import Lowering, Order, Plain
 from torchlite.compiler.program.places import Array, Place
-from torchlite.compiler.program.writer import Writer
 from torchlite.compiler.program.units import Loop, Unit
+from torchlite.compiler.program.writer import Writer
 from torchlite.ir import REGISTRY
 
 
@@ -25,7 +25,7 @@ def lowered(node: Node) -> Lowering | None:
 class _Copies(Plain):
     """A result whose parts are copied one after the other."""
 
-    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:
+    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides."""
         return [None for _ in node.inputs]
 

@@ -14,8 +14,8 @@ from torchlite.compiler.operators import on_arrays
 from torchlite.compiler.program.layout import Layout, Step
 from torchlite.compiler.program.memory import ALIGNED
 from torchlite.compiler.program.places import Array, Place, address
-from torchlite.compiler.program.writer import Program
 from torchlite.compiler.program.units import base
+from torchlite.compiler.program.writer import Program
 
 _OWN = 2  # references to an array that nobody has: that of `_Given`, and the argument of getrefcount
 
@@ -50,6 +50,16 @@ class Execution:
         self.dense = [i for i, v in enumerate(graph.inputs) if v in layout.dense]
         self._frames: list[Frame] = []
 
+    @property
+    def source(self) -> str:
+        """The C, without what all programs begin with."""
+        return self.program.source
+
+    def lying(self, outputs: Sequence[int]) -> list[Any]:
+        """For each of these outputs an array without meaningful numbers that lies as it will; None for numbers."""
+        values = [self.layout.outputs[i] for i in outputs]
+        return [None if v is None or v.aval is None else _viewed(v, self.layout.places[base(v)].ghost) for v in values]
+
     def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> list[Any]:
         """The outputs of the graph; None for those that are written into inputs.
 
@@ -67,8 +77,9 @@ class Execution:
             frame = Frame(self)
         try:
             frame.begin(given, idle)
-            for segment in self.segments:
-                segment(frame)
+            with np.errstate(all="ignore"):
+                for segment in self.segments:
+                    segment(frame)
             return frame.outputs()
         finally:
             frame.given = ()
@@ -217,7 +228,10 @@ class _Compiled:
     def __call__(self, frame: Frame) -> None:
         code = self._function(frame.table_pointer, frame.numbers_pointer)
         if code:
-            raise Stopped(self._checks[code - 1])
+            node = self._checks[code - 1]
+            if node.op.name == "check":
+                node.op.run(False, **node.params)  # says what is doubted
+            raise Stopped(node)
 
 
 class _Host:

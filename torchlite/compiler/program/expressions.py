@@ -23,7 +23,18 @@ _FLOATS = {
     "floor", "ceil", "trunc", "round", "frac", "pow", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
     "atan2", "hypot", "copysign",
 }  # fmt: skip
-_INTEGERS = {"add", "sub", "mul", "neg", "maximum", "minimum", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not"}
+_INTEGERS = {
+    "add",
+    "sub",
+    "mul",
+    "neg",
+    "maximum",
+    "minimum",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+    "bitwise_not",
+}
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not"}
 _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
 

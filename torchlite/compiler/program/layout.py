@@ -74,7 +74,13 @@ class Unplaceable(Exception):
     """An input lies in memory in a way that C has no strides for."""
 
 
-def lay_out(graph: Graph, arrays: Mapping[Value, Array | None], floats: Iterable[Value], writes: Mapping[int, Value]) -> Layout:
+def lay_out(
+    graph: Graph,
+    arrays: Mapping[Value, Array | None],
+    floats: Iterable[Value],
+    writes: Mapping[int, Value],
+    leaving: int,
+) -> Layout:
     """The layout of a graph.
 
     Args:
@@ -82,16 +88,22 @@ def lay_out(graph: Graph, arrays: Mapping[Value, Array | None], floats: Iterable
         arrays: for inputs that are arrays one that lies as they will, or None where they will be dense.
         floats: inputs that are Python floats.
         writes: for outputs that overwrite an input, that input.
+        leaving: how many of the first outputs get memory of their own.
 
     Raises:
         Unplaceable: for strides that are no whole elements.
     """
-    return _Layouter(graph, arrays, floats, writes).layout()
+    return _Layouter(graph, arrays, floats, writes, leaving).layout()
 
 
 class _Layouter:
     def __init__(
-        self, graph: Graph, arrays: Mapping[Value, Array | None], floats: Iterable[Value], writes: Mapping[int, Value]
+        self,
+        graph: Graph,
+        arrays: Mapping[Value, Array | None],
+        floats: Iterable[Value],
+        writes: Mapping[int, Value],
+        leaving: int,
     ) -> None:
         self.graph = graph
         self.writes = writes
@@ -110,7 +122,7 @@ class _Layouter:
                     raise Unplaceable(f"{v.label} has strides that are no whole elements")
                 self.places[v] = place
         self.units = units(graph, self.floats, writes.values())
-        self._copy_outputs()
+        self._copy_outputs(leaving)
         self._write_inputs()
         self.stored = self._needed()
 
@@ -130,7 +142,7 @@ class _Layouter:
 
     # Outputs
 
-    def _copy_outputs(self) -> None:
+    def _copy_outputs(self, leaving: int) -> None:
         """Give each output that leaves the program memory of its own."""
         self.result_of: dict[Value, int] = {}
         written = set(self.writes.values())
@@ -138,9 +150,7 @@ class _Layouter:
             if v.aval is None or i in self.writes:
                 continue
             source = base(v)
-            if source.node is None and source.constant is None and source not in written:
-                continue  # an input that stays what it is
-            if v in self.result_of:
+            if i >= leaving and (v in self.result_of or (_is_input(source) and source not in written)):
                 continue
             if source.node is None or source in self.result_of or _size(source) != _size(v):
                 v = self._copied(v)
@@ -167,7 +177,12 @@ class _Layouter:
             v = self.graph.outputs[i]
             k, loop = loops.get(v, (-1, None))
             safe = loop is not None and k > last and v not in self.result_of and v not in self.direct
-            if safe and loop is not None and all(r <= k for r in readers.get(target, ())) and _only_here(self.units[k], loop, target):
+            if (
+                safe
+                and loop is not None
+                and all(r <= k for r in readers.get(target, ()))
+                and _only_here(self.units[k], loop, target)
+            ):
                 self.direct[v] = target
                 self.outputs[i] = None
             else:
@@ -196,7 +211,11 @@ class _Layouter:
         if unit.kind == "kernel":
             self._place_kernel(unit, step)
         for v in unit.reads():
-            if v.aval is not None and v not in step.places and not (v.constant is not None and v.aval.size == 1 and unit.kind == "loop"):
+            if (
+                v.aval is not None
+                and v not in step.places
+                and not (v.constant is not None and v.aval.size == 1 and unit.kind == "loop")
+            ):
                 step.places[v] = self._place_of(v)
         for loop in unit.loops:
             order = self._place_loop(loop, step)
@@ -316,11 +335,13 @@ def _only_here(unit: Unit, loop: Loop, target: Value) -> bool:
     return target.aval is not None
 
 
+def _is_input(v: Value) -> bool:
+    return v.node is None and v.constant is None
+
+
 def _size(v: Value) -> int:
     return 1 if v.aval is None else v.aval.size
 
 
 def _size_of(loop: Loop) -> int:
     return int(np.prod(loop.shapes[0], dtype=np.int64))
-
-

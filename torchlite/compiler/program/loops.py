@@ -155,9 +155,7 @@ def _written(v: Value, dimensions: Dimensions, places: Mapping[Value, Place]) ->
     return Stream(places[v], dimensions.strides(places[v].ghost, v.aval.shape), c_type(v) or "")
 
 
-def _result(
-    v: Value, rule: Reduction, shape: Shape, dimensions: Dimensions, places: Mapping[Value, Place]
-) -> Stream:
+def _result(v: Value, rule: Reduction, shape: Shape, dimensions: Dimensions, places: Mapping[Value, Place]) -> Stream:
     kept = tuple(1 if d in rule.dims else n for d, n in enumerate(shape))
     ghost = places[v].ghost.reshape(kept, copy=False)
     return Stream(places[v], dimensions.strides(ghost, shape), c_type(v) or "")
@@ -168,16 +166,19 @@ def order_of_loop(loop: Loop, places: Mapping[Value, Place]) -> Order | None:
     shape = refinement(loop.shapes)
     if any(s != shape for s in loop.shapes):
         return None
-    for v in (*loop.reads(), *(v for node in loop.nodes for v in node.outputs)):
+    inputs = dict.fromkeys(loop.reads())
+    for v in (*inputs, *(v for node in loop.nodes for v in node.outputs)):
         place = places.get(v)
-        if place is not None and place.ghost.shape == shape and place.order is not None:
-            if place.order != tuple(range(len(shape or ()))) or v in loop.reads():
-                return place.order
+        order = None if place is None or place.ghost.shape != shape else place.order
+        if order is not None and (v in inputs or order != tuple(range(len(order)))):
+            return order
     return None
 
 
 def function(loop: Loop, order: Order | None, places: Mapping[Value, Place], stored: Container[Value]) -> Function:
     """A loop as a function in C."""
+    if any(0 in shape for shape in loop.shapes):
+        return Function(_whole(_RANGE, ["(void)at, (void)begin, (void)end;"]), [], 0, flat=True)
     dimensions = Dimensions(loop, order)
     made = body(loop, dimensions, places, stored)
     flags = [False] * len(dimensions.lengths)
@@ -235,15 +236,14 @@ class Nest:
     def flat(self) -> Function:
         """One loop, divided into ranges."""
         n = self.lengths[0] if self.lengths else 1
-        lines = [*self._pointers(), *self._starts(), *self._numbers()]
-        lines += self._accumulators("")
-        lines += self._inner("begin", "end", "")
+        lines = [*self._pointers(), *self._numbers("p"), *self._accumulators()]
+        lines += self._inner("begin", "end", pointer="p")
         if not self.body.reductions:
-            return Function(_whole("NAME(void *const *at, long begin, long end)", lines), self._places(), n, flat=True)
+            return Function(_whole(_RANGE, lines), self._places(), n, flat=True)
         lines += [f"partial{i}[begin / GRAIN] = a{i};" for i, _ in enumerate(self.body.reductions)]
         chunks = -(-n // GRAIN)
         before, scratch = self._partials(chunks)
-        text = _whole("NAME(void *const *at, long begin, long end)", [*before, *lines])
+        text = _whole(_RANGE, [*before, *lines])
         finish = [*before]
         for i, r in enumerate(self.body.reductions):
             finish.append(f"{r.how.kind} a{i} = {r.how.start};")
@@ -257,8 +257,13 @@ class Nest:
         inner = self.lengths[-1]
         outer = math.prod(self.lengths[:-1])
         share = max(1, GRAIN // inner)
-        lines = [*self._pointers(), f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {outer}); row++) {{"]
-        lines += _indented([*self._coordinates("row", self.lengths[:-1], 0), *self._numbers(), *self._inner("0", str(inner), "")])
+        lines = [
+            *self._pointers(),
+            f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {outer}); row++) {{",
+        ]
+        lines += _indented(
+            [*self._coordinates("row", self.lengths[:-1], 0), *self._numbers(), *self._inner("0", str(inner))]
+        )
         lines.append("}")
         return Function(_whole(_TASK, [_GIVEN, *lines]), self._places(), -(-outer // share), flat=False)
 
@@ -275,17 +280,24 @@ class Nest:
         first = self.flags.index(True)
         count = math.prod(self.lengths[:first])
         share = max(1, GRAIN // math.prod(self.lengths[first:]))
-        lines = [*self._pointers(), f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {count}); row++) {{"]
-        inner = [*self._coordinates("row", self.lengths[:first], 0), *self._accumulators("")]
+        lines = [
+            *self._pointers(),
+            f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {count}); row++) {{",
+        ]
+        inner = [*self._coordinates("row", self.lengths[:first], 0), *self._accumulators()]
         middle = self.lengths[first:-1]
         if middle:
             inner.append(f"for (long part = 0; part < {math.prod(middle)}; part++) {{")
-            steps = [*self._coordinates("part", middle, first, prefix="q"), *self._numbers("q"), *self._accumulators("b")]
+            steps = [
+                *self._coordinates("part", middle, first, prefix="q"),
+                *self._numbers("q"),
+                *self._accumulators("b"),
+            ]
             steps += self._inner("0", str(self.lengths[-1]), "b", "q")
             steps += [f"a{i} = a{i} {r.how.operator} b{i};" for i, r in enumerate(self.body.reductions)]
             inner += [*_indented(steps), "}"]
         else:
-            inner += [*self._numbers(), *self._inner("0", str(self.lengths[-1]), "")]
+            inner += [*self._numbers(), *self._inner("0", str(self.lengths[-1]))]
         for i, r in enumerate(self.body.reductions):
             inner.append(f"*s{len(self.body.streams()) + i} = {_finished(r, f'a{i}')};")
         lines += [*_indented(inner), "}"]
@@ -306,7 +318,7 @@ class Nest:
         lines.append(f"const long group = index / {chunks}, chunk = index % {chunks};")
         lines.append(f"for (long r = chunk * {share}; r < at_most((chunk + 1) * {share}, {rows}); r++) {{")
         steps = [self._at(k, ["group", "r"][-len(self.lengths) + 1 :], 0) for k in range(len(self.body.streams()))]
-        lines += _indented([*steps, *self._numbers(), *self._inner("0", str(kept), "", down=True)])
+        lines += _indented([*steps, *self._numbers(), *self._inner("0", str(kept), down=True)])
         lines.append("}")
         text = _whole(_TASK, [_GIVEN, *lines])
         text += self._downward_sums(before, outer, chunks, kept)
@@ -338,12 +350,6 @@ class Nest:
             f"{'const ' if k < reads else ''}{s.kind} *p{k} = at[{k}];" for k, s in enumerate(self.all)
         ]  # fmt: skip
 
-    def _starts(self) -> list[str]:
-        return [
-            f"{'const ' if k < len(self.body.reads) else ''}{s.kind} *s{k} = p{k};"
-            for k, s in enumerate(self.body.streams())
-        ]
-
     def _at(self, k: int, coordinates: Sequence[str], first: int, prefix: str = "s", of: str = "p") -> str:
         steps = self.strides[k][first : first + len(coordinates)]
         terms = [c if step == 1 else f"{c} * {step}" for c, step in zip(coordinates, steps, strict=True) if step]
@@ -352,12 +358,12 @@ class Nest:
 
     def _coordinates(self, index: str, lengths: Sequence[int], first: int, prefix: str = "s") -> list[str]:
         """Pointers to where a row begins whose number among rows of these dimensions is ``index``."""
-        names = []
+        names: list[str] = []
         left = math.prod(lengths)
         for n in lengths:
             left //= n
             text = f"{index} / {left}" if left > 1 else index
-            names.append(f"({text} % {n})" if len(names) and left * n < math.prod(lengths) else f"({text})")
+            names.append(f"({text} % {n})" if names and left * n < math.prod(lengths) else f"({text})")
         of = "p" if prefix == "s" else "s"
         inner = len(self.body.streams()) if prefix == "q" else len(self.all)
         return [self._at(k, names, first, prefix, of) for k in range(inner)]
@@ -370,10 +376,10 @@ class Nest:
             if not (self.strides[k] and self.strides[k][-1])
         ]
 
-    def _accumulators(self, prefix: str) -> list[str]:
-        return [f"{r.how.kind} {prefix or 'a'}{i} = {r.how.start};" for i, r in enumerate(self.body.reductions)]
+    def _accumulators(self, prefix: str = "a") -> list[str]:
+        return [f"{r.how.kind} {prefix}{i} = {r.how.start};" for i, r in enumerate(self.body.reductions)]
 
-    def _inner(self, begin: str, end: str, prefix: str, pointer: str = "s", *, down: bool = False) -> list[str]:
+    def _inner(self, begin: str, end: str, prefix: str = "a", pointer: str = "s", *, down: bool = False) -> list[str]:
         """The innermost loop."""
 
         def element(k: int) -> str:
@@ -389,7 +395,7 @@ class Nest:
         inside += [f"{element(k)} = {name};" for k, (_, name) in enumerate(self.body.stores, len(self.body.reads))]
         sums: dict[str, list[str]] = {}
         for i, r in enumerate(self.body.reductions):
-            target = f"a{i}[i]" if down else f"{prefix or 'a'}{i}"
+            target = f"a{i}[i]" if down else f"{prefix}{i}"
             inside.append(f"{target} = {target} {r.how.operator} {r.element};")
             sums.setdefault(r.how.operator, []).append(target)
         clauses = "" if down else "".join(f" reduction({op}:{','.join(names)})" for op, names in sums.items())
@@ -403,11 +409,13 @@ class Nest:
         """Pointers to the scratch memory, which holds ``count`` accumulators of each reduction, and its size."""
         lines, offset = [], 0
         for i, r in enumerate(self.body.reductions):
-            lines.append(f"{r.how.kind} *partial{i} = ({r.how.kind} *)((char *)at[{len(self.all)}] + {offset});")
+            skipped = f" + {offset}" if offset else ""
+            lines.append(f"{r.how.kind} *partial{i} = (void *)((char *)at[{len(self.all)}]{skipped});")
             offset += -(-count * 8 // 64) * 64
         return lines, offset
 
 
+_RANGE = "NAME(void *const *at, long begin, long end)"
 _TASK = "NAME(void *argument, long index)"
 _GIVEN = "void *const *at = argument;"
 

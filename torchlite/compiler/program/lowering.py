@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torchlite.compiler.graph import Node, Value
+from torchlite.compiler.graph import Node
 
 if TYPE_CHECKING:
-    from torchlite.compiler.program.writer import Writer
     from torchlite.compiler.program.units import Unit
+    from torchlite.compiler.program.writer import Writer
 
 Order = tuple[int, ...]
 """The dimensions of an array from the one with the largest stride to the one with the smallest."""
@@ -73,13 +73,5 @@ def lowering(node: Node) -> Lowering | None:
     module = _MODULES.get(node.op.name)
     if module is None or node.lifted:
         return None
-    lowered: Callable[[Node], Lowering | None] = importlib.import_module(
-        f"torchlite.compiler.program.{module}"
-    ).lowered
+    lowered: Callable[[Node], Lowering | None] = importlib.import_module(f"torchlite.compiler.program.{module}").lowered
     return lowered(node)
-
-
-def dense(v: Value) -> Any:
-    """Shape and dtype of a value that is an array."""
-    assert v.aval is not None
-    return v.aval

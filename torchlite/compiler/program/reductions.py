@@ -58,7 +58,7 @@ def _mean(node: Node, x: Any, out: Any) -> Reduction | None:
 
 def _products(node: Node, x: Any, out: Any) -> Reduction | None:
     shape = (1,) * (x.ndim - len(out.shape)) + out.shape
-    if any(v.aval is None or v.aval.dtype != np.float32 and v.aval.dtype != np.float64 for v in node.inputs):
+    if any(v.aval is None or (v.aval.dtype != np.float32 and v.aval.dtype != np.float64) for v in node.inputs):
         return None
     if node.inputs[1].aval is None or node.inputs[1].aval.shape != x.shape:
         return None

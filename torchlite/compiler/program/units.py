@@ -111,6 +111,9 @@ def base(v: Value) -> Value:
 
 def refinement(shapes: Iterable[Shape]) -> Shape | None:
     """The shape that all of ``shapes`` become when neighbouring dimensions are joined; None where there is none."""
+    shapes = list(shapes)
+    if any(0 in shape for shape in shapes):
+        return (0,)
     ends: set[int] = set()
     for shape in shapes:
         size = 1

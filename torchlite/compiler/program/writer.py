@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torchlite.backends.native.library import text as native
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.layout import Layout, Step
 from torchlite.compiler.program.loops import GRAIN, Function
@@ -13,6 +12,14 @@ from torchlite.compiler.program.numbers import arithmetic
 from torchlite.compiler.program.places import Buffer, Place
 from torchlite.compiler.program.units import Unit
 
+# Loops over elements round each operation as eager execution does: no product and sum become one rounding.
+_EXACT = """
+#ifdef __clang__
+#pragma STDC FP_CONTRACT OFF
+#else
+#pragma GCC optimize("fp-contract=off")
+#endif
+"""
 HEADERS = ("parallel.h", "vectors.h", "mathematics.h", "program.h")
 
 
@@ -50,6 +57,7 @@ class Writer:
         self.names = graph.names()
         self.headers: dict[str, None] = dict.fromkeys(HEADERS)
         self.functions: dict[str, str] = {}
+        self.loops: dict[str, str] = {}
         self.tables: list[str] = []
         self.segments: list[str | Step] = []
         self.statements: list[str] = []
@@ -71,8 +79,10 @@ class Writer:
                 self.step = step
                 self._write(step)
         self._end_segment(bodies)
-        functions = [text.replace("NAME", name) for text, name in self.functions.items()]
-        source = "\n".join([*functions, *self.tables, *bodies])
+        kernels, loops = (
+            [text.replace("NAME", name) for text, name in made.items()] for made in (self.functions, self.loops)
+        )
+        source = "\n".join([*kernels, _EXACT, *loops, *self.tables, *bodies])
         return Program(source, tuple(self.headers), self.segments, self.numbers, self.buffers, self.checks)
 
     # What lowerings use
@@ -82,7 +92,10 @@ class Writer:
         self.headers.update(dict.fromkeys(headers))
 
     def function(self, text: str, prefix: str) -> str:
-        """The name of a C function whose text has NAME in its place; equal texts are written once."""
+        """The name of a C function whose text has NAME in its place; equal texts are written once.
+
+        A product and a sum in it may be rounded once, which loops over elements do not do.
+        """
         return self.functions.setdefault(text, f"{prefix}{len(self.functions)}")
 
     def statement(self, text: str) -> None:
@@ -184,7 +197,7 @@ class Writer:
             made: the loop.
             used: bytes of the unit's scratch memory that others use.
         """
-        name = self.function(made.text, "loop")
+        name = self._loop(made)
         addresses = [self.address(place) for place in made.at] + ([self.scratch(used)] if made.scratch else [])
         at = f"(void *[]){{{', '.join(addresses)}}}"
         if made.flat and made.tasks <= GRAIN:
@@ -196,8 +209,11 @@ class Writer:
         if made.finishes:
             self.statement(f"{name}_finish({at});")
 
+    def _loop(self, made: Function) -> str:
+        return self.loops.setdefault(made.text, f"loop{len(self.loops)}")
+
     def _call_together(self, functions: Sequence[Function]) -> None:
-        name = self.function(functions[0].text, "loop")
+        name = self._loop(functions[0])
         arrays = len(functions[0].at)
         addresses = ", ".join(self.address(place) for made in functions for place in made.at)
         chunks = [f"{{{g}, {b}}}" for g, made in enumerate(functions) for b in range(0, max(made.tasks, 1), GRAIN)]

@@ -1,0 +1,105 @@
+"""Replaying a graph: as a program in C where that can be, and otherwise operator by operator, on a GPU with fused kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+
+from torchlite.backends import is_array
+from torchlite.backends.memory import overlaps_itself
+from torchlite.compiler import cuda
+from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.program import program
+from torchlite.devices import CPU
+
+
+class Replay(Protocol):
+    """A graph that can be called."""
+
+    @property
+    def source(self) -> str:
+        """The C of it, as far as there is any."""
+
+    def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> Sequence[Any]:
+        """The outputs for these inputs, arrays and numbers.
+
+        The first of them, which leave the program, have memory of their own. None stands for what is already written
+        into an input.
+
+        Args:
+            given: the inputs.
+            idle: ids of arrays that an earlier call gave away, which may be overwritten though one tensor has them.
+
+        Raises:
+            Exception: of an operator, or because a condition does not hold; no input has been changed then.
+        """
+
+    def lying(self, outputs: Sequence[int]) -> list[Any]:
+        """For each of these outputs an array that lies as it will; None where that is not known."""
+
+
+def replay(
+    graph: Graph,
+    arrays: Mapping[Value, Any],
+    floats: Iterable[Value] = (),
+    writes: Mapping[int, Value] | None = None,
+    leaving: int = 0,
+) -> Replay:
+    """How a graph is replayed.
+
+    Args:
+        graph: optimized.
+        arrays: for inputs that are arrays one that lies as they will, or None where that is not known.
+        floats: inputs that are Python floats.
+        writes: for outputs that overwrite an input, that input.
+        leaving: how many of the first outputs get memory of their own; others may be inputs, or views of them.
+    """
+    if all(v.aval is None or v.aval.device == CPU for v in graph.values()):
+        compiled = program(graph, arrays, floats, writes, leaving)
+        if compiled is not None:
+            return compiled
+        return Interpreted(graph, leaving)
+    on_gpu, source = cuda.fused(graph)
+    return Interpreted(on_gpu, leaving, source)
+
+
+class Interpreted:
+    """The graph as a Python function that calls one operator after the other."""
+
+    def __init__(self, graph: Graph, leaving: int, source: str = "") -> None:
+        self.source = source
+        self._function = graph.function()
+        self._leaving = leaving
+        constants = [v.constant for node in graph.nodes for v in node.reads() if is_array(v.constant)]
+        constants += [v.constant for v in graph.outputs if is_array(v.constant)]
+        self._constants = {id(owner(a)) for a in constants}
+
+    def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> Sequence[Any]:  # noqa: ARG002
+        """The outputs."""
+        with np.errstate(all="ignore"):
+            results = self._function(*given)
+        owners = {id(owner(a)) for a in given if is_array(a)} | self._constants
+        return [*(_own(a, owners) for a in results[: self._leaving]), *results[self._leaving :]]
+
+    def lying(self, outputs: Sequence[int]) -> list[Any]:
+        """Nothing is known."""
+        return [None for _ in outputs]
+
+
+def owner(array: Any) -> Any:
+    """The array whose memory an array is part of."""
+    while is_array(array.base):
+        array = array.base
+    return array
+
+
+def _own(array: Any, owners: set[int]) -> Any:
+    """``array``, copied where its memory belongs to something else; from now on it is taken."""
+    if not is_array(array):
+        return np.asarray(array) if isinstance(array, np.generic) else array
+    if id(owner(array)) in owners or overlaps_itself(array):
+        return array.copy()
+    owners.add(id(owner(array)))
+    return array
