@@ -234,7 +234,7 @@ class _Layouter:
         order = order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
         for v in written:
-            step.places[v] = self._new(v, order)
+            step.places[v] = self._new(v, _demanded(v) or order)
         for node in loop.reductions:
             for v in node.outputs:
                 step.places[v] = self._new(v, None)
@@ -333,6 +333,14 @@ def _only_here(unit: Unit, loop: Loop, target: Value) -> bool:
             if base(v) is target and (other is not loop or flat(v) is not target or _size(v) != _size_of(loop)):
                 return False
     return target.aval is not None
+
+
+def _demanded(v: Value) -> Order | None:
+    """The order in which a copy was asked to lie."""
+    if v.node is None or v.node.op.name != "clone" or v.node.params["order"] is None or v.aval is None:
+        return None
+    asked: Order = v.node.params["order"]
+    return asked or tuple(range(v.aval.ndim))
 
 
 def _is_input(v: Value) -> bool:

@@ -64,9 +64,8 @@ class Writer:
         self.numbers: dict[Value, int] = {}
         self.buffers: dict[tuple[str, int], int] = {}
         self.checks: list[Node] = []
-        for v in graph.inputs:
-            if v.aval is None:
-                self.numbers[v] = len(self.numbers)
+        for v, _ in layout.floats:
+            self.numbers[v] = len(self.numbers)
 
     def program(self) -> Program:
         """The whole."""
