@@ -68,24 +68,23 @@ static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROW
 
 // Copies (k, columns) numbers to rows of TILE_COLUMNS, filled up with zeros to whole vectors.
 static void pack_panel(const float *b, long b_row, long b_column, long k, long columns, float *panel) {
-    long i = 0, whole = b_row == 1 ? columns / LANES * LANES : 0;
-    for (; i + LANES <= k && whole; i += LANES)
-        for (long j = 0; j < whole; j += LANES) {
+    long filled = parts(columns, LANES) * LANES, i = 0;
+    for (; b_row == 1 && i + LANES <= k; i += LANES)
+        for (long j = 0; j < filled; j += LANES) {
             Vector square[LANES];
-            UNROLLED for (int r = 0; r < LANES; r++) square[r] = load(b + (j + r) * b_column + i);
+            UNROLLED for (int r = 0; r < LANES; r++)
+                square[r] = j + r < columns ? load(b + (j + r) * b_column + i) : (Vector){0};
             transpose(square);
             UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * TILE_COLUMNS + j, square[r]);
         }
-    long filled = parts(columns, LANES) * LANES;
-    for (long row = 0; row < k; row++) {
-        float *to = panel + row * TILE_COLUMNS;
-        const float *from = b + row * b_row;
-        long j = row < i ? whole : 0;
+    for (; i < k; i++) {
+        float *to = panel + i * TILE_COLUMNS;
+        const float *from = b + i * b_row;
         if (b_column == 1)
-            for (; j < columns; j++) to[j] = from[j];
+            for (long j = 0; j < columns; j++) to[j] = from[j];
         else
-            for (; j < columns; j++) to[j] = from[j * b_column];
-        for (; j < filled; j++) to[j] = 0.0f;
+            for (long j = 0; j < columns; j++) to[j] = from[j * b_column];
+        for (long j = columns; j < filled; j++) to[j] = 0.0f;
     }
 }
 

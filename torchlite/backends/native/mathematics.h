@@ -13,19 +13,29 @@ static inline uint32_t to_bits(float x) {
     return bits;
 }
 
+// x y + z with one rounding where the processor has that, so that these functions give the same and are as fast wherever they
+// are inlined, also in code that rounds each operation.
+static inline float mad(float x, float y, float z) {
+#if defined(__FMA__) || defined(__ARM_FEATURE_FMA) || defined(__FP_FAST_FMAF)
+    return __builtin_fmaf(x, y, z);
+#else
+    return x * y + z;
+#endif
+}
+
 // e^x = 2^n e^r with |r| <= ln(2) / 2, as e^r and n; below 1 ulp.
 static inline float exp_parts(float x, int32_t *n) {
-    float shifted = x * 1.44269504f + 12582912.0f;  // the nearest integer is in the lowest bits
+    float shifted = mad(x, 1.44269504f, 12582912.0f);  // the nearest integer is in the lowest bits
     *n = (int32_t)(to_bits(shifted) - 0x4b400000u);
     float whole = shifted - 12582912.0f;
-    float r = x - whole * 0.693145752f;
-    r = r - whole * 1.42860677e-6f;
+    float r = mad(whole, -0.693145752f, x);
+    r = mad(whole, -1.42860677e-6f, r);
     float p = 0.0013813142f;
-    p = p * r + 0.0083694197f;
-    p = p * r + 0.041668456f;
-    p = p * r + 0.16666515f;
-    p = p * r + 0.49999994f;
-    return p * (r * r) + r + 1.0f;
+    p = mad(p, r, 0.0083694197f);
+    p = mad(p, r, 0.041668456f);
+    p = mad(p, r, 0.16666515f);
+    p = mad(p, r, 0.49999994f);
+    return mad(p, r * r, r) + 1.0f;
 }
 
 // Scaled in two steps, which reach denormal results and infinity. What becomes 0 is not computed: processors take their
@@ -51,20 +61,20 @@ static inline float exp_within(float x) {
 // error of 0.9 % two steps of Newton square twice.
 static inline float reciprocal_(float x) {
     float y = from_bits(0x7eb53567u - to_bits(x));
-    y = 1.9395974f * y * (1.436142f - x * y);
-    y = y + y * (1.0f - x * y);
-    return y + y * (1.0f - x * y);
+    y = 1.9395974f * y * mad(-x, y, 1.436142f);
+    y = mad(y, mad(-x, y, 1.0f), y);
+    return mad(y, mad(-x, y, 1.0f), y);
 }
 
 // From 0.625 on 1 - 2 / (e^2x + 1), below a polynomial; 2 ulp.
 static inline float tanh_(float x) {
     float a = fabsf(x), u = x * x;
     float p = -0.005717033f;
-    p = p * u + 0.020650575f;
-    p = p * u - 0.053743493f;
-    p = p * u + 0.13331491f;
-    p = p * u - 0.33333284f;
-    float near_zero = p * u * a + a;
+    p = mad(p, u, 0.020650575f);
+    p = mad(p, u, -0.053743493f);
+    p = mad(p, u, 0.13331491f);
+    p = mad(p, u, -0.33333284f);
+    float near_zero = mad(p * u, a, a);
     float far = 1.0f - 2.0f * reciprocal_(exp_within(a > 10.0f ? 20.0f : 2.0f * a) + 1.0f);
     return copysignf(a < 0.625f ? near_zero : far, x);
 }
@@ -84,13 +94,13 @@ static inline float erf_(float x) {
     a = a < -4.0f ? -4.0f : a;
     float u = a * a;
     float p = 5.421777e-09f;
-    p = p * u + 2.757142e-08f;
-    p = p * u - 4.794559e-06f;
-    p = p * u + 8.459637e-05f;
-    p = p * u - 0.0006148378f;
-    p = p * u - 0.00019528867f;
-    p = p * u + 0.10276987f;
-    p = p * u + 1.1283792f;
+    p = mad(p, u, 2.757142e-08f);
+    p = mad(p, u, -4.794559e-06f);
+    p = mad(p, u, 8.459637e-05f);
+    p = mad(p, u, -0.0006148378f);
+    p = mad(p, u, -0.00019528867f);
+    p = mad(p, u, 0.10276987f);
+    p = mad(p, u, 1.1283792f);
     return tanh_(a * p);
 }
 
@@ -101,15 +111,15 @@ static inline float normal_cdf_(float x) {
     a = a < -6.0f ? -6.0f : a;
     float u = a * a;
     float p = 4.2505699e-13f;
-    p = p * u - 4.0987290e-11f;
-    p = p * u + 1.5294320e-09f;
-    p = p * u - 2.5054675e-08f;
-    p = p * u + 2.4977926e-08f;
-    p = p * u + 6.3148332e-06f;
-    p = p * u - 1.0581213e-04f;
-    p = p * u - 7.2172312e-05f;
-    p = p * u + 7.2670310e-02f;
-    p = p * u + 1.5957693f;
+    p = mad(p, u, -4.0987290e-11f);
+    p = mad(p, u, 1.5294320e-09f);
+    p = mad(p, u, -2.5054675e-08f);
+    p = mad(p, u, 2.4977926e-08f);
+    p = mad(p, u, 6.3148332e-06f);
+    p = mad(p, u, -1.0581213e-04f);
+    p = mad(p, u, -7.2172312e-05f);
+    p = mad(p, u, 7.2670310e-02f);
+    p = mad(p, u, 1.5957693f);
     return x < -6.0f ? 0.0f : reciprocal_(1.0f + exp_within(-a * p));
 }
 

@@ -47,14 +47,22 @@ def _sizes(
     if len(x_shape) < 2 or len(y_shape) < 2 or any(stride % 4 for stride in (*x_strides, *y_strides)):
         return None
     lead = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
-    m, n, k = x_shape[-2], y_shape[-1], x_shape[-1]
-    if len(lead) > 2 or not _worth_it(m, n, k):
+    m, n = x_shape[-2], y_shape[-1]
+    if len(lead) > 2 or not _worth_it(m, n, x_shape[-1]):
         return None
+    return np.array(numbers(x_shape, x_strides, y_shape, y_strides), np.int64), (*lead, m, n)
+
+
+def numbers(
+    x_shape: tuple[int, ...], x_strides: tuple[int, ...], y_shape: tuple[int, ...], y_strides: tuple[int, ...]
+) -> list[int]:
+    """What a Product of float32 matrices, or of batches in up to two dimensions, holds from its sizes on, in its order."""
+    lead = np.broadcast_shapes(x_shape[:-2], y_shape[:-2])
+    m, n, k = x_shape[-2], y_shape[-1], x_shape[-1]
     outer, inner = (1,) * (2 - len(lead)) + lead
     steps = [_before(shape, strides) for shape, strides in ((x_shape, x_strides), (y_shape, y_strides))]
     own = [stride // 4 for stride in (*x_strides[-2:], *y_strides[-2:])]
-    task = division(m, n, k, outer * inner)
-    return np.array([m, n, k, *own, outer, inner, *steps[0], *steps[1], *task], np.int64), (*lead, m, n)
+    return [m, n, k, *own, outer, inner, *steps[0], *steps[1], *division(m, n, k, outer * inner)]
 
 
 def _worth_it(m: int, n: int, k: int) -> bool:
