@@ -153,11 +153,12 @@ class Optimizer:
         with set_grad_enabled(bool(self.defaults.get("differentiable"))):
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
-                for param in params:
-                    if not self.state[param]:
-                        self.state[param].update(self.init(param, group))
+                states = [self.state[p] for p in params]
+                for param, state in zip(params, states, strict=True):
+                    if not state:
+                        state.update(self.init(param, group))
                 options = resolved(group)
-                for pack in packs(params, self.state, self.counters, options):
+                for pack in packs(params, states, self.counters, options):
                     self.update(pack, options)
         return loss
 

@@ -6,7 +6,7 @@ cache meanwhile; small ones, which would cost more in calls than in arithmetic, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,13 +51,15 @@ class Pack:
         return value.clone() if grad_mode.enabled else value  # backward reads it after it has been written again
 
     def __setitem__(self, name: str, value: Any) -> None:
-        for state in self.states:
-            counter: Tensor = state[name]
-            if isinstance(value, Tensor):
+        counters: list[Tensor] = [state[name] for state in self.states]
+        if isinstance(value, Tensor):
+            for counter in counters:
                 counter.copy_(value)
-            elif active.tracer is not None:
+        elif active.tracer is not None:
+            for counter in counters:
                 counter.copy_(constant(value, counter._data.dtype))
-            else:
+        else:
+            for counter in counters:
                 counter._data[...] = value
                 counter._storage.written()
 
@@ -73,7 +75,7 @@ class Pack:
     def whole(self, *names: str) -> Iterator[Row]:
         """Each parameter with its gradient and the tensors of its state called ``names``, None for missing ones."""
         for param, state in zip(self.params, self.states, strict=True):
-            yield [param, param.grad, *(state.get(name) for name in names)]  # type: ignore[list-item]
+            yield [param, param.grad, *[state.get(name) for name in names]]  # type: ignore[list-item]
 
     def in_one_pass(self, name: str, *names: str, **numbers: Any) -> bool:
         """Whether the compiled kernel ``name`` has updated all parameters and the tensors of their state called ``names``.
@@ -82,14 +84,16 @@ class Pack:
         """
         if self.symbolic or grad_mode.enabled or active.tracer is not None:
             return False
-        if sum(p.numel() for p in self.params) < LARGE:
+        if sum(p._data.size for p in self.params) < LARGE:
             return False
-        rows = list(self.whole(*names))
-        fast = kernel(name) if all(type(x._data) is np.ndarray for row in rows for x in row) else None
-        if fast is None or not fast([[x._data for x in row] for row in rows], **numbers):
+        tensors = [x for row in self.whole(*names) for x in row]
+        arrays = [x._data for x in tensors]
+        fast = kernel(name) if set(map(type, arrays)) == {np.ndarray} else None
+        width = 2 + len(names)
+        if fast is None or not fast(arrays, width, **numbers):
             return False
-        for row in rows:
-            for x in _written(row):
+        for i, x in enumerate(tensors):
+            if i % width != 1:  # all but the gradients
                 x._storage.written()
         return True
 
@@ -115,34 +119,34 @@ class Pack:
             yield from _gathered(batch)
 
 
-def packs(
-    params: Sequence[Tensor], states: Mapping[Tensor, State], counters: Sequence[str], options: Options
-) -> list[Pack]:
+def packs(params: Sequence[Tensor], states: Sequence[State], counters: Sequence[str], options: Options) -> list[Pack]:
     """The parameters of a group that have a gradient, in packs.
 
     Raises:
         RuntimeError: for parameters that a ``fused`` update can't take, as in PyTorch.
     """
     symbolic = bool(options.get("capturable"))
-    together: dict[Any, list[Tensor]] = {}
+    apart = symbolic or grad_mode.enabled or active.tracer is not None
+    together: dict[Any, tuple[list[Tensor], list[State]]] = {}
     turns: dict[int, int] = {}
-    for param in params:
+    for param, state in zip(params, states, strict=True):
         turn = turns[id(param)] = turns.get(id(param), 0) + 1  # one that is there twice is updated twice, in turn
         if options.get("fused") and not param.is_floating_point():
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                 f"['cpu', 'cuda'] but {param.dtype} and {param.device.type}"
             )
-        state = states[param]
-        if symbolic or grad_mode.enabled or active.tracer is not None:
+        if apart:
             key: Any = (id(param), turn)
         else:
-            present = tuple(name for name, value in state.items() if value is not None)
+            data = param._data
+            present = [name for name, value in state.items() if value is not None]
             standing = [float(state[name]._data) for name in counters if name in state]
-            on_cpu = type(param._data) is np.ndarray
-            key = (param._data.dtype, on_cpu or param.device, turn, present, *standing)
-        together.setdefault(key, []).append(param)
-    return [Pack(group, [states[p] for p in group], symbolic=symbolic) for group in together.values()]
+            key = (data.dtype, type(data) is np.ndarray or param.device, turn, *present, *standing)
+        of_params, of_states = together.setdefault(key, ([], []))
+        of_params.append(param)
+        of_states.append(state)
+    return [Pack(*group, symbolic=symbolic) for group in together.values()]
 
 
 def counter(param: Tensor, group: Options, value: Any = 0.0) -> Tensor:

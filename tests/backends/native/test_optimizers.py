@@ -63,15 +63,21 @@ def test_the_kernel_is_taken_and_backward_notices(monkeypatch):
         loss.backward()
 
 
+ROW = [np.zeros(4, np.float32) for _ in range(4)]
+
+
 @pytest.mark.parametrize(
-    "rows",
+    "arrays",
     [
-        [[np.zeros(4)] * 4],
-        [[np.zeros((4, 6), np.float32)[:, ::2]] * 4],
-        [[np.zeros(4, np.float32)] * 5],
-        [[np.zeros(4, np.float32)] * 4] * 2,
+        [np.zeros(4)] * 4,
+        [np.zeros((4, 6), np.float32)[:, ::2]] * 4,
+        [np.zeros(4, ">f4")] * 4,
+        [*ROW[:3], np.zeros(5, np.float32)],
+        [*ROW, ROW[0][1:2], *(np.zeros(1, np.float32) for _ in range(3))],
     ],
 )
-def test_what_the_kernel_does_not_take(rows):
+def test_what_the_kernel_does_not_take(arrays):
     numbers = dict.fromkeys(("decay", "kept", "rate", "beta1", "beta2", "eps"), 0.5)
-    assert not kernel("optimizers.adam")(rows, maximize=False, **numbers)
+    assert kernel("optimizers.adam")(ROW, 4, maximize=False, **numbers)
+    assert not kernel("optimizers.adam")(arrays, 4, maximize=False, **numbers)
+    assert not kernel("optimizers.adam")(ROW[:3], 3, maximize=False, **numbers)

@@ -11,6 +11,7 @@ import ctypes
 import functools
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,15 @@ class _Array(ctypes.c_void_p):
 _CPYTHON = sys.implementation.name == "cpython"
 
 
-_TYPES = {"a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "i": ctypes.c_int, "p": ctypes.c_void_p, "-": None}
+_TYPES = {
+    "a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "d": ctypes.c_double, "i": ctypes.c_int, "p": ctypes.c_void_p,
+    "-": None,
+}  # fmt: skip
+
+
+def objects(arrays: Sequence[Any]) -> Any:
+    """The arrays as ``arrays.h`` reads them, for a function of a family that `understands_arrays`."""
+    return (ctypes.c_void_p * len(arrays))(*map(id, arrays))
 
 
 class Family:
@@ -78,7 +87,8 @@ class Family:
     Args:
         files: what its text consists of after ``parallel.h``, itself the last.
         functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, p for
-            other pointers, and where it has one behind an arrow the type of its result, i for int: ``reduce="aaannn->i"``.
+            other pointers, and where it has one behind an arrow the type of its result, i for int and d for double:
+            ``reduce="aaannn->i"``.
     """
 
     def __init__(self, *files: str, **functions: str) -> None:
@@ -96,6 +106,12 @@ class Family:
         except toolchain.Unavailable as error:
             _warn_once(str(error))
             return None
+
+    @functools.cached_property
+    def understands_arrays(self) -> bool:
+        """Whether ``arrays.h``, with which its text must begin, finds what is in an array of this Python."""
+        probe = np.zeros((2, 3), np.float32)
+        return bool(self.understands(id(probe), probe, 3))
 
     def __getattr__(self, name: str) -> Any:
         try:

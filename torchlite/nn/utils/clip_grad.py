@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import types
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
-from torchlite._tensor import Tensor
+import numpy as np
+
+from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.backends.native import LARGE, kernel
 from torchlite.ops.creation import tensor
 from torchlite.ops.joining import stack
 from torchlite.ops.norms import vector_norm_of
@@ -30,8 +34,9 @@ def get_total_norm(
     if not listed:
         return tensor(0.0)
     p = float(norm_type)
-    norms = [vector_norm_of("get_total_norm", x, p, None, False).to(listed[0].device) for x in listed]
-    total = vector_norm_of("get_total_norm", stack(norms), p, None, False)
+    total = _norm_in_one_pass(listed) if p == 2.0 else None
+    if total is None:
+        total = _norm_of_norms(listed, p)
     if error_if_nonfinite and not valid(total.isfinite()):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. "
@@ -49,8 +54,10 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale all gradients by min(1, max_norm / (total_norm + 1e-6))."""
     factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
-    for g in _gradients(parameters):
-        g.mul_(factor.to(device=g.device, dtype=g.dtype))
+    gradients = _gradients(parameters)
+    if not _scaled_in_one_pass(gradients, factor):
+        for g in gradients:
+            g.mul_(factor.to(device=g.device, dtype=g.dtype))
 
 
 def clip_grad_norm_(
@@ -99,6 +106,36 @@ def clip_grad_value_(
     limit = float(clip_value)
     for g in _gradients(parameters):
         g.clamp_(-limit, limit)
+
+
+def _norm_of_norms(tensors: Sequence[Tensor], p: float) -> Tensor:
+    norms = [vector_norm_of("get_total_norm", x, p, None, False).to(tensors[0].device) for x in tensors]
+    return vector_norm_of("get_total_norm", stack(norms), p, None, False)
+
+
+def _norm_in_one_pass(tensors: Sequence[Tensor]) -> Tensor | None:
+    """The 2-norm by a kernel, None where there is none for these."""
+    arrays = _large(tensors)
+    fast = kernel("gradients.norm") if arrays else None
+    norm = None if fast is None else fast(arrays)
+    return None if norm is None else wrap(np.array(norm, np.float32))
+
+
+def _scaled_in_one_pass(gradients: Sequence[Tensor], factor: Tensor) -> bool:
+    """Whether a kernel has multiplied all numbers by ``factor``."""
+    arrays = [] if any(g._node is not None for g in gradients) else _large(gradients)
+    fast = kernel("gradients.scale") if arrays and type(factor._data) is np.ndarray else None
+    if fast is None or not fast(arrays, factor.item()):
+        return False
+    for g in gradients:
+        g._storage.written()
+    return True
+
+
+def _large(tensors: Sequence[Tensor]) -> list[Any]:
+    """The arrays of tensors, where all are NumPy's and it is worth compiling a kernel for so many numbers."""
+    arrays = [x._data for x in tensors]
+    return arrays if set(map(type, arrays)) == {np.ndarray} and sum(a.size for a in arrays) >= LARGE else []
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
