@@ -26,6 +26,7 @@ from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 _FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
 
 
+@accelerated("bfloat16_convolution.convolution", least=_FEWEST)
 @widened
 @accelerated("convolution.convolution", least=_FEWEST)
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
@@ -69,6 +70,7 @@ def _positions(part: range, out: Lengths) -> slice:
     return slice(part.start * across, part.stop * across)
 
 
+@accelerated("bfloat16_convolution.input_grad", least=_FEWEST)
 @widened
 @accelerated("convolution.input_grad", least=_FEWEST)
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
@@ -89,6 +91,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@accelerated("bfloat16_convolution.weight_grad", least=_FEWEST)
 @widened
 @accelerated("convolution.weight_grad", least=_FEWEST)
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:

@@ -216,7 +216,7 @@ static inline __attribute__((always_inline)) void bf16_block_in_tiles(const Bf16
         _tile_zero(2);
         _tile_zero(3);
     }
-    long chunk = terms == 6 ? BF16_CHUNK : depth, row = steps.row * (long)sizeof(uint16_t), tile = steps.pairs * BF16_SIDE;
+    long chunk = terms > 1 ? BF16_CHUNK : depth, row = steps.row * (long)sizeof(uint16_t), tile = steps.pairs * BF16_SIDE;
     for (long first = 0; first < depth; first += chunk)
         for (int i = 0; i < terms; i++) {
             const uint16_t *left = term[i].left + first * steps.step;

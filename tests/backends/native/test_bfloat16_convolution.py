@@ -1,0 +1,102 @@
+"""Convolutions of bfloat16 arrays against float64, by each way of multiplying tiles."""
+
+import inspect
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from torchlite import ir
+from torchlite.backends.native import bfloat16_convolution, kernel, library
+from torchlite.ops.windows import Window
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+WAYS = {
+    "as the processor allows": (),
+    "without tile registers": ("__AMX_BF16__",),
+    "without AVX-512-BF16": ("__AMX_BF16__", "__AVX512BF16__"),
+}
+# samples, channels, size, results, window
+CASES = [
+    (3, 16, (9, 11), 16, Window.of((3, 3), padding=(1, 1))),
+    (2, 3, (20, 19), 16, Window.of((3, 3), padding=(1, 1))),
+    (17, 1, (12, 12), 33, Window.of((5, 5))),
+    (2, 40, (8, 8), 70, Window.of((3, 3), padding=(1, 1))),
+    (3, 16, (17, 16), 32, Window.of((3, 3), (2, 2), (1, 1))),
+    (3, 16, (16, 17), 20, Window.of((1, 1), (2, 2))),
+    (2, 3, (23, 24), 8, Window.of((7, 7), (2, 2), (3, 3))),
+    (2, 5, (15, 15), 7, Window.of((3, 2), (1, 3), (2, 0), (2, 3))),
+    (2, 24, (10, 9), 12, Window.of((2, 4), (3, 1), (0, 2))),
+    (4, 6, (50,), 9, Window.of((5,), (2,), (2,))),
+]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """The same text with instruction sets undefined, so that what other processors run is run here."""
+    if kernel("bfloat16_convolution.convolution") is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    text = "".join(f"#undef {name}\n" for name in WAYS[request.param])
+    files = ("mathematics.h", "vectors.h", "bfloat16.h", "bfloat16_convolution.h", "bfloat16_convolution.c")
+    loaded = library.load(text + library.text("parallel.h", *files))
+    for name in ("convolution", "input_grad", "weight_grad"):
+        function, before = getattr(loaded, name), getattr(bfloat16_convolution.C, name)
+        function.argtypes, function.restype = before.argtypes, before.restype
+        monkeypatch.setattr(bfloat16_convolution.C, name, function)
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(BFLOAT16)
+
+
+def exact(op, *arrays, **params):
+    return inspect.unwrap(ir.REGISTRY[op].run)(np, *(array.astype(np.float64) for array in arrays), **params)
+
+
+def rounded_once(got, expected):
+    """Whether numbers are the nearest bfloat16 or its neighbour, or nothing beside the largest."""
+    assert got.dtype == BFLOAT16
+    assert got.shape == expected.shape
+    np.testing.assert_allclose(got.astype(np.float64), expected, rtol=2**-8, atol=2e-6 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_convolution_and_gradients(way, case):
+    samples, channels, size, results, window = case
+    x, weight, bias = drawn(samples, channels, *size), drawn(results, channels, *window.kernel, seed=1), drawn(results)
+    params = {"window": window, "groups": 1}
+    out = exact("convolution", x, weight, bias, **params)
+    rounded_once(bfloat16_convolution.convolution(x, weight, bias, **params), out)
+    rounded_once(bfloat16_convolution.convolution(x, weight, **params), exact("convolution", x, weight, **params))
+    g = drawn(*out.shape, seed=2)
+    grad = bfloat16_convolution.input_grad(g, weight, size=size, **params)
+    rounded_once(grad, exact("convolution_input_grad", g, weight, size=size, **params))
+    rounded_once(
+        bfloat16_convolution.weight_grad(x, g, **params), exact("convolution_weight_grad", x, g, **params)
+    )
+
+
+def test_arrays_may_lie_in_any_order(way):
+    window = Window.of((3, 3), padding=(1, 1))
+    x, weight, g = drawn(2, 9, 10, 18).transpose(0, 3, 1, 2), drawn(20, 18, 3, 3), drawn(2, 9, 10, 20).transpose(0, 3, 1, 2)
+    params = {"window": window, "groups": 1}
+    rounded_once(bfloat16_convolution.convolution(x, weight, **params), exact("convolution", x, weight, **params))
+    grad = bfloat16_convolution.input_grad(g, weight, size=(9, 10), **params)
+    rounded_once(grad, exact("convolution_input_grad", g, weight, size=(9, 10), **params))
+    rounded_once(bfloat16_convolution.weight_grad(x, g, **params), exact("convolution_weight_grad", x, g, **params))
+
+
+def test_what_is_not_finite_reaches_the_windows_that_see_it_alone(way):
+    window = Window.of((3, 3), (1, 1), (1, 1))
+    x, weight = drawn(2, 4, 12, 12), drawn(6, 4, 3, 3)
+    x[1, 2, 5, 6], x[0, 0, 0, 0] = np.nan, np.inf
+    params = {"window": window, "groups": 1}
+    got, expected = bfloat16_convolution.convolution(x, weight, **params), exact("convolution", x, weight, **params)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    np.testing.assert_array_equal(np.isinf(got), np.isinf(expected))
+
+
+def test_groups_and_few_positions_are_for_others(way):
+    x, weight = drawn(2, 4, 12, 12), drawn(6, 2, 3, 3)
+    assert bfloat16_convolution.convolution(x, weight, window=Window.of((3, 3)), groups=2) is None
+    assert bfloat16_convolution.convolution(x[..., :5, :5], drawn(6, 4, 3, 3), window=Window.of((3, 3)), groups=1) is None
