@@ -14,6 +14,7 @@ import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.backends.native import accelerated
 from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
@@ -280,6 +281,8 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
     run = of_two if of_numpy.nin == 2 else of_one
     if {"f->f", "ff->f"} & {*of_numpy.types}:  # neither a comparison nor of integers alone
         run = widened(run)
+        if ufunc in ("add", "subtract", "multiply"):
+            run = accelerated(f"bfloat16.{ufunc}")(run)
     return (_quiet(run), _quiet(write)) if quiet else (run, write)
 
 

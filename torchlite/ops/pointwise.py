@@ -144,7 +144,7 @@ sigmoid = unary(
 relu = unary(
     "relu",
     lambda g, out, _x: apply(_relu_grad, (g, out)),
-    run=widened(_relu),
+    run=accelerated("bfloat16.relu")(widened(_relu)),
     quiet=False,
     scalar="x > 0 || x != x ? x : 0",
     onnx="Relu",
@@ -162,13 +162,25 @@ erf = unary(
 )
 
 
-def _by_result(name: str, run: Callable[..., Any], vjp_result: Any, doc: str) -> Op:
-    """The operator ``(g, out)`` of a cotangent and a result; ``vjp_result`` is the rule of the result."""
+def _by_result(
+    name: str,
+    run: Callable[..., Any],
+    vjp_result: Any,
+    doc: str,
+    half: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda run: run,
+) -> Op:
+    """The operator ``(g, out)`` of a cotangent and a result.
+
+    Args:
+        name, run, doc: as in `Op`.
+        vjp_result: the rule of the result.
+        half: decorates how half types run.
+    """
     op = register(
         Op(
             name,
             "elementwise",
-            run=widened(accelerated(f"elementwise.{name}")(run)),
+            run=half(widened(accelerated(f"elementwise.{name}")(run))),
             infer=lambda g, out: Aval(broadcast_shapes(name, g.shape, out.shape), out.dtype, out.device),
             vjp=(lambda h, _out, _g, out: apply(op, (h, out)), vjp_result),
             samples=lambda rng: [
@@ -195,6 +207,7 @@ _relu_grad: Op = _by_result(
     lambda xp, g, out: backends.where(xp, out <= 0, xp.zeros((), g.dtype), g),  # so that NaN lets its gradient pass
     None,
     "g where out > 0 or NaN, else 0.",
+    accelerated("bfloat16.relu_grad"),
 )
 floor = unary("floor", no_slope, ufunc="floor", scalar="floor(x)", onnx="Floor", domain=(0.2, 0.8), doc="⌊x⌋.")
 ceil = unary("ceil", no_slope, ufunc="ceil", scalar="ceil(x)", onnx="Ceil", domain=(0.2, 0.8), doc="⌈x⌉.")

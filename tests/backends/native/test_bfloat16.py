@@ -1,11 +1,13 @@
 """bfloat16 products and conversions against float64 and NumPy, by each way of multiplying tiles."""
 
+import inspect
 from itertools import product
 
 import ml_dtypes
 import numpy as np
 import pytest
 
+from torchlite import ir
 from torchlite.backends.native import bfloat16, kernel, library
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -122,6 +124,23 @@ def test_casts_are_those_of_ml_dtypes(way, order):
     assert np.isnan(got[~there]).all()
     assert bfloat16.cast(x.astype(np.float64), dtype=BFLOAT16) is None
     assert bfloat16.cast(x[::2, ::2], dtype=BFLOAT16) is None
+
+
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "relu", "relu_grad"])
+def test_arithmetic_rounds_float32_once(op):
+    bits = np.arange(1 << 16, dtype=np.uint16)
+    x, y = bits.view(BFLOAT16).reshape(256, 256), np.random.default_rng(6).permutation(bits).view(BFLOAT16).reshape(256, 256)
+    name = {"sub": "subtract", "mul": "multiply"}.get(op, op)
+    arrays = (x,) if op == "relu" else (x, y)
+    with np.errstate(all="ignore"):
+        wide = [a.astype(np.float32) for a in arrays]
+        expected = inspect.unwrap(ir.REGISTRY[op].run)(np, *wide).astype(BFLOAT16)
+    got = getattr(bfloat16, name)(*arrays)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
+    there = ~np.isnan(expected)
+    np.testing.assert_array_equal(got.view(np.uint16)[there], expected.view(np.uint16)[there])
+    np.testing.assert_array_equal(getattr(bfloat16, name)(*(a.T for a in arrays)), got.T)
+    assert getattr(bfloat16, name)(*(a[:, ::2] for a in arrays)) is None
 
 
 CASES = {

@@ -71,14 +71,16 @@ def test_convolution_and_gradients(way, case):
     g = drawn(*out.shape, seed=2)
     grad = bfloat16_convolution.input_grad(g, weight, size=size, **params)
     rounded_once(grad, exact("convolution_input_grad", g, weight, size=size, **params))
-    rounded_once(
-        bfloat16_convolution.weight_grad(x, g, **params), exact("convolution_weight_grad", x, g, **params)
-    )
+    rounded_once(bfloat16_convolution.weight_grad(x, g, **params), exact("convolution_weight_grad", x, g, **params))
 
 
 def test_arrays_may_lie_in_any_order(way):
     window = Window.of((3, 3), padding=(1, 1))
-    x, weight, g = drawn(2, 9, 10, 18).transpose(0, 3, 1, 2), drawn(20, 18, 3, 3), drawn(2, 9, 10, 20).transpose(0, 3, 1, 2)
+    x, weight, g = (
+        drawn(2, 9, 10, 18).transpose(0, 3, 1, 2),
+        drawn(20, 18, 3, 3),
+        drawn(2, 9, 10, 20).transpose(0, 3, 1, 2),
+    )
     params = {"window": window, "groups": 1}
     rounded_once(bfloat16_convolution.convolution(x, weight, **params), exact("convolution", x, weight, **params))
     grad = bfloat16_convolution.input_grad(g, weight, size=(9, 10), **params)
@@ -99,4 +101,6 @@ def test_what_is_not_finite_reaches_the_windows_that_see_it_alone(way):
 def test_groups_and_few_positions_are_for_others(way):
     x, weight = drawn(2, 4, 12, 12), drawn(6, 2, 3, 3)
     assert bfloat16_convolution.convolution(x, weight, window=Window.of((3, 3)), groups=2) is None
-    assert bfloat16_convolution.convolution(x[..., :5, :5], drawn(6, 4, 3, 3), window=Window.of((3, 3)), groups=1) is None
+    assert (
+        bfloat16_convolution.convolution(x[..., :5, :5], drawn(6, 4, 3, 3), window=Window.of((3, 3)), groups=1) is None
+    )

@@ -30,6 +30,43 @@ void to_float32(const uint16_t *x, float *out, long n) {
     parallel(to_float32_task, &c, parts(n, GRAIN));
 }
 
+typedef struct { const uint16_t *x, *y; uint16_t *out; long n; } Elements;
+
+// A function of two numbers in float32, rounded.
+#define BINARY(name, expression)                                                                          \
+    static void name##_task(void *argument, long index) {                                                  \
+        const Elements *e = argument;                                                                      \
+        const uint16_t *xs = e->x, *ys = e->y;                                                             \
+        uint16_t *out = e->out;                                                                            \
+        _Pragma("omp simd") for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++) {    \
+            const float x = bf16_wide(xs[i]), y = bf16_wide(ys[i]);                                        \
+            out[i] = bf16_of(expression);                                                                  \
+        }                                                                                                  \
+    }                                                                                                      \
+    void name(const uint16_t *x, const uint16_t *y, uint16_t *out, long n) {                               \
+        Elements e = {x, y, out, n};                                                                       \
+        parallel(name##_task, &e, parts(n, GRAIN));                                                        \
+    }
+
+BINARY(add, x + y)
+BINARY(subtract, x - y)
+BINARY(multiply, x * y)
+BINARY(relu_grad, y <= 0.0f ? 0.0f : x)  // so that NaN lets its gradient pass
+
+static void relu_task(void *argument, long index) {
+    const Elements *e = argument;
+    const uint16_t *x = e->x;
+    uint16_t *out = e->out;
+#pragma omp simd
+    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++)
+        out[i] = x[i] > 0x8000u && x[i] <= 0xff80u ? 0 : x[i];  // negative, and not NaN
+}
+
+void relu(const uint16_t *x, uint16_t *out, long n) {
+    Elements e = {x, NULL, out, n};
+    parallel(relu_task, &e, parts(n, GRAIN));
+}
+
 typedef struct {
     int64_t batches, rows, columns, k, parts_of, half_out;
     struct { int64_t half, batch_step, line_step, k_step; } left, right;

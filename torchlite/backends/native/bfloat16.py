@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -14,7 +15,8 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
-    to_bfloat16="aan", to_float32="aan", product="aaaaa->i",
+    to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i",
+    **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"),
 )  # fmt: skip
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _FLOAT32 = np.dtype(np.float32)
@@ -32,6 +34,43 @@ def cast(x: Array, *, dtype: Any) -> Array | None:
     out = np.empty(x.shape, dtype, order="C" if flags.c_contiguous else "F")
     (C.to_bfloat16 if kinds[0] is _FLOAT32 or kinds[0] == _FLOAT32 else C.to_float32)(x, out, x.size)
     return out
+
+
+def _order(*arrays: Array) -> Literal["C", "F"] | None:
+    """In which order bfloat16 arrays of one shape lie without gaps; None where one lies otherwise."""
+    if any(a.dtype != BFLOAT16 or a.shape != arrays[0].shape for a in arrays):
+        return None
+    if all(a.flags.c_contiguous for a in arrays):
+        return "C"
+    return "F" if all(a.flags.f_contiguous for a in arrays) else None
+
+
+def relu(x: Array) -> Array | None:
+    """max(x, 0)."""
+    order = _order(x)
+    if order is None:
+        return None
+    out = np.empty(x.shape, x.dtype, order)
+    C.relu(x, out, x.size)
+    return out
+
+
+def _of_two(name: str) -> Callable[[Array, Array], Array | None]:
+    def run(x: Array, y: Array) -> Array | None:
+        order = _order(x, y)
+        if order is None:
+            return None
+        out = np.empty(x.shape, x.dtype, order)
+        getattr(C, name)(x, y, out, x.size)
+        return out
+
+    return run
+
+
+add = _of_two("add")
+subtract = _of_two("subtract")
+multiply = _of_two("multiply")
+relu_grad = _of_two("relu_grad")
 
 
 def _steps(array: Array, line: int, k: int) -> list[int]:

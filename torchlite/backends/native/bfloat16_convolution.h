@@ -46,12 +46,12 @@ static void bf16_arrange(Bf16Sum *s) {
         if (s->pairs * s->depth * 2 == run) break;
     }
     s->terms = down->taps * across->taps / s->together;
-    long last = 0, low = 0;
+    long lowest = 0, last = 0;
+    for (long k = 0; k < down->taps; k++) lowest = at_least(lowest, down->at[k]);
     for (long k = 0; k < across->taps; k++) last = at_least(last, across->at[k]);
-    for (long k = 0; k < down->taps; k++) low = at_least(low, down->at[k]);
     s->padded = parts(last + (s->columns - 1) * across->step + 1, across->step) * across->step;
     s->pitch = s->padded / across->step;
-    s->plane_rows = parts(low + (s->rows - 1) * down->step + 1, down->step);
+    s->plane_rows = parts(lowest + (s->rows - 1) * down->step + 1, down->step);
     s->sample_size = parts((down->step * s->plane_rows * s->padded + 2 * BF16_BLOCK * across->step) * s->wide, 32) * 32;
 }
 
@@ -254,7 +254,7 @@ static void bf16_arrange_weight_grad(Bf16WeightGrad *s) {
     s->tiles_of_taps = s->channels > BF16_SIDE ? s->taps : parts(s->taps, 2);
     s->sums = s->tiles_of_taps * s->channel_blocks * blocks * BF16_BLOCK * BF16_BLOCK;
     s->shares = at_most(s->samples, at_least(at_most(BF16_SHARES, BF16_PARTIAL / s->sums), 1));
-    s->splits = s->shares < BF16_SHARES / 2 ? blocks : 1;
+    s->splits = at_most(blocks, parts(BF16_SHARES / 2, s->shares));
     long channels = s->channel_blocks * (s->channels > BF16_SIDE ? BF16_BLOCK : BF16_SIDE);
     long copies = channels * s->down.step * s->across.step * s->plane + parts(s->results, BF16_SIDE) * BF16_SIDE * s->positions;
     s->share_bytes = parts((copies + blocks * BF16_BLOCK * s->positions) * (long)sizeof(uint16_t), 64) * 64;
@@ -279,9 +279,16 @@ static void bf16_copy_planes(const Bf16Array *a, long at, long height, long widt
                 for (long w = 0; w < n; w++) line[across->before + w] = bf16_of(((const float *)a->at)[from + w]);
             continue;
         }
-        for (long w = 0; w < width; w++) {
-            long column = (w + across->before) / across->step, beside = (w + across->before) % across->step;
-            if (column < pitch) line[beside * plane + column] = bf16_read(a, from + w * a->column);
+        for (long beside = 0; beside < across->step; beside++) {
+            long column = parts(at_least(across->before - beside, 0), across->step);
+            long w = column * across->step + beside - across->before, count = parts(width - w, across->step);
+            long step = across->step * a->column, n = at_most(count, pitch - column);
+            uint16_t *target = line + beside * plane + column;
+            from = at + h * a->row + w * a->column;
+            if (a->half)
+                for (long i = 0; i < n; i++) target[i] = ((const uint16_t *)a->at)[from + i * step];
+            else
+                for (long i = 0; i < n; i++) target[i] = bf16_of(((const float *)a->at)[from + i * step]);
         }
     }
 }
@@ -305,7 +312,7 @@ static void bf16_weight_grad_task(void *argument, long index) {
     const Bf16WeightGrad *s = argument;
     long share = index / s->splits, split = index % s->splits, blocks = parts(s->results, BF16_BLOCK);
     long first = share * s->samples / s->shares, last = (share + 1) * s->samples / s->shares;
-    long first_block = s->splits > 1 ? split : 0, last_block = s->splits > 1 ? split + 1 : blocks;
+    long first_block = split * blocks / s->splits, last_block = (split + 1) * blocks / s->splits;
     long planes = s->down.step * s->across.step, few = s->channels <= BF16_SIDE;
     float *sums = (float *)s->scratch + share * s->sums;
     uint32_t *packed = (uint32_t *)((char *)((float *)s->scratch + s->shares * s->sums) + index * s->share_bytes);

@@ -82,10 +82,13 @@ def scaled_dot_product_attention(
 
 
 def _side_by_side(query: Tensor, key: Tensor, value: Tensor) -> bool:
-    """Whether all three are of one wide type, without broadcasting and not empty."""
+    """Whether all three are of one type that one operator serves, without broadcasting and not empty."""
     return (
         query.dtype is key.dtype is value.dtype
-        and query.dtype in (dtypes.float32, dtypes.float64)
+        and (
+            query.dtype in (dtypes.float32, dtypes.float64)
+            or (query.dtype is dtypes.bfloat16 and query.device.type == "cpu")
+        )
         and query.shape[:-2] == key.shape[:-2]
         and key.shape[:-1] == value.shape[:-1]
         and query.shape[-1] == key.shape[-1]
