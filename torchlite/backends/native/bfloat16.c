@@ -59,7 +59,7 @@ static void relu_task(void *argument, long index) {
     uint16_t *out = e->out;
 #pragma omp simd
     for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++)
-        out[i] = x[i] > 0x8000u && x[i] <= 0xff80u ? 0 : x[i];  // negative, and not NaN
+        out[i] = x[i] >= 0x8000u && x[i] <= 0xff80u ? 0 : x[i];  // negative, and not NaN
 }
 
 void relu(const uint16_t *x, uint16_t *out, long n) {

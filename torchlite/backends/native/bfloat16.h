@@ -69,7 +69,7 @@ static inline void bf16_across(const void *first, const void *second, int half, 
 
 // 16 rows of 16 words become columns.
 static inline void bf16_transpose(const uint32_t *from, uint32_t *to) {
-    if (LANES == BF16_SIDE) {
+    if ((int)LANES == (int)BF16_SIDE) {
         Vector rows[LANES];
         for (int i = 0; i < LANES; i++) rows[i] = load((const float *)from + i * BF16_SIDE);
         transpose(rows);
