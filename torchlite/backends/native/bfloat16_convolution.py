@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def _handles(window: Any, groups: int, positions: Shape, *arrays: Array) -> bool
         groups == 1
         and len(positions) <= 2
         and max(window.kernel) <= _MOST_TAPS
-        and np.prod(positions) >= _FEWEST_POSITIONS
+        and math.prod(positions) >= _FEWEST_POSITIONS
         and all(array.dtype == BFLOAT16 and array.size for array in arrays)
     )
 
