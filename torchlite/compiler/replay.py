@@ -61,7 +61,7 @@ def replay(
         if compiled is not None:
             return compiled
         return Interpreted(graph, leaving)
-    on_gpu, source = cuda.fused(graph)
+    on_gpu, source = cuda.fused(graph, writes)
     return Interpreted(on_gpu, leaving, source)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,15 @@ import numpy as np
 
 from torchlite.backends import cupy
 from torchlite.compiler.cuda.arguments import Arguments
+from torchlite.compiler.cuda.pointwise import pointwise
+from torchlite.compiler.cuda.reductions import Reduction
 from torchlite.compiler.cuda.scalars import HALVES
 from torchlite.compiler.graph import Value
 from torchlite.compiler.numbers import as_array
 from torchlite.devices import Device
 
-Grid = tuple[int, ...]
+Named = Callable[[Sequence[str], str], str]
+_PARTIAL_TYPES = {"int": np.int32, "float": np.float32, "double": np.float64, "long long": np.int64}
 
 
 @dataclass(frozen=True)
@@ -23,30 +26,37 @@ class Launch:
     """A function of the module, and how many threads run it."""
 
     name: str
-    grid: Grid
-    block: Grid
+    grid: tuple[int, ...]
+    block: tuple[int, ...]
 
 
 class Kernel:
-    """A region on arrays of a GPU.
+    """A region on arrays of a GPU."""
 
-    Args:
-        arguments: of the region.
-        launches: one after the other, with the same arguments.
-        partials: for each array that one launch leaves to the next the dtype, and how many elements it has.
-        device: where.
-    """
-
-    def __init__(
-        self, arguments: Arguments, launches: Sequence[Launch], partials: Sequence[tuple[Any, int]], device: Device
-    ) -> None:
-        self.launches = launches
-        self.partials = partials
+    def __init__(self, arguments: Arguments, device: Device) -> None:
+        self.arguments = arguments
         self.device = device
         self.count = len(arguments.arrays)
         self.results = [shape_and_dtype(v) for v in arguments.results]
         self.numbers = [shape_and_dtype(v)[1] for v in arguments.numbers]
+        self.launches: list[Launch] = []
+        self.partials: list[tuple[Any, int]] = []  # what one launch leaves to the next: dtypes and numbers of elements
         self.functions: list[Any] = []
+
+    def write(self, named: Named) -> None:
+        """Write the kernel; ``named`` gives the name of the function with these parameters and this body."""
+        declared = self.arguments.declared()
+        if not self.arguments.region.dims:
+            body, grid, block = pointwise(self.arguments)
+            self.launches = [Launch(named(declared, body), grid, block)]
+            return
+        reduction = Reduction(self.arguments)
+        division, types = reduction.division, reduction.partial_types()
+        declared += [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(types)]
+        self.launches = [Launch(named(declared, reduction.body()), division.grid, division.block)]
+        if types:
+            self.launches.append(Launch(named(declared, reduction.second()), (division.kept,), (32,)))
+        self.partials = [(_PARTIAL_TYPES[kind], division.kept * division.shares) for kind in types]
 
     def bind(self, module: Any) -> None:
         """Take the functions from the compiled module."""

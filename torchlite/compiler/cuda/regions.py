@@ -7,7 +7,7 @@ not reduced, such as the largest of each row.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
 from torchlite.compiler.cuda.layouts import broadcast, reading
@@ -128,10 +128,27 @@ class Region:
         reduced = math.prod(self.shape[d] for d in dims)
         return reduced <= _LONG or math.prod(self.shape) // reduced >= _FEW_GROUPS
 
-    @property
-    def computed(self) -> set[Value]:
-        """All values that are computed here."""
-        return self.whole | self.kept
+    def absorbs(self, node: Node, needed: Container[Value]) -> bool:
+        """Whether an operation that runs before belongs here, because only the region reads its result; if so, it is taken in.
+
+        Args:
+            node: the operation.
+            needed: what others that run before read.
+        """
+        out = node.outputs[0]
+        if out not in self.reads or out in needed or node.op.name in REDUCTIONS or _shape(out) != self.shape:
+            return False
+        if any(
+            out in reader.inputs and reader.outputs[0] in self.kept for reader in self.nodes if not _reduces(reader)
+        ):
+            return False
+        if len(self.reads) + len(node.inputs) > MOST_ARRAYS:
+            return False
+        self.nodes.insert(0, node)
+        self.whole.add(out)
+        del self.reads[out]
+        self.reads.update(dict.fromkeys(node.inputs))
+        return True
 
 
 def fusable(node: Node) -> bool:
@@ -142,11 +159,15 @@ def fusable(node: Node) -> bool:
     if node.op.name in REDUCTIONS:
         x = node.inputs[0]
         size = x.aval.size if x.aval is not None else 0
-        return bool(size) and dtype_of(x) in TYPES and bool(node.params["dims"]) and _reduces(node)
+        return bool(size) and dtype_of(x) in TYPES and bool(node.params["dims"]) and _reducible(node)
     return computes(node) and all(_readable(v) for v in node.inputs)
 
 
 def _reduces(node: Node) -> bool:
+    return node.op.name in REDUCTIONS
+
+
+def _reducible(node: Node) -> bool:
     (x,) = node.inputs
     if node.op.name in ("all", "any"):
         return dtype_of(x) == "bool"
@@ -160,15 +181,16 @@ def _readable(v: Value) -> bool:
     return v.aval is not None and v.aval.device.type == "cuda" and (v.constant is None or v.aval.size > 0)
 
 
-def regions(graph: Graph, make: Callable[[Region, Sequence[Value]], Node]) -> Graph:
+def regions(graph: Graph, make: Callable[[Region, Sequence[Value], int], Node]) -> Graph:
     """The graph with each region of at least two operations as one, which ``make`` writes.
 
     Args:
         graph: without dead code.
-        make: gives the operation that computes those results of a region that are needed outside.
+        make: gives the operation that computes those results of a region that are needed outside; regions are numbered.
     """
     waiting = list(graph.nodes)
     done: list[Node] = []
+    count = 0
     while waiting:
         node = waiting.pop(0)
         region = _begun(node) if fusable(node) else None
@@ -180,7 +202,8 @@ def regions(graph: Graph, make: Callable[[Region, Sequence[Value]], Node]) -> Gr
             done.append(node)
             continue
         results = _results(region, [*before, *after], graph)
-        waiting = [*before, make(region, results), *region.views, *after]
+        waiting = [*before, make(region, results, count), *region.views, *after]
+        count += 1
     return without_dead_code(graph.with_nodes(done))
 
 
@@ -203,7 +226,18 @@ def _grow(region: Region, rest: Sequence[Node]) -> tuple[list[Node], list[Node]]
             after.append(node)
         else:
             before.append(node)
-    return before, after
+    return _absorbed(region, before), after
+
+
+def _absorbed(region: Region, before: Sequence[Node]) -> list[Node]:
+    """What is left of the operations that run before, after the region has taken in what only it needs."""
+    left: list[Node] = []
+    needed: set[Value] = set()
+    for node in reversed(before):
+        if not (fusable(node) and region.absorbs(node, needed)):
+            left.append(node)
+            needed.update(node.reads())
+    return left[::-1]
 
 
 def _results(region: Region, outside: Sequence[Node], graph: Graph) -> list[Value]:
