@@ -2,7 +2,7 @@
 
 >>> from torchlite import datasets
 >>> datasets.names()
-('cifar10', 'digits', 'fashion_mnist', 'mnist')
+('cifar10', 'digits', 'fashion_mnist', 'mnist', 'tones')
 >>> datasets.card("digits").input.shape
 (1, 8, 8)
 >>> datasets.load("digits", "test").inputs.shape

@@ -82,6 +82,11 @@ class Card:
         """The number of classes."""
         return len(self.classes)
 
+    @property
+    def target(self) -> ArraySpec:
+        """The shape and dtype of a sample's target: the index of its class."""
+        return ArraySpec((), "int64")
+
     def files_of(self, split: str) -> tuple[File, ...]:
         """The files that hold the samples of `split`.
 

@@ -14,6 +14,7 @@ from torchlite.datasets.digits import split_digits
 from torchlite.datasets.download import Opener, Progress
 from torchlite.datasets.download import download as download_file
 from torchlite.datasets.idx import read_idx
+from torchlite.datasets.made_up import tones
 from torchlite.errors import DataError, FormatError, MissingDataError
 
 
@@ -139,6 +140,11 @@ def _read_digits(paths: dict[str, Path], spec: Card, split: str) -> Arrays:
     return Arrays(images[chosen].reshape(-1, *spec.input.shape), labels[chosen].astype(np.int64))
 
 
+def _make_tones(paths: dict[str, Path], spec: Card, split: str) -> Arrays:
+    del paths
+    return Arrays(*tones(split, spec.splits[split]))
+
+
 def _read_cifar10(paths: dict[str, Path], spec: Card, split: str) -> Arrays:
     del spec
     return read_cifar10(paths["archive"], split)
@@ -148,6 +154,7 @@ _READERS: dict[str, Callable[[dict[str, Path], Card, str], Arrays]] = {
     "cifar10": _read_cifar10,
     "digits": _read_digits,
     "idx": _read_idx_pair,
+    "tones": _make_tones,
 }
 
 

@@ -59,6 +59,7 @@ FLOORS = {
     "torchlite.optim": 6,
     "torchlite.utils": 6,
     "torchlite.vision": 7,
+    "torchlite.audio": 7,
     "torchlite.datasets": 7,
     "torchlite.namespace": 7,
     "torchlite.namespace_late": 7,

@@ -18,13 +18,15 @@ from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.optim import Optimizer
 from torchlite.train.config.diagnostics import Problem
-from torchlite.train.config.load import dataset_card
+from torchlite.train.config.load import data_card
+from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
 from torchlite.train.footprint import Footprint, copies_kept, footprint
 from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_model, trace_models
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.patterns import matched, unmatched, without_decay
+from torchlite.train.sources import read_own
 from torchlite.vision.transforms import Compose, sample_keys
 
 
@@ -73,33 +75,34 @@ def size_of(config: Config, traces: Mapping[str, Trace]) -> Footprint:
         if config.models:
             loss = sum((trace.output.sum() for trace in traces.values()), zeros(()))
         else:
-            loss = config.loss.build()(traces["model"].output, _targets(batch))
+            loss = config.loss.build()(traces["model"].output, _targets(config, batch))
     modules = [module for trace in traces.values() for module in trace.modules()]
     return footprint(modules, loss, batch, copies_kept(config.optim))
 
 
-def _targets(batch: int) -> Tensor:
-    return empty(batch, dtype=dtypes.int64, device=META)
+def _targets(config: Config, batch: int) -> Tensor:
+    target = data_card(config.data).target
+    return empty(batch, *target.shape, dtype=dtypes.of(np.dtype(target.dtype)), device=META)
 
 
 def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Problem]:
-    card = dataset_card(config.data.type)
+    card = data_card(config.data)
     out = trace.output
-    target = _targets(trace.input.shape[0])
+    target = _targets(config, trace.input.shape[0])
     try:
         with META:
             loss = config.loss.build()
             loss(out, target, *([teacher.output] if teacher is not None else []))
     except Exception as error:  # whatever the loss raises says why it does not fit
         reason = str(error).splitlines()[0]
-        message = (
-            f"{config.loss.name} can't compare the model's output {shape_text(out)} with class indices [N]: {reason}"
-        )
-        hint = f"end the model with `Linear: $data.num_classes` ({card.num_classes})" if out.ndim != 2 else None
+        targets = f"targets {shape_text(target)}" if card.target.shape else "class indices [N]"
+        message = f"{config.loss.name} can't compare the model's output {shape_text(out)} with {targets}: {reason}"
+        fits = out.ndim == 1 + max(len(card.target.shape), 1)
+        hint = None if fits else f"end the model with `Linear: $data.num_classes` ({card.num_classes})"
         return [Problem(("loss",), "TL502", message, hint)]
-    if out.ndim == 2 and out.shape[1] < card.num_classes:
+    if out.ndim == len(card.target.shape) + 2 and card.target.dtype == "int64" and out.shape[-1] < card.num_classes:
         message = (
-            f"the model gives {out.shape[1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
+            f"the model gives {out.shape[-1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
         )
         hint = "end the model with `Linear: $data.num_classes`"
         return [Problem(trace.layers[-1].component.path, "TL502", message, hint)]
@@ -147,7 +150,7 @@ def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dty
     Raises:
         ValueError: when a transform cannot take what the one before gives.
     """
-    card = dataset_card(config.data.type)
+    card = data_card(config.data)
     shape, name = pipeline(config, stage).infer(tuple(card.input.shape), card.input.dtype)
     return tuple(shape), dtypes.of(np.dtype(name))
 
@@ -159,9 +162,15 @@ def pipeline(config: Config, stage: str) -> Compose:
 
 def check_data(config: Config) -> list[Problem]:
     """Whether the data is there and is what its card says; nothing is downloaded."""
+    own = config.data.type in OWN_DATA
     for split in ("train", "test"):
+        if own and split == "test" and not getattr(config.data, "test", None):
+            continue
         try:
-            datasets.load(config.data.type, split, root=config.data.root, download=False)
+            if own:
+                read_own(config, split)
+            else:
+                datasets.load(config.data.type, split, root=config.data.root, download=False)
         except DataError as error:
             code = "TL601" if isinstance(error, MissingDataError) else "TL602"
             return [Problem(("data",), code, str(error))]
@@ -182,13 +191,13 @@ def check_smoke(config: Config) -> list[Problem]:
 
 
 def _smoke(config: Config) -> list[Problem]:
-    card = dataset_card(config.data.type)
+    card = data_card(config.data)
     batch = min(config.data.batch_size, 8)
     rng = np.random.default_rng(config.seed)
-    samples = rng.integers(0, card.scale + 1, (batch, *card.input.shape)).astype(card.input.dtype)
+    samples = _made_up(rng, (batch, *card.input.shape), card.input.dtype, card.scale + 1)
     keys = sample_keys(config.seed, 0, np.arange(batch))
     x = from_numpy(np.ascontiguousarray(pipeline(config, "train")(samples, keys)))
-    y = tensor(np.arange(batch) % card.num_classes)
+    y = tensor(_made_up(rng, (batch, *card.target.shape), card.target.dtype, card.num_classes))
     model = build_models(config, trace_models(config, x.shape[1:], x.dtype, batch), CPU)
     try:
         optimizers = make_optimizers(config.optim, model)
@@ -199,6 +208,12 @@ def _smoke(config: Config) -> list[Problem]:
         path = ("model",) if config.train.step is None else ("train", "step")
         return [Problem(path, "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")]
     return _non_finite(loss, model)
+
+
+def _made_up(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, values: int) -> np.ndarray[Any, Any]:
+    """Whole numbers below ``values``; of floats those between 0 and 1, which every loss takes."""
+    made = rng.random(shape) if dtype.startswith("float") else rng.integers(0, values, shape)
+    return made.astype(dtype)
 
 
 def _smoke_of_own_step(

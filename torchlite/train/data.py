@@ -15,7 +15,9 @@ from torchlite.devices import Device
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import Generator
 from torchlite.train.check import pipeline
+from torchlite.train.config.own_data import CsvData, TextData
 from torchlite.train.config.schema import Config
+from torchlite.train.sources import TableEncoder, read_rows, read_text
 from torchlite.utils.data import DataLoader, Dataset
 from torchlite.vision.transforms import Compose, sample_keys
 
@@ -69,11 +71,15 @@ def load_splits(config: Config) -> Splits:
         DataError: when files are missing; it says which and where to put them.
     """
     data = config.data
-    arrays = datasets.load(data.type, "train", root=data.root, download=data.download)
-    n = len(arrays.targets)
-    held_out = int(n * (data.split.val or 0))
-    order = _permutation(n, config.seed if data.split.seed is None else data.split.seed, SPLIT_STREAM, 0)
-    parts = {"val": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
+    arrays: Any
+    if isinstance(data, CsvData):
+        rows = read_rows(data, config.path.parent, "train")
+        parts = _parts(config, len(rows))
+        arrays = TableEncoder(data, [rows[i] for i in parts["train"]]).encode(rows)
+    else:
+        arrays = _read(config, "train")
+        parts = _parts(config, len(arrays.targets))
+    held_out = len(parts["val"])
 
     def samples(part: str, stage: str) -> Samples:
         chosen = parts[part]
@@ -89,8 +95,28 @@ def load_split(config: Config, split: str) -> Samples:
         splits = load_splits(config)
         if splits.val is not None:
             return splits.val
-    arrays = datasets.load(config.data.type, split, root=config.data.root, download=config.data.download)
+    arrays = _read(config, split)
     return Samples(arrays.inputs, arrays.targets, pipeline(config, "eval"), config.seed)
+
+
+def _read(config: Config, split: str) -> Any:
+    """A split as arrays; what of a table is learnt from rows comes from those that are trained on."""
+    data = config.data
+    if isinstance(data, CsvData):
+        rows = read_rows(data, config.path.parent, "train")
+        encoder = TableEncoder(data, [rows[i] for i in _parts(config, len(rows))["train"]])
+        return encoder.encode(rows if split == "train" else read_rows(data, config.path.parent, split))
+    if isinstance(data, TextData):
+        return read_text(data, config.path.parent, split)
+    return datasets.load(data.type, split, root=data.root, download=data.download)
+
+
+def _parts(config: Config, n: int) -> dict[str, Array]:
+    """The places of the samples that are trained on and of those that are held out."""
+    split = config.data.split
+    held_out = int(n * (split.val or 0))
+    order = _permutation(n, config.seed if split.seed is None else split.seed, SPLIT_STREAM, 0)
+    return {"val": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
 
 
 def _permutation(n: int, seed: int, stream: int, epoch: int) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 from torchlite import nn
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import Device
-from torchlite.train.config.load import dataset_card
+from torchlite.train.config.load import data_card
 from torchlite.train.data import Samples, batches, in_order, load_split
 from torchlite.train.metrics import Accuracy, ConfusionMatrix, Mean
 from torchlite.train.precision import mixed
@@ -48,16 +48,17 @@ def evaluate(
 def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
     """Loss, accuracy, the configured metrics and the accuracy of each class on a split, ready to be written as JSON."""
     config = trained.config
-    classes = dataset_card(config.data.type).classes
+    card = data_card(config.data)
+    classes = card.classes if card.target.shape == () else ()
     confusion = ConfusionMatrix(len(classes))
-    metrics: dict[str, Any] = {"accuracy": Accuracy()}
+    metrics: dict[str, Any] = {"accuracy": Accuracy()} if classes else {}
     metrics |= {component.name: component.build() for component in config.metrics}
     samples = load_split(config, split)
     loss = evaluate(
         trained.model,
         config.loss.build().to(trained.device),
         samples,
-        {**metrics, "confusion": confusion},
+        {**metrics, **({"confusion": confusion} if classes else {})},
         batch_size=config.eval.batch_size or config.data.batch_size,
         workers=config.data.workers,
         device=trained.device,

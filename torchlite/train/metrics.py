@@ -84,6 +84,6 @@ class ConfusionMatrix:
 def predictions(logits: Tensor) -> np.ndarray[Any, Any]:
     """The predicted class of each sample."""
     array = backends.to_numpy(logits._data)
-    if array.ndim < 2:
+    if array.ndim < 2 or array.shape[1] == 1:
         return (array > 0).astype(np.int64)
-    return array.argmax(1)
+    return array.argmax(-1 if array.ndim == 3 else 1)  # (N, T, C) of sequences; (N, C, ...) elsewhere

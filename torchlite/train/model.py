@@ -13,7 +13,7 @@ from torchlite.devices import META, Device
 from torchlite.ops.creation import empty
 from torchlite.train.config.components import INPUT, PREVIOUS, Component, KeyPath
 from torchlite.train.config.diagnostics import Problem
-from torchlite.train.config.load import dataset_card
+from torchlite.train.config.load import data_card
 from torchlite.train.config.schema import Config, Model
 from torchlite.train.layers import Call, LayerList, Structure, Value, called, chosen, value_of
 from torchlite.train.registry import FROM_DATA, signature
@@ -94,7 +94,7 @@ def trace_model(config: Config, shape: Sequence[int], dtype: Any, batch: int, mo
     if followed.input is not None:
         shape, dtype = followed.input, dtypes.float32
     x = empty(batch, *shape, dtype=dtype, device=META)
-    tokens = None if dtype.is_floating_point else int(dataset_card(config.data.type).scale) + 1
+    tokens = None if dtype.is_floating_point else int(data_card(config.data).scale) + 1
     trace = Trace(followed, x, tokens)
     with META:
         try:

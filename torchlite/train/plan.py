@@ -14,6 +14,7 @@ from torchlite.ops.generator import default_generator, manual_seed
 from torchlite.optim import Optimizer
 from torchlite.train.averaging import WeightAverage
 from torchlite.train.check import check_shapes, size_of, traces_of, transformed
+from torchlite.train.config.load import data_card
 from torchlite.train.config.schema import Config, Init
 from torchlite.train.config.semantics import default_monitor, direction
 from torchlite.train.data import Splits, load_splits
@@ -69,6 +70,11 @@ class Plan:
     checkpoint_every: int
     monitor: str
     mode: Literal["min", "max"]
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The classes by name; of a text its characters."""
+        return tuple(data_card(self.config.data).classes)
 
     @property
     def optimizer(self) -> Optimizer:

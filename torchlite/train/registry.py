@@ -118,7 +118,12 @@ RANGES: dict[Kind, dict[str, Range]] = {
         **dict.fromkeys(("max_iter", "max_eval", "history_size"), _COUNT),
         "ns_steps": Range(1, 99),
     },
-    "transform": {"p": _FRACTION, "padding": _NOT_NEGATIVE},
+    "transform": {
+        "p": _FRACTION,
+        "padding": _NOT_NEGATIVE,
+        "most": _NOT_NEGATIVE,
+        **dict.fromkeys(("sample_rate", "n_fft", "hop", "mels"), _COUNT),
+    },
     "metric": {},
     "step": {},
     "callback": {"n": _COUNT, "tokens": _COUNT, "columns": _COUNT, "temperature": _POSITIVE},
@@ -195,7 +200,9 @@ _LOADERS: dict[Kind, Callable[[], dict[str, Callable[..., Any]]]] = {
     "layer": _layers,
     "loss": lambda: _named("torchlite.nn", LOSSES) | _table("torchlite.train.losses", "LOSSES"),
     "optimizer": lambda: _named("torchlite.optim", OPTIMIZERS),
-    "transform": lambda: _table("torchlite.vision.transforms", "TRANSFORMS"),
+    "transform": lambda: (
+        _table("torchlite.vision.transforms", "TRANSFORMS") | _table("torchlite.audio.transforms", "TRANSFORMS")
+    ),
     "metric": lambda: _named("torchlite.train.metrics", METRICS),
     "step": dict,
     "callback": lambda: _table("torchlite.train.callbacks", "CALLBACKS"),

@@ -27,6 +27,7 @@ from torchlite.errors import CheckpointError, UsageError
 from torchlite.serialization.atomic import write_file
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.config.load import require_config
+from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
 
 
@@ -100,8 +101,19 @@ class RunDirectory:
         resolved = config.resolved()
         if resolved.get("code"):
             resolved["code"] = [f"code/{Path(file).name}" for file in resolved["code"]]
+        if config.data.type in OWN_DATA:
+            for key in ("train", "test", "files"):
+                if resolved["data"].get(key):
+                    resolved["data"][key] = _absolute(resolved["data"][key], config.path.parent)
         header = "# Resolved: defaults filled in, references replaced. Written by torchlite; resume reads it.\n"
         write_file(self.config, [header.encode(), yaml.safe_dump(resolved, sort_keys=False).encode()])
+
+
+def _absolute(names: str | list[str], folder: Path) -> str | list[str]:
+    """Files that are named relative to a folder, by their whole paths."""
+    if isinstance(names, str):
+        return str((folder / names).resolve())
+    return [str((folder / name).resolve()) for name in names]
 
 
 def create(config: Config, root: Path, overrides: Sequence[str], data: dict[str, Any]) -> RunDirectory:

@@ -9,10 +9,11 @@ from typing import Any
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.parts import Duration, Section, mark_of, without_none
 from torchlite.train.config.reference import KINDS, is_section
 from torchlite.train.config.schedules import SCHEDULES, Schedule
-from torchlite.train.config.schema import Config, Model, Optim
+from torchlite.train.config.schema import Config, Data, Model, Optim
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
 Schema = dict[str, Any]
@@ -66,11 +67,30 @@ def _field(info: FieldInfo) -> Schema:
         schema = {"$ref": "#/$defs/schedule"}
     elif annotation == list[Schedule]:
         schema = {"type": "array", "items": {"$ref": "#/$defs/schedule"}}
+    elif annotation is Data:
+        schema = _data()
     elif is_section(annotation):
         schema = _section(annotation)
     else:
         schema = _bounded(_value(info.annotation), info)
     return _documented(schema, info)
+
+
+def _data() -> Schema:
+    """The section of the kind of data that `type` names; that of the catalogue, or part of any, for other names."""
+    sections_of_data: list[type[Section]] = [Data, *OWN_DATA.values()]
+    names = {name for own in sections_of_data for name in own.model_fields}
+    schema: Schema = {"if": {"properties": {"type": {"enum": list(OWN_DATA)}}, "required": ["type"]}}
+    schema["then"] = {
+        "allOf": [
+            {"if": {"properties": {"type": {"const": name}}}, "then": _section(own)} for name, own in OWN_DATA.items()
+        ]
+    }
+    whole = _section(Data)
+    own_keys: Schema = {name: {} for name in sorted(names - set(whole["properties"]))}
+    untyped = {**whole, "properties": {**whole["properties"], **own_keys}}
+    schema["else"] = {"if": {"required": ["type"]}, "then": whole, "else": untyped}
+    return schema
 
 
 def _documented(schema: Schema, info: FieldInfo) -> Schema:

@@ -1,5 +1,6 @@
 """From a file and overrides to a checked `Config`, or to every mistake with its place."""
 
+from collections.abc import Callable
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass, field
@@ -13,8 +14,9 @@ from torchlite.train.config.document import Mapping, Scalar, decode
 from torchlite.train.config.extends import Tree, load_tree
 from torchlite.train.config.location import Source
 from torchlite.train.config.overrides import apply_overrides
+from torchlite.train.config.own_data import OWN_DATA, card_of, own_facts
 from torchlite.train.config.references import resolve_references
-from torchlite.train.config.schema import Config
+from torchlite.train.config.schema import Config, Data
 from torchlite.train.config.sections import SectionReader
 from torchlite.train.config.semantics import check_semantics
 from torchlite.train.config.suppressions import Suppressions
@@ -98,7 +100,7 @@ def inspect_config(
 
 def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Config | None:
     complete = tree.complete and not abstract
-    reader = SectionReader(findings, path.parent, partial=not complete)
+    reader = SectionReader(findings, path.parent, partial=not complete, datasets=dataset_names())
     named = reader.known_sections(tree.root)
     root = resolve_references(named, findings, _facts, complete=complete)
     config = reader.read(root)
@@ -118,9 +120,12 @@ def _known_dataset(config: Config, reader: SectionReader, findings: Findings) ->
     name = getattr(getattr(config, "data", None), "type", None)
     if name is None:
         return config, None
+    if name in OWN_DATA:
+        wrong = any(path[0] == "data" for path in reader.bad if path)
+        return config, None if wrong else card_of(config.data)
     if name in dataset_names():
         return config, dataset_card(name)
-    best, hint = suggestion(name, dataset_names())
+    best, hint = suggestion(name, [*dataset_names(), *OWN_DATA])
     at = config.at(("data", "type"))
     assert at is not None
     findings.report("TL303", at, f"there is no dataset '{name}'", key="data.type", hint=hint, replacement=best)
@@ -131,7 +136,14 @@ def _known_dataset(config: Config, reader: SectionReader, findings: Findings) ->
     return config.model_copy(update={"data": data}), dataset_card(best)
 
 
-def _facts(name: str) -> AbstractMapping[str, Any] | None:
+def data_card(data: Data) -> Any:
+    """What is known of the data that a section names, before any of it is read."""
+    return card_of(data) if data.type in OWN_DATA else dataset_card(data.type)
+
+
+def _facts(name: str, value_of: Callable[[str], Any]) -> AbstractMapping[str, Any] | None:
+    if name in OWN_DATA:
+        return own_facts(name, value_of)
     known = name if name in dataset_names() else closest(name, dataset_names())
     return dataset_facts(dataset_card(known)) if known is not None else None
 

@@ -14,9 +14,10 @@ from pydantic_core import PydanticUndefined
 from torchlite.errors import UsageError
 from torchlite.train.config.components import Component, describe
 from torchlite.train.config.diagnostics import CODES, WARNINGS, suggestion
+from torchlite.train.config.own_data import OWN_DATA, Column, Target
 from torchlite.train.config.parts import Duration, Section, mark_of, without_none
 from torchlite.train.config.schedules import SCHEDULES, Schedule
-from torchlite.train.config.schema import Config, Model, Optim, ParameterGroup
+from torchlite.train.config.schema import Config, Data, Model, Optim, ParameterGroup
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -37,6 +38,11 @@ def sections(model: type[Section] = Config, path: str = "") -> Iterator[tuple[st
     yield path, model
     for name, info in model.model_fields.items():
         inner = without_none(info.annotation)
+        if inner is Data:
+            for kind, own in OWN_DATA.items():
+                yield f"data (type: {kind})", own
+            yield "data.inputs[]", Column
+            yield "data.target", Target
         if inner is Optim:
             yield "optim", Optim
             yield "optim.groups[]", ParameterGroup
@@ -60,8 +66,9 @@ def keys(model: type[Section], path: str = "") -> list[Key]:
 
 
 def _fields(model: type[Section]) -> dict[str, FieldInfo]:
-    """The fields of a section that are keys, and not how it holds what stands under it."""
-    return {name: info for name, info in model.model_fields.items() if not info.exclude}
+    """The fields of a section that are keys, and not how it holds what stands under it; of a kind of data its own."""
+    shared = Data.model_fields if model in OWN_DATA.values() else {}
+    return {name: info for name, info in model.model_fields.items() if not info.exclude and name not in shared}
 
 
 def _type(info: FieldInfo) -> str:

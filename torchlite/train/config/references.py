@@ -23,6 +23,7 @@ from torchlite.train.config.document import (
     core_scalar,
     from_plain,
     kind_name,
+    to_plain,
 )
 from torchlite.train.config.location import Location
 
@@ -35,8 +36,11 @@ _ENVIRONMENT = re.compile(r"env:\s*(?P<name>[A-Za-z_]\w*)\s*(?P<default>,.*)?\Z"
 MAX_EXPRESSION = 200
 MAX_EXPONENT = 64
 
-Facts = Callable[[str], AbstractMapping[str, Any] | None]
-"""Gives what is known of a dataset by its name, for ``$data.*``; None where there is no such dataset."""
+Facts = Callable[[str, Callable[[str], Any]], AbstractMapping[str, Any] | None]
+"""Gives what is known of a dataset, for ``$data.*``; None where there is no such dataset.
+
+Its arguments are the dataset's name, and a function from another key of the section to its plain value.
+"""
 
 
 def resolve_references(root: Mapping, findings: Findings, facts: Facts, *, complete: bool = True) -> Mapping:
@@ -278,7 +282,12 @@ class _Resolver:
         data = self.root.get("data")
         named = _child(data, "type") if data is not None else None
         name = self.resolve(named) if named is not None else None
-        facts = self.facts(name.value) if isinstance(name, Scalar) and isinstance(name.value, str) else None
+
+        def value_of(key: str) -> Any:
+            node = _child(data, key) if data is not None else None
+            return to_plain(self.resolve(node)) if node is not None else None
+
+        facts = self.facts(name.value, value_of) if isinstance(name, Scalar) and isinstance(name.value, str) else None
         if facts is None:
             raise _Unresolved
         return facts

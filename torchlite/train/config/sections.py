@@ -28,9 +28,10 @@ from torchlite.train.config.extends import spread
 from torchlite.train.config.location import Location
 from torchlite.train.config.migrations import VERSION
 from torchlite.train.config.overrides import split_list
+from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.parts import Duration, Of, Section, mark_of, without_none
 from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
-from torchlite.train.config.schema import SYNONYMS, Clip, Config, Model, Optim, ParameterGroup, Train
+from torchlite.train.config.schema import SYNONYMS, Clip, Config, Data, Model, Optim, ParameterGroup, Train
 from torchlite.train.config.usercode import UserCode
 from torchlite.train.registry import signature
 
@@ -47,6 +48,7 @@ class SectionReader:
     partial: bool = False
     bad: set[KeyPath] = field(default_factory=set)
     code: UserCode = field(default_factory=UserCode)
+    datasets: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
 
     def read(self, root: Mapping) -> Config:
@@ -147,6 +149,11 @@ class SectionReader:
             return self.schedule(node, path)
         if annotation == list[Schedule]:
             return self.schedules(node, path)
+        if typing.get_origin(annotation) is dict and _holds_sections(annotation):
+            (_, inner) = typing.get_args(annotation)
+            return self.by_name(node, path, lambda one, inside, at: self.section(inner, one, inside, at))
+        if annotation is Data:
+            annotation, node = self.data_section(node)
         if isinstance(annotation, type) and issubclass(annotation, Section):
             section = self.section(annotation, node, path, entry.key_at)
             self.exclusive(section, node, path, entry.key_at)
@@ -157,6 +164,25 @@ class SectionReader:
         if typing.get_origin(annotation) is list and isinstance(node, Scalar):
             node = split_list(node) or node
         return to_plain(node)
+
+    def data_section(self, node: Node) -> tuple[type[Data], Node]:
+        """The section of the type of data that is named, and the node with that name in it where it was nearly right.
+
+        It is the catalogue's where the name is none of them.
+        """
+        named = node.get("type") if isinstance(node, Mapping) else None
+        if not isinstance(node, Mapping) or not isinstance(named, Scalar) or not isinstance(named.value, str):
+            return Data, node
+        name = named.value
+        known = name if name in self.datasets else closest(name, [*OWN_DATA, *self.datasets])
+        if known not in OWN_DATA:
+            return Data, node
+        if known != name:
+            hint = f"did you mean '{known}'?"
+            message = f"there is no dataset '{name}'"
+            self.findings.report("TL303", named.at, message, key="data.type", hint=hint, replacement=known)
+        entry = Entry("type", node.entries["type"].key_at, Scalar(known, named.at, known))
+        return OWN_DATA[known], Mapping({**node.entries, "type": entry}, node.at)
 
     def component(self, node: Node, mark: Of, path: KeyPath) -> Component | None:
         """A component, or None with `path` marked bad."""
@@ -522,6 +548,11 @@ def _spread_schedule(node: Node) -> Node:
             named = Entry("type", entry.key_at, Scalar(name, entry.key_at, name))
             return Mapping({"type": named, **inner}, node.at)
     return node
+
+
+def _holds_sections(annotation: Any) -> bool:
+    inner = typing.get_args(annotation)[1]
+    return isinstance(inner, type) and issubclass(inner, Section)
 
 
 def _allows_none(annotation: Any) -> bool:

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from torchlite.train.config.components import KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.location import Location
+from torchlite.train.config.own_data import Column, CsvData
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config, locate
 from torchlite.train.registry import METRIC_DIRECTIONS, registry
@@ -295,6 +296,38 @@ def _callbacks_can_happen(view: View) -> None:
             view.report("TL204", ("callbacks", index, "model"), message, "e.g. input: [100]")
 
 
+def _columns_go_together(view: View) -> None:
+    """Of `data` of one's own: what a kind of column needs and has, and that a text stands alone."""
+    data = view.get("data")
+    if not isinstance(data, CsvData):
+        return
+    view.get("data.inputs")
+    texts = [name for name, column in data.inputs.items() if column.kind == "text"]
+    for name, column in data.inputs.items():
+        path = ("data", "inputs", name)
+        for kind, names in Column.of_kind.items():
+            for key in names if kind != column.kind else ():
+                if view.is_written(*path, key):
+                    view.report("TL402", (*path, key), f"'{key}' has no effect on a column of the kind {column.kind}")
+        if column.kind == "category" and column.values is None:
+            view.report("TL204", path, f"the category '{name}' needs `values`", "list them: values: [a, b]")
+        if texts and len(data.inputs) > 1 and name != texts[0]:
+            view.report(
+                "TL211", path, f"'{name}' cannot stand beside the text '{texts[0]}'", "a text is the only input"
+            )
+    target = view.get("data.target")
+    if target.kind != "number" and target.classes is None:
+        view.report(
+            "TL204", ("data", "target"), f"a target of the kind {target.kind} needs `classes`", "list its values"
+        )
+    elif target.kind == "binary" and len(target.classes) != 2:
+        view.report("TL205", ("data", "target", "classes"), f"a binary target has 2 classes, not {len(target.classes)}")
+    elif target.kind == "number" and target.classes is not None:
+        view.report("TL402", ("data", "target", "classes"), "'classes' has no effect on a target that is a number")
+    if target.kind != "number" and view.is_written("data", "target", "transform"):
+        view.report("TL402", ("data", "target", "transform"), "'transform' has no effect on a target that is no number")
+
+
 def _metrics_are_used(view: View) -> None:
     metrics = view.get("metrics")
     names = [metric.name for metric in metrics]
@@ -319,6 +352,7 @@ CHECKS: tuple[Callable[[View], None], ...] = (
     _own_step_leaves_them_to_itself,
     _teacher_is_asked,
     _callbacks_can_happen,
+    _columns_go_together,
     _metrics_are_used,
 )
 """The checks, in the order in which they run."""

@@ -1,0 +1,1 @@
+"""Sound: transforms of whole batches of waveforms."""
