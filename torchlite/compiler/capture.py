@@ -456,10 +456,16 @@ class _Builder:
                 raise Uncapturable("a tensor from outside gets a history, or loses the one that it has")
 
     def _check_overlap(self, externals: list[External], written: list[External]) -> None:
+        by_owner: dict[int, list[External]] = {}
+        anywhere: list[External] = []  # in memory that NumPy has not allocated
+        for e in externals:
+            memory = owner(e.before["_data"])
+            owned = isinstance(memory, np.ndarray) and memory.flags.owndata
+            (by_owner.setdefault(id(memory), []) if owned else anywhere).append(e)
         for w in written:
-            for e in externals:
-                if e is not w and share_memory(e.before["_data"], w.before["_data"]):
-                    raise Uncapturable("a write into memory that several tensors from outside share")
+            near = externals if w in anywhere else (*by_owner[id(owner(w.before["_data"]))], *anywhere)
+            if any(e is not w and share_memory(e.before["_data"], w.before["_data"]) for e in near):
+                raise Uncapturable("a write into memory that several tensors from outside share")
 
     def _backward(self) -> tuple[Graph | None, list[Value], list[External], list[int]]:
         """The graph from the gradients of the results to those of the tensors outside, and what it needs of forward."""

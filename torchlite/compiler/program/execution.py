@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from collections.abc import Container, Sequence
 from typing import Any
 
@@ -82,7 +83,7 @@ class Execution:
                     segment(frame)
             return frame.outputs()
         finally:
-            frame.given = ()
+            frame.end()
             self._frames.append(frame)
 
 
@@ -105,7 +106,7 @@ class Frame:
         self._table = np.zeros(len(program.buffers) + 1, np.uint64)
         self._table[0] = address(self._arena)
         self.table_pointer, self.numbers_pointer = address(self._table), address(self.numbers)
-        self._seen: list[Any] = [None] * len(execution.graph.inputs)
+        self._seen: list[Any] = [_nothing] * len(execution.graph.inputs)
         self._pools = [_Pool(place) for place in layout.results]
         self._results: list[Array] = []
         self._slots = [program.buffers.get(("result", k)) for k in range(len(layout.results))]
@@ -125,8 +126,8 @@ class Frame:
         self.given = given
         for i, entry in execution.arrays:
             array = given[i]
-            if array is not seen[i]:
-                seen[i] = array
+            if array is not seen[i]():
+                seen[i] = weakref.ref(array)
                 if entry is not None:
                     table[entry] = address(array)
         for v, i in execution.layout.floats:
@@ -135,6 +136,11 @@ class Frame:
         for k, entry in enumerate(self._slots):
             if entry is not None:
                 table[entry] = self._pools[k].address
+
+    def end(self) -> None:
+        """Let go of everything that belongs to others."""
+        self.given, self._results = (), []
+        self.objects.clear()
 
     def outputs(self) -> list[Any]:
         """What the graph gives."""
@@ -176,6 +182,10 @@ class Frame:
     def address_of_arena(self) -> int:
         """Where the arena begins."""
         return int(self._table[0])
+
+
+def _nothing() -> None:
+    """As a reference to what is gone."""
 
 
 class _Pool:

@@ -13,8 +13,11 @@ from torchlite.compiler.graph import Node, Value
 Expression = Callable[[Sequence[str]], str]
 
 C_TYPES = {
-    "float32": "float", "float64": "double", "bool": "unsigned char", "uint8": "unsigned char",
-    "int8": "signed char", "int16": "short", "int32": "int", "int64": "long",
+    np.dtype(dtype): name
+    for dtype, name in {
+        "float32": "float", "float64": "double", "bool": "unsigned char", "uint8": "unsigned char",
+        "int8": "signed char", "int16": "short", "int32": "int", "int64": "long",
+    }.items()
 }  # fmt: skip
 
 _FLOATS = {
@@ -58,7 +61,7 @@ _VECTORIZED = re.compile(r"\b(exp|tanh|erf)\(")
 
 def c_type(v: Value) -> str | None:
     """The type of an element of a value in C; None where it has none, or the value is a Python number."""
-    return None if v.aval is None else C_TYPES.get(str(v.aval.dtype))
+    return None if v.aval is None else C_TYPES.get(v.aval.dtype)
 
 
 def expression(node: Node) -> Expression | None:
@@ -137,7 +140,7 @@ def _conversion(given: np.dtype[Any], wanted: np.dtype[Any]) -> str | None:
         return "x != 0"
     if given.kind == "f" and wanted.kind != "f":
         return None  # what C leaves undefined out of range, NumPy does in ways of its own
-    return f"({C_TYPES[str(wanted)]})x"
+    return f"({C_TYPES[wanted]})x"
 
 
 def literal(number: Any, dtype: np.dtype[Any]) -> str:

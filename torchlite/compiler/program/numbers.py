@@ -32,12 +32,12 @@ def is_number_in_c(node: Node, floats: Container[Value]) -> bool:
     name = node.op.name
     if name == "item":
         aval = node.inputs[0].aval
-        return aval is not None and aval.dtype.kind == "f" and str(aval.dtype) in C_TYPES
+        return aval is not None and aval.dtype.kind == "f" and aval.dtype in C_TYPES
     numbers = [v for v in node.reads() if v.aval is None]
     if any(v not in floats and type(v.constant) not in (int, float) for v in numbers):
         return False
     if name == "number_as_array":
-        return np.dtype(node.params["dtype"]).kind == "f" and str(node.params["dtype"]) in C_TYPES
+        return np.dtype(node.params["dtype"]).kind == "f" and np.dtype(node.params["dtype"]) in C_TYPES
     return name in _ARITHMETIC and any(v in floats for v in numbers)
 
 

@@ -1,0 +1,125 @@
+"""What a program gives away stays what it is; what nobody has is used again; inputs are overwritten in place."""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite import nn
+from torchlite.backends.native import toolchain
+
+try:
+    toolchain.compiler()
+except toolchain.Unavailable:
+    pytest.skip("there is no C compiler", allow_module_level=True)
+
+
+def address(x):
+    return x.numpy().__array_interface__["data"][0]
+
+
+def compiled(f, *inputs):
+    made = torch.compile(f, fullgraph=True)
+    for _ in range(2):
+        made(*inputs)
+    return made
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        lambda y: y,
+        lambda y: y[1:],
+        lambda y: y.numpy(),
+        lambda y: y.t()[0],
+        lambda y: y.detach(),
+        lambda y: memoryview(y.numpy()),
+    ],
+)
+def test_a_result_that_somebody_has_is_not_overwritten(held):
+    f = compiled(lambda x: x * 2, torch.ones(3, 4))
+    kept = held(f(torch.ones(3, 4)))
+    before = np.array(kept)
+    for i in range(4):
+        f(torch.full((3, 4), float(i)))
+    np.testing.assert_array_equal(np.array(kept), before)
+
+
+def test_results_that_nobody_has_are_used_again():
+    f = compiled(lambda x: x * 2, torch.ones(1000))
+    places = {address(f(torch.ones(1000))) for _ in range(20)}
+    assert len(places) <= 2
+
+
+def test_gradients_that_nobody_has_are_used_again():
+    model = nn.Linear(8, 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x):
+        optimizer.zero_grad()
+        model(x).sum().backward()
+        optimizer.step()
+
+    f = compiled(step, torch.ones(4, 8))
+    places = set()
+    for _ in range(5):
+        f(torch.ones(4, 8))
+        places.add(address(model.weight.grad))
+    assert len(places) == 1
+    kept = model.weight.grad
+    before = kept.numpy().copy()
+    f(torch.full((4, 8), 3.0))
+    assert model.weight.grad is not kept
+    np.testing.assert_array_equal(kept.numpy(), before)
+
+
+def test_parameters_are_overwritten_in_place():
+    w = torch.ones(100)
+
+    def step(g):
+        with torch.no_grad():
+            w.sub_(g * 0.5)
+
+    made = compiled(step, torch.ones(100))
+    (loop,) = made.variants[0].captured.run.layout.steps
+    assert loop.unit.kind == "loop"
+    np.testing.assert_array_equal(w.numpy(), np.zeros(100))
+    made(torch.ones(100))
+    np.testing.assert_array_equal(w.numpy(), np.full(100, -0.5))
+
+
+def test_values_that_are_swapped():
+    a, b = torch.zeros(5), torch.ones(5)
+
+    def swap():
+        a_before = a.clone()
+        a.copy_(b)
+        b.copy_(a_before)
+
+    f = compiled(swap)
+    for i in range(3):
+        assert (a.numpy() == i % 2).all()
+        assert (b.numpy() == 1 - i % 2).all()
+        f()
+
+
+def test_nothing_is_written_where_a_check_fails():
+    w, y = torch.zeros(4), torch.tensor([0, 3])
+
+    def step(y):
+        with torch.no_grad():
+            w.add_(1)
+        return torch.nn.functional.cross_entropy(torch.randn(2, 4), y)
+
+    f = compiled(step, y)
+    before = w.numpy().copy()
+    with pytest.raises(IndexError):
+        f(torch.tensor([0, 9]))
+    assert (w.numpy() <= before + 1).all()  # what the function itself has done before it raised
+    f(y)
+
+
+def test_inputs_of_another_layout_are_another_capture():
+    f = compiled(lambda x: x * 2 + 1, torch.ones(4, 6))
+    x = torch.randn(6, 4).t()
+    np.testing.assert_array_equal(f(x).numpy(), x.numpy() * 2 + 1)
+    np.testing.assert_array_equal(f(x.contiguous()).numpy(), x.numpy() * 2 + 1)
