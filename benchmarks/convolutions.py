@@ -31,9 +31,7 @@ CASES = {  # samples, channels, size, results, kernel, stride, padding
     "1→32 3×3 @28": (64, 1, 28, 32, 3, 1, 0),
     "32→64 3×3 @26": (64, 32, 26, 64, 3, 1, 0),
 }
-EXPORT = (
-    "void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}(a, b, c, scratch{more}); }}\n"
-)
+EXPORT = "void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}({arguments}); }}\n"
 
 Calls = dict[str, Callable[[], object]]
 
@@ -53,7 +51,8 @@ def ours(case: tuple[int, ...]) -> Calls:
     }
     text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
     for name, made in kernels.items():
-        text += [made.text, EXPORT.format(name=name, more="" if name == "weight" else ", 0, 0")]
+        arguments = "a, b, c, scratch" if name == "weight" else "a, b, NULL, c, scratch, NULL, NULL"
+        text += [made.text, EXPORT.format(name=name, arguments=arguments)]
     functions = library.load("".join(text))
     rng = np.random.default_rng(0)
     weight = (results, channels, kernel, kernel)

@@ -30,8 +30,14 @@ CASES = [
     (1, 40, (64, 64), 8, Window.of((3, 3), padding=(1, 1))),
 ]
 EXPORT = """
-void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}(a, b, c, scratch{more}); }}
+void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}({arguments}); }}
 """
+ARGUMENTS = {
+    "convolution": "a, b, NULL, c, scratch, NULL, NULL",
+    "from_planes": "a, b, b, c, scratch, NULL, NULL",  # the first numbers of the weight are the bias
+    "input_grad": "a, b, NULL, c, scratch, NULL, NULL",
+    "weight_grad": "a, b, c, scratch",
+}
 
 
 def sizes(case):
@@ -70,8 +76,7 @@ def compiled():
     names = {}
     for key, kernel in made.items():
         names[key] = kernel.text.partition("(")[2].partition(",")[0]
-        more = "" if key[1] == "weight_grad" else ", 0, 0"
-        text += [kernel.text, EXPORT.format(name=names[key], more=more)]
+        text += [kernel.text, EXPORT.format(name=names[key], arguments=ARGUMENTS[key[1]])]
     functions = library.load("".join(text))
     return {key: (getattr(functions, f"call_{names[key]}"), kernel.scratch) for key, kernel in made.items()}
 
@@ -110,7 +115,8 @@ def test_convolution_and_its_gradients(compiled, index):
     x_sizes, out_sizes = sizes(CASES[index])
     expected = reference("convolution", x, weight, window=window).transpose(0, 2, 3, 1)
     close(call(compiled, (index, "convolution"), beside(x), weight, shape=out_sizes), expected)
-    close(call(compiled, (index, "from_planes"), x, weight, shape=out_sizes), expected)
+    bias = weight.reshape(-1)[: out_sizes[3]]
+    close(call(compiled, (index, "from_planes"), x, weight, shape=out_sizes), expected + bias)
     got = call(compiled, (index, "input_grad"), beside(g), weight, shape=x_sizes)
     close(got, reference("convolution_input_grad", g, weight, window=window, size=x.shape[2:]).transpose(0, 2, 3, 1))
     got = call(compiled, (index, "weight_grad"), beside(x), beside(g), shape=weight.shape)

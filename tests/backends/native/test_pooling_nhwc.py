@@ -40,7 +40,7 @@ def functions():
         text.append(pooling_nhwc.max_pool(f"pool{i}", x, pooled(x, window), window).text)
         text.append(pooling_nhwc.spread(f"spread{i}", pooled(x, window), x, window).text)
         text.append(f"void call_pool{i}(float *x, float *out, uint8_t *p) {{ pool{i}(x, out, p); }}\n")
-        text.append(f"void call_spread{i}(float *g, uint8_t *p, float *out) {{ spread{i}(g, p, out, 0, 0); }}\n")
+        text.append(f"void call_spread{i}(float *g, uint8_t *p, float *out) {{ spread{i}(g, p, out, 0, 0, 0); }}\n")
     for i, x in enumerate(NORMS):
         positions = x[0] * x[1] * x[2]
         text.append(normalization_nhwc.standardize(f"norm{i}", positions, x[3], EPS).text)
@@ -92,7 +92,7 @@ def test_batch_norm(functions, index):
     shape = NORMS[index]
     x = (rng.normal(size=shape) * 0.01 + 300).astype(np.float32)  # of which most digits cancel
     out, mean, scale = np.empty_like(x), np.empty(shape[3], np.float32), np.empty(shape[3], np.float32)
-    scratch = np.empty(normalization_nhwc.standardize_grad("", 1, shape[3]).scratch, np.float32)
+    scratch = np.empty(normalization_nhwc.standardize("", 1, shape[3], EPS).scratch, np.float32)
     call(getattr(functions, f"call_norm{index}"), x, out, mean, scale, scratch)
     wide = x.astype(np.float64)
     middle, variance = wide.mean((0, 1, 2)), wide.var((0, 1, 2))

@@ -36,9 +36,9 @@ typedef struct {
 typedef void (*Finish)(void *context, float *tile, long step, long row, long column, long rows, long columns);
 
 typedef struct {
-    const float *source, *weight, *grad;
-    float *target, *scratch;
-    Finish finish;  // for each row of positions, or NULL
+    const float *source, *weight, *bias, *grad;  // there need not be a bias
+    float *target, *scratch;                     // without a target, rows are only handed to `finish`
+    Finish finish;                               // for each row of positions, or NULL
     void *context;
 } ConvolutionArrays;
 
@@ -123,10 +123,12 @@ ALWAYS Rows rows_for(const Convolution g, const float *source, float *scratch, l
     return (Rows){scratch + start, length, first};
 }
 
-ALWAYS float *scratch_of(const Convolution g, const ConvolutionArrays *arrays, long share) {
-    const long size = g.copied * g.padded * g.channels;
-    float *scratch = arrays->scratch + share * size;
-    memset(scratch, 0, (size_t)size * sizeof *scratch);
+ALWAYS long copied_size(const Convolution g) { return g.copied * g.padded * g.channels; }
+
+// Room for copied rows, with zeros beside them, and for a row of results.
+ALWAYS float *scratch_of(const Convolution g, float *all, long share) {
+    float *scratch = all + share * (copied_size(g) + g.columns * g.results);
+    memset(scratch, 0, (size_t)copied_size(g) * sizeof *scratch);
     return scratch;
 }
 
@@ -154,7 +156,8 @@ ALWAYS void store_some(float *to, Vector v, long n) {
 typedef struct { long count; const float *source[MOST_DOWN], *weight[MOST_DOWN]; } Taps;  // of the rows that meet
 
 // Sums for positions side by side, of which the first `width` channels of a block are stored.
-ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, long at, float *out, long width) {
+ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, long at, const float *bias, float *out,
+                          long width) {
     const long vectors = vectors_of(g), reads = reads_of(g.across, pixels);
     Vector sum[MOST_PIXELS][2];
     WHOLLY for (long p = 0; p < pixels; p++) WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] = (Vector){0};
@@ -172,30 +175,34 @@ ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, lo
                 }
         }
     }
+    if (bias) WHOLLY for (long v = 0; v < vectors; v++) {
+        const Vector more = load_some(bias + v * LANES, width - v * LANES);
+        WHOLLY for (long p = 0; p < pixels; p++) sum[p][v] += more;
+    }
     WHOLLY for (long p = 0; p < pixels; p++)
         WHOLLY for (long v = 0; v < vectors; v++)
             store_some(out + p * g.results + v * LANES, sum[p][v], width - v * LANES);
 }
 
 // A row of positions, for one block of channels.
-ALWAYS void convolve_row(const Convolution g, const Taps *taps, float *out, long width) {
+ALWAYS void convolve_row(const Convolution g, const Taps *taps, const float *bias, float *out, long width) {
     const long pixels = pixels_of(g), rest = g.columns % pixels;
     long o = 0, at = 0;
     for (; o + pixels <= g.columns; o += pixels, at += pixels * g.across.step / g.across.by * g.channels)
-        convolve_tile(g, pixels, taps, at, out + o * g.results, width);
-    if (rest) convolve_tile(g, rest, taps, at, out + o * g.results, width);
+        convolve_tile(g, pixels, taps, at, bias, out + o * g.results, width);
+    if (rest) convolve_tile(g, rest, taps, at, bias, out + o * g.results, width);
 }
 
 // A share of the work.
 ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long share) {
-    float *scratch = scratch_of(g, arrays, share);
+    float *scratch = scratch_of(g, arrays->scratch, share);
     const long lanes = lanes_of(g);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
         const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
-            float *out = arrays->target + position * g.results;
+            float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
             for (long block = 0; block < blocks_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
@@ -205,7 +212,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
                     taps.weight[taps.count++] = arrays->weight + block * packed_block(g) + k * packed_row(g);
                 }
                 const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
-                convolve_row(g, &taps, out + block * lanes, width);
+                convolve_row(g, &taps, arrays->bias ? arrays->bias + block * lanes : NULL, out + block * lanes, width);
             }
             if (arrays->finish) arrays->finish(arrays->context, out, g.results, position, 0, g.columns, g.results);
         }
@@ -272,7 +279,7 @@ ALWAYS void add_band(const Convolution g, long channels, const Rows *rows, const
 // The sum over a share of the samples, left in its place of `target` as packed weights.
 ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, long share) {
     const long lanes = lanes_of(g), channels = channels_at_once(g), rest = g.channels % channels;
-    float *scratch = scratch_of(g, arrays, share), *sums = arrays->target + share * packed_size(g);
+    float *scratch = scratch_of(g, arrays->scratch, share), *sums = arrays->target + share * packed_size(g);
     memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
@@ -307,8 +314,8 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
 
 // ---- functions of one convolution ----
 
-// name(source, weight, result, scratch, finish, context): the convolution that the braces describe, or the gradient of an
-// input. Scratch begins with the packed weights.
+// name(source, weight, bias, result, scratch, finish, context): the convolution that the braces describe, or the gradient of
+// an input. Scratch begins with the packed weights.
 #define CONVOLUTION(name, result_step, channel_step, ...)                                                           \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_pack(void *argument, long index) {                                                           \
@@ -316,11 +323,11 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
         pack_weights(name##_geometry(), result_step, channel_step, arrays->weight, arrays->scratch, index);         \
     }                                                                                                               \
     static void name##_share(void *argument, long share) { convolve(name##_geometry(), argument, share); }          \
-    static void name(const float *source, const float *weight, float *target, float *scratch, Finish finish,        \
-                     void *context) {                                                                               \
+    static void name(const float *source, const float *weight, const float *bias, float *target, float *scratch,    \
+                     Finish finish, void *context) {                                                                \
         const Convolution g = name##_geometry();                                                                    \
-        ConvolutionArrays arrays = {.source = source, .weight = weight, .target = target, .scratch = scratch,       \
-                                    .finish = finish, .context = context};                                          \
+        ConvolutionArrays arrays = {.source = source, .weight = weight, .bias = bias, .target = target,             \
+                                    .scratch = scratch, .finish = finish, .context = context};                      \
         parallel(name##_pack, &arrays, blocks_of(g) * g.down.taps);                                                 \
         arrays.weight = scratch, arrays.scratch = scratch + packed_size(g);                                         \
         parallel(name##_share, &arrays, g.shares);                                                                  \

@@ -61,7 +61,7 @@ def handles(window: Any, groups: int) -> bool:
 
 
 def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(x, weight, out, scratch, finish, context)``, for a weight (O, I, kh, kw).
+    """``name(x, weight, bias, out, scratch, finish, context)``, for a weight (O, I, kh, kw); the bias may be NULL.
 
     Args:
         x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
@@ -70,16 +70,16 @@ def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | Non
     """
     down, across = forward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch = geometry(x, out, down, across, steps or dense(x), SHARES)
+    fields, scratch = geometry(x, out, (down, across), steps or dense(x))
     text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
     return Kernel(text, scratch + _packed(x[3], out[3], taps))
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(g, weight, x, scratch, finish, context)``: the cotangent of the input, of sizes ``x``, from ``g``, its result's."""
+    """``name(g, weight, bias, x, scratch, finish, context)``: the cotangent of the input, of sizes ``x``, from ``g``, its result's."""
     down, across = backward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch = geometry(g, x, down, across, steps or dense(g), SHARES)
+    fields, scratch = geometry(g, x, (down, across), steps or dense(g))
     text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
     return Kernel(text, scratch + _packed(g[3], x[3], taps))
 
@@ -92,7 +92,7 @@ def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None 
     while shares > 4 and shares * packed > _WEIGHTS:
         shares //= 2
     band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
-    fields, scratch = geometry(x, g, down, across, steps or dense(x), shares, max(band, 2))
+    fields, scratch = geometry(x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2))
     return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
 
 
@@ -119,15 +119,33 @@ def _packed(channels: int, results: int, taps: int) -> int:
 
 
 def geometry(
-    source: Sizes, result: Sizes, down: Axis, across: Axis, steps: Sizes, shares: int, band: int | None = None
+    source: Sizes,
+    result: Sizes,
+    axes: tuple[Axis, Axis],
+    steps: Sizes,
+    *,
+    shares: int = SHARES,
+    band: int | None = None,
+    copies: bool = True,
 ) -> tuple[str, int]:
-    """The fields of ``Convolution`` in C, and the scratch that copies of all shares take."""
+    """The fields of ``Convolution`` in C, and the scratch that all shares take: copied rows, and a row of results.
+
+    Args:
+        source: its sizes.
+        result: its sizes.
+        axes: how it reads, down and across.
+        steps: between numbers of the source.
+        shares: into which the work is divided, at most.
+        band: rows of the result at a time, at most.
+        copies: whether rows are copied where zeros have to lie beside them.
+    """
+    down, across = axes
     samples, height, width, channels = source
-    _, rows, columns, _ = result
+    _, rows, columns, results = result
     first, last = across.reads(columns)
     left = max(-first, 0)
     padded = left + max(width, last + 1)
-    copies = padded != width or steps[1:] != dense(source)[1:]
+    copies = copies and (padded != width or steps[1:] != dense(source)[1:])
     # Bands are short where samples are large, or so few that they alone would not make enough shares.
     fitting = _COPY // (4 * padded * channels) * down.by // down.step
     band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // samples)))
@@ -135,7 +153,7 @@ def geometry(
     copied = min(span, height) if copies else 0
     shares = min(shares, samples * -(-rows // band))
     fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)
-    return braces(fields), shares * copied * padded * channels
+    return braces(fields), shares * (copied * padded * channels + columns * results)
 
 
 def braces(fields: Iterable[object]) -> str:

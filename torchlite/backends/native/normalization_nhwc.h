@@ -10,7 +10,7 @@ typedef struct { long positions, channels; } Normalization;
 
 typedef struct {
     const float *x, *y;  // of the gradient: the cotangent, and what was standardized
-    float *target, *mean, *scale, *scratch;
+    float *target, *mean, *scale, *scratch;  // without a target, blocks are only handed to `finish`
     float eps;
     Finish finish;
     void *context;
@@ -82,10 +82,11 @@ ALWAYS void merge_moments(const Normalization n, const NormalizationArrays *arra
 
 ALWAYS void share_standardized(const Normalization n, const NormalizationArrays *arrays, long share) {
     const float *mean = arrays->mean, *scale = arrays->scale;
+    float *block = arrays->scratch + norm_shares(n) * 4 * n.channels + share * norm_block(n) * n.channels;
     for (long row = norm_first(n, share), end = norm_first(n, share + 1); row < end; row += norm_block(n)) {
         const long rows = at_most(norm_block(n), end - row);
         const float *x = arrays->x + row * n.channels;
-        float *out = arrays->target + row * n.channels;
+        float *out = arrays->target ? arrays->target + row * n.channels : block;
         for (long r = 0; r < rows; r++)
 #pragma omp simd
             for (long c = 0; c < n.channels; c++) out[r * n.channels + c] = (x[r * n.channels + c] - mean[c]) * scale[c];

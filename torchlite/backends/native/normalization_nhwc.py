@@ -6,12 +6,15 @@ from torchlite.backends.native.convolution_nhwc import Kernel
 
 HEADERS = ("convolution_nhwc.h", "normalization_nhwc.h")
 
-_SHARES = 64  # as in C
+_SHARES, _BLOCK = 64, 1 << 12  # as in C
 
 
 def standardize(name: str, positions: int, channels: int, eps: float) -> Kernel:
     """``name(x, out, mean, scale, scratch, finish, context)``: (x - mean) / √(variance + eps) for each channel."""
-    return Kernel(f"STANDARDIZE({name}, {positions}, {channels}, {float(eps)!r}f)\n", _SHARES * channels * 4)
+    return Kernel(
+        f"STANDARDIZE({name}, {positions}, {channels}, {float(eps)!r}f)\n",
+        _SHARES * (channels * 4 + max(_BLOCK, channels)),
+    )
 
 
 def standardize_grad(name: str, positions: int, channels: int) -> Kernel:

@@ -5,7 +5,7 @@
 typedef struct {
     const float *x;
     const uint8_t *from;
-    float *target;
+    float *target, *scratch;  // without a target, rows are only handed to `finish`
     uint8_t *place;
     Finish finish;
     void *context;
@@ -31,9 +31,9 @@ ALWAYS long pooled_lanes(const Convolution g, long c) {
 }
 
 // The first of equal maxima; the last NaN, if any, wins over everything.
-ALWAYS void max_of_row(const Convolution g, const PoolingArrays *arrays, long sample, long row) {
-    const float *x = arrays->x + sample * g.height * g.width * g.channels;
-    const long start = (sample * g.rows + row) * g.columns * g.channels;
+ALWAYS void max_of_row(const Convolution g, const PoolingArrays *arrays, Band band, long row) {
+    const float *x = arrays->x + band.sample * g.height * g.width * g.channels;
+    const long start = (band.sample * g.rows + row) * g.columns * g.channels;
     for (long o = 0; o < g.columns; o++)
         for (long c = 0; c < g.channels; c += LANES) {
             const long n = pooled_lanes(g, c), at = start + o * g.channels + c;
@@ -58,9 +58,8 @@ ALWAYS void max_of_row(const Convolution g, const PoolingArrays *arrays, long sa
         }
 }
 
-ALWAYS void spread_row(const Convolution g, const PoolingArrays *arrays, long sample, long row) {
-    const long start = sample * g.height * g.width * g.channels;
-    float *out = arrays->target + (sample * g.rows + row) * g.columns * g.channels;
+ALWAYS void spread_row(const Convolution g, const PoolingArrays *arrays, Band band, long row, float *out) {
+    const long start = band.sample * g.height * g.width * g.channels;
     for (long o = 0; o < g.columns; o++)
         for (long c = 0; c < g.channels; c += LANES) {
             const long n = pooled_lanes(g, c);
@@ -79,32 +78,42 @@ ALWAYS void spread_row(const Convolution g, const PoolingArrays *arrays, long sa
         }
 }
 
-ALWAYS void pool_share(const Convolution g, const PoolingArrays *arrays, long share, int spreads) {
+ALWAYS void pool_share(const Convolution g, const PoolingArrays *arrays, long share) {
+    for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
+        const Band band = band_of(g, i);
+        for (long row = band.begin; row < band.end; row++) max_of_row(g, arrays, band, row);
+    }
+}
+
+ALWAYS void spread_share(const Convolution g, const PoolingArrays *arrays, long share) {
+    float *line = scratch_of(g, arrays->scratch, share);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
-            if (spreads) spread_row(g, arrays, band.sample, row);
-            else max_of_row(g, arrays, band.sample, row);
-            if (arrays->finish)
-                arrays->finish(arrays->context, arrays->target + position * g.channels, g.channels, position, 0, g.columns,
-                               g.channels);
+            float *out = arrays->target ? arrays->target + position * g.channels : line;
+            spread_row(g, arrays, band, row, out);
+            if (arrays->finish) arrays->finish(arrays->context, out, g.channels, position, 0, g.columns, g.channels);
         }
     }
 }
 
 // name(x, out, places)
-#define MAX_POOL(name, ...)                                                                                          \
-    static void name##_share(void *argument, long share) { pool_share((Convolution)__VA_ARGS__, argument, share, 0); } \
-    static void name(const float *x, float *out, uint8_t *place) {                                                   \
-        PoolingArrays arrays = {.x = x, .target = out, .place = place};                                              \
-        parallel(name##_share, &arrays, ((Convolution)__VA_ARGS__).shares);                                          \
+#define MAX_POOL(name, ...)                                                                                         \
+    ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
+    static void name##_share(void *argument, long share) { pool_share(name##_geometry(), argument, share); }        \
+    static void name(const float *x, float *out, uint8_t *place) {                                                  \
+        PoolingArrays arrays = {.x = x, .target = out, .place = place};                                             \
+        parallel(name##_share, &arrays, name##_geometry().shares);                                                  \
     }
 
-// name(values, places, out, finish, context)
-#define SPREAD(name, ...)                                                                                            \
-    static void name##_share(void *argument, long share) { pool_share((Convolution)__VA_ARGS__, argument, share, 1); } \
-    static void name(const float *values, const uint8_t *places, float *out, Finish finish, void *context) {         \
-        PoolingArrays arrays = {.x = values, .from = places, .target = out, .finish = finish, .context = context};   \
-        parallel(name##_share, &arrays, ((Convolution)__VA_ARGS__).shares);                                          \
+// name(values, places, out, scratch, finish, context)
+#define SPREAD(name, ...)                                                                                           \
+    ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
+    static void name##_share(void *argument, long share) { spread_share(name##_geometry(), argument, share); }      \
+    static void name(const float *values, const uint8_t *places, float *out, float *scratch, Finish finish,         \
+                     void *context) {                                                                               \
+        PoolingArrays arrays = {.x = values, .from = places, .target = out, .scratch = scratch, .finish = finish,   \
+                                .context = context};                                                                \
+        parallel(name##_share, &arrays, name##_geometry().shares);                                                  \
     }

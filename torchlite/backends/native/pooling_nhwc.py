@@ -5,16 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from torchlite.backends.native.convolution_nhwc import (
-    SHARES,
-    Axis,
-    Kernel,
-    Sizes,
-    backward_axes,
-    dense,
-    forward_axes,
-    geometry,
-)  # fmt: skip
+from torchlite.backends.native.convolution_nhwc import Kernel, Sizes, backward_axes, dense, forward_axes, geometry
 
 HEADERS = ("convolution_nhwc.h", "pooling_nhwc.h")
 
@@ -26,13 +17,11 @@ def handles(window: Any) -> bool:
 
 def max_pool(name: str, x: Sizes, out: Sizes, window: Any) -> Kernel:
     """``name(x, out, places)``: the largest element of every window, and its place in the window."""
-    return Kernel(f"MAX_POOL({name}, {_fields(x, out, forward_axes(window))})\n", 0)
+    fields, _ = geometry(x, out, forward_axes(window), dense(x), copies=False)
+    return Kernel(f"MAX_POOL({name}, {fields})\n", 0)
 
 
 def spread(name: str, g: Sizes, out: Sizes, window: Any) -> Kernel:
-    """``name(g, places, out, finish, context)``: zeros to which each element is added at its place."""
-    return Kernel(f"SPREAD({name}, {_fields(g, out, backward_axes(window))})\n", 0)
-
-
-def _fields(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> str:
-    return geometry(source, result, *axes, dense(source), SHARES)[0]
+    """``name(g, places, out, scratch, finish, context)``: zeros to which each element is added at its place."""
+    fields, scratch = geometry(g, out, backward_axes(window), dense(g), copies=False)
+    return Kernel(f"SPREAD({name}, {fields})\n", scratch)
