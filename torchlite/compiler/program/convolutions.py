@@ -26,7 +26,7 @@ def lowered(node: Node) -> Lowering | None:
 class _Convolution(Plain):
     """A convolution, or the gradient of an input, which is one in its way."""
 
-    headers = (convolution_nhwc.HEADER,)
+    headers: tuple[str, ...] = (convolution_nhwc.HEADER,)
 
     def continues(self, node: Node) -> bool:
         """Unless there are dimensions of length 1, without which what follows would have fewer."""
@@ -62,7 +62,7 @@ class _Convolution(Plain):
 
 
 class _WeightGrad(Plain):
-    headers = (convolution_nhwc.HEADER,)
+    headers: tuple[str, ...] = (convolution_nhwc.HEADER,)
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides of the input; channels of the gradient side by side."""

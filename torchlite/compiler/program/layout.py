@@ -208,8 +208,7 @@ class _Layouter:
 
     def _place(self, unit: Unit) -> None:
         step = Step(unit)
-        if unit.kind == "kernel":
-            self._place_kernel(unit, step)
+        follows = self._place_kernel(unit, step) if unit.kind == "kernel" else None
         for v in unit.reads():
             if (
                 v.aval is not None
@@ -218,7 +217,7 @@ class _Layouter:
             ):
                 step.places[v] = self._place_of(v)
         for loop in unit.loops:
-            order = self._place_loop(loop, step)
+            order = self._place_loop(loop, step, follows)
             if unit.kind == "loop":
                 step.functions.append(function(loop, order, step.places, self.stored))
         if any(made.scratch for made in step.functions):
@@ -229,9 +228,10 @@ class _Layouter:
                     step.places[v] = self._new(v, None)
         self.steps.append(step)
 
-    def _place_loop(self, loop: Loop, step: Step) -> Order | None:
+    def _place_loop(self, loop: Loop, step: Step, order: Order | None) -> Order | None:
         known = {v: self.places[v] for v in self.direct_places(loop)}
-        order = order_of_loop(loop, {**step.places, **known})
+        if order is None:
+            order = order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
         for v in written:
             step.places[v] = self._new(v, _demanded(v) or order)
@@ -247,7 +247,8 @@ class _Layouter:
             self._new(v, None)
         return found
 
-    def _place_kernel(self, unit: Unit, step: Step) -> None:
+    def _place_kernel(self, unit: Unit, step: Step) -> Order | None:
+        """Place what a kernel reads and computes, and return how its first result lies."""
         root, how = unit.root, unit.how
         assert root is not None and how is not None
         arrays = [v for v in root.inputs if v.aval is not None]
@@ -258,12 +259,14 @@ class _Layouter:
             else:
                 step.places[v] = self._place_of(v)
         given = [step.places[v].order or tuple(range(step.places[v].ghost.ndim)) for v in arrays]
-        for v, order in zip(root.outputs, how.orders(root, given), strict=True):
+        orders = how.orders(root, given)
+        for v, order in zip(root.outputs, orders, strict=True):
             if v in self.stored or not unit.loops or v is not unit.loops[0].follows:
                 step.places[v] = self._new(v, order)
         size = how.scratch(root)
         if size:
             step.scratch = Buffer("arena", 0, size, 0)
+        return orders[0]
 
     def _new(self, v: Value, order: Order | None) -> Place:
         if v in self.places:

@@ -65,6 +65,13 @@ _MODULES = {
     "cat": "copies",
     "view_scatter": "copies",
     "embed_view": "copies",
+    "convolution": "convolutions",
+    "convolution_input_grad": "convolutions",
+    "convolution_weight_grad": "convolutions",
+    "max_pool": "pooling",
+    "spread_to_windows": "pooling",
+    "standardize": "normalization",
+    "standardize_grad": "normalization",
 }
 
 

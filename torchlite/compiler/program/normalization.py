@@ -26,7 +26,7 @@ def lowered(node: Node) -> Lowering | None:
 
 
 class _Standardize(Plain):
-    headers = normalization_nhwc.HEADERS
+    headers: tuple[str, ...] = normalization_nhwc.HEADERS
 
     def continues(self, node: Node) -> bool:
         """Unless there are dimensions of length 1, without which what follows would have fewer."""
@@ -60,7 +60,7 @@ class _Standardize(Plain):
 
 
 class _StandardizeGrad(Plain):
-    headers = normalization_nhwc.HEADERS
+    headers: tuple[str, ...] = normalization_nhwc.HEADERS
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Channels side by side."""

@@ -22,7 +22,7 @@ def lowered(node: Node) -> Lowering | None:
 
 
 class _MaxPool(Plain):
-    headers = pooling_nhwc.HEADERS
+    headers: tuple[str, ...] = pooling_nhwc.HEADERS
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Channels side by side."""
@@ -43,7 +43,7 @@ class _MaxPool(Plain):
 
 
 class _Spread(Plain):
-    headers = pooling_nhwc.HEADERS
+    headers: tuple[str, ...] = pooling_nhwc.HEADERS
 
     def continues(self, node: Node) -> bool:
         """Unless there are dimensions of length 1, without which what follows would have fewer."""

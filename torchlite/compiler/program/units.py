@@ -175,7 +175,7 @@ class _Grouping:
             self._add(Unit("host", len(self.units), node), node)
 
     def _join(self, node: Node, shape: Shape, *, reduces: bool) -> None:
-        if not reduces and any(flat(v) in self.updates for v in node.inputs):
+        if not reduces and any(flat(v) in self.updates and _size(_shape(v)) == _size(shape) for v in node.inputs):
             self.updates.update(node.outputs)
         for unit in self._candidates(node, reduces=reduces):
             if self._fits(unit, node, shape, reduces=reduces):

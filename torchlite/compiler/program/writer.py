@@ -97,6 +97,10 @@ class Writer:
         """
         return self.functions.setdefault(text, f"{prefix}{len(self.functions)}")
 
+    def loop(self, text: str) -> str:
+        """The name of a C function whose text has NAME in its place and does what operations on elements do, rounding each."""
+        return self.loops.setdefault(text, f"loop{len(self.loops)}")
+
     def statement(self, text: str) -> None:
         """Do something at this point of the program."""
         self.statements.append(text)
@@ -196,7 +200,7 @@ class Writer:
             made: the loop.
             used: bytes of the unit's scratch memory that others use.
         """
-        name = self._loop(made)
+        name = self.loop(made.text)
         addresses = [self.address(place) for place in made.at] + ([self.scratch(used)] if made.scratch else [])
         at = f"(void *[]){{{', '.join(addresses)}}}"
         if made.flat and made.tasks <= GRAIN:
@@ -208,11 +212,8 @@ class Writer:
         if made.finishes:
             self.statement(f"{name}_finish({at});")
 
-    def _loop(self, made: Function) -> str:
-        return self.loops.setdefault(made.text, f"loop{len(self.loops)}")
-
     def _call_together(self, functions: Sequence[Function]) -> None:
-        name = self._loop(functions[0])
+        name = self.loop(functions[0].text)
         arrays = len(functions[0].at)
         addresses = ", ".join(self.address(place) for made in functions for place in made.at)
         chunks = [f"{{{g}, {b}}}" for g, made in enumerate(functions) for b in range(0, max(made.tasks, 1), GRAIN)]

@@ -1,0 +1,157 @@
+"""Convolution, pooling and batch normalisation in compiled functions: the numbers of eager execution, and the kernels that are used."""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+import torchlite.nn.functional as F
+from torchlite import nn
+from torchlite.backends.native import toolchain
+
+COMPILED = toolchain.enabled()
+
+
+def drawn(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def gradients(function, *tensors):
+    """A function of tensors as one of the results and all gradients, from a cotangent of their sizes."""
+
+    def both(*given):
+        leaves = [t.detach().requires_grad_() for t in given]
+        out = function(*leaves)
+        (out * drawn_like(out)).sum().backward()
+        return (out.detach(), *(leaf.grad for leaf in leaves))
+
+    return both, tensors
+
+
+def drawn_like(out):
+    return torch.linspace(-1.0, 1.0, out.numel()).view(out.shape)
+
+
+def check(function, *tensors, kernels=(), tolerance=2e-5):
+    """Compare compiled and uncompiled results, and the text of the program with names of kernels."""
+    both, tensors = gradients(function, *tensors)
+    compiled = torch.compile(both, fullgraph=True)
+    for _ in range(3):
+        results = compiled(*tensors)
+    for got, expected in zip(results, both(*tensors), strict=True):
+        assert got.shape == expected.shape
+        scale = float(expected.abs().max())
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=0, atol=tolerance * scale)
+    if COMPILED:
+        for kernel in kernels:
+            assert f"{kernel}(" in compiled.source, compiled.source
+
+
+CONVOLUTIONS = {
+    "padded": {"padding": 1},
+    "strided": {"stride": 2, "padding": 1},
+    "dilated": {"padding": 2, "dilation": 2},
+    "plain": {},
+}
+
+
+@pytest.mark.parametrize("how", CONVOLUTIONS)
+@pytest.mark.parametrize("bias", [True, False])
+def test_convolution_with_what_follows(how, bias):
+    def function(x, w, *b):
+        y = F.conv2d(x, w, b[0] if bias else None, **CONVOLUTIONS[how])
+        return torch.relu(y * 2.0 + 1.0)
+
+    tensors = [drawn(3, 5, 12, 10), drawn(19, 5, 3, 3, seed=1), drawn(19, seed=2)]
+    check(function, *tensors[: 3 if bias else 2], kernels=("CONVOLUTION", "WEIGHT_GRADIENT"))
+
+
+def test_several_convolutions_hand_on_channels_side_by_side():
+    def function(x, v, w):
+        y = torch.relu(F.conv2d(x, v, padding=1))
+        return F.conv2d(y, w, padding=1) + y.mean(1, keepdim=True) * y
+
+    check(
+        function, drawn(2, 3, 9, 8), drawn(16, 3, 3, 3, seed=1), drawn(16, 16, 3, 3, seed=2), kernels=("CONVOLUTION",)
+    )
+
+
+def test_raw_result_and_what_follows_are_both_kept():
+    def function(x, w):
+        y = F.conv2d(x, w)
+        return torch.cat([y, torch.relu(y)], 1)
+
+    check(function, drawn(2, 4, 9, 8), drawn(16, 4, 3, 3, seed=1), kernels=("CONVOLUTION",))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        drawn(1, 4, 9, 8),
+        drawn(3, 4, 3, 8),
+        drawn(3, 9, 8, 4).permute(0, 3, 1, 2),
+        drawn(3, 4, 8, 9).flip(2)[:, :, :, ::2],
+    ],
+)
+def test_sizes_of_one_and_other_strides(x):
+    def function(x, w):
+        return torch.relu(F.conv2d(x, w, padding=(0, 1)))
+
+    check(function, x, drawn(16, 4, 3, 3, seed=1), kernels=("CONVOLUTION",))
+
+
+def test_what_has_no_kernel_runs_as_it_is():
+    def function(x, w, v):
+        return F.conv2d(F.conv2d(x, w, groups=2), v, padding=(0, 5))
+
+    check(function, drawn(2, 4, 9, 20), drawn(4, 2, 3, 3, seed=1), drawn(3, 4, 1, 11, seed=2))
+
+
+@pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
+def test_pooling(size, stride, padding):
+    def function(x, w):
+        return F.max_pool2d(torch.relu(F.conv2d(x, w)), size, stride, padding).flatten(1) * 2.0
+
+    check(function, drawn(3, 2, 13, 12), drawn(20, 2, 3, 3, seed=1), kernels=("MAX_POOL", "SPREAD"))
+
+
+def test_batch_norm_with_residual():
+    def function(x, w, weight, bias, other):
+        y = F.batch_norm(F.conv2d(x, w, padding=1), None, None, weight, bias, True)
+        return torch.relu(y + other)
+
+    tensors = [drawn(6, 3, 8, 9), drawn(17, 3, 3, 3, seed=1), drawn(17, seed=2), drawn(17, seed=3), drawn(6, 17, 8, 9)]
+    check(function, *tensors, kernels=("CONVOLUTION", "STANDARDIZE"))
+
+
+def test_gradient_of_batch_norm_whose_weight_needs_none():
+    check(
+        lambda x: F.batch_norm(x, None, None, None, None, True).exp(),
+        drawn(6, 5, 4, 3),
+        kernels=("STANDARDIZE_GRADIENT",),
+    )
+
+
+def test_training_steps_stay_together():
+    def trained(compile):
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(16, 8, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(72, 4),
+        )  # fmt: skip
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        x, y = drawn(8, 1, 16, 16), torch.arange(8) % 4
+
+        def step():
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run = torch.compile(step, fullgraph=True) if compile else step
+        return [float(run()) for _ in range(6)], model.state_dict()
+
+    (losses, state), (expected, other) = trained(True), trained(False)
+    np.testing.assert_allclose(losses, expected, rtol=2e-4)
+    for name, value in state.items():
+        np.testing.assert_allclose(value.numpy(), other[name].numpy(), rtol=0, atol=2e-3, err_msg=name)
