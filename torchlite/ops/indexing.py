@@ -18,6 +18,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
 from torchlite.ops.construct import converted
@@ -89,6 +90,7 @@ index_op: Op = register(
 )
 
 
+@accelerated("embeddings.index_add", least=1 << 12)
 def _run_index_add(xp: Any, values: Any, *indices: Any, spec: tuple[Any, ...], shape: tuple[int, ...]) -> Any:
     out = xp.zeros(shape, values.dtype)
     backends.scatter_add(xp, out, _key(spec, indices), values)

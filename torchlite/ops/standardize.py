@@ -69,7 +69,8 @@ _centered: Op = register(
 )
 
 
-def _vjp(g: Any, out: Any, _x: Any, dims: tuple[int, ...], eps: float) -> Tensor | None:  # noqa: ARG001
+def standardize_vjp(g: Any, out: Any, _x: Any, dims: tuple[int, ...], eps: float) -> Tensor | None:  # noqa: ARG001
+    """The cotangent of what was standardized from those of the results, each of which may be None."""
     standard, _, scale = out
     g_standard, g_mean, g_scale = g
     n = standard.numel() // max(scale.numel(), 1)
@@ -91,7 +92,7 @@ _standardize = register(
         "reduce",
         run=_run,
         infer=_infer,
-        vjp=(_vjp,),
+        vjp=(standardize_vjp,),
         samples=lambda rng: [
             Sample((rng.normal(size=(3, 4)),), {"dims": (1,), "eps": 1e-5}),
             Sample((rng.normal(size=(2, 3, 2, 2)),), {"dims": (0, 2, 3), "eps": 1e-3}),
@@ -154,7 +155,7 @@ _affine = register(
         infer=_infer_affine,
         vjp=(
             lambda g, _out, _x, weight, _bias: g * weight,
-            lambda g, _out, x, _weight, _bias: apply(_correlation, (g, x), {"shape": tuple(_weight.shape)}),
+            lambda g, _out, x, _weight, _bias: sum_of_products(g, x, tuple(_weight.shape)),
             lambda g, _out, _x, _weight, _bias: g,
         ),
         samples=lambda rng: [
@@ -164,6 +165,11 @@ _affine = register(
         doc="x · weight + bias, both broadcast to the shape of x.",
     )
 )
+
+
+def sum_of_products(x: Tensor, y: Tensor, shape: Shape) -> Tensor:
+    """Σ x · y over the dimensions along which ``shape`` is broadcast."""
+    return apply(_correlation, (x, y), {"shape": shape})
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -1,9 +1,7 @@
 // Statistics, and scaling, of arrays seen as (a, b, c): b stays, a and c are reduced over. Layer normalisation has a = 1,
 // batch normalisation has channels in the middle. Where c is 1 the middle is contiguous: the columns of a matrix.
-//
-// Sums are formed in vector lanes over pieces of a segment and between pieces in double precision.
 
-enum { GRAIN = 1 << 14, PIECE = 1 << 9, COLUMN_PARTS = 16 };
+enum { GRAIN = 1 << 14, COLUMN_PARTS = 16 };
 
 typedef struct {
     const float *x, *y, *weight, *bias;
@@ -12,28 +10,6 @@ typedef struct {
     long a, b, c, a_task;  // a task takes so many of whatever is divided
     float eps;
 } Work;
-
-static inline double sum_of(const float *x, long n) {
-    double total = 0.0;
-    for (long first = 0; first < n; first += PIECE) {
-        float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (long i = first; i < at_most(first + PIECE, n); i++) sum += x[i];
-        total += sum;
-    }
-    return total;
-}
-
-static inline double sum_of_products(const float *x, const float *y, long n) {
-    double total = 0.0;
-    for (long first = 0; first < n; first += PIECE) {
-        float sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-        for (long i = first; i < at_most(first + PIECE, n); i++) sum += x[i] * y[i];
-        total += sum;
-    }
-    return total;
-}
 
 static void standardize_task(void *argument, long index) {
     const Work *w = argument;

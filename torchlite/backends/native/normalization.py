@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 C = Family(
-    "normalization.c",
+    "sums.h", "normalization.c",
     standardize="aaaannnf", standardize_grad="aaaannn", affine="aaaannn", reduce="aaannn->i",
 )  # fmt: skip
 _SHORTEST = 8  # segments, below which NumPy's strided loops are no slower

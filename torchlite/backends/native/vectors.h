@@ -31,28 +31,12 @@ typedef float Anywhere __attribute__((vector_size(sizeof(float) * LANES), aligne
 static inline Vector load(const float *p) { return *(const Anywhere *)p; }
 static inline void store(float *p, Vector v) { *(Anywhere *)p = v; }
 
+typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
+
 // The larger of two numbers in each lane; b where a is NaN, and a where b is.
 static inline Vector larger(Vector a, Vector b) {
-    typedef int32_t Mask __attribute__((vector_size(sizeof(float) * LANES)));
-    Mask first = (Mask)(a > b) | (Mask)(b != b);
-    return (Vector)((first & (Mask)a) | (~first & (Mask)b));
-}
-
-// The largest of n numbers that are not NaN; -inf where there is none.
-static inline float largest(const float *x, long n) {
-    Vector best[2];
-    float lanes[2 * LANES], m = -INFINITY;
-    for (int i = 0; i < 2 * LANES; i++) lanes[i] = m;
-    memcpy(best, lanes, sizeof best);
-    long i = 0;
-    for (; i + 2 * LANES <= n; i += 2 * LANES) {
-        best[0] = larger(best[0], load(x + i));
-        best[1] = larger(best[1], load(x + i + LANES));
-    }
-    memcpy(lanes, best, sizeof best);
-    for (int j = 0; j < 2 * LANES; j++) m = lanes[j] > m ? lanes[j] : m;
-    for (; i < n; i++) m = x[i] > m ? x[i] : m;
-    return m;
+    Lanes first = (Lanes)(a > b) | (Lanes)(b != b);
+    return (Vector)((first & (Lanes)a) | (~first & (Lanes)b));
 }
 
 #if defined(__clang__)
@@ -61,10 +45,28 @@ static inline float largest(const float *x, long n) {
 #define PAIRS(a, b, ...) __builtin_shuffle(a, b, (Lanes){__VA_ARGS__})
 #endif
 
+// The largest of n numbers that are not NaN; -inf where there is none.
+static inline float largest(const float *x, long n) {
+    float m = -INFINITY;
+    if (n < LANES) {
+        for (long i = 0; i < n; i++) m = x[i] > m ? x[i] : m;
+        return m;
+    }
+    Vector least = (Vector){0.0f} - INFINITY, first = least, second = least;
+    for (long i = 0; i + 2 * LANES <= n; i += 2 * LANES) {
+        first = larger(load(x + i), first);
+        second = larger(load(x + i + LANES), second);
+    }
+    if (n / LANES % 2) first = larger(load(x + n / LANES * LANES - LANES), first);
+    first = larger(load(x + n - LANES), larger(second, first));  // which reads some once more
+    UNROLLED for (int lanes = LANES; lanes > 1; lanes /= 2)
+        first = larger(PAIRS(first, first, LOWER_PAIRS), PAIRS(first, first, UPPER_PAIRS));
+    return first[0];
+}
+
 // Transposes LANES rows of LANES numbers. Each round interleaves row i with row i + LANES / 2, which turns the bits of
 // a number's place (row, column) round by one; after as many rounds as a column has bits, rows and columns have changed places.
 static inline void transpose(Vector *rows) {
-    typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
     Vector next[LANES];
     UNROLLED for (int round = 1; round < LANES; round *= 2) {
         UNROLLED for (int i = 0; i < LANES / 2; i++) {

@@ -5,12 +5,14 @@ from __future__ import annotations
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
-from torchlite.batching.level import whole
+from torchlite.batching.level import levels, whole
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32
 from torchlite.nn.functional.reduction import chosen_reduction, reduced
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.creation import arange
+from torchlite.ops.cross_entropy import cross_entropy as rows_against_classes
+from torchlite.ops.cross_entropy import takes
 from torchlite.ops.gathering import gather, gather_op, scatter_reduce
 from torchlite.ops.products import cumprod
 from torchlite.ops.softmax import log_softmax
@@ -41,7 +43,8 @@ def _negative_likelihood(
     input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str
 ) -> Tensor:
     dim = 0 if input.ndim == 1 else 1
-    _check_classes(input, target, weight, dim, ignore_index)
+    _check_fit(input, target, weight, dim)
+    _check_range(input, target, dim, ignore_index)
     counted = target != ignore_index
     every = target.is_meta or expect(whole(counted).all())
     chosen = target if every else where(counted, target, 0)
@@ -85,8 +88,14 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     dim = 0 if input.ndim == 1 else 1
+    by_classes = not target.ndim or target.shape != input.shape
+    if by_classes and weight is None and not label_smoothing and takes(input, target) and not levels.stack:
+        _check_fit(input, target, weight, dim)
+        if active.tracer is not None:
+            _check_range(input, target, dim, ignore_index)
+        return rows_against_classes(input, target, ignore_index, reduction)
     logp = log_softmax(input, dim)
-    if target.ndim and target.shape == input.shape:
+    if not by_classes:
         return _against_probabilities(logp, target, weight, ignore_index, reduction, label_smoothing, dim)
     sharp = _negative_likelihood(logp, target, weight, ignore_index, reduction)
     if not label_smoothing:
@@ -128,7 +137,7 @@ def _weighted_classes(x: Tensor, weight: Tensor | None, dim: int) -> Tensor:
     return x if weight is None else x * weight.view([-1 if d == dim else 1 for d in range(x.ndim)])
 
 
-def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: int, ignore_index: int) -> None:
+def _check_fit(input: Tensor, target: Tensor, weight: Tensor | None, dim: int) -> None:
     expected = [n for d, n in enumerate(input.shape) if d != dim]
     if dim == 1 and target.ndim and target.shape[0] != input.shape[0]:
         raise ValueError(
@@ -148,6 +157,10 @@ def _check_classes(input: Tensor, target: Tensor, weight: Tensor | None, dim: in
             f"weight tensor should be defined either for all {input.shape[dim]} classes or no classes but got weight tensor "
             f"of shape: {list(weight.shape)}"
         )
+
+
+def _check_range(input: Tensor, target: Tensor, dim: int, ignore_index: int) -> None:
+    """Whether every target is one of the classes."""
     if target.is_meta or target.is_cuda or target.numel() == 0:
         return
     if active.tracer is not None:

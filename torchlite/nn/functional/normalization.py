@@ -11,9 +11,11 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.batching.level import levels
 from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import div, rsqrt, square
 from torchlite.ops.joining import constant_pad
+from torchlite.ops.layer_norm import layer_norm as normalize_rows
 from torchlite.ops.reduction import mean
 from torchlite.ops.standardize import affine, standardize
 from torchlite.ops.views import unfold
@@ -179,7 +181,14 @@ def native_layer_norm(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`layer_norm`, and the mean and 1 / √(σ² + eps) of each sample."""
     dims = _last_dims("layer_norm", input, tuple(normalized_shape), {"weight": weight, "bias": bias})
-    out, mean, scale = standardize(_wide(input), dims, eps)
+    x = _wide(input)
+    given = tuple(v for v in (weight, bias) if v is not None)
+    # A bias alone, other dtypes and examples of a vmap are left to operators that know of one thing each.
+    whole = (weight is not None or bias is None) and all(v.dtype is x.dtype for v in given)
+    if whole and x.numel() and not levels.stack:
+        out, mean, scale = normalize_rows(x, given, len(dims), eps)
+        return out.to(input.dtype), mean, scale
+    out, mean, scale = standardize(x, dims, eps)
     return _scaled(out, weight, bias).to(input.dtype), mean, scale
 
 

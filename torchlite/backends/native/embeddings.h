@@ -1,0 +1,51 @@
+// Rows of a table by their numbers, and the sum of cotangents that goes into each row. There, columns and not rows are
+// divided among tasks, so that sums are taken in the order of the numbers.
+
+enum { EMBEDDING_GRAIN = 1 << 14, EMBEDDING_COLUMNS = 32 };
+
+typedef struct {
+    const float *from;
+    const int64_t *numbers;  // negative ones count from the end
+    float *to;
+    long count, rows, width, each;
+} Embedding;
+
+static inline int64_t row_of(const Embedding *e, long i) {
+    int64_t number = e->numbers[i];
+    return number < 0 ? number + e->rows : number;
+}
+
+// Whether every number is that of a row.
+static int all_rows_exist(const Embedding *e) {
+    for (long i = 0; i < e->count; i++)
+        if (e->numbers[i] < -e->rows || e->numbers[i] >= e->rows) return 0;
+    return 1;
+}
+
+static void embedding_task(void *argument, long index) {
+    const Embedding *e = argument;
+    for (long i = index * e->each; i < at_most((index + 1) * e->each, e->count); i++)
+        memcpy(e->to + i * e->width, e->from + row_of(e, i) * e->width, (size_t)e->width * sizeof *e->to);
+}
+
+static void embedding(Embedding *e) {
+    e->each = at_least(EMBEDDING_GRAIN / at_least(e->width, 1), 1);
+    parallel(embedding_task, e, parts(e->count, e->each));
+}
+
+static void embedding_grad_task(void *argument, long index) {
+    const Embedding *e = argument;
+    long first = index * EMBEDDING_COLUMNS, columns = at_most(EMBEDDING_COLUMNS, e->width - first);
+    for (long r = 0; r < e->rows; r++) memset(e->to + r * e->width + first, 0, (size_t)columns * sizeof *e->to);
+    for (long i = 0; i < e->count; i++) {
+        const float *from = e->from + i * e->width + first;
+        float *to = e->to + row_of(e, i) * e->width + first;
+        if (columns == EMBEDDING_COLUMNS)
+#pragma omp simd
+            for (int j = 0; j < EMBEDDING_COLUMNS; j++) to[j] += from[j];
+        else
+            for (long j = 0; j < columns; j++) to[j] += from[j];
+    }
+}
+
+static void embedding_grad(Embedding *e) { parallel(embedding_grad_task, e, parts(e->width, EMBEDDING_COLUMNS)); }
