@@ -63,6 +63,8 @@ class Plain:
 # For each operator the module here that has a function `lowered(node)`, which gives a Lowering or None.
 _MODULES = {
     "cat": "copies",
+    "linear": "products",
+    "matmul": "products",
     "view_scatter": "copies",
     "embed_view": "copies",
     "convolution": "convolutions",

@@ -1,0 +1,106 @@
+"""Products in compiled functions: operands as they lie, and what follows them done where they are stored."""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+import torchlite.nn.functional as functional
+from torchlite.backends.native import toolchain
+
+try:
+    toolchain.compiler()
+except toolchain.Unavailable:
+    pytest.skip("there is no C compiler", allow_module_level=True)
+
+
+def draw(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng((seed, *shape)).normal(size=shape).astype(np.float32))
+
+
+def check(f, *inputs, passes):
+    """Compare with float64, and the number of products and of other passes over memory."""
+    compiled = torch.compile(f, fullgraph=True)
+    for _ in range(3):
+        got = compiled(*inputs)
+    expected = f(*(x.double() if x.is_floating_point() else x for x in inputs))
+    for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, expected)), strict=True):
+        assert a.shape == b.shape
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
+    program = compiled.source.partition("int segment0")[2]
+    loops = sum(line.strip().startswith(("loop", "flat(", "parallel(", "many(")) for line in program.splitlines())
+    assert (program.count("multiply_matrices("), loops) == passes
+    return compiled
+
+
+SIZES = [(4, 1, 2), (1, 7, 5), (70, 65, 140)]
+
+
+@pytest.mark.parametrize(("m", "n", "k"), SIZES)
+def test_linear_with_its_bias_and_an_activation(m, n, k):
+    x, weight, bias = draw(m, k), draw(n, k), draw(n)
+    check(lambda x, w, b: functional.gelu(functional.linear(x, w, b)), x, weight, bias, passes=(1, 0))
+    check(
+        lambda x, w, b: (functional.linear(x, w, b), functional.linear(x, w, b).relu()), x, weight, bias, passes=(1, 0)
+    )
+    check(lambda x, w, r: functional.linear(x, w) + r, x, weight, draw(m, n), passes=(1, 0))
+
+
+@pytest.mark.parametrize(("m", "n", "k"), SIZES)
+def test_permuted_operands_are_read_as_they_lie(m, n, k):
+    check(lambda x, y: x.t() @ y.t(), draw(k, m), draw(n, k), passes=(1, 0))
+    check(lambda x, y: x[:, ::2] @ y[::2], draw(m, 2 * k), draw(2 * k, n), passes=(1, 0))
+
+
+def test_what_follows_may_be_broadcast_transposed_or_of_another_shape():
+    x, y = draw(12, 20), draw(20, 24)
+    check(lambda x, y, r: (x @ y) * r, x, y, draw(12, 1), passes=(1, 0))
+    check(lambda x, y, r: (x @ y) * r.t(), x, y, draw(24, 12), passes=(1, 0))
+    check(lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, x, y, draw(3, 4, 24), passes=(1, 0))
+    check(lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, x, y, draw(4, 3, 24).transpose(0, 1), passes=(1, 0))
+    check(lambda x, y, r: (x @ y).reshape(12, 4, 6) + r, x, y, draw(4, 6), passes=(1, 0))
+    check(lambda x, y, r: (x @ y).reshape(12, 4, 6) * r, x, y, draw(12, 6, 4).transpose(1, 2), passes=(1, 0))
+    check(lambda x, y: ((x @ y) > 0).to(torch.int64), x, y, passes=(1, 0))
+
+
+@pytest.mark.parametrize(
+    ("left", "right"), [((3,), (3,)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((5,), ()), ((), (5,)), ((2, 1), (3,))]
+)
+def test_batches(left, right):
+    check(lambda x, y: (x @ y).relu(), draw(*left, 9, 20), draw(*right, 20, 33), passes=(1, 0))
+
+
+def test_long_sums_in_parts():
+    check(lambda x, y, r: (x @ y) * 2 + r, draw(30, 20_000), draw(20_000, 40), draw(30, 40), passes=(1, 0))
+
+
+def test_a_step_of_gradient_descent_is_its_products():
+    model = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10))
+    plain = torch.nn.Sequential(torch.nn.Linear(30, 20), torch.nn.ReLU(), torch.nn.Linear(20, 10)).double()
+    plain.load_state_dict(model.state_dict())
+    x, y = draw(16, 30), draw(16, 10)
+
+    def step_of(model):
+        optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            ((model(x) - y) ** 2).sum().backward()
+            optimizer.step()
+
+        return step
+
+    compiled, eager = torch.compile(step_of(model), fullgraph=True), step_of(plain)
+    for _ in range(5):
+        compiled(x, y)
+        eager(x.double(), y.double())
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        np.testing.assert_allclose(a.detach().numpy(), b.detach().numpy(), rtol=1e-4, atol=1e-5)
+    assert compiled.source.partition("int segment0")[2].count("multiply_matrices(") == 5
+
+
+def test_other_types_are_left_to_numpy():
+    f = torch.compile(lambda x, y: x @ y + 1)
+    for _ in range(3):
+        got = f(draw(4, 5).double(), draw(5, 6).double())
+    assert "multiply_matrices" not in f.source
+    np.testing.assert_allclose(got.numpy(), draw(4, 5).double().numpy() @ draw(5, 6).double().numpy() + 1)
