@@ -166,22 +166,27 @@ class Captured:
         Raises:
             Exception: of a scheduler; all that came before it in the function has been done then.
         """
-        made: dict[int, Tensor] = {}
-
-        def build(spec: Any) -> Any:
-            if isinstance(spec, _Out):
-                return spec.tensor(tensors, self.place, outs, made)
-            if isinstance(spec, _Number):
-                return outs[spec.index]
-            if isinstance(spec, Slot):
-                return spec.now()
-            return _mapped(spec, build)
-
+        build = _Building(tensors, self.place, outs)
         for slot, spec in self.updates:
             slot.container[slot.key] = build(spec)
         for effect in self.effects:
             effect.method(effect.owner, *build(effect.args), **build(effect.kwargs))
         return build(self.result)
+
+
+class _Building:
+    """Puts the parts of a result together. (A function that calls itself would keep them until garbage is collected.)"""
+
+    def __init__(self, tensors: _Bound, place: dict[External, int], outs: list[Any]) -> None:
+        self._parts = tensors, place, outs
+        self._made: dict[int, Tensor] = {}
+
+    def __call__(self, spec: Any) -> Any:
+        if isinstance(spec, _Out):
+            return spec.tensor(*self._parts, self._made)
+        if isinstance(spec, _Number):
+            return self._parts[2][spec.index]
+        return spec.now() if isinstance(spec, Slot) else _mapped(spec, self)
 
 
 @dataclass(frozen=True, eq=False)
