@@ -2,10 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
 from small_runs import Quiet, final_state, losses, rewound, train
 
 from torchlite import amp
+from torchlite.errors import NonFiniteLossError
 from torchlite.train import run
 from torchlite.train.registry import registry
 
@@ -27,6 +29,76 @@ def test_resume_from_every_step_is_bit_identical(whole, step, tmp_path):
     outcome = run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
     assert outcome.exit_code == 0
     assert final_state(part) == final_state(whole)
+
+
+def compiling(directory):
+    """What the last checkpoint says of compiling."""
+    state = json.loads((sorted(directory.path.glob("checkpoints/step-*"))[-1] / "state.json").read_text())
+    return _found(state, "compiling")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("compiled"), "train.compile=true")
+
+
+def test_compiled_steps_are_those_that_are_not(whole, compiled):
+    np.testing.assert_allclose(losses(compiled), losses(whole), rtol=1e-5)
+
+
+def test_compiled_runs_repeat_bit_for_bit(compiled, tmp_path):
+    assert final_state(train(tmp_path, "train.compile=true")) == final_state(compiled)
+
+
+@pytest.mark.parametrize("step", [1, 2, 8, 23, 39])
+def test_a_compiled_run_goes_on_where_it_was(compiled, step, tmp_path):
+    part = rewound(compiled, step, tmp_path / "run")
+    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    assert final_state(part) == final_state(compiled)
+    assert compiling(part) == {"doubted": [], "varying": [], "gave_up": None}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["schedule={type: OneCycleLR, max_lr: 0.1}"],
+        ["optim={type: sgd, lr: 0.1}"],
+        ["freeze={modules: ['0'], unfreeze: {'0': 3 steps}}"],
+    ],
+    ids=["momentum that changes", "no state", "layers that are unfrozen"],
+)
+def test_compiled_runs_of_other_kinds_go_on_where_they_were(options, tmp_path):
+    whole = train(tmp_path, "train.compile=true", "train.steps=6", *options)
+    part = rewound(whole, 3, tmp_path / "run")
+    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    assert final_state(part) == final_state(whole)
+    assert compiling(part)["gave_up"] is None
+
+
+@pytest.mark.filterwarnings("ignore:torchlite.compile")
+def test_what_cannot_be_captured_goes_on_uncompiled_where_it_was(tmp_path):
+    whole = train(tmp_path, "train.compile=true", "train.steps=6", "optim={type: adafactor}")
+    part = rewound(whole, 3, tmp_path / "run")
+    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    assert final_state(part) == final_state(whole)
+    assert "decides what happens next" in compiling(part)["gave_up"]
+
+
+def test_a_loss_that_is_not_finite_is_the_same_error_in_compiled_steps(tmp_path):
+    messages = []
+    for wish in ("false", "true"):
+        (tmp_path / wish).mkdir()
+        with pytest.raises(NonFiniteLossError) as caught:
+            train(
+                tmp_path / wish,
+                f"train.compile={wish}",
+                "schedule={type: constant}",
+                "train.clip=null",
+                "optim.lr=1e18",
+            )
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "at step 1 " not in messages[0]
 
 
 @pytest.mark.parametrize("workers", [1, 3])

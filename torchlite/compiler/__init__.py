@@ -23,11 +23,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 _all: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
 
 
-def compiled(function: Callable[..., Any], *, full: bool = False) -> CompiledFunction:
-    """``function`` compiled, and known to `reset`."""
+def compiled(function: Callable[..., Any], *, full: bool = False, warm: bool = False) -> CompiledFunction:
+    """``function`` compiled, and known to `reset`; where all its state is there, ``warm``, from the first call on."""
     from torchlite.compiler.function import CompiledFunction  # most programs compile nothing and need not load it
 
-    made = CompiledFunction(function, full=full)
+    made = CompiledFunction(function, full, warm)
     _all.add(made)
     return made
 

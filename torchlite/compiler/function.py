@@ -37,16 +37,18 @@ class CompiledFunction:
     again, up to `LIMIT` times. What can't be captured runs as it is, after one warning.
     """
 
-    def __init__(self, function: Callable[..., Any], full: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], full: bool = False, warm: bool = False) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.full = full
+        self.begins_warm = warm
         self._begin()
 
     def _begin(self) -> None:
         self.variants: list[Variant] = []
-        self.warm = False
+        self.warm = self.begins_warm
         self.gave_up: str | None = None
+        self.refused: str | None = None
         self.failures = 0
         self.doubted: set[Site] = set()
         self.varying: set[str] = set()
@@ -139,6 +141,7 @@ class CompiledFunction:
             raise RuntimeError(f"torchlite.compile(fullgraph=True): {self.name} can't be captured: {reason}")
         first = self.failures <= 1 and "_warned" not in self.__dict__
         self._warned = True
+        self.refused = self.refused or reason
         if not keep:
             self.gave_up = reason
         if first:
@@ -177,10 +180,10 @@ class CompiledFunction:
         return f"torchlite.compile({self.function!r})"
 
     def __reduce__(self) -> Any:
-        return CompiledFunction, (self.function, self.full)
+        return CompiledFunction, (self.function, self.full, self.begins_warm)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
-        return CompiledFunction(copy.deepcopy(self.function, memo), self.full)
+        return CompiledFunction(copy.deepcopy(self.function, memo), self.full, self.begins_warm)
 
     def reset(self) -> None:
         """Forget everything that was captured."""

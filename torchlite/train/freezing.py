@@ -21,6 +21,11 @@ class Freezing:
         self._frozen: frozenset[str] | None = None
         self._still: list[nn.Module] = []
 
+    @property
+    def ends(self) -> frozenset[int]:
+        """The steps from which on parameters are trained that were frozen before."""
+        return frozenset(self._until.values())
+
     def begin(self, step: int) -> None:
         """Make ready for optimizer step ``step`` (from 0)."""
         if not self._modules:

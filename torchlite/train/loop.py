@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
-from torchlite._tensor import Tensor
 from torchlite.errors import NonFiniteLossError
-from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.data import batch_indices, batches
 from torchlite.train.evaluation import evaluate
@@ -18,10 +16,9 @@ from torchlite.train.metrics import Mean
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.plan import Plan
-from torchlite.train.precision import mixed
 from torchlite.train.progress import Progress, capture
+from torchlite.train.updating import Batch, CompiledUpdate, LossNotFinite, Update
 
-Batch = tuple[Tensor, Tensor]
 Ending = Literal["finished", "stopped early", "interrupted"]
 
 
@@ -72,6 +69,7 @@ def fit(
     config = plan.config
     observer.started(plan, progress)
     plan.model.train()
+    update = make_update(plan, progress)
     saved_at = progress.step if progress.step else None
     ending: Ending = "finished"
     while progress.step < plan.total_steps:
@@ -81,7 +79,7 @@ def fit(
         plan.splits.train.epoch = progress.epoch
         stream = batches(plan.splits.train, indices[progress.batch :], config.data.workers, plan.device)
         for group in groups(stream, config.train.accumulate):
-            step = take_step(plan, progress, group)
+            step = take_step(plan, progress, group, update)
             if plan.average is not None:
                 plan.average.update(plan.model)
             progress.step += 1
@@ -107,6 +105,7 @@ def fit(
                     ending = "stopped early"
             if interrupted():
                 ending = "interrupted"
+            progress.compiling = update.learned() if isinstance(update, CompiledUpdate) else {}
             if progress.step % plan.checkpoint_every == 0 or improved or last or ending != "finished":
                 save(plan, progress, store, log, observer, evaluated)
                 saved_at = progress.step
@@ -137,7 +136,17 @@ def groups(stream: Iterator[Batch], size: int) -> Iterator[Group]:
         yield Group(group, time.perf_counter() - begun)
 
 
-def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
+def make_update(plan: Plan, progress: Progress) -> Update | CompiledUpdate:
+    """The function that makes a step of its batches."""
+    train = plan.config.train
+    clip = {} if train.clip is None else {"clip_norm": train.clip.norm, "clip_value": train.clip.value}
+    update = Update(
+        plan.model, plan.loss, plan.teacher, plan.optimizer, plan.scaler, train.precision, plan.device, **clip
+    )
+    return CompiledUpdate(update, plan.freezing.ends, progress.compiling) if plan.compiled else update
+
+
+def take_step(plan: Plan, progress: Progress, group: Group, update: Update | CompiledUpdate) -> Step:
     """One optimizer step: the gradient of the mean loss over all samples of the group, clipped and applied."""
     begun = time.perf_counter()
     plan.course.begin(progress.step)
@@ -148,30 +157,13 @@ def take_step(plan: Plan, progress: Progress, group: Group) -> Step:
         reported = take_own_step(plan, progress, group)
         loss = next(iter(reported.values()), 0.0)
         return Step(loss, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
-
-    def gradients() -> float:
-        plan.optimizer.zero_grad()
-        mean = 0.0
-        for inputs, targets in group.batches:
-            with mixed(plan.config.train.precision, plan.device):
-                loss = plan.loss_on(inputs, targets)
-            share = len(targets) / samples
-            plan.scaler.scale(loss if share == 1 else loss * share).backward()
-            mean += loss.item() * share
-        if not math.isfinite(mean):
-            raise NonFiniteLossError(
-                f"the loss became {mean} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
-                "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
-            )
-        _clip(plan)
-        return mean
-
-    if plan.optimizer.needs_closure:  # it evaluates the loss as often as it likes
-        mean = plan.optimizer.step(gradients)
-    else:
-        mean = gradients()
-        plan.scaler.step(plan.optimizer)
-        plan.scaler.update()
+    try:
+        mean = update(group.batches) if isinstance(update, Update) else update(group.batches, progress.step)
+    except LossNotFinite as found:
+        raise NonFiniteLossError(
+            f"the loss became {found.loss} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
+            "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
+        ) from None
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
 
 
@@ -188,16 +180,6 @@ def take_own_step(plan: Plan, progress: Progress, group: Group) -> dict[str, flo
             )
         progress.reports.setdefault(name, Mean()).update(value, len(batch[1]))
     return reported
-
-
-def _clip(plan: Plan) -> None:
-    clip = plan.config.train.clip
-    if clip is not None:
-        plan.scaler.unscale_(plan.optimizer)
-    if clip is not None and clip.norm is not None:
-        clip_grad_norm_(plan.model.parameters(), clip.norm)
-    elif clip is not None and clip.value is not None:
-        clip_grad_value_(plan.model.parameters(), clip.value)
 
 
 def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:

@@ -7,7 +7,6 @@ from typing import Literal
 
 from torchlite import amp, backends, nn
 from torchlite._tensor import Tensor
-from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import CPU, Device
 from torchlite.errors import ConfigError
 from torchlite.ops.generator import default_generator, manual_seed
@@ -26,6 +25,7 @@ from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import OwnStep
 from torchlite.train.precision import scaler_for
 from torchlite.train.schedule import Course, Courses, make_course
+from torchlite.train.updating import pays
 
 
 @dataclass
@@ -47,6 +47,7 @@ class Plan:
         scaler: of the loss, where ``train.precision`` is fp16; it does nothing elsewhere.
         steps_per_epoch, total_steps: in optimizer steps.
         eval_every, checkpoint_every: in optimizer steps.
+        compiled: whether steps are compiled.
         monitor, mode: the value that decides which checkpoint is best, and which way it improves.
     """
 
@@ -68,6 +69,7 @@ class Plan:
     total_steps: int
     eval_every: int
     checkpoint_every: int
+    compiled: bool
     monitor: str
     mode: Literal["min", "max"]
 
@@ -80,15 +82,6 @@ class Plan:
     def optimizer(self) -> Optimizer:
         """The only optimizer, or the first."""
         return next(iter(self.optimizers.values()))
-
-    def loss_on(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """The training loss of a batch."""
-        logits = self.model(inputs)
-        if self.teacher is None:
-            return self.loss(logits, targets)
-        with no_grad():
-            taught = self.teacher(inputs)
-        return self.loss(logits, targets, taught)
 
     @property
     def base_lr(self) -> float:
@@ -148,17 +141,20 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         ]
     except ValueError as error:
         raise ConfigError(f"{config.path}: schedule: {error}") from None
+    size = size_of(config, traces)
+    own_step = config.train.step.build() if config.train.step is not None else None
+    samples = min(batch_size * accumulate, count)
     return Plan(
         config=config,
         device=device,
         splits=splits,
         traces=traces,
-        size=size_of(config, traces),
+        size=size,
         model=model,
         loss=loss,
         optimizers=optimizers,
         teacher=build_teacher(config, device),
-        own_step=config.train.step.build() if config.train.step is not None else None,
+        own_step=own_step,
         course=courses[0] if len(courses) == 1 else Courses(courses),
         freezing=Freezing(config.freeze, model, steps_per_epoch),
         average=WeightAverage(model, config.train.ema) if config.train.ema is not None else None,
@@ -167,6 +163,8 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         total_steps=total_steps,
         eval_every=config.eval.every.steps(steps_per_epoch),
         checkpoint_every=config.checkpoint.every.steps(steps_per_epoch),
+        compiled=own_step is None
+        and pays(config.train.compile, device, next(iter(optimizers.values())), size, samples, total_steps),
         monitor=monitor,
         mode=mode,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.errors import CheckpointError
+from torchlite.ops.creation import zeros
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.train.checkpoint import AVERAGE_PREFIX, Checkpoint
@@ -58,6 +59,7 @@ class Progress:
         metrics_bytes: length of the metrics file.
         latest: the last evaluation.
         watched: the values that the course of the learning rate depends on.
+        compiling: what has been learned in compiling steps.
     """
 
     step: int = 0
@@ -70,6 +72,7 @@ class Progress:
     metrics_bytes: int = 0
     latest: dict[str, float] = field(default_factory=dict)
     watched: list[float] = field(default_factory=list)
+    compiling: dict[str, Any] = field(default_factory=dict)
 
 
 def start(plan: Plan) -> Progress:
@@ -102,6 +105,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "metrics_bytes": progress.metrics_bytes,
         "latest": progress.latest,
         "watched": progress.watched,
+        "compiling": progress.compiling,
         "scaler": plan.scaler.state_dict(),
         "random": list(default_generator.state()),
     }
@@ -146,6 +150,8 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
                 state.setdefault(key, []).append(value)
             else:
                 state[key] = value
+        for one, trained in ((o, p) for o in plan.optimizers.values() for g in o.param_groups for p in g["params"]):
+            one.state[trained]
         state = checkpoint.state
         progress = Progress(
             step=state["step"],
@@ -156,6 +162,7 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             metrics_bytes=state["metrics_bytes"],
             latest=state["latest"],
             watched=state.get("watched", []),
+            compiling=state.get("compiling", {}),
         )
         for measured in progress.watched:
             plan.course.measured(measured)
@@ -165,6 +172,7 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             progress.reports[name].restore(saved)
         if state.get("scaler"):
             plan.scaler.load_state_dict(state["scaler"])
+            plan.scaler.scale(zeros(()))  # its factor is a tensor from now on, as after a step
         default_generator.restore(tuple(state["random"]))
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.folder} does not fit this run: {type(error).__name__}: {error}") from None

@@ -61,6 +61,14 @@ def enabled() -> bool:
     return os.environ.get("TORCHLITE_NATIVE", "") != "0"
 
 
+def available() -> bool:
+    """Whether compiled kernels are wanted and there is a compiler."""
+    try:
+        return enabled() and bool(compiler())
+    except Unavailable:
+        return False
+
+
 def compiler() -> Compiler:
     """The compiler named by ``CC``, or the first of cc, gcc, clang and the ``ziglang`` package that is there.
 

@@ -184,6 +184,9 @@ class Train(Section):
         lt=1,
         description="Decay of a moving average of the weights, which is what is evaluated and exported.",
     )
+    compile: Literal["auto"] | bool = Field(
+        default="auto", description="Whether steps are compiled; auto does so on the CPU where a run is long enough."
+    )
 
     @property
     def length(self) -> Duration:

@@ -1,0 +1,151 @@
+"""One optimizer step on its batches: forward, loss, backward, clipping and update, compiled where that pays.
+
+Whether a step runs compiled must not depend on how often the run was interrupted, or the last bits of its numbers
+would. So it depends on the step alone: the first of a run makes the state of the optimizer and runs uncompiled, and
+all others are compiled. What was learned on the way (a step that can't be captured, a check of values that did not
+hold) goes into the checkpoints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from torchlite import amp
+from torchlite._tensor import Tensor
+from torchlite.autograd.grad_mode import no_grad
+from torchlite.backends.native import toolchain
+from torchlite.compiler import compiled
+from torchlite.devices import Device
+from torchlite.nn.module import Module
+from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
+from torchlite.optim import Optimizer
+from torchlite.tracing import valid
+from torchlite.train.footprint import Footprint
+from torchlite.train.precision import mixed
+
+Batch = tuple[Tensor, Tensor]
+
+_MANY_STEPS, _SOME_STEPS, _MUCH = 2_000, 100, 1e12
+
+
+def pays(
+    wish: Literal["auto"] | bool, device: Device, optimizer: Optimizer, size: Footprint, samples: int, steps: int
+) -> bool:
+    """Whether the steps of a run are compiled.
+
+    ``auto`` compiles, on the CPU and where there is a C compiler, runs of 2,000 steps or more, and those of 100 or
+    more whose forward passes take 10¹² operations or more: shorter ones end before compiling has paid.
+
+    Args:
+        wish: ``train.compile`` of the configuration.
+        device: where it computes.
+        optimizer: one that evaluates the loss itself is not compiled.
+        size: of the model.
+        samples: in a step.
+        steps: of the whole run.
+    """
+    if wish is False or optimizer.needs_closure:
+        return False
+    if wish is True:
+        return True
+    long = steps >= _MANY_STEPS or (steps >= _SOME_STEPS and steps * samples * size.flops >= _MUCH)
+    return long and device.type == "cpu" and toolchain.available()
+
+
+class LossNotFinite(ArithmeticError):
+    """The loss has become NaN or infinite; nothing was updated."""
+
+    def __init__(self, loss: float) -> None:
+        super().__init__(loss)
+        self.loss = loss
+
+
+@dataclass(eq=False)
+class Update:
+    """An optimizer step as a function of its batches."""
+
+    model: Module
+    loss: Module
+    teacher: Module | None
+    optimizer: Optimizer
+    scaler: amp.GradScaler
+    precision: str
+    device: Device
+    clip_norm: float | None = None
+    clip_value: float | None = None
+
+    def __call__(self, batches: Sequence[Batch]) -> float:
+        """The mean loss over all samples; its gradient is clipped and applied.
+
+        Raises:
+            LossNotFinite: when it is NaN or infinite.
+        """
+        if self.optimizer.needs_closure:  # it evaluates the loss as often as it likes
+            mean: float = self.optimizer.step(lambda: self._gradients(batches))
+            return mean
+        mean = self._gradients(batches)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return mean
+
+    def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model(inputs)
+        if self.teacher is None:
+            return self.loss(logits, targets)
+        with no_grad():
+            taught = self.teacher(inputs)
+        return self.loss(logits, targets, taught)
+
+    def _gradients(self, batches: Sequence[Batch]) -> float:
+        self.optimizer.zero_grad()
+        samples = sum(len(targets) for _, targets in batches)
+        mean, finite = 0.0, True
+        for inputs, targets in batches:
+            with mixed(self.precision, self.device):
+                loss = self._loss(inputs, targets)
+            share = len(targets) / samples
+            self.scaler.scale(loss if share == 1 else loss * share).backward()
+            mean += loss.item() * share
+            finite = valid(loss.detach().isfinite()) and finite
+        if not finite:
+            raise LossNotFinite(mean)
+        if self.clip_norm is not None or self.clip_value is not None:
+            self.scaler.unscale_(self.optimizer)
+        if self.clip_norm is not None:
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        elif self.clip_value is not None:
+            clip_grad_value_(self.model.parameters(), self.clip_value)
+        return mean
+
+
+class CompiledUpdate:
+    """`Update`, compiled but for the first step of a run and those that begin to train frozen parameters.
+
+    Args:
+        update: the step.
+        ends: the steps that begin to train frozen parameters.
+        learned: what `learned` gave when the run was interrupted.
+    """
+
+    def __init__(self, update: Update, ends: Set[int], learned: dict[str, Any]) -> None:
+        self._update = update
+        self._uncompiled = {0} | ends
+        self._compiled = compiled(update, warm=True)
+        self._compiled.doubted = {(file, line) for file, line in learned.get("doubted", [])}
+        self._compiled.varying = set(learned.get("varying", []))
+        self._compiled.gave_up = self._compiled.refused = learned.get("gave_up")
+
+    def __call__(self, batches: Sequence[Batch], step: int) -> float:
+        """The mean loss of step ``step``, from 0."""
+        if step in self._uncompiled:  # which make the state of the optimizer
+            return self._update(batches)
+        mean: float = self._compiled(batches)
+        self._compiled.gave_up = self._compiled.refused  # other steps must not depend on when this one was
+        return mean
+
+    def learned(self) -> dict[str, Any]:
+        """What decides about the steps to come: places whose checks failed, changing hyper-parameters, having given up."""
+        found = self._compiled
+        return {"doubted": sorted(found.doubted), "varying": sorted(found.varying), "gave_up": found.refused}
