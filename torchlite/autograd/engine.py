@@ -252,8 +252,10 @@ def _walk(
     def send(node: Any, g: Tensor, fresh: bool) -> None:
         if wanted is not None and node not in wanted:
             return
-        given, g = g, fitted(g, node)
-        fresh = fresh or g is not given
+        data = g._data
+        if data.shape != node.shape or data.dtype != node.dtype:
+            given, g = g, fitted(g, node)
+            fresh = fresh or g is not given
         earlier = pending.get(node)
         if earlier is None:
             pending[node] = g
@@ -290,7 +292,7 @@ def _walk(
                     heapq.heappush(queue, (-parent.seq, id(parent), parent))
                 parts[parent][node.index] = g
                 continue
-            noted = extras.get(node) if extras else None
+            noted = extras.get(node) if extras.data else None
             if noted is not None and noted.before:
                 g = _prehooked(noted.before, g)
             if targets is None:
@@ -437,6 +439,8 @@ def cotangents_of_inputs(node: Any, g: Any) -> Sequence[Any]:
 
 
 def _unpack_inputs(node: Node) -> list[Any]:
+    if not node.saved:
+        return [None if edge is None else Aval(edge.shape, edge.dtype) for edge in node.edges]
     inputs: list[Any] = []
     for edge, x in zip_longest(node.edges, node.saved):
         if x is None:
