@@ -292,7 +292,8 @@ def _walk(
                     heapq.heappush(queue, (-parent.seq, id(parent), parent))
                 parts[parent][node.index] = g
                 continue
-            noted = extras.get(node) if extras.data else None
+            # `len` of this dictionary takes longer than a look into it
+            noted = extras.get(node) if extras.data else None  # type: ignore[attr-defined]
             if noted is not None and noted.before:
                 g = _prehooked(noted.before, g)
             if targets is None:
