@@ -111,7 +111,11 @@ def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Pro
 
 def _check_parameters(config: Config, traces: Mapping[str, Trace]) -> list[Problem]:
     """Whether patterns name parameters, and the optimizer takes them: Muon, say, takes matrices only."""
-    model = build_models(config, traces, META)
+    patterns = config.freeze, config.init, config.optim.groups, config.optim.no_decay, config.models
+    if any(patterns):  # parameters need the names that they will have
+        model = build_models(config, traces, META)
+    else:
+        model = nn.ModuleList(traces["model"].modules())
     names = [name for name, _ in model.named_parameters()]
     if not names:
         return []

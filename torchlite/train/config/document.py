@@ -217,6 +217,37 @@ class _Stopped(Exception):
 
 
 @dataclass
+class _Recent:
+    """The events of the texts read last: many configurations extend the same base, and scanning is most of the work."""
+
+    most: int = 32
+    known: dict[str, list[Any]] = field(default_factory=dict)
+
+    def events(self, text: str) -> Iterator[Any]:
+        """The events of a text, one by one; those of a text with a mistake end in its exception and are not kept."""
+        if text in self.known:
+            yield from self.known[text]
+            return
+        loader: Any = yaml.SafeLoader(text)
+        found = []
+        while loader.check_event():
+            event = loader.get_event()
+            found.append(event)
+            if isinstance(event, yaml.StreamEndEvent):
+                self.keep(text, found)
+            yield event
+
+    def keep(self, text: str, events: list[Any]) -> None:
+        """Remember a text in place of the one that was remembered first."""
+        while len(self.known) >= self.most:
+            del self.known[next(iter(self.known))]
+        self.known[text] = events
+
+
+_RECENT = _Recent()
+
+
+@dataclass
 class _Composer:
     """Builds the tree from the parser's events; recursion is bounded by MAX_DEPTH."""
 
@@ -269,9 +300,7 @@ class _Composer:
         return root
 
     def events(self, text: str) -> Iterator[Any]:
-        loader: Any = yaml.SafeLoader(text)
-        while loader.check_event():
-            event = loader.get_event()
+        for event in _RECENT.events(text):
             self.last = self.span(event.start_mark, event.end_mark)
             yield event
 

@@ -276,8 +276,15 @@ class SectionReader:
         node = spread(node)
         beside: dict[str, Entry] = {}
         if isinstance(node, Mapping):
-            beside = {key: node.entries[key] for key in ("groups", "no_decay") if key in node.entries}
-            node = Mapping({key: entry for key, entry in node.entries.items() if key not in beside}, node.at)
+            special = ("groups", "no_decay")
+            beside = {key: node.entries[key] for key in special if key in node.entries}
+            slips = {key: closest(key, special) for key in node.entries if key not in special}
+            for key, meant in slips.items():
+                if meant is not None and meant not in beside:
+                    self.unknown_key(key, node.entries[key], [meant], path)
+                    beside[meant] = node.entries[key]
+            own = {key: one for key, one in node.entries.items() if key not in special and slips[key] is None}
+            node = Mapping(own, node.at)
         component = self.component(node, Of("optimizer"), path)
         values: dict[str, Any] = {"component": component}
         if "groups" in beside and component is not None:
@@ -455,10 +462,15 @@ class SectionReader:
 
     def invalid(self, detail: ErrorDetails, entry: Entry, path: KeyPath) -> None:
         """Reports one error of pydantic in this program's words, at the innermost value it is about."""
-        node, inner = entry.value, [part for part in detail["loc"][1:] if isinstance(part, int)]
-        for part in inner:
-            if isinstance(node, Sequence) and part < len(node.items):
+        node, inner = entry.value, []
+        for part in detail["loc"][1:]:
+            if isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
                 node = node.items[part]
+            elif isinstance(node, Mapping) and str(part) in node.entries:
+                node = node.entries[str(part)].value
+            else:
+                continue
+            inner.append(part)
         name = _dotted((*path, entry.key, *inner))
         code, expected = _explain(detail)
         context = detail.get("ctx", {})

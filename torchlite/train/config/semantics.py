@@ -315,12 +315,14 @@ def _columns_go_together(view: View) -> None:
             view.report(
                 "TL211", path, f"'{name}' cannot stand beside the text '{texts[0]}'", "a text is the only input"
             )
-    target = view.get("data.target")
+    for needed in ("kind", "classes"):
+        view.get(f"data.target.{needed}")
+    target = data.target
     if target.kind != "number" and target.classes is None:
         view.report(
             "TL204", ("data", "target"), f"a target of the kind {target.kind} needs `classes`", "list its values"
         )
-    elif target.kind == "binary" and len(target.classes) != 2:
+    elif target.kind == "binary" and target.classes is not None and len(target.classes) != 2:
         view.report("TL205", ("data", "target", "classes"), f"a binary target has 2 classes, not {len(target.classes)}")
     elif target.kind == "number" and target.classes is not None:
         view.report("TL402", ("data", "target", "classes"), "'classes' has no effect on a target that is a number")

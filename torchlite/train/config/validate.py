@@ -4,7 +4,6 @@ import glob
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,20 +171,21 @@ def validate(paths: Sequence[str], overrides: Sequence[str] = (), options: Optio
     asked = Options(options) if isinstance(options, str) else options
     files = find_files(paths)
     content = sys.stdin.buffer.read() if STDIN in files else None
-    with ThreadPoolExecutor() as pool:
-        loaded = list(
-            pool.map(
-                lambda path: inspect_config(
-                    path, overrides, level=asked.level, content=content if path == STDIN else None
-                ),
-                files,
-            )
-        )
-    found = list(zip(files, loaded, strict=True))
+    found = [
+        (path, inspect_config(path, overrides, level=asked.level, content=content if path == STDIN else None))
+        for path in files
+    ]
     if asked.changed_since is not None:
         changed = changed_since(asked.changed_since)
         found = [(path, one) for path, one in found if not changed.isdisjoint(_files_read(path, one))]
-    return Report([_deeper(path, one, asked) for path, one in found])
+    known: ShapesKnown = {}
+    return Report([_deeper(path, one, asked, known) for path, one in found])
+
+
+ShapesKnown = dict[str, tuple[dict[str, Any], list[Problem]]]
+"""What the shape check has given, by the sections that it depends on: files often differ in others alone."""
+
+_DECIDE_SHAPES = ("data", "code", "model", "models", "teacher", "init", "freeze", "loss", "optim", "train")
 
 
 def _files_read(path: Path, loaded: Loaded) -> set[Path]:
@@ -195,15 +195,15 @@ def _files_read(path: Path, loaded: Loaded) -> set[Path]:
     return {one.resolve() for one in read}
 
 
-def _deeper(path: Path, loaded: Loaded, asked: Options) -> FileReport:
+def _deeper(path: Path, loaded: Loaded, asked: Options, known: ShapesKnown) -> FileReport:
     """What is known of a file, the levels behind the schema added."""
     report = FileReport(str(path), list(loaded.diagnostics))
     wrong = {level_of(found.code) for found in report.diagnostics if found.severity == "error"}
     for level in LEVELS[: LEVELS.index(asked.level) + 1]:
         if level == "data" and asked.level == "smoke":
             continue  # whose data is made up
-        if level in _CHECKS:
-            report.checks[level] = _run(level, loaded, report, asked)
+        if level == "shapes" or level in _CHECKS:
+            report.checks[level] = _run(level, loaded, report, asked, known)
         else:
             report.checks[level] = "failed" if level in wrong else "ok"
     findings = Findings(report.path)
@@ -216,7 +216,7 @@ def _deeper(path: Path, loaded: Loaded, asked: Options) -> FileReport:
     return report
 
 
-def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options) -> str:
+def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options, known: ShapesKnown) -> str:
     config = loaded.config
     if loaded.abstract:
         return "skipped:abstract"
@@ -225,7 +225,11 @@ def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options) -> st
     if config.uses_user_code and not asked.import_code and level != "data":
         return "skipped:user-code"
     findings = Findings(report.path)
-    for problem in _CHECKS[level](config, report):
+    if level == "shapes":
+        report.summary, problems = _shapes(config, known)
+    else:
+        problems = _CHECKS[level](config)
+    for problem in problems:
         at = config.at(problem.path)
         assert at is not None and config._tree is not None
         key = ".".join(map(str, problem.path)) or None
@@ -235,29 +239,28 @@ def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options) -> st
     return "failed" if findings.failed else "ok"
 
 
-def _shapes(config: Config, report: FileReport) -> Sequence[Problem]:
+def _shapes(config: Config, known: ShapesKnown) -> tuple[dict[str, Any], list[Problem]]:
     from torchlite.train import check
 
-    summary, problems = check.check_shapes(config)
-    report.summary = dict(summary)
-    return problems
+    resolved = config.resolved()
+    key = repr([str(config.path.parent if config.code else ""), *(resolved.get(name) for name in _DECIDE_SHAPES)])
+    if key not in known:
+        known[key] = check.check_shapes(config)
+    summary, problems = known[key]
+    return dict(summary), problems
 
 
-def _data(config: Config, _report: FileReport) -> Sequence[Problem]:
+def _data(config: Config) -> list[Problem]:
     from torchlite.train import check
 
     return check.check_data(config)
 
 
-def _smoke(config: Config, _report: FileReport) -> Sequence[Problem]:
+def _smoke(config: Config) -> list[Problem]:
     from torchlite.train import check
 
     return check.check_smoke(config)
 
 
-_CHECKS: dict[Level, Callable[[Config, FileReport], Sequence[Problem]]] = {
-    "shapes": _shapes,
-    "data": _data,
-    "smoke": _smoke,
-}
-"""The levels that build something, with what each finds."""
+_CHECKS: dict[Level, Callable[[Config], list[Problem]]] = {"data": _data, "smoke": _smoke}
+"""The levels behind the shapes, with what each finds."""
