@@ -4,7 +4,14 @@ import numpy as np
 
 import torchlite as torch
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes import cancel_copies, cancel_views, fold_constants, without_dead_code, without_duplicates
+from torchlite.compiler.passes import (
+    cancel_copies,
+    cancel_views,
+    fold_constants,
+    share_sums,
+    without_dead_code,
+    without_duplicates,
+)
 from torchlite.compiler.passes.fusion import fuse
 from torchlite.ir import REGISTRY, Aval, Op
 
@@ -111,3 +118,30 @@ def test_a_graph_runs_as_it_reads():
     (got,) = graph.function()(x)
     np.testing.assert_array_equal(got, x.sum(0))
     assert "float32[3, 2]" in str(graph)
+
+
+def normalized(weight_shape, *, sums):
+    """The backward part of a batch norm: g = a * weight, and with ``sums`` the gradients of weight and bias."""
+    b = Building((6, 3, 4, 5), (6, 3, 4, 5), (1, 3, 1, 1), weight_shape)
+    a, x, scale, weight = b.inputs
+    outputs = []
+    if sums:
+        outputs.append(b.add("sum_of_products", a, x, shape=(1, 3, 1, 1)))
+        outputs.append(b.add("sum", a, dims=(0, 2, 3), keepdim=True))
+    g = b.add("mul", a, weight)
+    return b.graph(b.add("standardize_grad", g, x, scale, dims=(0, 2, 3)), *outputs)
+
+
+def test_sums_of_a_batch_norm_are_shared():
+    graph = normalized((1, 3, 1, 1), sums=True)
+    rewritten = without_dead_code(share_sums(graph))
+    assert "standardize_grad" not in operators(rewritten)
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs]
+    for got, expected in zip(rewritten.function()(*arrays), graph.function()(*arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=2e-5, atol=2e-5)
+
+
+def test_sums_are_not_shared_where_they_are_missing_or_weights_differ():
+    for graph in (normalized((1, 3, 1, 1), sums=False), normalized((6, 3, 4, 5), sums=True)):
+        assert operators(share_sums(graph)) == operators(graph)

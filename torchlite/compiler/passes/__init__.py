@@ -4,9 +4,18 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 
-PASSES = (without_dead_code, fold_constants, cancel_views, cancel_copies, without_duplicates, without_dead_code)
+PASSES = (
+    without_dead_code,
+    fold_constants,
+    cancel_views,
+    cancel_copies,
+    without_duplicates,
+    share_sums,
+    without_dead_code,
+)
 
 
 def optimized(graph: Graph) -> Graph:
@@ -22,6 +31,7 @@ __all__ = [
     "cancel_views",
     "fold_constants",
     "optimized",
+    "share_sums",
     "without_dead_code",
     "without_duplicates",
 ]

@@ -1,0 +1,59 @@
+"""The gradient of a batch norm from the sums that the gradients of its weight and bias are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.ir import REGISTRY, Aval
+
+
+def share_sums(graph: Graph) -> Graph:
+    """Operations on elements in place of ``standardize_grad`` where the sums that it would form are there already.
+
+    With g = a · weight, one weight for all elements that are standardized together, mean(g) and mean(g · x) are those of a and
+    a · x times the weight, and the sums of these are the gradients of bias and weight:
+
+        (g - mean(g) - x · mean(g · x)) · scale = (a - mean(a) - x · mean(a · x)) · (weight · scale)
+
+    This is the only pass that rounds in another way than the function did.
+    """
+    sums: dict[Value, Value] = {}
+    products: dict[tuple[Value, Value], Value] = {}
+    inserted: list[Node] = []
+
+    def made(name: str, *inputs: Value) -> Value:
+        node = Node(REGISTRY[name], inputs, {})
+        aval = max((v.aval for v in inputs if v.aval is not None), key=lambda aval: aval.size)
+        node.outputs = (Value(aval, node),)
+        inserted.append(node)
+        return node.outputs[0]
+
+    def rule(node: Node) -> Replacement:
+        name = node.op.name
+        if name == "sum" and node.params["keepdim"]:
+            sums[node.inputs[0]] = node.outputs[0]
+        elif name == "sum_of_products":
+            products[node.inputs[0], node.inputs[1]] = node.outputs[0]
+        elif name == "standardize_grad":
+            g, x, scale = node.inputs
+            if g.node is None or g.node.op.name != "mul" or scale.aval is None or g.aval is None:
+                return None
+            a, weight = g.node.inputs
+            total, along = sums.get(a), products.get((a, x))
+            if (
+                total is None
+                or along is None
+                or any(v.aval != scale.aval for v in (weight, total, along))
+                or a.aval != g.aval
+            ):
+                return None
+            share = np.array(scale.aval.size / g.aval.size, g.aval.dtype)
+            part = Value(Aval((), share.dtype, g.aval.device), constant=share)
+            centered = made("sub", a, made("mul", total, part))
+            centered = made("sub", centered, made("mul", x, made("mul", along, part)))
+            return [made("mul", centered, made("mul", weight, scale))]
+        return None
+
+    return rewritten(graph, rule, inserted)
