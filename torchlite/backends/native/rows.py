@@ -14,6 +14,7 @@ Array = np.ndarray[Any, Any]
 C = Family(
     "mathematics.h",
     "vectors.h",
+    "rows.h",
     "rows.c",
     **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann"),
 )

@@ -22,6 +22,9 @@ class Lowering(Protocol):
     headers: tuple[str, ...]
     """Files of ``backends/native`` that the C text needs, in order."""
 
+    fails: bool
+    """Whether it may end the program, before anything is overwritten."""
+
     def continues(self, node: Node) -> bool:
         """Whether elementwise operations on the first result can be done where it is stored."""
 
@@ -42,6 +45,7 @@ class Plain:
     """What most lowerings say: nothing is continued, inputs lie in the order of their dimensions, and no scratch memory."""
 
     headers: tuple[str, ...] = ()
+    fails = False
 
     def continues(self, node: Node) -> bool:  # noqa: ARG002
         """No."""
@@ -62,6 +66,11 @@ class Plain:
 
 # For each operator the module here that has a function `lowered(node)`, which gives a Lowering or None.
 _MODULES = {
+    **dict.fromkeys(("layer_norm", "layer_norm_grad", "cross_entropy", "cross_entropy_grad"), "rows"),
+    **dict.fromkeys(("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"), "rows"),
+    **dict.fromkeys(("attention", "attention_grad"), "attention"),
+    **dict.fromkeys(("lstm", "lstm_grad", "gru", "gru_grad"), "recurrent"),
+    **dict.fromkeys(("index", "index_add"), "embeddings"),
     "cat": "copies",
     "linear": "products",
     "matmul": "products",

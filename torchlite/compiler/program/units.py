@@ -313,7 +313,7 @@ def can_fail(unit: Unit) -> bool:
     if unit.kind == "number":
         assert unit.root is not None
         return unit.root.op.name in ("number_pow", "number_truediv")
-    return unit.kind in ("check", "host")
+    return unit.kind in ("check", "host") or (unit.how is not None and unit.how.fails)
 
 
 def _draws(unit: Unit) -> bool:

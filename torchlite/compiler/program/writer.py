@@ -166,7 +166,7 @@ class Writer:
         else:
             text, unless = arithmetic(node, [self.number(v) for v in node.inputs])
             if unless is not None:
-                self.statement(f"if ({unless}) return {self._failing(node)};")
+                self.statement(f"if ({unless}) return {self.failing(node)};")
             self.statement(f"{self.number(target)} = {text};")
 
     def _write_check(self, unit: Unit) -> None:
@@ -175,9 +175,10 @@ class Writer:
         v = node.inputs[0]
         if v.constant is not None and bool(v.constant):
             return
-        self.statement(f"if (!*(unsigned char *)({self.pointer(v)})) return {self._failing(node)};")
+        self.statement(f"if (!*(unsigned char *)({self.pointer(v)})) return {self.failing(node)};")
 
-    def _failing(self, node: Node) -> int:
+    def failing(self, node: Node) -> int:
+        """What the program returns where this operation ends it."""
         self.checks.append(node)
         return len(self.checks)
 

@@ -1,0 +1,126 @@
+"""Attention, normalisation, losses, embeddings and recurrent layers in compiled functions: eager's numbers, and the kernels used."""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+import torchlite.nn.functional as F
+from torchlite.backends.native import toolchain
+from torchlite.ops import recurrent
+
+COMPILED = toolchain.enabled()
+
+
+def drawn(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+
+
+def check(function, *tensors, kernels=()):
+    """Compare results and gradients of a compiled function with the uncompiled one's, and its text with names of kernels."""
+
+    def both(*given):
+        leaves = [t.detach().requires_grad_() for t in given]
+        out = function(*leaves)
+        (out * torch.linspace(-1.0, 1.0, out.numel()).view(out.shape)).sum().backward()
+        return (out.detach(), *(leaf.grad for leaf in leaves))
+
+    compiled = torch.compile(both, fullgraph=True)
+    for _ in range(3):
+        results = compiled(*tensors)
+    for got, expected in zip(results, both(*tensors), strict=True):
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=2e-5)
+    if COMPILED:
+        for kernel in kernels:
+            assert f"{kernel}(" in compiled.source, compiled.source
+
+
+@pytest.mark.parametrize("width", [8, 16])
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention_reads_and_writes_heads_where_they_lie(causal, width):
+    def function(qkv):
+        n, t, _ = qkv.shape
+        q, k, v = (part.view(n, t, 2, width).transpose(1, 2) for part in qkv.split(2 * width, dim=2))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(n, t, 2 * width)
+
+    check(function, drawn(3, 70, 6 * width), kernels=["attention_tasks"])
+
+
+def test_attention_with_a_mask_and_with_gaps_in_its_rows():
+    mask = torch.from_numpy(np.random.default_rng(1).random((9, 9)) < 0.7)
+    check(
+        lambda q: F.scaled_dot_product_attention(q, q, q, attn_mask=mask),
+        drawn(2, 3, 9, 4),
+        kernels=["attention_tasks"],
+    )
+    check(lambda q: F.scaled_dot_product_attention(q[..., ::2], q[..., 1::2], q.mT.mT[..., ::2]), drawn(2, 3, 9, 8))
+
+
+@pytest.mark.parametrize("parameters", [0, 1, 2])
+def test_layer_norm(parameters):
+    given = [drawn(24, seed=i) for i in range(parameters)]
+    check(lambda x, *p: F.layer_norm(x, (24,), *p), drawn(5, 30, 24), *given, kernels=["layer_norm", "layer_norm_grad"])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+def test_cross_entropy_with_ignored_rows(reduction):
+    target = torch.from_numpy(np.random.default_rng(0).integers(-1, 9, 40))
+    check(
+        lambda x: F.cross_entropy(x, target, ignore_index=-1, reduction=reduction),
+        drawn(40, 9), kernels=["cross_entropy", "cross_entropy_grad"],
+    )  # fmt: skip
+
+
+def test_a_target_that_moves_outside_raises_as_uncompiled():
+    compiled = torch.compile(F.cross_entropy)
+    for _ in range(3):
+        compiled(drawn(4, 5), torch.tensor([0, 1, 2, 3]))
+    with pytest.raises(IndexError, match="Target 7"):
+        compiled(drawn(4, 5), torch.tensor([0, 7, 2, 3]))
+
+
+@pytest.mark.parametrize("function", [torch.softmax, torch.log_softmax])
+def test_softmax(function):
+    check(lambda x: function(x, -1), drawn(6, 7, 33), kernels=["over_rows"])
+    check(lambda x: function(x, 1), drawn(6, 7, 33))
+
+
+def test_embeddings_and_numbers_that_move_outside():
+    def function(weight, numbers):
+        leaf = weight.detach().requires_grad_()
+        F.embedding(numbers, leaf).square().sum().backward()
+        return leaf.grad
+
+    compiled, weight = torch.compile(function), drawn(7, 20)
+    for _ in range(3):
+        numbers = torch.tensor([[1, 6, 1], [0, 0, 3]])
+        np.testing.assert_allclose(compiled(weight, numbers).numpy(), function(weight, numbers).numpy(), rtol=1e-6)
+    if COMPILED:
+        assert "embedding_grad(" in compiled.source
+    with pytest.raises(IndexError):
+        compiled(weight, torch.tensor([[1, 7, 1], [0, 0, 3]]))
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2, "bias": False}], ids=str)
+def test_recurrent_layers(kind, options):
+    torch.manual_seed(0)
+    layer = getattr(torch.nn, kind)(6, 20, **options)
+    names = [name for name, _ in layer.named_parameters()]
+
+    def function(x, *parameters):
+        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))[0]
+
+    given = [p.detach() for p in layer.parameters()]
+    check(function, drawn(5, 18, 6), *given, kernels=["recurrent_tasks"])
+
+
+def test_packed_sequences():
+    sizes = (3, 3, 2, 1)
+    check(
+        lambda gates, h, w: recurrent.gru(gates, h, w, None, sizes), drawn(4, 3, 15), drawn(3, 5), drawn(15, 5),
+        kernels=["recurrent_tasks"],
+    )  # fmt: skip
+    check(
+        lambda gates, h, w: torch.cat(recurrent.lstm(gates, h, h, w, None, sizes, True)), drawn(4, 3, 20), drawn(3, 5),
+        drawn(20, 5), kernels=["recurrent_tasks"],
+    )  # fmt: skip

@@ -1,0 +1,108 @@
+"""Kernels that go row by row: layer normalisation, cross-entropy, softmax, and their gradients."""
+
+from __future__ import annotations
+
+import math
+
+from torchlite.compiler.graph import Node
+from torchlite.compiler.program.kernels import Kernel, of_float32, shape, struct
+from torchlite.compiler.program.lowering import Lowering
+from torchlite.compiler.program.writer import Writer
+
+_BEFORE = ("mathematics.h", "vectors.h")
+
+
+def lowered(node: Node) -> Lowering | None:
+    """How an operation becomes C; None for other dtypes than float32, and for softmax along another dimension than the last."""
+    if not of_float32(node):
+        return None
+    if "softmax" in node.op.name and node.params["dim"] != len(shape(node.inputs[0])) - 1:
+        return None
+    return _LOWERINGS[node.op.name]
+
+
+def _parts(whole: int, part: int) -> int:
+    return -(-whole // part)
+
+
+class _LayerNorm(Kernel):
+    headers: tuple[str, ...] = (*_BEFORE, "sums.h", "layer_norm.h")
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        x, *scale_shift = node.inputs
+        out, mean, scale = node.outputs
+        rows = math.prod(shape(mean))
+        weight, bias = (*scale_shift, None, None)[:2]
+        fields = {"x": x, "weight": weight, "bias": bias, "out": out, "out_mean": mean, "out_scale": scale}
+        sizes = {"rows": str(rows), "n": str(math.prod(shape(x)) // rows)}
+        given = struct(writer, "(LayerNorm)", {**fields, **sizes, "eps": float(node.params["eps"])})
+        return f"layer_norm(&{given});"
+
+
+class _LayerNormGrad(Kernel):
+    headers: tuple[str, ...] = _LayerNorm.headers
+
+    def scratch(self, node: Node) -> int:
+        """Sums of each task."""
+        rows, n = self._sizes(node)
+        tasks = _parts(rows, max(_parts(rows, 16), (1 << 14) // n, 1))  # as in layer_norm.h
+        return tasks * 3 * n * 8
+
+    def _sizes(self, node: Node) -> tuple[int, int]:
+        rows = math.prod(shape(node.inputs[2]))
+        return rows, math.prod(shape(node.inputs[1])) // rows
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        rows, n = self._sizes(node)
+        g, x, mean, scale, *weight = node.inputs
+        out, d_weight, d_bias = (*node.outputs, None, None)[:3]
+        fields = {"g": g, "x": x, "mean": mean, "scale": scale, "weight": weight[0] if weight else None}
+        results = {"out": out, "d_weight": d_weight, "d_bias": d_bias}
+        sizes = {"scratch": f"(double *)({writer.scratch()})", "rows": str(rows), "n": str(n)}
+        return f"layer_norm_grad(&{struct(writer, '(LayerNorm)', {**fields, **results, **sizes})});"
+
+
+_REDUCTIONS = {"none": "NO_REDUCTION", "sum": "SUM", "mean": "MEAN"}
+
+
+class _CrossEntropy(Kernel):
+    """Targets outside are found by the check that was captured with it, before anything is overwritten."""
+
+    headers: tuple[str, ...] = (*_BEFORE, "cross_entropy.h")
+
+    def _fields(self, node: Node) -> dict[str, str]:
+        rows, classes = shape(node.inputs[0 if node.op.name == "cross_entropy" else 1])
+        sizes = {"rows": str(rows), "classes": str(classes), "ignored": f"{node.params['ignore_index']}L"}
+        return {**sizes, "reduction": _REDUCTIONS[node.params["reduction"]]}
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        names = ("x", "target", "out", "out_lse", "out_count")
+        values = dict(zip(names, (*node.inputs, *node.outputs), strict=True))
+        return f"cross_entropy(&{struct(writer, '(CrossEntropy)', {**values, **self._fields(node)})});"
+
+
+class _CrossEntropyGrad(_CrossEntropy):
+    def statement(self, node: Node, writer: Writer) -> str:
+        names = ("g", "x", "target", "lse", "count", "out")
+        values = dict(zip(names, (*node.inputs, *node.outputs), strict=True))
+        return f"cross_entropy_grad(&{struct(writer, '(CrossEntropy)', {**values, **self._fields(node)})});"
+
+
+class _Softmax(Kernel):
+    headers: tuple[str, ...] = (*_BEFORE, "rows.h")
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        *g, x = node.inputs
+        first = f"(void *)({writer.pointer(g[0])})" if g else "NULL"
+        n = shape(x)[-1]
+        given = f"(void *)({writer.pointer(x)}), (void *)({writer.pointer(node.outputs[0])})"
+        return f"over_rows({node.op.name}_task, {first}, {given}, {math.prod(shape(x)) // n}, {n});"
+
+
+_LOWERINGS: dict[str, Lowering] = {
+    "layer_norm": _LayerNorm(),
+    "layer_norm_grad": _LayerNormGrad(),
+    "cross_entropy": _CrossEntropy(),
+    "cross_entropy_grad": _CrossEntropyGrad(),
+    **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), _Softmax()),
+}
