@@ -323,3 +323,16 @@ def test_a_check_that_fails_leaves_everything_as_it_was() -> None:
     expected = before.clone().requires_grad_()
     nn.functional.cross_entropy(x @ expected, torch.tensor([0, -100], device="cuda")).backward()
     np.testing.assert_allclose(weight.detach().cpu().numpy(), (before - 0.5 * expected.grad).cpu().numpy(), rtol=1e-5)
+
+
+def test_a_bias_is_added_where_the_activation_is_computed() -> None:
+    layer = nn.Linear(6, 8).cuda().requires_grad_(False)
+    compiled = torch.compile(lambda x: nn.functional.gelu(layer(x)) + 1, fullgraph=True)
+    for shape in ((5, 6), (2, 5, 6)):
+        x = normal(*shape)
+        for _ in range(3):
+            got = compiled(x)
+        np.testing.assert_allclose(
+            got.cpu().numpy(), (nn.functional.gelu(layer(x)) + 1).cpu().numpy(), rtol=1e-5, atol=1e-6
+        )
+        assert kernels(compiled) == 1

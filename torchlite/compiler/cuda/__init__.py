@@ -20,7 +20,7 @@ from torchlite.compiler.cuda.launch import Kernel
 from torchlite.compiler.cuda.regions import Region, regions
 from torchlite.compiler.cuda.together import TableKernel, together
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes import without_duplicates
+from torchlite.compiler.passes import without_dead_code, without_duplicates
 from torchlite.ir import Op
 
 # Each operation is rounded as it is uncompiled: a product and a sum are not contracted.
@@ -38,7 +38,7 @@ def fused(graph: Graph, writes: Mapping[int, Value] | None = None) -> tuple[Grap
     """
     if not any(node.device.type == "cuda" for node in graph.nodes):
         return graph, ""
-    result = regions(without_duplicates(decomposed(graph, _on_gpu)), _operation)
+    result = regions(without_dead_code(without_duplicates(decomposed(graph, _on_gpu))), _operation)
     result = together(result, writes or {})
     kernels = [node.op.run for node in result.nodes if isinstance(node.op.run, (Kernel, TableKernel))]
     if not kernels:

@@ -130,6 +130,22 @@ def _standardize_grad(s: _Steps, g: Value, standard: Value, scale: Value, *, dim
     return s.rounded(s.mul(s.sub(s.sub(g, along), s.div(s.total(g, dims), n)), scale))
 
 
+def _linear(s: _Steps, x: Value, weight: Value, *bias: Value) -> Value | None:
+    """The product alone; the bias belongs to what follows it."""
+    return s.add(s.linear(x, weight), *bias) if bias else None
+
+
+def _view(s: _Steps, x: Value, *, shape: Shape) -> Value | None:
+    """A product that is seen in more dimensions gets its bias there, where an activation follows."""
+    add = x.node
+    if add is None or add.op.name != "add" or not shape or _aval(x).shape[-1:] != shape[-1:]:
+        return None
+    product, bias = add.inputs
+    if product.node is None or product.node.op.name != "linear" or len(_aval(bias).shape) != 1:
+        return None
+    return s.add(s.view(product, shape=shape), bias)
+
+
 def _affine(s: _Steps, x: Value, weight: Value, bias: Value) -> Value:
     x, weight, bias = s.wide(x, weight, bias)
     return s.rounded(s.add(s.mul(x, weight), bias))
@@ -254,5 +270,5 @@ _RULES: dict[str, Callable[..., Any]] = {
     "affine": _affine, "sum_of_products": _sum_of_products, "sum": _sum, "mean": _mean, "vector_norm": _vector_norm,
     "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
     "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
-    "gather": _gather, "scatter_add": _scatter_add,
+    "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "view": _view,
 }  # fmt: skip
