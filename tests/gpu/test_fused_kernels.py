@@ -209,7 +209,7 @@ def test_a_text_that_cant_be_compiled_is_one_warning_and_runs_unfused(monkeypatc
 
 def tables(compiled: Any) -> int:
     """How many kernels take many arrays at once."""
-    return str(compiled.source).count("const unsigned long long *rows)")
+    return str(compiled.source).count("const unsigned long long *rows")
 
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "RMSprop"])
@@ -336,3 +336,19 @@ def test_a_bias_is_added_where_the_activation_is_computed() -> None:
             got.cpu().numpy(), (nn.functional.gelu(layer(x)) + 1).cpu().numpy(), rtol=1e-5, atol=1e-6
         )
         assert kernels(compiled) == 1
+
+
+def test_norms_of_all_gradients_are_one_launch_and_one_that_puts_chunks_together() -> None:
+    shapes = [(40, 500), (7,), (3, 5, 2), (16385,), (130, 129)]
+    grads = [normal(*shape, seed=i) for i, shape in enumerate(shapes)]
+
+    def norms(*grads: Any) -> Any:
+        return tuple(g.norm() for g in grads)
+
+    compiled = torch.compile(norms, fullgraph=True)
+    for _ in range(3):
+        got = compiled(*grads)
+    assert kernels(compiled) == tables(compiled) == 2, compiled.source
+    for a, g in zip(got, grads, strict=True):
+        assert a.shape == ()
+        np.testing.assert_allclose(a.item(), np.linalg.norm(g.cpu().numpy().reshape(-1)), rtol=1e-5)

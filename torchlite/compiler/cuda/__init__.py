@@ -3,7 +3,7 @@
 In the order in which they are at work: `decomposition` writes operators out as the steps they consist of, `regions`
 finds what becomes one kernel, `arguments` names what it is called with (`layouts` how arrays are read through views,
 `scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it, and
-`together` runs many at once.
+`together` runs many at once, over `tables`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.decomposition import decomposed
 from torchlite.compiler.cuda.launch import Kernel
 from torchlite.compiler.cuda.regions import Region, regions
-from torchlite.compiler.cuda.together import TableKernel, together
+from torchlite.compiler.cuda.tables import TableKernel
+from torchlite.compiler.cuda.together import together
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes import without_dead_code, without_duplicates
 from torchlite.ir import Op

@@ -18,7 +18,7 @@ from torchlite.compiler.numbers import as_array
 from torchlite.devices import Device
 
 Named = Callable[[Sequence[str], str], str]
-_PARTIAL_TYPES = {"int": np.int32, "float": np.float32, "double": np.float64, "long long": np.int64}
+PARTIAL_TYPES = {"int": np.int32, "float": np.float32, "double": np.float64, "long long": np.int64}
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Kernel:
         self.launches = [Launch(named(declared, reduction.body()), division.grid, division.block)]
         if types:
             self.launches.append(Launch(named(declared, reduction.second()), (division.kept,), (32,)))
-        self.partials = [(_PARTIAL_TYPES[kind], division.kept * division.shares) for kind in types]
+        self.partials = [(PARTIAL_TYPES[kind], division.kept * division.shares) for kind in types]
 
     def bind(self, module: Any) -> None:
         """Take the functions from the compiled module."""

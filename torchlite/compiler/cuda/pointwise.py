@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torchlite.compiler.cuda.arguments import Arguments, row_major
 from torchlite.compiler.cuda.layouts import Strides, merged, reading
 from torchlite.compiler.cuda.scalars import computed_type, expression, loaded, stored, stored_type
-from torchlite.compiler.graph import Value
+from torchlite.compiler.graph import Node, Value
 from torchlite.ir import Shape
 
 THREADS = 256
-CHUNK = 1 << 14  # elements of a parameter that one block takes
 _MOST_BLOCKS = 2048
 _WIDTH = 4
 
@@ -63,7 +62,7 @@ def _elements(
         else:
             lines.append(arguments.load(v, f"x{k}", where))
     names = arguments.names | {v: f"x{k}" for k, v in enumerate(reads)}
-    inner += computed(arguments, names)
+    inner += computed(arguments.region.nodes, names)
     for v in arguments.results:
         pointer = arguments.pointer(v)
         target = f"r{pointer[1:]}.at[j]" if width > 1 else f"{pointer}[{at}]"
@@ -82,10 +81,10 @@ def _side_by_side(strides: Strides) -> bool:
     return strides[-1] == 0 or (strides[-1] == 1 and all(step % _WIDTH == 0 for step in strides[:-1]))
 
 
-def computed(arguments: Arguments, names: dict[Value, str]) -> list[str]:
-    """The operations on one element."""
+def computed(nodes: Sequence[Node], names: Mapping[Value, str]) -> list[str]:
+    """Operations on one element."""
     lines = []
-    for node in arguments.region.nodes:
+    for node in nodes:
         out = node.outputs[0]
         text = expression(node, [names[v] for v in node.inputs])
         lines.append(f"const {computed_type(out)} {names[out]} = {text};")

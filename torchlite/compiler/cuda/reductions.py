@@ -7,14 +7,14 @@ Where there are few places and much to reduce, several groups share it, and a se
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torchlite.compiler.cuda.arguments import Arguments, needed, row_major
 from torchlite.compiler.cuda.layouts import Strides, merged
-from torchlite.compiler.cuda.pointwise import coordinates, indented, index_type, place
+from torchlite.compiler.cuda.pointwise import computed, coordinates, indented, index_type, place
 from torchlite.compiler.cuda.regions import REDUCTIONS
-from torchlite.compiler.cuda.scalars import computed_type, expression, stored
+from torchlite.compiler.cuda.scalars import computed_type, stored
 from torchlite.compiler.graph import Node, Value
 from torchlite.ir import Shape
 
@@ -59,7 +59,7 @@ template <int T, class V, class F> __device__ V down(V v, F f) {
 }
 """
 _COMBINED = {"sum": "Sum", "amax": "Largest", "amin": "Smallest", "all": "All", "any": "Any"}
-_WARP, _BLOCK = 32, 256
+WARP, _BLOCK = 32, 256
 _SHORT, _LONG = 1 << 10, 1 << 13
 _EACH = 16  # numbers that a thread should at least have before several groups share the work
 _ENOUGH_BLOCKS = 512
@@ -93,12 +93,12 @@ class Division:
     @property
     def grid(self) -> tuple[int, ...]:
         """Blocks; the second direction is that of shares."""
-        return (-(-self.kept // (_WARP if self.down else self.rows)), self.shares)
+        return (-(-self.kept // (WARP if self.down else self.rows)), self.shares)
 
     @property
     def block(self) -> tuple[int, ...]:
         """Threads of a block."""
-        return (_WARP, self.threads) if self.down else (self.threads, self.rows)
+        return (WARP, self.threads) if self.down else (self.threads, self.rows)
 
 
 def division(shape: Shape, dims: tuple[int, ...], shared: bool) -> Division:
@@ -110,9 +110,9 @@ def division(shape: Shape, dims: tuple[int, ...], shared: bool) -> Division:
     if down:
         threads, rows = 8 if reduced <= _SHORT else 32, 1
     else:
-        threads = _WARP if reduced <= _SHORT else _BLOCK if reduced <= _LONG or shared else 1024
+        threads = WARP if reduced <= _SHORT else _BLOCK if reduced <= _LONG or shared else 1024
         rows = _BLOCK // threads or 1
-    blocks = -(-kept // (_WARP if down else rows))
+    blocks = -(-kept // (WARP if down else rows))
     shares = min(reduced // (threads * _EACH), _ENOUGH_BLOCKS // blocks) if shared else 1
     return Division(kept, reduced, down, threads, rows, max(shares, 1))
 
@@ -139,15 +139,20 @@ class Reduction:
         self.reduced_lengths, self.reduced_steps = self._merged(self.reduced_dims)
 
     @property
-    def partials(self) -> list[Node]:
-        """The reductions of which each share has a part, where there are several."""
-        return self.reductions if self.division.shares > 1 else []
+    def shared(self) -> bool:
+        """Whether several groups share a reduction."""
+        return self.division.shares > 1
+
+    @property
+    def _across(self) -> str:
+        """The function that puts together what the threads of a group have found."""
+        return f"{'down' if self.division.down else 'across'}<{self.division.threads}>"
 
     def body(self) -> str:
         """The kernel; where several groups share a reduction, it ends with what each has found."""
         d = self.division
         lines: list[str] = []
-        at = f"blockIdx.x * {_WARP} + threadIdx.x" if d.down else f"blockIdx.x * {d.rows} + threadIdx.y"
+        at = f"blockIdx.x * {WARP} + threadIdx.x" if d.down else f"blockIdx.x * {d.rows} + threadIdx.y"
         lines.append(f"const {self.index} at = {at};")
         lines.append(
             f"const {self.index} k = at < {d.kept} ? at : {d.kept - 1}, lane = threadIdx.{'y' if d.down else 'x'};"
@@ -157,33 +162,50 @@ class Reduction:
         lines += self._kept_loads(names)
         for level in range(max(self.levels.values()) + 1):
             lines += self._pass(level, names)
-            if self.partials:
-                lines += self._parts()
+            if self.shared:
+                lines += self.parts(f"k * {d.shares} + blockIdx.y", self._across)
                 break
             lines += self._combined(level, names)
-        if not self.partials:
+        if not self.shared:
             lines += self._kept_stores(names)
         return "\n".join(indented(lines))
 
     def second(self) -> str:
         """The kernel that adds up what the groups of a place have found."""
-        d, names = self.division, dict(self.arguments.names)
-        lines = ["const Index k = blockIdx.x, lane = threadIdx.x;"]
-        lines += coordinates("k", "k", self.kept_lengths, "Index")
-        lines += self._kept_loads(names)
-        for i, node in enumerate(self.reductions):
-            lines.append(f"{_type(node)} a{i} = {_start(node)};")
-        steps_of = [
-            f"a{i} = {_COMBINED[n.op.name]}()(a{i}, q{i}[k * {d.shares} + r]);" for i, n in enumerate(self.reductions)
-        ]
-        lines += [f"for (Index r = lane; r < {d.shares}; r += {_WARP}) {{", *indented(steps_of), "}"]
-        for i, node in enumerate(self.reductions):
-            out = node.outputs[0]
-            value = f"across<{_WARP}>(a{i}, {_COMBINED[node.op.name]}())"
+        lines = ["const Index k = blockIdx.x;", *coordinates("k", "k", self.kept_lengths, "Index")]
+        shares = self.division.shares
+        return "\n".join(indented([*lines, *self.put_together(f"k * {shares}", str(shares), "k")]))
+
+    def put_together(self, first: str, count: str, k: str) -> list[str]:
+        """A warp puts together what ``count`` groups have found from number ``first`` on, and stores what follows at ``k``."""
+        names = dict(self.arguments.names)
+        lines = ["const Index lane = threadIdx.x;", *self._kept_loads(names), *self.begun(self.reductions)]
+        steps = [f"a{i} = {_COMBINED[n.op.name]}()(a{i}, q{i}[{first} + r]);" for i, n in enumerate(self.reductions)]
+        lines += [f"for (Index r = lane; r < {count}; r += {WARP}) {{", *indented(steps), "}"]
+        lines += self._found(self.reductions, names, f"across<{WARP}>")
+        return [*lines, *computed(self.kept, names), *self._kept_stores(names, k)]
+
+    def begun(self, reductions: Sequence[Node]) -> list[str]:
+        """What each thread begins with."""
+        return [f"{self.partial_type(n)} a{self.reductions.index(n)} = {_start(n)};" for n in reductions]
+
+    def accumulated(self, reductions: Sequence[Node], names: Mapping[Value, str]) -> list[str]:
+        """One element more."""
+        found = [(self.reductions.index(n), n) for n in reductions]
+        return [f"a{i} = {_COMBINED[n.op.name]}()(a{i}, {names[n.inputs[0]]});" for i, n in found]
+
+    def parts(self, place: str, across: str) -> list[str]:
+        """What the threads of a group have found, for the second kernel."""
+        return [f"q{i}[{place}] = {across}(a{i}, {_COMBINED[n.op.name]}());" for i, n in enumerate(self.reductions)]
+
+    def _found(self, reductions: Sequence[Node], names: Mapping[Value, str], across: str) -> list[str]:
+        """What the threads of a group have found."""
+        lines = []
+        for node in reductions:
+            out, i = node.outputs[0], self.reductions.index(node)
+            value = f"{across}(a{i}, {_COMBINED[node.op.name]}())"
             lines.append(f"const {computed_type(out)} {names[out]} = {value};")
-        lines += self._elementwise(self.kept, names)
-        lines += self._kept_stores(names)
-        return "\n".join(indented(lines))
+        return lines
 
     def _merged(self, dims: Sequence[int]) -> tuple[Shape, dict[_Read, Strides]]:
         """The lengths of a loop over ``dims``, and the strides of what is read, by loops or for kept places, and of results."""
@@ -213,7 +235,7 @@ class Reduction:
         """One loop over what is reduced: what the reductions of this level need, and results that can be computed now."""
         reductions = [n for n in self.reductions if self.levels[n.inputs[0]] == level]
         results = [v for v in self.arguments.results if v in self.region.whole and self.levels[v] == level]
-        lines = [f"{_type(n)} a{self.reductions.index(n)} = {_start(n)};" for n in reductions]
+        lines = self.begun(reductions)
         wanted = [*(n.inputs[0] for n in reductions), *results]
         if not wanted:
             return lines
@@ -225,10 +247,8 @@ class Reduction:
             if any(v in n.inputs for n in (*nodes, *reductions)):
                 inside[v] = f"x{i}"
                 inner.append(self.arguments.load(v, inside[v], self._place(v)))
-        inner += self._elementwise(nodes, inside)
-        for n in reductions:
-            i = self.reductions.index(n)
-            inner.append(f"a{i} = {_COMBINED[n.op.name]}()(a{i}, {inside[n.inputs[0]]});")
+        inner += computed(nodes, inside)
+        inner += self.accumulated(reductions, inside)
         where = self._place(None)
         inner += [f"{self.arguments.pointer(v)}[{where}] = {stored(v, inside[v])};" for v in results]
         first, end = "lane", str(d.reduced)
@@ -245,45 +265,22 @@ class Reduction:
         return any(any(s) for s in self.reduced_steps.values())
 
     def _combined(self, level: int, names: dict[Value, str]) -> list[str]:
-        """What the threads of a group have found, and the kept operations that follow from it."""
-        lines = []
-        across = "down" if self.division.down else "across"
-        for i, node in enumerate(self.reductions):
-            if self.levels[node.inputs[0]] == level:
-                out = node.outputs[0]
-                value = f"{across}<{self.division.threads}>(a{i}, {_COMBINED[node.op.name]}())"
-                lines.append(f"const {computed_type(out)} {names[out]} = {value};")
-        return lines + self._elementwise([n for n in self.kept if self.levels[n.outputs[0]] == level + 1], names)
+        """What the reductions of this level give, and the kept operations that follow from it."""
+        found = self._found([n for n in self.reductions if self.levels[n.inputs[0]] == level], names, self._across)
+        return found + computed([n for n in self.kept if self.levels[n.outputs[0]] == level + 1], names)
 
-    def _parts(self) -> list[str]:
-        """Each group leaves what it has found to the second kernel."""
-        lines = []
-        across, d = "down" if self.division.down else "across", self.division
-        for i, node in enumerate(self.reductions):
-            value = f"{across}<{d.threads}>(a{i}, {_COMBINED[node.op.name]}())"
-            lines.append(f"q{i}[k * {d.shares} + blockIdx.y] = {value};")
-        return lines
-
-    def _kept_stores(self, names: dict[Value, str]) -> list[str]:
+    def _kept_stores(self, names: Mapping[Value, str], k: str = "k") -> list[str]:
         results = [v for v in self.arguments.results if v in self.region.kept]
-        lines = [f"{self.arguments.pointer(v)}[k] = {stored(v, names[v])};" for v in results]
+        lines = [f"{self.arguments.pointer(v)}[{k}] = {stored(v, names[v])};" for v in results]
         return ["if (lane == 0) {", *indented(lines), "}"] if lines else []
-
-    def _elementwise(self, nodes: Sequence[Node], names: dict[Value, str]) -> list[str]:
-        lines = []
-        for node in nodes:
-            out = node.outputs[0]
-            text = expression(node, [names[v] for v in node.inputs])
-            lines.append(f"const {computed_type(out)} {names[out]} = {text};")
-        return lines
 
     def partial_types(self) -> list[str]:
         """The types of what groups leave to the second kernel."""
-        return [_type(node) for node in self.partials]
+        return [self.partial_type(node) for node in self.reductions] if self.shared else []
 
-
-def _type(node: Node) -> str:
-    return "int" if node.op.name in ("all", "any") else computed_type(node.inputs[0])
+    def partial_type(self, node: Node) -> str:
+        """The type in which a reduction is formed."""
+        return "int" if node.op.name in ("all", "any") else computed_type(node.inputs[0])
 
 
 def _start(node: Node) -> str:

@@ -8,153 +8,15 @@ from __future__ import annotations
 
 import heapq
 import itertools
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from torchlite.backends import cupy
-from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.arguments import Arguments
-from torchlite.compiler.cuda.launch import Kernel, dense, number, shape_and_dtype
-from torchlite.compiler.cuda.layouts import reading
-from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
-from torchlite.compiler.cuda.scalars import computed_type, stored, stored_type
+from torchlite.compiler.cuda.launch import Kernel
+from torchlite.compiler.cuda.tables import Row, TableKernel, Text, linear
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.dead_code import has_effect
-from torchlite.devices import Device
 from torchlite.ir import Op
-
-CHUNK = 1 << 14  # elements of one array that one block takes
-
-
-def linear(arguments: Arguments) -> bool:
-    """Whether everything is read and written in the order of memory, or is one number for all elements."""
-    region = arguments.region
-    if region.dims or math.prod(region.shape) >= 1 << 31:
-        return False
-    along = dense_strides(region.shape)
-    return all(
-        not any(arguments.strides(v)) or _alike(region.shape, arguments.strides(v), along)
-        for v in region.reads
-        if arguments.read_from_memory(v)
-    )
-
-
-def _alike(shape: Sequence[int], left: Sequence[int], right: Sequence[int]) -> bool:
-    return all(n == 1 or a == b for n, a, b in zip(shape, left, right, strict=True))
-
-
-def body(arguments: Arguments) -> str:
-    """The kernel, for arrays of any length: a row of the table has the length, the addresses, and the numbers."""
-    pointers = [(stored_type(v), arguments.pointer(v), "const ") for v in arguments.arrays]
-    pointers += [(stored_type(v), arguments.pointer(v), "") for v in arguments.results]
-    width = 1 + len(pointers) + len(arguments.numbers)
-    lines = [
-        f"const unsigned long long *row = rows + (chunks[blockIdx.x] >> 32) * {width};",
-        f"const Index start = (Index)chunks[blockIdx.x] * {CHUNK}, n = (Index)row[0];",
-        f"const Index end = n - start < {CHUNK} ? n : start + {CHUNK};",
-    ]
-    lines += [
-        f"{const}{kind} *{name} = ({const}{kind} *)row[{i}];" for i, (kind, name, const) in enumerate(pointers, 1)
-    ]
-    for i, v in enumerate(arguments.numbers, 1 + len(pointers)):
-        kind = computed_type(v)
-        bits = f"__longlong_as_double((long long)row[{i}])" if kind in ("float", "double") else f"row[{i}]"
-        lines.append(f"const {kind} {arguments.names[v]} = ({kind}){bits};")
-    reads = [v for v in arguments.region.reads if arguments.read_from_memory(v)]
-    names = arguments.names | {v: f"x{i}" for i, v in enumerate(reads)}
-    inner = [arguments.load(v, names[v], "i" if _whole(arguments, v) else "0") for v in reads]
-    inner += computed(arguments, names)
-    inner += [f"{arguments.pointer(v)}[i] = {stored(v, names[v])};" for v in arguments.results]
-    lines += [f"for (Index i = start + threadIdx.x; i < end; i += {THREADS}) {{", *indented(inner), "}"]
-    return "\n".join(indented(lines))
-
-
-def _whole(arguments: Arguments, v: Value) -> bool:
-    """Whether there is an element for each of the loop, and not one for all."""
-    source = reading(v).source
-    assert source.aval is not None
-    return any(arguments.strides(v)) or source.aval.shape == arguments.region.shape
-
-
-PARAMETERS = ["const unsigned long long *chunks", "const unsigned long long *rows"]
-
-
-@dataclass(eq=False)
-class Row:
-    """The arrays of one region.
-
-    Attributes:
-        arguments: of it.
-        node: the operation.
-        written: for results that overwrite an input the position of that input.
-    """
-
-    arguments: Arguments
-    node: Node
-    written: dict[int, int] = field(default_factory=dict)
-
-
-class TableKernel:
-    """Several regions with the same text, as one operation: their inputs and results one after the other."""
-
-    def __init__(self, rows: Sequence[Row], device: Device) -> None:
-        self.rows = rows
-        self.device = device
-        self.lengths = [math.prod(row.arguments.region.shape) for row in rows]
-        self.arrays = len(rows[0].arguments.arrays)
-        self.dtypes = [shape_and_dtype(v)[1] for v in rows[0].arguments.numbers]
-        self.results = [[shape_and_dtype(v) for v in row.arguments.results] for row in rows]
-        self.count = self.arrays + len(self.dtypes)
-        self.name = ""
-        self.function: Any = None
-        self._chunks: Any = None
-
-    def write(self, named: Callable[[Sequence[str], str], str]) -> None:
-        """Write the kernel; ``named`` gives the name of the function with these parameters and this body."""
-        self.name = named(PARAMETERS, body(self.rows[0].arguments))
-
-    def bind(self, module: Any) -> None:
-        """Take the function from the compiled module."""
-        self.function = module.get_function(self.name)
-
-    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
-        """The results; None for those that have been written into an input."""
-        xp = cupy()
-        given = [inputs[i * self.count : (i + 1) * self.count] for i in range(len(self.rows))]
-        table, kept, found, late = [], [], [], []
-        with xp.cuda.Device(self.device.index):
-            for row, values, shapes, length in zip(self.rows, given, self.results, self.lengths, strict=True):
-                arrays = [dense(x) for x in values[: self.arrays]]
-                results = [
-                    xp.empty(*s) if row.written.get(i) is None else arrays[row.written[i]] for i, s in enumerate(shapes)
-                ]
-                late += [(values[j], arrays[j]) for j in row.written.values() if arrays[j] is not values[j]]
-                kept += [*arrays, *results]
-                found += [None if i in row.written else x for i, x in enumerate(results)]
-                numbers = [_bits(number(x, t)) for x, t in zip(values[self.arrays :], self.dtypes, strict=True)]
-                table += [length, *(x.data.ptr for x in (*arrays, *results)), *numbers]
-            if self._chunks is None:
-                self._chunks = xp.asarray(np.array(self._divided(), np.uint64))
-            rows = xp.asarray(np.array(table, np.uint64))
-            self.function((self._chunks.size,), (THREADS,), (self._chunks, rows))
-            for target, value in late:
-                target[...] = value
-        return tuple(found)
-
-    def _divided(self) -> list[int]:
-        """For each block which row it belongs to, and which chunk of it it takes."""
-        return [row << 32 | chunk for row, n in enumerate(self.lengths) for chunk in range(-(-n // CHUNK))]
-
-
-def _bits(x: Any) -> int:
-    """A number as it stands in the table: floats as doubles."""
-    return int(
-        np.array(x, np.float64).view(np.uint64) if x.dtype.kind == "f" else np.array(x, np.int64).view(np.uint64)
-    )
 
 
 def together(graph: Graph, writes: Mapping[int, Value]) -> Graph:
@@ -169,7 +31,7 @@ def together(graph: Graph, writes: Mapping[int, Value]) -> Graph:
     heights = _heights(graph, rows)
     groups: dict[Any, list[Row]] = {}
     for node, row in rows.items():
-        key = (body(row.arguments), tuple(row.written.items()), heights[node], node.device)
+        key = (tuple(Text(row.arguments).bodies()), tuple(row.written.items()), heights[node], node.device)
         groups.setdefault(key, []).append(row)
     replaced: dict[Node, Node] = {}
     for members in groups.values():

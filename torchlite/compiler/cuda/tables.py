@@ -1,0 +1,211 @@
+"""Kernels over a table: each row has the length, the addresses and the numbers of one region; a block takes a chunk of one row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends import cupy
+from torchlite.backends.memory import dense_strides
+from torchlite.compiler.cuda.arguments import Arguments
+from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, number, shape_and_dtype
+from torchlite.compiler.cuda.layouts import reading
+from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
+from torchlite.compiler.cuda.reductions import WARP, Reduction
+from torchlite.compiler.cuda.scalars import computed_type, stored, stored_type
+from torchlite.compiler.graph import Node, Value
+from torchlite.devices import Device
+
+CHUNK = 1 << 14  # elements of a row that one block takes
+_LENGTH, _FIRST, _POINTERS = (
+    0,
+    1,
+    2,
+)  # columns: how many elements, the number of the first chunk, and addresses from there
+
+
+def linear(arguments: Arguments) -> bool:
+    """Whether everything is read and written in the order of memory or is one number for all elements, or all is reduced."""
+    region = arguments.region
+    if math.prod(region.shape) >= 1 << 31 or (region.dims and not _reduces_all(arguments)):
+        return False
+    along = dense_strides(region.shape)
+    return all(
+        not any(arguments.strides(v)) or _alike(region.shape, arguments.strides(v), along)
+        for v in region.reads
+        if arguments.read_from_memory(v)
+    )
+
+
+def _reduces_all(arguments: Arguments) -> bool:
+    """Whether numbers of all elements are all that is computed."""
+    region = arguments.region
+    kept = all(n == 1 or d in region.dims for d, n in enumerate(region.shape))
+    reads = any(arguments.read_from_memory(v) for v in Reduction(arguments).kept_reads)
+    return kept and not reads and not region.late and all(v in region.kept for v in arguments.results)
+
+
+def _alike(shape: Sequence[int], left: Sequence[int], right: Sequence[int]) -> bool:
+    return all(n == 1 or a == b for n, a, b in zip(shape, left, right, strict=True))
+
+
+class Text:
+    """The kernels of a region for rows of any length: one, or two where it reduces."""
+
+    def __init__(self, arguments: Arguments) -> None:
+        self.arguments = arguments
+        self.reduction = Reduction(arguments) if arguments.region.dims else None
+        self.width = _POINTERS + len(arguments.arrays) + len(arguments.results) + len(arguments.numbers)
+        self.partials = (
+            [] if self.reduction is None else [self.reduction.partial_type(n) for n in self.reduction.reductions]
+        )
+
+    @property
+    def declared(self) -> list[str]:
+        """The parameters in C++."""
+        given = ["const unsigned long long *chunks", "const unsigned long long *rows"]
+        return given + [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(self.partials)]
+
+    def bodies(self) -> list[str]:
+        """The kernels; what the first finds in each chunk the second puts together."""
+        arguments, reduction = self.arguments, self.reduction
+        names = arguments.names | {v: f"x{i}" for i, v in enumerate(self._reads())}
+        inner = [arguments.load(v, names[v], "i" if _whole(arguments, v) else "0") for v in self._reads()]
+        if reduction is None:
+            inner += computed(arguments.region.nodes, names)
+            inner += [f"{arguments.pointer(v)}[i] = {stored(v, names[v])};" for v in arguments.results]
+            return ["\n".join(indented([*self._row("chunks[blockIdx.x] >> 32"), *_loop(inner)]))]
+        inner += computed(reduction.whole, names)
+        inner += reduction.accumulated(reduction.reductions, names)
+        first = [
+            *self._row("chunks[blockIdx.x] >> 32"), *reduction.begun(reduction.reductions), *_loop(inner),
+            *reduction.parts("blockIdx.x", f"across<{THREADS}>"),
+        ]  # fmt: skip
+        second = [
+            *self._row("blockIdx.x"),
+            *reduction.put_together(f"row[{_FIRST}]", f"(n + {CHUNK - 1}) / {CHUNK}", "0"),
+        ]
+        return ["\n".join(indented(first)), "\n".join(indented(second))]
+
+    def _reads(self) -> list[Value]:
+        return [v for v in self.arguments.region.reads if self.arguments.read_from_memory(v)]
+
+    def _row(self, place: str) -> list[str]:
+        """What is in the row that is at ``place``."""
+        arguments = self.arguments
+        pointers = [(f"const {stored_type(v)}", arguments.pointer(v)) for v in arguments.arrays]
+        pointers += [(stored_type(v), arguments.pointer(v)) for v in arguments.results]
+        lines = [
+            f"const unsigned long long *row = rows + ({place}) * {self.width};",
+            f"const Index n = (Index)row[{_LENGTH}];",
+        ]
+        lines += [f"{kind} *{name} = ({kind} *)row[{i}];" for i, (kind, name) in enumerate(pointers, _POINTERS)]
+        for i, v in enumerate(arguments.numbers, _POINTERS + len(pointers)):
+            kind = computed_type(v)
+            bits = f"__longlong_as_double((long long)row[{i}])" if kind in ("float", "double") else f"row[{i}]"
+            lines.append(f"const {kind} {arguments.names[v]} = ({kind}){bits};")
+        return lines
+
+
+def _loop(inner: Sequence[str]) -> list[str]:
+    """Each element of the block's chunk."""
+    return [
+        f"const Index start = (Index)chunks[blockIdx.x] * {CHUNK};",
+        f"const Index end = n - start < {CHUNK} ? n : start + {CHUNK};",
+        f"for (Index i = start + threadIdx.x; i < end; i += {THREADS}) {{",
+        *indented(inner),
+        "}",
+    ]
+
+
+def _whole(arguments: Arguments, v: Value) -> bool:
+    """Whether there is an element for each of the loop, and not one for all."""
+    source = reading(v).source
+    assert source.aval is not None
+    return any(arguments.strides(v)) or source.aval.shape == arguments.region.shape
+
+
+@dataclass(eq=False)
+class Row:
+    """The arrays of one region.
+
+    Attributes:
+        arguments: of it.
+        node: the operation.
+        written: for results that overwrite an input the position of that input.
+    """
+
+    arguments: Arguments
+    node: Node
+    written: dict[int, int] = field(default_factory=dict)
+
+
+class TableKernel:
+    """Several regions with the same text, as one operation: their inputs and results one after the other."""
+
+    def __init__(self, rows: Sequence[Row], device: Device) -> None:
+        self.rows = rows
+        self.device = device
+        first = rows[0].arguments
+        self.text = Text(first)
+        self.arrays = len(first.arrays)
+        self.dtypes = [shape_and_dtype(v)[1] for v in first.numbers]
+        self.results = [[shape_and_dtype(v) for v in row.arguments.results] for row in rows]
+        self.lengths = [math.prod(row.arguments.region.shape) for row in rows]
+        counts = [-(-n // CHUNK) for n in self.lengths]
+        self.chunks = [row << 32 | chunk for row, count in enumerate(counts) for chunk in range(count)]
+        self.first_chunks = [sum(counts[:row]) for row in range(len(rows))]
+        self.grids = [(len(self.chunks), THREADS), (len(rows), WARP)]
+        self.names: list[str] = []
+        self.functions: list[Any] = []
+        self._chunks: Any = None
+
+    def write(self, named: Named) -> None:
+        """Write the kernels; ``named`` gives the name of the function with these parameters and this body."""
+        self.names = [named(self.text.declared, body) for body in self.text.bodies()]
+
+    def bind(self, module: Any) -> None:
+        """Take the functions from the compiled module."""
+        self.functions = [module.get_function(name) for name in self.names]
+
+    def __call__(self, *inputs: Any) -> tuple[Any, ...]:
+        """The results; None for those that have been written into an input."""
+        xp = cupy()
+        table: list[int] = []
+        found: list[Any] = []
+        used: list[Any] = []  # kept alive until the launch
+        apart: list[tuple[Any, Any]] = []
+        count = self.arrays + len(self.dtypes)
+        with xp.cuda.Device(self.device.index):
+            for k, row in enumerate(self.rows):
+                given = inputs[k * count : (k + 1) * count]
+                arrays = [dense(x) for x in given[: self.arrays]]
+                results = [
+                    arrays[row.written[i]] if i in row.written else xp.empty(shape, dtype)
+                    for i, (shape, dtype) in enumerate(self.results[k])
+                ]
+                apart += [(given[j], arrays[j]) for j in row.written.values() if arrays[j] is not given[j]]
+                numbers = [_bits(number(x, t)) for x, t in zip(given[self.arrays :], self.dtypes, strict=True)]
+                table += [self.lengths[k], self.first_chunks[k], *(x.data.ptr for x in (*arrays, *results)), *numbers]
+                found += [None if i in row.written else x for i, x in enumerate(results)]
+                used += [*arrays, *results]
+            if self._chunks is None:
+                self._chunks = xp.asarray(np.array(self.chunks, np.uint64))
+            partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
+            arguments = (self._chunks, xp.asarray(np.array(table, np.uint64)), *partials)
+            for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
+                function((blocks,), (threads,), arguments)
+            for target, value in apart:
+                target[...] = value
+        return tuple(found)
+
+
+def _bits(x: Any) -> int:
+    """A number as it stands in the table: floats as doubles."""
+    return int(
+        np.array(x, np.float64).view(np.uint64) if x.dtype.kind == "f" else np.array(x, np.int64).view(np.uint64)
+    )
