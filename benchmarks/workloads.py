@@ -21,28 +21,30 @@ class Workload(NamedTuple):
     """What is measured; ``whole`` says that its step is one function, which can be compiled."""
 
     title: str
-    make: Callable[[Any, str], Step]
+    make: Callable[..., Step]
     whole: bool = True
 
 
-def mlp(library: Any, precision: str) -> Step:
+def mlp(library: Any, precision: str, device: str = "cpu") -> Step:
     """784-128-10 with ReLU, plain gradient descent."""
     nn = library.nn
     model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
-    return _of_images(library, precision, model, library.optim.SGD(model.parameters(), lr=0.01), (64, 784))
+    optimizer = library.optim.SGD(model.parameters(), lr=0.01)
+    return _of_images(library, precision, device, model, optimizer, (64, 784))
 
 
-def conv_net(library: Any, precision: str) -> Step:
+def conv_net(library: Any, precision: str, device: str = "cpu") -> Step:
     """Two 3×3 convolutions (32 and 64 channels) on 28×28, pooling, 9216-128-10, Adam."""
     nn = library.nn
     model = nn.Sequential(
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10),
     )  # fmt: skip
-    return _of_images(library, precision, model, library.optim.Adam(model.parameters(), lr=1e-3), (64, 1, 28, 28))
+    optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
+    return _of_images(library, precision, device, model, optimizer, (64, 1, 28, 28))
 
 
-def resnet20(library: Any, precision: str) -> Step:
+def resnet20(library: Any, precision: str, device: str = "cpu") -> Step:
     """ResNet-20 on 32×32 (stages of 16, 32, 64 channels, 1×1 convolutions where they change), SGD with momentum."""
     nn, functional = library.nn, library.nn.functional
 
@@ -66,10 +68,10 @@ def resnet20(library: Any, precision: str) -> Step:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
     optimizer = library.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    return _of_images(library, precision, model, optimizer, (128, 3, 32, 32))
+    return _of_images(library, precision, device, model, optimizer, (128, 3, 32, 32))
 
 
-def gpt(library: Any, precision: str) -> Step:
+def gpt(library: Any, precision: str, device: str = "cpu") -> Step:
     """4 layers, 4 heads, width 128, context 64, 65 symbols, clipped gradients, AdamW."""
     nn, functional = library.nn, library.nn.functional
     width, context, symbols = 128, 64, 65
@@ -97,15 +99,15 @@ def gpt(library: Any, precision: str) -> Step:
             self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, symbols, bias=False)
 
         def forward(self, x: Any) -> Any:
-            x = self.symbols(x) + self.places(library.arange(context))
+            x = self.symbols(x) + self.places(library.arange(context, device=x.device))
             return self.head(self.norm(self.blocks(x))).flatten(0, 1)
 
     model = GPT()
     optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
-    return _of_symbols(library, precision, model, optimizer, (12, context), max_norm=1.0)
+    return _of_symbols(library, precision, device, model, optimizer, (12, context), max_norm=1.0)
 
 
-def lstm(library: Any, precision: str) -> Step:
+def lstm(library: Any, precision: str, device: str = "cpu") -> Step:
     """Two layers of 128 units, sequences of 64 of 65 symbols, Adam."""
     nn = library.nn
 
@@ -119,10 +121,11 @@ def lstm(library: Any, precision: str) -> Step:
             return self.head(self.lstm(self.symbols(x))[0]).flatten(0, 1)
 
     model = Network()
-    return _of_symbols(library, precision, model, library.optim.Adam(model.parameters(), lr=1e-3), (32, 64))
+    optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
+    return _of_symbols(library, precision, device, model, optimizer, (32, 64))
 
 
-def norm_net(library: Any, precision: str) -> Step:
+def norm_net(library: Any, precision: str, device: str = "cpu") -> Step:
     """As the fashion_cnn configuration has it: padded convolutions, batch norm, dropout, clipped gradients, AdamW."""
     nn = library.nn
     model = nn.Sequential(
@@ -131,30 +134,35 @@ def norm_net(library: Any, precision: str) -> Step:
         nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
     )  # fmt: skip
     optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
-    return _of_images(library, precision, model, optimizer, (64, 1, 28, 28), max_norm=1.0)
+    return _of_images(library, precision, device, model, optimizer, (64, 1, 28, 28), max_norm=1.0)
 
 
-def _of_images(library: Any, precision: str, model: Any, optimizer: Any, shape: tuple[int, ...], **how: Any) -> Step:
+def _of_images(
+    library: Any, precision: str, device: str, model: Any, optimizer: Any, shape: tuple[int, ...], **how: Any
+) -> Step:
     rng = np.random.default_rng(0)
     x = library.from_numpy(rng.random(shape, dtype=np.float32))
     y = library.from_numpy(rng.integers(0, 10, shape[0]))
-    return _training(library, precision, model, optimizer, x, y, **how)
+    return _training(library, precision, device, model, optimizer, x, y, **how)
 
 
-def _of_symbols(library: Any, precision: str, model: Any, optimizer: Any, shape: tuple[int, ...], **how: Any) -> Step:
+def _of_symbols(
+    library: Any, precision: str, device: str, model: Any, optimizer: Any, shape: tuple[int, ...], **how: Any
+) -> Step:
     rng = np.random.default_rng(0)
     x, y = (library.from_numpy(rng.integers(0, 65, shape)) for _ in range(2))
-    return _training(library, precision, model, optimizer, x, y.reshape(-1), **how)
+    return _training(library, precision, device, model, optimizer, x, y.reshape(-1), **how)
 
 
 def _training(
-    library: Any, precision: str, model: Any, optimizer: Any, x: Any, y: Any, max_norm: float | None = None
+    library: Any, precision: str, device: str, model: Any, optimizer: Any, x: Any, y: Any, max_norm: float | None = None
 ) -> Step:
     loss_of = library.nn.CrossEntropyLoss()
+    model, x, y = (part.to(device) for part in (model, x, y))
 
     def step() -> Any:
         optimizer.zero_grad()
-        with _casting(library, precision):
+        with _casting(library, precision, device):
             loss = loss_of(model(x), y)
         loss.backward()
         if max_norm is not None:
@@ -165,11 +173,11 @@ def _training(
     return step
 
 
-def _casting(library: Any, precision: str) -> Any:
+def _casting(library: Any, precision: str, device: str = "cpu") -> Any:
     """What forward runs under: nothing for float32, autocasting for bf16."""
     if precision == "float32":
         return contextlib.nullcontext()
-    return library.autocast("cpu", dtype=library.bfloat16)
+    return library.autocast(device, dtype=library.bfloat16)
 
 
 def _program(name: str) -> Callable[[Any, str], Step]:
