@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from torchlite import dtypes
@@ -35,6 +36,7 @@ class _AutocastMode(threading.local):
         cache_enabled: whether a parameter is converted once only.
         depth: how many `autocast` blocks are open; the cache lives until the outermost ends.
         cache: converted parameters.
+        shapes_as: the kind of device that tensors without data stand for, if any.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,7 @@ class _AutocastMode(threading.local):
         self.enabled: frozenset[str] = frozenset()
         self.cache_enabled = True
         self.depth = 0
+        self.shapes_as: str | None = None
         self.cache: dict[tuple[int, bool], tuple[Tensor, Any, int, Tensor]] = {}
 
 
@@ -144,7 +147,7 @@ def _chosen(policy: Autocast, tensors: Sequence[Tensor]) -> tuple[str | None, Po
     """The kind of device that decides about a call, where autocasting is on for it, and its policy."""
     enabled = autocast_mode.enabled
     if enabled:
-        there = {x.device.type for x in tensors}
+        there = {_kind_of(x) for x in tensors}
         for device in DEVICES:
             if device in there and device in enabled:
                 return device, getattr(policy, device)
@@ -178,7 +181,22 @@ def _target(name: str, device: str, policy: Policy, tensors: Sequence[Tensor]) -
 
 
 def _convertible(x: Tensor, device: str) -> bool:
-    return x.dtype in _CONVERTED and x.device.type == device
+    return x.dtype in _CONVERTED and _kind_of(x) == device
+
+
+def _kind_of(x: Tensor) -> str | None:
+    kind: str = x.device.type
+    return autocast_mode.shapes_as if kind == "meta" else kind
+
+
+@contextmanager
+def shapes_standing_for(device_type: str) -> Iterator[None]:
+    """Within the block tensors without data are converted as those of a kind of device would be."""
+    before, autocast_mode.shapes_as = autocast_mode.shapes_as, device_type
+    try:
+        yield
+    finally:
+        autocast_mode.shapes_as = before
 
 
 def _converted(x: Tensor, device: str, dtype: dtypes.dtype) -> Tensor:

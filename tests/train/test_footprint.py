@@ -1,10 +1,18 @@
 """Operations counted from a trace on shapes."""
 
+from pathlib import Path
+
 import pytest
+from small_runs import write_config
 
 import torchlite as torch
 from torchlite import nn
-from torchlite.train.footprint import footprint
+from torchlite.devices import CPU
+from torchlite.train.check import size_of, traces_of
+from torchlite.train.config.load import require_config
+from torchlite.train.footprint import copies_kept, footprint
+from torchlite.train.model import build_models
+from torchlite.train.precision import mixed
 
 # Each multiply-add counts 2.
 CASES = {
@@ -24,3 +32,21 @@ def test_operations_of_convolutions(name: str) -> None:
     out = module(torch.empty(batch, *shape, device="meta"))
     assert out.numel() == batch * elements
     assert footprint([module], out.sum(), batch, 1).flops == multiply_adds
+
+
+@pytest.mark.parametrize(
+    "layers",
+    ["[Flatten, {Linear: 256}, ReLU, {Linear: 10}]", "[{Conv2d: [8, 3]}, BatchNorm2d, ReLU, Flatten, {Linear: 10}]"],
+)
+def test_peak_memory_follows_the_precision_as_it_does_with_data(tmp_path: Path, layers: str) -> None:
+    sizes = {}
+    for precision in ("fp32", "bf16"):
+        config = require_config(write_config(tmp_path), [f"model={{layers: {layers}}}", f"train.precision={precision}"])
+        traces = traces_of(config)
+        model = build_models(config, traces, CPU)
+        with mixed(precision, CPU):
+            loss = config.loss.build()(model(torch.rand(16, 1, 8, 8)), torch.zeros(16, dtype=torch.int64))
+        real = footprint([model], loss, 16, copies_kept(config.optim))
+        sizes[precision] = size_of(config, traces).peak_bytes
+        assert sizes[precision] == real.peak_bytes
+    assert sizes["bf16"] != sizes["fp32"]  # smaller activations, and a copy of each weight

@@ -26,6 +26,7 @@ from torchlite.train.model import Trace, build_model, build_models, shape_text, 
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.patterns import matched, unmatched, without_decay
+from torchlite.train.precision import mixed_on_shapes
 from torchlite.train.sources import read_own
 from torchlite.vision.transforms import Compose, sample_keys
 
@@ -71,13 +72,13 @@ def traces_of(config: Config) -> dict[str, Trace]:
 def size_of(config: Config, traces: Mapping[str, Trace]) -> Footprint:
     """The footprint of a training step of ``config``; with a step of one's own, of one pass through every model."""
     batch = config.data.batch_size
-    with META:
+    with mixed_on_shapes(config.train.precision):
         if config.models:
             loss = sum((trace.output.sum() for trace in traces.values()), zeros(()))
         else:
             loss = config.loss.build()(traces["model"].output, _targets(config, batch))
     modules = [module for trace in traces.values() for module in trace.modules()]
-    return footprint(modules, loss, batch, copies_kept(config.optim))
+    return footprint(modules, loss, batch, copies_kept(config.optim) + (config.train.ema is not None))
 
 
 def _targets(config: Config, batch: int) -> Tensor:
@@ -90,7 +91,7 @@ def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Pro
     out = trace.output
     target = _targets(config, trace.input.shape[0])
     try:
-        with META:
+        with mixed_on_shapes(config.train.precision):
             loss = config.loss.build()
             loss(out, target, *([teacher.output] if teacher is not None else []))
     except Exception as error:  # whatever the loss raises says why it does not fit

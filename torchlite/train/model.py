@@ -16,6 +16,7 @@ from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import data_card
 from torchlite.train.config.schema import Config, Model
 from torchlite.train.layers import Call, LayerList, Structure, Value, called, chosen, value_of
+from torchlite.train.precision import mixed_on_shapes
 from torchlite.train.registry import FROM_DATA, signature
 
 _OF_ITSELF = {"MultiheadAttention": 3}
@@ -96,7 +97,7 @@ def trace_model(config: Config, shape: Sequence[int], dtype: Any, batch: int, mo
     x = empty(batch, *shape, dtype=dtype, device=META)
     tokens = None if dtype.is_floating_point else int(data_card(config.data).scale) + 1
     trace = Trace(followed, x, tokens)
-    with META:
+    with mixed_on_shapes(config.train.precision):
         try:
             _follow(followed.components, trace, trace.layers, x, {INPUT: Value(x, x)})
         except _Misfit as misfit:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from torchlite import amp, dtypes
-from torchlite.devices import Device
+from torchlite.autocasting import shapes_standing_for
+from torchlite.devices import CPU, META, Device
 
 _HALVES = {"bf16": dtypes.bfloat16, "fp16": dtypes.float16}
 
@@ -11,6 +15,13 @@ _HALVES = {"bf16": dtypes.bfloat16, "fp16": dtypes.float16}
 def mixed(precision: str, device: Device) -> amp.autocast:
     """The context of forward and loss: parameters stay in float32, products are computed in a half type unless fp32."""
     return amp.autocast(device.type, _HALVES.get(precision), enabled=precision in _HALVES)
+
+
+@contextmanager
+def mixed_on_shapes(precision: str) -> Iterator[None]:
+    """The same for tensors without data: shapes, dtypes and sizes come out as they would on a CPU."""
+    with META, shapes_standing_for("cpu"), mixed(precision, CPU):
+        yield
 
 
 def scaler_for(precision: str, device: Device) -> amp.GradScaler:

@@ -121,8 +121,8 @@ def _known_dataset(config: Config, reader: SectionReader, findings: Findings) ->
     if name is None:
         return config, None
     if name in OWN_DATA:
-        wrong = any(path[0] == "data" for path in reader.bad if path)
-        return config, None if wrong else card_of(config.data)
+        whole = isinstance(config.data, OWN_DATA[name]) and not any(path[:1] == ("data",) for path in reader.bad)
+        return config, card_of(config.data) if whole else None
     if name in dataset_names():
         return config, dataset_card(name)
     best, hint = suggestion(name, [*dataset_names(), *OWN_DATA])

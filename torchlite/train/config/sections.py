@@ -170,8 +170,11 @@ class SectionReader:
 
         It is the catalogue's where the name is none of them.
         """
-        named = node.get("type") if isinstance(node, Mapping) else None
-        if not isinstance(node, Mapping) or not isinstance(named, Scalar) or not isinstance(named.value, str):
+        if not isinstance(node, Mapping):
+            return Data, node
+        key = "type" if "type" in node.entries else closest("type", node.entries) or "type"
+        named = node.get(key)
+        if not isinstance(named, Scalar) or not isinstance(named.value, str):
             return Data, node
         name = named.value
         known = name if name in self.datasets else closest(name, [*OWN_DATA, *self.datasets])
@@ -181,8 +184,8 @@ class SectionReader:
             hint = f"did you mean '{known}'?"
             message = f"there is no dataset '{name}'"
             self.findings.report("TL303", named.at, message, key="data.type", hint=hint, replacement=known)
-        entry = Entry("type", node.entries["type"].key_at, Scalar(known, named.at, known))
-        return OWN_DATA[known], Mapping({**node.entries, "type": entry}, node.at)
+        entry = Entry(key, node.entries[key].key_at, Scalar(known, named.at, known))
+        return OWN_DATA[known], Mapping({**node.entries, key: entry}, node.at)
 
     def component(self, node: Node, mark: Of, path: KeyPath) -> Component | None:
         """A component, or None with `path` marked bad."""
