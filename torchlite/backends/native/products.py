@@ -14,24 +14,32 @@ Array = np.ndarray[Any, Any]
 C = Family("vectors.h", "gemm.h", "products.c", product="aaaaa->i")
 
 
-def division(m: int, n: int, k: int, products: int) -> tuple[int, int, int]:
+def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[int, int, int]:
     """Rows, columns and depth that one task of a product takes: up to 16 tasks of a million multiplications or more.
 
     They have many rows, because each copies what it needs of B, and as many columns as possible, because two threads that
-    write to neighbouring columns at once wait for each other's cache lines.
+    write to neighbouring columns at once wait for each other's cache lines. Where sums are short, so that it is writing which
+    takes time, even few rows are divided in two: half of the rows are the half of the memory that a thread has in its cache.
 
     Args:
         m: rows of A.
         n: columns of B.
         k: columns of A and rows of B.
         products: how many of that size there are.
+        transposed: whether numbers of a row of B lie apart.
     """
-    wanted = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
-    rows = _share(m, min(wanted, max(m // 192, 1)), 24)  # which tiles of 6, 8 and 12 rows divide
-    wanted = -(-wanted // -(-m // rows))
-    columns = _share(n, wanted, 64)
-    wanted = -(-wanted // -(-n // columns))
-    return rows, columns, _share(k, min(wanted, max(k // 2048, 1)), 128)
+    tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
+    halves = 2 if m >= 96 and k <= 128 and not transposed else 1
+    rows = _share(m, min(tasks, max(m // 192, halves)), 6)  # the rows of most tiles
+    tasks = -(-tasks // -(-m // rows))
+    return rows, _share(n, tasks, 64), depth(m, n, k, products)
+
+
+def depth(m: int, n: int, k: int, products: int) -> int:
+    """How much of k a task takes: all, unless the results are too few for 16 tasks that have long sums."""
+    blocks = products * max(m // 192, 1) * -(-n // 64)
+    tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(blocks, 1))
+    return _share(k, min(tasks, max(k // 2048, 1)), 128)
 
 
 def _share(length: int, parts: int, multiple: int) -> int:
@@ -62,7 +70,7 @@ def numbers(
     outer, inner = (1,) * (2 - len(lead)) + lead
     steps = [_before(shape, strides) for shape, strides in ((x_shape, x_strides), (y_shape, y_strides))]
     own = [stride // 4 for stride in (*x_strides[-2:], *y_strides[-2:])]
-    return [m, n, k, *own, outer, inner, *steps[0], *steps[1], *division(m, n, k, outer * inner)]
+    return [m, n, k, *own, outer, inner, *steps[0], *steps[1], *division(m, n, k, outer * inner, y_strides[-1] != 4)]
 
 
 def _worth_it(m: int, n: int, k: int) -> bool:

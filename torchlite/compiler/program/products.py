@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from torchlite.backends.native.products import division, numbers
+from torchlite.backends.native.products import depth, numbers
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.lowering import Lowering, Order, Plain
 from torchlite.compiler.program.places import Place
@@ -38,8 +38,8 @@ class _Product(Plain):
     def scratch(self, node: Node) -> int:
         """The sums of each part of a long inner dimension."""
         out, k = _shape(node.outputs[0]), _shape(node.inputs[0])[-1]
-        depth = division(out[-2], out[-1], k, math.prod(out[:-2]))[2]
-        return 4 * math.prod(out) * -(-k // depth) if depth < k else 0
+        part = depth(out[-2], out[-1], k, math.prod(out[:-2]))
+        return 4 * math.prod(out) * -(-k // part) if part < k else 0
 
     def write(self, unit: Unit, writer: Writer) -> None:
         """Describe the product and compute it."""
@@ -50,7 +50,7 @@ class _Product(Plain):
             y = y.seen(y.ghost.T)
         (loop,) = unit.loops
         made = continuation(loop, writer.step.places, writer.layout.stored, bias[0] if bias else None)
-        name = writer.loops.setdefault(made.text, f"finish{len(writer.loops)}")
+        name = writer.loop(made.text)
         sizes = ", ".join(map(str, numbers(x.ghost.shape, x.ghost.strides, y.ghost.shape, y.ghost.strides)))
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
         context = f"(void *[]){{{', '.join(writer.address(place) for place in made.at)}}}"
