@@ -70,6 +70,7 @@ FLOORS = {
 
 # (importing module, imported module): why this one may look up.
 EXCEPTIONS = {
+    ("torchlite.compiler", "torchlite.compiler.module"): "torch.compiler.compile is another name of torch.compile",
     ("torchlite", "torchlite.namespace"): "type checkers only",
     ("torchlite", "torchlite.namespace_late"): "type checkers only",
     ("torchlite.cpu", "torchlite.cpu.amp"): "type checkers only",

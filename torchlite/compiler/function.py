@@ -17,6 +17,7 @@ from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
 from torchlite.autograd.anomaly import anomaly_mode
 from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
+from torchlite.compiler import behaviour
 from torchlite.compiler.capture import captured
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.state import State, Varies
@@ -56,7 +57,7 @@ class CompiledFunction:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Replay, or run the function and capture it."""
-        if self.gave_up is not None or active.tracer is not None or _needs_eager():
+        if self.gave_up is not None or active.tracer is not None or behaviour.stance == "force_eager" or _needs_eager():
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
         structure = _flatten((args, kwargs), leaves)
@@ -73,6 +74,12 @@ class CompiledFunction:
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
                 return self._replay(variant, tensors, args, kwargs)
+        if behaviour.stance == "fail_on_recompile":
+            raise RuntimeError(
+                f"{self.name} would be compiled under the stance 'fail_on_recompile': {'; '.join(reasons) or 'first time'}"
+            )
+        if behaviour.stance == "eager_on_recompile":
+            return self.function(*args, **kwargs)
         return self._capture(structure, leaves, args, kwargs, reasons)
 
     def _moved(self, leaves: list[Any]) -> Iterator[Variant]:

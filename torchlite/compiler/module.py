@@ -7,13 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torchlite.compiler import compiled
+from torchlite.compiler.options import check
 from torchlite.nn.module import Module
 
 if TYPE_CHECKING:
     from torchlite.compiler.function import CompiledFunction
     from torchlite.compiler.graph import Graph
-
-_BACKENDS = ("inductor", "eager")
 
 
 class OptimizedModule(Module):
@@ -71,10 +70,10 @@ def compile(
     model: Callable[..., Any] | None = None,
     *,
     fullgraph: bool = False,
-    dynamic: bool | None = None,  # noqa: ARG001 - PyTorch's signature
+    dynamic: bool | None = None,
     backend: str = "inductor",
-    mode: str | None = None,  # noqa: ARG001 - PyTorch's signature
-    options: dict[str, Any] | None = None,  # noqa: ARG001 - PyTorch's signature
+    mode: str | None = None,
+    options: dict[str, Any] | None = None,
     disable: bool = False,
 ) -> Any:
     """Capture a function or module as a graph of operators at its second call, and replay that from then on.
@@ -90,11 +89,12 @@ def compile(
         fullgraph: raise where something can't be captured, instead of running uncompiled.
         backend: "inductor", PyTorch's name for what compiles, or "eager" for nothing.
         disable: return ``model`` as it is.
-        dynamic, mode, options: for PyTorch's sake; there is one way of compiling.
+        dynamic, mode, options: for PyTorch's sake; they are checked, but there is one way of compiling, for each shape.
 
     Raises:
         ValueError: for an unknown ``backend``.
-        TypeError: for something that can't be called.
+        RuntimeError: for an unknown ``mode`` or option, and for both at once.
+        TypeError: for something that can't be called, and a ``dynamic`` that is no truth value.
 
     >>> import torchlite as torch
     >>> step = torch.compile(lambda x: (x.exp() * 2).sum())
@@ -108,10 +108,11 @@ def compile(
         v2 = np.asarray(ops.sum(v1, dims=(0,), keepdim=False))  # float32[]
         return (v2,)
     """
-    if backend not in _BACKENDS:
-        raise ValueError(f"compile: backend must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
+    check(backend, mode, options, dynamic)
     if model is None:
-        return functools.partial(compile, fullgraph=fullgraph, backend=backend, disable=disable)
+        return functools.partial(
+            compile, fullgraph=fullgraph, dynamic=dynamic, backend=backend, mode=mode, options=options, disable=disable
+        )
     if not callable(model):
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
     if disable or backend == "eager":

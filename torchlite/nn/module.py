@@ -52,6 +52,7 @@ class Module(ModuleHooks, ModuleState):
     Where it is not the first input's, a pair: which input, which dimension.
     """
 
+    _compiled_call_impl: Callable[..., Any] | None = None
     call_super_init: ClassVar[bool] = False
     """Whether the constructor goes on to the next class in the order of inheritance, with its arguments."""
 
@@ -85,6 +86,19 @@ class Module(ModuleHooks, ModuleState):
                 "forward(self, ...) in its class"
             )
 
+    def compile(self, *args: Any, **kwargs: Any) -> None:
+        """Compile the calls of this module in place; arguments are those of `torchlite.compile`.
+
+        >>> import torchlite as torch
+        >>> model = torch.nn.Linear(2, 1)
+        >>> model.compile()
+        >>> model(torch.ones(3, 2)).shape
+        torch.Size([3, 1])
+        """
+        from torchlite.compiler import compile
+
+        self.__dict__["_compiled_call_impl"] = compile(self._call_impl, *args, **kwargs)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run `forward`, with the hooks around it."""
         if (
@@ -93,9 +107,13 @@ class Module(ModuleHooks, ModuleState):
             or self._backward_hooks
             or self._backward_pre_hooks
             or of_all_modules.calls
+            or self._compiled_call_impl is not None
         ):
-            return call_with_hooks(self, args, kwargs)
+            return (self._compiled_call_impl or self._call_impl)(*args, **kwargs)
         return self.forward(*args, **kwargs)
+
+    def _call_impl(self, *args: Any, **kwargs: Any) -> Any:
+        return call_with_hooks(self, args, kwargs)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Own ``param`` under ``name``; None keeps the name without a value."""
@@ -180,6 +198,9 @@ class Module(ModuleHooks, ModuleState):
             self.register_buffer(name, value, name not in self._non_persistent_buffers_set)
         else:
             object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_compiled_call_impl"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
