@@ -24,7 +24,7 @@ from torchlite.compiler.state import State, Varies
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
 from torchlite.compiler.variant import TENSOR, Variant, modes_now, signature
-from torchlite.tracing import Uncapturable, active
+from torchlite.tracing import Uncapturable, active, refuse
 
 LIMIT = 8
 _ATTEMPTS = 3
@@ -208,7 +208,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     tracer = Tracer(compiled.doubted)
     tracer.state = State(tracer, surroundings.numbers, compiled.varying)
     try:
-        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer):
+        with warnings.catch_warnings(), _own_conversions(), _printing_refused(), tracer.state, tracing(tracer):
             warnings.simplefilter("ignore")
             result = compiled.function(*args, **kwargs)
             names = surroundings.names | _argument_names(compiled.function, args, kwargs)
@@ -254,6 +254,33 @@ def _argument_names(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
     names = () if code is None else code.co_varnames[: code.co_argcount]
     given = dict(zip(names[isinstance(forward, types.MethodType) :], args, strict=False)) | kwargs
     return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
+
+
+class _Refusing:
+    """A stream that refuses what a traced function writes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> Any:
+        refuse("it prints, which a replay would not")
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _printing_refused() -> Iterator[None]:
+    """Let what is printed while tracing be noticed."""
+    before = sys.stdout, sys.stderr
+    watched = _Refusing(sys.stdout), _Refusing(sys.stderr)
+    sys.stdout, sys.stderr = watched
+    try:
+        yield
+    finally:
+        if (sys.stdout, sys.stderr) == watched:
+            sys.stdout, sys.stderr = before
 
 
 @contextmanager
