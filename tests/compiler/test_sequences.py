@@ -45,6 +45,45 @@ def test_attention_reads_and_writes_heads_where_they_lie(causal, width):
     check(function, drawn(3, 70, 6 * width), kernels=["attention_tasks"])
 
 
+def test_gradients_of_parts_of_a_projection_are_written_into_one_array():
+    def function(x, weight):
+        qkv = F.linear(x, weight)
+        q, k, v = (part.view(2, 40, 2, 8).transpose(1, 2) for part in qkv.split(16, dim=2))
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+
+    x, weight = drawn(2, 40, 12), drawn(48, 12)
+
+    def step(x, weight):
+        leaf = weight.detach().requires_grad_()
+        function(x, leaf).square().sum().backward()
+        return leaf.grad
+
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(3):
+        got = compiled(x, weight)
+    np.testing.assert_allclose(got.numpy(), step(x, weight).numpy(), rtol=1e-4, atol=2e-3)
+    assert "ops.embed_view" not in str(compiled.graph)
+    assert str(compiled.graph).count("ops.cat(") == 1
+    if COMPILED:
+        assert ".dq = {1920, 8, 48}, .dk = {1920, 8, 48}, .dv = {1920, 8, 48}" in compiled.source
+
+
+def test_parts_that_do_not_make_up_a_whole_stay_sums():
+    def function(x):
+        return x[:, :3] * x[:, 2:5] + x[:, 5:8] * x[:, 5:8]
+
+    check(function, drawn(4, 8))
+
+
+def test_a_part_that_is_needed_elsewhere_too():
+    def function(qkv):
+        q, k, v = (part.view(2, 20, 2, 8).transpose(1, 2) for part in qkv.split(16, dim=2))
+        out = F.scaled_dot_product_attention(q, k, v)
+        return torch.cat([out.transpose(1, 2).reshape(2, 20, 16), out.mean(1)], 2)
+
+    check(function, drawn(2, 20, 48))
+
+
 def test_attention_with_a_mask_and_with_gaps_in_its_rows():
     mask = torch.from_numpy(np.random.default_rng(1).random((9, 9)) < 0.7)
     check(

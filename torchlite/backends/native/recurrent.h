@@ -51,18 +51,34 @@ static inline __attribute__((always_inline)) void gate_product(const int gates, 
         UNROLLED for (int v = 0; v < gates; v++) store(tile + (r * gates + v) * LANES, sum[r][v]);
 }
 
-static inline __attribute__((always_inline)) void gate_tile(const int gates, long rows, const float *states,
-                                                            const float *panel, long width, float *tile) {
-    if (rows == GATE_ROWS) gate_product(gates, GATE_ROWS, states, panel, width, tile);
-    else
-        for (long r = 0; r < rows; r++) gate_product(gates, 1, states + r * width, panel, width, tile + r * gates * LANES);
+// Functions of their own: what else a task computes must not take their registers.
+#define GATE_TILE(name, gates)                                                                                         \
+    static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
+                                               float *tile) {                                                          \
+        if (rows == GATE_ROWS) gate_product(gates, GATE_ROWS, states, panel, width, tile);                             \
+        else                                                                                                           \
+            for (long r = 0; r < rows; r++)                                                                            \
+                gate_product(gates, 1, states + r * width, panel, width, tile + r * gates * LANES);                    \
+    }
+
+GATE_TILE(lstm_tile, 4)
+GATE_TILE(gru_tile, 3)
+
+// The gates of a tile's sample, all units: short chains of arithmetic, of which processors have several under way.
+static inline void lstm_gates(float *tile) {
+#pragma omp simd
+    for (int j = 0; j < 2 * LANES; j++) tile[j] = gate_(tile[j]);
+#pragma omp simd
+    for (int j = 2 * LANES; j < 3 * LANES; j++) tile[j] = tanh_(tile[j]);
+#pragma omp simd
+    for (int j = 3 * LANES; j < 4 * LANES; j++) tile[j] = gate_(tile[j]);
 }
 
 static inline __attribute__((always_inline)) void lstm_units(const float *tile, long units, const float *before, float *c,
                                                              float *h, float *kept, long width) {
 #pragma omp simd
     for (int j = 0; j < units; j++) {
-        float i = gate_(tile[j]), f = gate_(tile[LANES + j]), g = tanh_(tile[2 * LANES + j]), o = gate_(tile[3 * LANES + j]);
+        float i = tile[j], f = tile[LANES + j], g = tile[2 * LANES + j], o = tile[3 * LANES + j];
         float state = f * before[j] + i * g;
         c[j] = state;
         h[j] = o * tanh_(state);
@@ -98,6 +114,7 @@ static void lstm_task(void *argument, long index) {
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
     float tile[GATE_ROWS * 4 * LANES] = {0};
     for (long s = 0; s < l->steps; s++) {
+        long ahead = s + 1 < l->steps ? 4 * (step_at(l, s + 1) - step_at(l, s)) * l->samples * width : 0;
         long t = step_at(l, s), at = (t * l->samples + first) * width, active = running(l, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = l->panels + unit * width * 4;
@@ -106,10 +123,13 @@ static void lstm_task(void *argument, long index) {
                 long own = at_most(GATE_ROWS, active - r), place = at + r * width + unit;
                 for (long i = 0; i < own * 4; i++) {
                     const float *from = l->gates + 4 * (at + (r + i / 4) * width) + i % 4 * width + unit;
+                    __builtin_prefetch(from + ahead);
+                    __builtin_prefetch(l->out_kept + (from - l->gates) + ahead, 1);
                     if (units == LANES) store(tile + i * LANES, load(from));
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }
-                gate_tile(4, own, h_before + r * width, panel, width, tile);
+                lstm_tile(own, h_before + r * width, panel, width, tile);
+                for (long i = 0; i < own; i++) lstm_gates(tile + i * 4 * LANES);
                 for (long i = 0; i < own; i++) {
                     const float *before = c_before + (r + i) * width + unit;
                     float *c = l->out_c + place + i * width, *h = l->out_h + place + i * width;
@@ -142,7 +162,7 @@ static void gru_task(void *argument, long index) {
                 if (!g->bias) memset(tile, 0, sizeof tile);
                 for (long i = 0; g->bias && i < own * 3; i++)
                     memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);
-                gate_tile(3, own, before + r * width, panel, width, tile);
+                gru_tile(own, before + r * width, panel, width, tile);
                 for (long i = 0; i < own; i++) {
                     long place = at + (r + i) * width;
                     const float *gates = g->gates + 3 * place + unit, *old = before + (r + i) * width + unit;

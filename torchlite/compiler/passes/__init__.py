@@ -4,6 +4,7 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 
@@ -12,6 +13,7 @@ PASSES = (
     fold_constants,
     cancel_views,
     cancel_copies,
+    join_parts,
     without_duplicates,
     share_sums,
     without_dead_code,
@@ -30,6 +32,7 @@ __all__ = [
     "cancel_copies",
     "cancel_views",
     "fold_constants",
+    "join_parts",
     "optimized",
     "share_sums",
     "without_dead_code",

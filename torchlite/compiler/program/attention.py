@@ -24,6 +24,8 @@ class _Attention(Kernel):
 
     headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "attention.h")
 
+    anywhere = True
+
     def __init__(self, names: tuple[str, ...], results: tuple[str, ...]) -> None:
         self.names = names
         self.results = results

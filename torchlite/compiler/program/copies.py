@@ -41,7 +41,9 @@ class _Cat(_Copies):
             assert v.aval is not None
             stop = start + v.aval.shape[dim]
             part = target.ghost[(slice(None),) * dim + (slice(start, stop),)]
-            copy(writer, v, writer.step.places[v], target.seen(part))
+            source = writer.step.places[v]
+            if source.buffer is not target.buffer:  # else it has been written there
+                copy(writer, v, source, target.seen(part))
             start = stop
 
 

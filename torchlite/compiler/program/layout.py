@@ -11,6 +11,7 @@ from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.loops import Function, function, order_of_loop
 from torchlite.compiler.program.lowering import Order
 from torchlite.compiler.program.memory import plan
+from torchlite.compiler.program.parts import parts_of_wholes
 from torchlite.compiler.program.places import Array, Buffer, Place, of_input, of_value
 from torchlite.compiler.program.units import Loop, Unit, base, can_fail, flat, units
 from torchlite.ir import REGISTRY, Aval
@@ -125,6 +126,7 @@ class _Layouter:
         self._copy_outputs(leaving)
         self._write_inputs()
         self.stored = self._needed()
+        self.parts = parts_of_wholes(graph, {*self.result_of, *self.direct})
 
     def layout(self) -> Layout:
         """Place one unit after the other."""
@@ -207,6 +209,8 @@ class _Layouter:
     # Places
 
     def _place(self, unit: Unit) -> None:
+        if unit.kind == "loop" and self._serves_as_copy(unit):
+            return
         step = Step(unit)
         follows = self._place_kernel(unit, step) if unit.kind == "kernel" else None
         for v in unit.reads():
@@ -227,6 +231,34 @@ class _Layouter:
                 if v.aval is not None:
                     step.places[v] = self._new(v, None)
         self.steps.append(step)
+
+    def _serves_as_copy(self, unit: Unit) -> bool:
+        """Whether a unit only copies what lies as the copies shall and is never overwritten, which then serves as them."""
+        served: dict[Value, Place] = {}
+        for node in unit.nodes():
+            if node.op.name != "clone":
+                return False
+            (source,), (made,) = node.inputs, node.outputs
+            place = self._served(source, served)
+            if made in self.direct or made in self.result_of or place is None or place.buffer.kind != "arena":
+                return False
+            if made not in self.parts.chain and (
+                place.order is None or place.order != (_demanded(made) or place.order)
+            ):
+                return False
+            served[made] = place
+        self.places.update(served)
+        return bool(served)
+
+    def _served(self, v: Value, served: dict[Value, Place]) -> Place | None:
+        """The place of a value, or where it is a view of a copy that is not made the one that it would have."""
+        if base(v) not in served:
+            return self._place_of(v)
+        if v in served:
+            return served[v]
+        assert v.node is not None
+        source = self._served(v.node.inputs[0], served)
+        return None if source is None else seen_through(v.node, source)
 
     def _place_loop(self, loop: Loop, step: Step, order: Order | None) -> Order | None:
         known = {v: self.places[v] for v in self.direct_places(loop)}
@@ -261,7 +293,11 @@ class _Layouter:
         given = [step.places[v].order or tuple(range(step.places[v].ghost.ndim)) for v in arrays]
         orders = how.orders(root, given)
         for v, order in zip(root.outputs, orders, strict=True):
-            if v in self.stored or not unit.loops or v is not unit.loops[0].follows:
+            if v in self.parts.inside and how.anywhere:
+                whole, ghost_of = self.parts.inside[v]
+                target = self._new(whole, None)
+                self.places[v] = step.places[v] = target.seen(ghost_of(target.ghost))
+            elif v in self.stored or not unit.loops or v is not unit.loops[0].follows:
                 step.places[v] = self._new(v, order)
         size = how.scratch(root)
         if size:
@@ -299,13 +335,11 @@ class _Layouter:
 
     def _view(self, node: Node) -> Place:
         source = self._place_of(node.inputs[0])
-        try:
-            if node.op.name == "view":
-                return source.seen(source.ghost.reshape(node.params["shape"], copy=False))
-            return source.seen(node.op.run(np, source.ghost, **node.params))
-        except ValueError:
+        seen = seen_through(node, source)
+        if seen is None:
             dense = self._reordered(node.inputs[0], tuple(range(source.ghost.ndim)))
             return dense.seen(dense.ghost.reshape(node.params["shape"], copy=False))
+        return seen
 
     def _reordered(self, v: Value, order: Order) -> Place:
         """The place of a copy of a value that lies in another order."""
@@ -316,6 +350,16 @@ class _Layouter:
         step.functions.append(function(unit.loops[0], order, step.places, self.stored))
         self.steps.append(step)
         return self.places[made]
+
+
+def seen_through(node: Node, source: Place) -> Place | None:
+    """The place of a view of what lies at ``source``; None where that has no strides for it."""
+    try:
+        if node.op.name == "view":
+            return source.seen(source.ghost.reshape(node.params["shape"], copy=False))
+        return source.seen(node.op.run(np, source.ghost, **node.params))
+    except ValueError:
+        return None
 
 
 def _copy(v: Value, index: int) -> tuple[Unit, Value]:

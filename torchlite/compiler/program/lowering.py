@@ -22,6 +22,9 @@ class Lowering(Protocol):
     headers: tuple[str, ...]
     """Files of ``backends/native`` that the C text needs, in order."""
 
+    anywhere: bool
+    """Whether results may have any strides, as long as rows are dense."""
+
     fails: bool
     """Whether it may end the program, before anything is overwritten."""
 
@@ -45,6 +48,7 @@ class Plain:
     """What most lowerings say: nothing is continued, inputs lie in the order of their dimensions, and no scratch memory."""
 
     headers: tuple[str, ...] = ()
+    anywhere = False
     fails = False
 
     def continues(self, node: Node) -> bool:  # noqa: ARG002

@@ -1,0 +1,96 @@
+"""Results of kernels that are parts of a larger array, and can be written where they lie in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.program.lowering import lowering
+from torchlite.compiler.program.places import Array
+
+Step = Callable[[Array], Array]
+
+
+@dataclass(eq=False)
+class Parts:
+    """What of a graph lies in larger arrays.
+
+    Attributes:
+        inside: results of kernels, each with the whole array and how its ghost follows from the whole's.
+        chain: copies on the way from a result to the whole, which are not needed.
+    """
+
+    inside: dict[Value, tuple[Value, Step]] = field(default_factory=dict)
+    chain: set[Value] = field(default_factory=set)
+
+
+def parts_of_wholes(graph: Graph, leaving: Container[Value]) -> Parts:
+    """The results that only ``cat`` reads, through permutations, reshapes and copies; but for those that are ``leaving``."""
+    found = Parts()
+    uses = Counter(v for node in graph.nodes for v in node.reads()) + Counter(graph.outputs)
+    for node in graph.nodes:
+        if node.op.name != "cat":
+            continue
+        dim, start = node.params["dim"], 0
+        for v in node.inputs:
+            assert v.aval is not None
+            stop = start + v.aval.shape[dim]
+            at = (slice(None),) * dim + (slice(start, stop),)
+            _follow(v, node.outputs[0], [lambda ghost, at=at: ghost[at]], uses, leaving, found)  # type: ignore[misc]
+            start = stop
+    return found
+
+
+def _follow(
+    v: Value, whole: Value, steps: list[Step], uses: Counter[Value], leaving: Container[Value], found: Parts
+) -> None:
+    """Go from an input of ``cat`` back to the kernel that computes it."""
+    copies = set()
+    while uses[v] == 1 and v not in leaving and v.node is not None:
+        back = _undone(v.node)
+        if back is None:
+            break
+        if v.node.op.name == "clone":
+            copies.add(v)
+        steps.append(back)
+        v = v.node.inputs[0]
+    node = v.node
+    if node is None or uses[v] != 1 or v in leaving or v in found.inside or whole in found.inside:
+        return
+    how = lowering(node)
+    if how is None or not how.anywhere:
+        return
+    ghost: Array = np.empty(_shape(whole), np.int8)
+    try:
+        for step in steps:
+            ghost = step(ghost)
+    except ValueError:  # a reshape that strides can't express
+        return
+
+    def placed(ghost: Array) -> Array:
+        for step in steps:
+            ghost = step(ghost)
+        return ghost
+
+    found.inside[v] = (whole, placed)
+    found.chain |= copies
+
+
+def _undone(node: Node) -> Step | None:
+    """From the ghost of a view or a copy to that of what it is of."""
+    if node.op.name == "permute":
+        back = np.argsort(node.params["dims"])
+        return lambda ghost: ghost.transpose(back)
+    if node.op.name == "view":
+        shape = _shape(node.inputs[0])
+        return lambda ghost: ghost.reshape(shape, copy=False)
+    return (lambda ghost: ghost) if node.op.name == "clone" else None
+
+
+def _shape(v: Value) -> tuple[int, ...]:
+    assert v.aval is not None
+    return tuple(v.aval.shape)
