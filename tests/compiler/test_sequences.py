@@ -163,3 +163,35 @@ def test_packed_sequences():
         lambda gates, h, w: torch.cat(recurrent.lstm(gates, h, h, w, None, sizes, True)), drawn(4, 3, 20), drawn(3, 5),
         drawn(20, 5), kernels=["recurrent_tasks"],
     )  # fmt: skip
+
+
+def check_tables(rows, positions, transposed=False):
+    numbers = torch.from_numpy(np.random.default_rng(0).integers(0, rows, positions))
+
+    def step(table, weight, bias):
+        leaves = [t.detach().requires_grad_() for t in (table, weight, bias)]
+        x = F.embedding(numbers, leaves[0])
+        out = F.linear(x.transpose(0, 1) if transposed else x, *leaves[1:])
+        (out * torch.linspace(-1.0, 1.0, out.numel()).view(out.shape)).sum().backward()
+        return (out.detach(), *(leaf.grad for leaf in leaves))
+
+    given = drawn(rows, 6), drawn(5, 6, seed=1), drawn(5, seed=2)
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(3):
+        results = compiled(*given)
+    for got, expected in zip(results, step(*given), strict=True):
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-4, atol=1e-4)
+    return str(compiled.graph)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize("positions", [(40, 3), (7, 30)])
+def test_a_small_table_is_multiplied_before_its_rows_are_taken(positions, transposed):
+    graph = check_tables(9, positions, transposed)
+    assert "float32[9, 5]" in graph
+    assert graph.count("ops.index_add(") == 1
+
+
+def test_a_large_table_is_not():
+    graph = check_tables(100, (10, 3))
+    assert "float32[100, 5]" not in graph

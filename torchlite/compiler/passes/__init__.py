@@ -6,6 +6,7 @@ from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.shared_sums import share_sums
+from torchlite.compiler.passes.tables import multiply_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 
 PASSES = (
@@ -14,6 +15,7 @@ PASSES = (
     cancel_views,
     cancel_copies,
     join_parts,
+    multiply_tables,
     without_duplicates,
     share_sums,
     without_dead_code,
@@ -33,6 +35,7 @@ __all__ = [
     "cancel_views",
     "fold_constants",
     "join_parts",
+    "multiply_tables",
     "optimized",
     "share_sums",
     "without_dead_code",

@@ -17,7 +17,7 @@ def share_sums(graph: Graph) -> Graph:
 
         (g - mean(g) - x · mean(g · x)) · scale = (a - mean(a) - x · mean(a · x)) · (weight · scale)
 
-    This is the only pass that rounds in another way than the function did.
+    It rounds in another way than the function did, as `multiply_tables` does.
     """
     sums: dict[Value, Value] = {}
     products: dict[tuple[Value, Value], Value] = {}
