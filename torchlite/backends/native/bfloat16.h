@@ -16,14 +16,6 @@
 
 enum { BF16_SIDE = 16, BF16_DEPTH = 32, BF16_TILE = 256, BF16_BLOCK = 2 * BF16_SIDE };  // a block is two by two tiles
 
-static inline float bf16_wide(uint16_t x) { return from_bits((uint32_t)x << 16); }
-
-// The nearest bfloat16, of two the even one; NaN keeps its sign.
-static inline uint16_t bf16_of(float x) {
-    uint32_t bits = to_bits(x), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-    return (uint16_t)((x != x ? bits | 0x400000u : rounded) >> 16);
-}
-
 // ---- packing ----
 
 typedef struct {

@@ -23,6 +23,19 @@ static inline float mad(float x, float y, float z) {
 #endif
 }
 
+// bfloat16 is the upper half of float32.
+typedef uint16_t bfloat16;
+
+static inline float bf16_wide(bfloat16 x) { return from_bits((uint32_t)x << 16); }
+
+// The nearest bfloat16, of two the even one; NaN keeps its sign.
+static inline bfloat16 bf16_of(float x) {
+    uint32_t bits = to_bits(x), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+    return (bfloat16)((x != x ? bits | 0x400000u : rounded) >> 16);
+}
+
+static inline float bf16_rounded(float x) { return bf16_wide(bf16_of(x)); }
+
 // e^x = 2^n e^r with |r| <= ln(2) / 2, as e^r and n; below 1 ulp.
 static inline float exp_parts(float x, int32_t *n) {
     float shifted = mad(x, 1.44269504f, 12582912.0f);  // the nearest integer is in the lowest bits

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from torchlite.compiler.graph import Node, Value
@@ -16,7 +17,7 @@ C_TYPES = {
     np.dtype(dtype): name
     for dtype, name in {
         "float32": "float", "float64": "double", "bool": "unsigned char", "uint8": "unsigned char",
-        "int8": "signed char", "int16": "short", "int32": "int", "int64": "long",
+        "int8": "signed char", "int16": "short", "int32": "int", "int64": "long", ml_dtypes.bfloat16: "bfloat16",
     }.items()
 }  # fmt: skip
 
@@ -40,6 +41,8 @@ _INTEGERS = {
 }
 _COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not"}
 _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
+# What gives numbers of the type that it was given; other results of bfloat16 are rounded.
+_EXACT = {"view", "clone", "expand", "where", "neg", "abs", "maximum", "minimum", "relu", "relu_grad"}
 
 # Operators whose record has no expression, because they take parameters or read a result.
 _BY_NAME = {
@@ -64,6 +67,22 @@ def c_type(v: Value) -> str | None:
     return None if v.aval is None else C_TYPES.get(v.aval.dtype)
 
 
+def number_type(v: Value) -> str | None:
+    """The type in C that an element is computed in, which for bfloat16 is not the one that it is stored in."""
+    stored = c_type(v)
+    return "float" if stored == "bfloat16" else stored
+
+
+def read(kind: str, name: str, element: str) -> str:
+    """The declaration of a name for an element of type ``kind`` in memory."""
+    return f"float {name} = bf16_wide({element});" if kind == "bfloat16" else f"{kind} {name} = {element};"
+
+
+def written(kind: str, number: str) -> str:
+    """A number as what is stored as ``kind``."""
+    return f"bf16_of({number})" if kind == "bfloat16" else number
+
+
 def expression(node: Node) -> Expression | None:
     """The operation on one element, as a function of the names of its inputs; None where C has no such operation."""
     if node.several or node.lifted or len(node.outputs) != 1:
@@ -73,15 +92,17 @@ def expression(node: Node) -> Expression | None:
     template = _template(node)
     if template is None:
         return None
+    if c_type(node.outputs[0]) == "bfloat16" and node.op.name not in _EXACT:
+        template = f"bf16_rounded({template})"
     letters = ("c", "x", "y") if node.op.name == "where" else ("x", "y", "z")
     pattern = re.compile(r"\b[" + "".join(letters) + r"]\b")
     count = len(node.inputs)
 
-    def written(names: Sequence[str]) -> str:
+    def of(names: Sequence[str]) -> str:
         given = dict(zip(letters[:count], names, strict=True))
         return pattern.sub(lambda found: given[found[0]], template)
 
-    return written
+    return of
 
 
 def _template(node: Node) -> str | None:
@@ -149,13 +170,14 @@ def literal(number: Any, dtype: np.dtype[Any]) -> str:
         return str(int(number))
     if dtype.kind in "iu":
         return f"({int(number)}L)" if int(number) != -(1 << 63) else "(-9223372036854775807L - 1)"
-    value = dtype.type(number)
+    value = (np.float32 if dtype.itemsize == 2 else dtype.type)(number)
     if not np.isfinite(value):
         return "NAN" if value != value else "INFINITY" if value > 0 else "(-INFINITY)"
-    return f"({float(value).hex()}{'f' if dtype.itemsize == 4 else ''})"
+    return f"({float(value).hex()}{'f' if dtype.itemsize <= 4 else ''})"
 
 
 def _dtype(v: Value) -> np.dtype[Any]:
+    """What it is computed in."""
     assert v.aval is not None
-    dtype: np.dtype[Any] = np.dtype(v.aval.dtype)
+    dtype: np.dtype[Any] = np.dtype(np.float32 if c_type(v) == "bfloat16" else v.aval.dtype)
     return dtype

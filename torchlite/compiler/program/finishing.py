@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from torchlite.compiler.program.expressions import read, written
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Body, Dimensions, Stream, body
 from torchlite.compiler.program.lowering import Order
@@ -69,11 +70,11 @@ def _function(made: Body, lengths: tuple[int, ...]) -> str:
     lines.append("        const float acc = tile[i];")
     for k, (stream, name, reads) in enumerate(streams):
         if reads:
-            lines.append(f"        const {stream.kind} {name} = s{k}[i * {stream.strides[3]}];")
+            lines.append(f"        const {read(stream.kind, name, f's{k}[i * {stream.strides[3]}]')}")
     lines += [f"        {line}" for line in made.lines]
     for k, (stream, name, reads) in enumerate(streams):
         if not reads:
-            lines.append(f"        s{k}[i * {stream.strides[3]}] = {name};")
+            lines.append(f"        s{k}[i * {stream.strides[3]}] = {written(stream.kind, name)};")
     lines += ["    }", "}"]
     head = "static void NAME(void *context, float *tile, long step, long row, long column, long rows, long columns)"
     return "\n".join(

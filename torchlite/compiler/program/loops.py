@@ -10,7 +10,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from torchlite.compiler.graph import Value
-from torchlite.compiler.program.expressions import c_type, expression, literal
+from torchlite.compiler.program.expressions import c_type, expression, literal, number_type, read, written
 from torchlite.compiler.program.lowering import Order
 from torchlite.compiler.program.places import Array, Place
 from torchlite.compiler.program.reductions import Reduction, reduction
@@ -136,7 +136,7 @@ def body(loop: Loop, dimensions: Dimensions, places: Mapping[Value, Place], stor
         assert out.aval is not None
         how = expression(node)
         assert how is not None
-        made.lines.append(f"const {c_type(out)} v{i} = {how([name(v, out.aval.shape) for v in node.inputs])};")
+        made.lines.append(f"const {number_type(out)} v{i} = {how([name(v, out.aval.shape) for v in node.inputs])};")
         names[out] = f"v{i}"
         if out in stored:
             made.stores.append((_written(out, dimensions, places), f"v{i}"))
@@ -371,7 +371,7 @@ class Nest:
     def _numbers(self, prefix: str = "s") -> list[str]:
         """What is the same for all elements of a row."""
         return [
-            f"const {s.kind} {name} = *{prefix}{k};"
+            f"const {read(s.kind, name, f'*{prefix}{k}')}"
             for k, (s, name) in enumerate(self.body.reads)
             if not (self.strides[k] and self.strides[k][-1])
         ]
@@ -387,12 +387,13 @@ class Nest:
             return f"{pointer}{k}[{'i' if step == 1 else f'i * {step}'}]"
 
         inside = [
-            f"const {s.kind} {name} = {element(k)};"
+            f"const {read(s.kind, name, element(k))}"
             for k, (s, name) in enumerate(self.body.reads)
             if self.strides[k] and self.strides[k][-1]
         ]
         inside += self.body.lines
-        inside += [f"{element(k)} = {name};" for k, (_, name) in enumerate(self.body.stores, len(self.body.reads))]
+        stores = enumerate(self.body.stores, len(self.body.reads))
+        inside += [f"{element(k)} = {written(s.kind, name)};" for k, (s, name) in stores]
         sums: dict[str, list[str]] = {}
         for i, r in enumerate(self.body.reductions):
             target = f"a{i}[i]" if down else f"{prefix}{i}"
@@ -421,7 +422,7 @@ _GIVEN = "void *const *at = argument;"
 
 
 def _finished(r: Reduced, accumulator: str) -> str:
-    return r.how.finish if accumulator == "a" else _replaced(r.how.finish, accumulator)
+    return written(r.target.kind, r.how.finish if accumulator == "a" else _replaced(r.how.finish, accumulator))
 
 
 def _replaced(text: str, accumulator: str) -> str:

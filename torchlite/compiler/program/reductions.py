@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.expressions import c_type
+from torchlite.compiler.program.expressions import c_type, number_type
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ def reduction(node: Node) -> Reduction | None:
 
 
 def _added(node: Node, x: Any, out: Any, finish: str = "a") -> Reduction | None:
-    kind = c_type(node.outputs[0])
+    kind = number_type(node.outputs[0])
     if x.dtype.kind == "f" and x.dtype != out.dtype:
         return None
     return Reduction(tuple(node.params["dims"]), kind or "", "0", "x", "+", finish)
 
 
 def _mean(node: Node, x: Any, out: Any) -> Reduction | None:
-    if x.dtype.kind != "f":
+    if number_type(node.inputs[0]) not in ("float", "double"):
         return None
     count = x.size // max(out.size, 1)
     return _added(node, x, out, f"a / {count}")
@@ -67,7 +67,7 @@ def _products(node: Node, x: Any, out: Any) -> Reduction | None:
 
 
 def _norm(node: Node, x: Any, out: Any) -> Reduction | None:
-    if node.params["p"] != 2 or x.dtype != out.dtype:
+    if node.params["p"] != 2 or x.dtype != out.dtype or x.dtype.kind != "f":
         return None
     return Reduction(tuple(node.params["dims"]), c_type(node.outputs[0]) or "", "0", "x * x", "+", "sqrt(a)")
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Container, Mapping, Sequence
 
 from torchlite.compiler.graph import Value
+from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
 from torchlite.compiler.program.loops import Dimensions, Function, Nest, Stream, _indented, _whole, body
 from torchlite.compiler.program.places import Place
 from torchlite.compiler.program.units import Loop
@@ -27,8 +28,11 @@ def continuation(
     dimensions = Dimensions(loop, None)
     made = body(loop, dimensions, places, stored)
     if bias is not None:
-        made.reads.append((Stream(bias, dimensions.strides(bias.ghost, shape), "float"), "bias"))
-    return _Tile(dimensions.lengths, _last(dimensions.lengths, shape[-1]), made).function("bias" if bias else "")
+        made.reads.append((Stream(bias, dimensions.strides(bias.ghost, shape), C_TYPES[bias.ghost.dtype]), "bias"))
+    acc = "tile[i]" if bias is None else "tile[i] + bias"
+    if c_type(loop.follows) == "bfloat16":
+        acc = f"bf16_rounded({acc})"
+    return _Tile(dimensions.lengths, _last(dimensions.lengths, shape[-1]), made).function(acc)
 
 
 def _last(lengths: Sequence[int], columns: int) -> list[bool]:
@@ -39,14 +43,14 @@ def _last(lengths: Sequence[int], columns: int) -> list[bool]:
 class _Tile(Nest):
     """The loops over a tile: its rows are those of all dimensions but the last of the product, whose flags are not set."""
 
-    def function(self, bias: str) -> Function:
+    def function(self, acc: str) -> Function:
         across = self.flags.index(True) if True in self.flags else len(self.flags)
         columns = self.lengths[across:]
         lines = ["void *const *at = context;", *self._pointers()]
         lines.append("for (long r = row; r < row + rows; r++, tile += tile_step) {")
         inner = self._coordinates("r", self.lengths[:across], 0)
         inner += self._ahead(across)
-        inner += self._along_row(columns, across, f"tile[i] + {bias}" if bias else "tile[i]")
+        inner += self._along_row(columns, across, acc)
         text = _whole(_HEAD, [*lines, *_indented(inner), "}"])
         return Function(text, self._places(), 0, flat=False)
 
@@ -74,10 +78,10 @@ class _Tile(Nest):
             return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
 
         reads = len(self.body.reads)
-        inside += [f"const {s.kind} {name} = {element(k)};" for k, (s, name) in enumerate(self.body.reads)]
+        inside += [f"const {read(s.kind, name, element(k))}" for k, (s, name) in enumerate(self.body.reads)]
         inside.append(f"const float acc = {acc};")
         inside += self.body.lines
-        inside += [f"{element(k)} = {name};" for k, (_, name) in enumerate(self.body.stores, reads)]
+        inside += [f"{element(k)} = {written(s.kind, name)};" for k, (s, name) in enumerate(self.body.stores, reads)]
         return ['_Pragma("omp simd") for (long i = 0; i < columns; i++) {', *_indented(inside), "}"]
 
 

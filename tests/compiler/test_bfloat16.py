@@ -1,0 +1,88 @@
+"""Captured functions of bfloat16 tensors give what they give uncompiled, rounded at the same places."""
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite.nn import functional
+
+SHAPE = (37, 65)
+
+
+def drawn(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=shape).astype(np.float32)).bfloat16()
+
+
+def bits(x):
+    return x.detach().numpy().view(np.uint16) if x.dtype is torch.bfloat16 else x.detach().numpy()
+
+
+FUNCTIONS = {
+    "chain": lambda x, y: ((x * 3 + y) * x - y / 2).relu(),
+    "casts": lambda x, y: (x.float() * y.float()).bfloat16() + y,
+    "promotion": lambda x, y: x + y.float() * 0.3,
+    "broadcast": lambda x, y: x * y[0] + y[:, :1],
+    "activations": lambda x, y: functional.gelu(x) + torch.sigmoid(y) * torch.tanh(x) - functional.silu(y).exp(),
+    "comparison": lambda x, y: torch.where(x > y, x, y * 2),
+    "strides": lambda x, y: (x.t() + y.t()).contiguous() * 1.5,
+    "integers": lambda x, y: (x > 0).bfloat16() + y,
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_elementwise_operations_are_bit_by_bit_the_same(name):
+    function, x, y = FUNCTIONS[name], drawn(*SHAPE), drawn(*SHAPE, seed=1)
+    compiled, expected = torch.compile(function, fullgraph=True)(x, y), function(x, y)
+    assert compiled.dtype is expected.dtype
+    if name == "activations":  # whose polynomials round by themselves
+        np.testing.assert_allclose(compiled.float().numpy(), expected.float().numpy(), rtol=2**-6, atol=2**-8)
+    else:
+        np.testing.assert_array_equal(bits(compiled), bits(expected))
+
+
+@pytest.mark.parametrize(
+    "reduce", [lambda x: x.sum(), lambda x: x.sum(0), lambda x: x.mean(1), lambda x: (x * x).sum((0, 1))]
+)
+def test_reductions_add_up_in_float32(reduce):
+    x = drawn(300, 129)
+    compiled, expected = torch.compile(reduce, fullgraph=True)(x), reduce(x)
+    assert compiled.dtype is torch.bfloat16
+    np.testing.assert_allclose(compiled.float().numpy(), expected.float().numpy(), rtol=2**-7, atol=2**-7)
+
+
+class Network(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 12, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(12)
+        self.strided = torch.nn.Conv2d(12, 20, 3, 2, 1, bias=False)
+        self.head = torch.nn.Linear(20 * 36, 10)
+
+    def forward(self, x):
+        x = self.norm(self.conv(x)).relu()
+        return self.head(functional.gelu(self.strided(x)).flatten(1))
+
+
+def test_a_training_step_under_autocast_is_what_it_is_uncompiled():
+    def steps(compiled):
+        torch.manual_seed(0)
+        model = Network()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+
+        def step(x, y):
+            optimizer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = functional.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        step = torch.compile(step, fullgraph=True) if compiled else step
+        rng = np.random.default_rng(0)
+        x = torch.from_numpy(rng.normal(size=(8, 3, 12, 12)).astype(np.float32))
+        y = torch.from_numpy(rng.integers(0, 10, 8))
+        return [step(x, y).item() for _ in range(6)]
+
+    got, expected = steps(True), steps(False)
+    np.testing.assert_allclose(got, expected, rtol=2e-2)
+    assert got[-1] < got[0]
