@@ -68,8 +68,8 @@ void relu(const uint16_t *x, uint16_t *out, long n) {
 }
 
 typedef struct {
-    int64_t batches, rows, columns, k, parts_of, half_out;
-    struct { int64_t half, batch_step, line_step, k_step; } left, right;
+    int64_t batches, inner, rows, columns, k, parts_of, half_out;
+    struct { int64_t half, outer_step, inner_step, line_step, k_step; } left, right;
 } Geometry;
 
 typedef struct {
@@ -102,16 +102,22 @@ static void write_block(void *context, float *sums, long step, long row, long co
     else write_rows(r, sums, step, at, rows, columns, bias);
 }
 
+#define OPERAND(name) {name, g->name.half, g->name.outer_step, g->name.inner_step, g->name.line_step, g->name.k_step}
+
+// How much scratch memory a product takes, in bytes.
+long scratch(const Geometry *g) {
+    const void *left = NULL;
+    Bf16Operand o = OPERAND(left);
+    return bf16_scratch(&o, g->batches, g->rows, g->columns, g->k, (int)g->parts_of);
+}
+
 // Returns whether there was memory enough.
 int product(const void *left, const void *right, const void *bias, void *out, const Geometry *g) {
     Result r = {g, out, bias};
     Bf16Product p = {
-        .left = {left, g->left.half, g->left.batch_step, g->left.line_step, g->left.k_step},
-        .right = {right, g->right.half, g->right.batch_step, g->right.line_step, g->right.k_step},
-        .batches = g->batches, .rows = g->rows, .columns = g->columns, .k = g->k, .parts_of = (int)g->parts_of,
+        .left = OPERAND(left), .right = OPERAND(right), .batches = g->batches, .inner = g->inner, .rows = g->rows, .columns = g->columns, .k = g->k, .parts_of = (int)g->parts_of,
         .finish = write_block, .context = &r};
-    long bytes = bf16_scratch(&p.left, p.batches, p.rows, p.columns, p.k, p.parts_of);
-    p.scratch = aligned_alloc(64, (size_t)parts(bytes, 64) * 64);
+    p.scratch = aligned_alloc(64, (size_t)parts(scratch(g), 64) * 64);
     if (!p.scratch) return 0;
     bf16_product(&p);
     free(p.scratch);

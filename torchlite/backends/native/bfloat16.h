@@ -20,8 +20,9 @@ enum { BF16_SIDE = 16, BF16_DEPTH = 32, BF16_TILE = 256, BF16_BLOCK = 2 * BF16_S
 
 typedef struct {
     const void *at;
-    long half;                      // whether it is bfloat16, float32 otherwise
-    long batch_step, line_step, k_step;  // in numbers
+    long half;                   // whether it is bfloat16, float32 otherwise
+    long outer_step, inner_step;  // from product to product, in numbers: those of a batch lie along two dimensions
+    long line_step, k_step;
 } Bf16Operand;
 
 static inline const void *bf16_at(const Bf16Operand *o, long offset) {
@@ -312,7 +313,7 @@ typedef void (*Finish)(void *context, float *tile, long step, long row, long col
 
 typedef struct {
     Bf16Operand left, right;
-    long batches, rows, columns, k;
+    long batches, inner, rows, columns, k;  // `inner` of the batches follow each other by the inner steps
     int parts_of;  // 1, or 3 for products that are as exact as float32
     Finish finish;
     void *context;
@@ -369,6 +370,11 @@ static const struct { int left, right; } bf16_pairs[] = {{2, 0}, {0, 2}, {1, 1},
 
 typedef struct { const Bf16Product *p; Bf16Division d; int tiles; } Bf16Job;
 
+// Where an operand of product number `batch` begins.
+static inline long bf16_begin(const Bf16Product *p, const Bf16Operand *o, long batch) {
+    return batch / p->inner * o->outer_step + batch % p->inner * o->inner_step;
+}
+
 // One slice of the sums of a task's blocks.
 static void bf16_slice(const Bf16Job *job, long index, long batch, long first_row, long first_column, long k) {
     const Bf16Product *p = job->p;
@@ -380,11 +386,11 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
     long last_row = at_most(first_row + d->rows * BF16_BLOCK, p->rows);
     long last_column = at_most(first_column + d->columns * BF16_BLOCK, p->columns);
     for (long c = first_column; c < last_column; c += BF16_BLOCK)
-        bf16_pack_block(&p->right, batch * p->right.batch_step + c * p->right.line_step + k * p->right.k_step,
+        bf16_pack_block(&p->right, bf16_begin(p, &p->right, batch) + c * p->right.line_step + k * p->right.k_step,
                         p->columns - c, depth, 0, p->parts_of,
                         right + (c - first_column) / BF16_BLOCK * words * p->parts_of);
     for (long r = first_row; r < last_row; r += BF16_BLOCK) {
-        long offset = batch * p->left.batch_step + r * p->left.line_step + k * p->left.k_step;
+        long offset = bf16_begin(p, &p->left, batch) + r * p->left.line_step + k * p->left.k_step;
         int in_place = p->parts_of == 1 && r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
         Bf16Steps steps = bf16_packed;
         const uint16_t *from = (const uint16_t *)left;

@@ -15,7 +15,7 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
-    to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i",
+    to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i", scratch="a->n",
     **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"),
 )  # fmt: skip
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -73,18 +73,27 @@ multiply = _of_two("multiply")
 relu_grad = _of_two("relu_grad")
 
 
-def _steps(array: Array, line: int, k: int) -> list[int]:
-    """What `Geometry` says of an operand (batch, …): whether it is bfloat16, and its steps in numbers."""
+def steps(array: Array, line: int, k: int) -> list[int]:
+    """What ``Bf16Operand`` says of an operand (outer, inner, …): whether it is bfloat16, and its steps in numbers."""
     size = array.itemsize
-    return [size == 2, *(array.strides[d] // size for d in (0, line, k))]
+    return [int(size == 2), *(array.strides[d] // size for d in (0, 1, line, k))]
+
+
+def sizes(x: Array, y: Array) -> list[int]:
+    """Of products of x (outer, inner, rows, k) and y (outer, inner, k, columns): how many, the inner ones, and the lengths."""
+    return [len(x) * x.shape[1], x.shape[1], x.shape[2], y.shape[3], x.shape[3]]
+
+
+def geometry(x: Array, y: Array, parts: int = 1, half_out: bool = True) -> Array:
+    """What ``Geometry`` holds in C."""
+    return np.array([*sizes(x, y), parts, half_out, *steps(x, 2, 3), *steps(y, 3, 2)], np.int64)
 
 
 def _product(x: Array, y: Array, bias: Array | None, dtype: Any, parts: int = 1) -> Array | None:
     """X (batch, rows, k) times y (batch, k, columns)."""
     out = np.empty((len(x), x.shape[1], y.shape[2]), dtype)
-    sizes = [*out.shape, x.shape[2], parts, out.itemsize == 2]
-    geometry = np.array([*sizes, *_steps(x, 1, 2), *_steps(y, 2, 1)], np.int64)
-    return out if C.product(x, y, bias, out, geometry) else None
+    described = geometry(x[:, None], y[:, None], parts, out.itemsize == 2)
+    return out if C.product(x, y, bias, out, described) else None
 
 
 def _fits(x: Array, y: Array) -> bool:

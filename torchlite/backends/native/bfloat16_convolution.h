@@ -27,6 +27,11 @@ typedef struct {
     long samples, height, width, channels, rows, columns, results;
     Bf16Axis down, across;
     void *scratch;
+    // What takes finished numbers instead of the result, if it is not NULL: rows are positions, the first of which is `first` in
+    // the whole result of whole_rows x whole_columns, others some steps from there.
+    Finish finish;
+    void *context;
+    long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
     // how the copy of a sample lies, filled in by bf16_arranged:
     long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels and windows of a row
     long together, pairs, depth, terms;                 // taps of a row in one run, and the tiles that it is cut into
@@ -35,7 +40,7 @@ typedef struct {
 
 static void bf16_arrange(Bf16Sum *s) {
     const Bf16Axis *down = &s->down, *across = &s->across;
-    s->together = across->taps;
+    s->together = at_least(across->taps, 1);
     for (long k = 1; k < across->taps; k++)
         if (across->at[k] != across->at[k - 1] + 1) s->together = 1;
     // The fewest numbers a pixel with which a run is a whole number of equal tiles of pairs.
@@ -93,11 +98,11 @@ static inline uint16_t bf16_read(const Bf16Array *a, long at) {
     return a->half ? ((const uint16_t *)a->at)[at] : bf16_of(((const float *)a->at)[at]);
 }
 
-// 16 numbers that lie side by side as bfloat16 words of 16 bits.
-static inline void bf16_narrow(const Bf16Array *a, long at, uint16_t *to) {
-    if (a->half) memcpy(to, (const uint16_t *)a->at + at, BF16_SIDE * sizeof *to);
+// Numbers that lie side by side as bfloat16.
+static inline void bf16_narrow(const Bf16Array *a, long at, long count, uint16_t *to) {
+    if (a->half) memcpy(to, (const uint16_t *)a->at + at, (size_t)count * sizeof *to);
     else
-        for (int i = 0; i < BF16_SIDE; i++) to[i] = bf16_of(((const float *)a->at)[at + i]);
+        for (long i = 0; i < count; i++) to[i] = bf16_of(((const float *)a->at)[at + i]);
 }
 
 // Copies `count` <= 16 pixels of a row, whose channels lie apart, to where they lie side by side.
@@ -109,7 +114,7 @@ static void bf16_copy_pixels(const Bf16Array *a, long at, long channels, long co
             uint16_t line[2][BF16_SIDE] = {{0}};
             for (long i = l; i < at_most(l + 2, lines); i++) {
                 long from = at + (c + i) * a->channel;
-                if (whole) bf16_narrow(a, from, line[i - l]);
+                if (whole) bf16_narrow(a, from, BF16_SIDE, line[i - l]);
                 else
                     for (long j = 0; j < count; j++) line[i - l][j] = bf16_read(a, from + j * a->column);
             }
@@ -130,9 +135,10 @@ static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
         if (row >= s->plane_rows) continue;
         uint16_t *line = to + ((plane * s->plane_rows + row) * s->padded + s->across.before) * s->wide;
         long from = sample * a->sample + h * a->row;
-        if (a->channel == 1)
-            for (long w = 0; w < width; w++)
-                for (long c = 0; c < s->channels; c++) line[w * s->wide + c] = bf16_read(a, from + w * a->column + c);
+        if (a->channel == 1 && a->half && a->column == s->channels && s->wide == s->channels)
+            memcpy(line, (const uint16_t *)a->at + from, (size_t)(at_least(width, 0) * s->wide) * sizeof *line);
+        else if (a->channel == 1)
+            for (long w = 0; w < width; w++) bf16_narrow(a, from + w * a->column, s->channels, line + w * s->wide);
         else
             for (long w = 0; w < width; w += BF16_SIDE)
                 bf16_copy_pixels(a, from + w * a->column, s->channels, at_most(BF16_SIDE, width - w), s->wide,
@@ -145,15 +151,32 @@ static inline void bf16_write(const Bf16Array *a, long at, float x) {
     else ((float *)a->at)[at] = x;
 }
 
+static void bf16_add_bias(const Bf16Sum *s, float *sums, long result, long results) {
+    float bias[BF16_BLOCK];
+    for (long r = 0; r < results; r++)
+        bias[r] = s->weight_half ? bf16_wide(((const uint16_t *)s->bias)[result + r]) : ((const float *)s->bias)[result + r];
+    for (long p = 0; p < BF16_BLOCK; p++)
+        for (long r = 0; r < results; r++) sums[p * BF16_BLOCK + r] += bias[r];
+}
+
+// Hands over the positions of a block that are windows.
+static void bf16_finish_positions(const Bf16Sum *s, float *sums, long sample, long first, long result, long results) {
+    long end = (s->rows - 1) * s->pitch + s->columns;
+    for (long p = first; p < at_most(first + BF16_BLOCK, end); p++) {
+        long row = p / s->pitch, column = p % s->pitch, count = at_most(s->columns - column, first + BF16_BLOCK - p);
+        if (count <= 0) continue;
+        if (s->column_steps > 1) count = 1;
+        long at = (sample * s->whole_rows + row * s->row_steps + s->first_row) * s->whole_columns +
+                  column * s->column_steps + s->first_column;
+        s->finish(s->context, sums + (p - first) * BF16_BLOCK, BF16_BLOCK, at, result, count, results);
+        p += count - 1;
+    }
+}
+
 // Writes the positions of a block that are windows.
-static void bf16_write_positions(const Bf16Sum *s, float *sums, long sample, long first, long result) {
+static void bf16_write_positions(const Bf16Sum *s, float *sums, long sample, long first, long result, long results) {
     const Bf16Array *a = &s->result;
-    long results = at_most(BF16_BLOCK, s->results - result), end = (s->rows - 1) * s->pitch + s->columns;
-    if (s->bias)
-        for (long r = 0; r < results; r++) {
-            float b = s->weight_half ? bf16_wide(((const uint16_t *)s->bias)[result + r]) : ((const float *)s->bias)[result + r];
-            for (long p = 0; p < BF16_BLOCK; p++) sums[p * BF16_BLOCK + r] += b;
-        }
+    long end = (s->rows - 1) * s->pitch + s->columns;
     long across = a->channel != 1;  // then a channel's positions lie side by side
     float turned[BF16_BLOCK * BF16_BLOCK];
     if (across)
@@ -209,7 +232,10 @@ static void bf16_sum_task(void *argument, long share) {
                 }
                 bf16_block(s->tiles, terms, (int)s->terms, steps, s->depth, sums, 0,
                            s->results - b * BF16_BLOCK <= BF16_SIDE);
-                bf16_write_positions(s, sums, sample, p, b * BF16_BLOCK);
+                long result = b * BF16_BLOCK, results = at_most(BF16_BLOCK, s->results - result);
+                if (s->bias) bf16_add_bias(s, sums, result, results);
+                if (s->finish) bf16_finish_positions(s, sums, sample, p, result, results);
+                else bf16_write_positions(s, sums, sample, p, result, results);
             }
     }
     if (s->tiles) bf16_end_tiles();
@@ -293,6 +319,41 @@ static void bf16_copy_planes(const Bf16Array *a, long at, long height, long widt
     }
 }
 
+// The same for all channels where they lie side by side: tiles of 16 columns by 32 channels are turned.
+static void bf16_copy_turned(const Bf16Array *a, long at, long height, long width, long channels, const Bf16Axis *down,
+                             const Bf16Axis *across, long plane_rows, long pitch, long plane, long channel_step, uint16_t *to) {
+    for (long h = 0; h < height; h++) {
+        long row = (h + down->before) / down->step, phase = (h + down->before) % down->step;
+        if (row >= plane_rows) continue;
+        uint16_t *line = to + phase * across->step * plane + row * pitch;
+        for (long w = 0; w < width; w += BF16_SIDE) {
+            long places[BF16_SIDE], count = at_most(BF16_SIDE, width - w);
+            for (long i = 0; i < count; i++) {
+                long column = (w + i + across->before) / across->step, beside = (w + i + across->before) % across->step;
+                places[i] = column < pitch ? beside * plane + column : -1;
+            }
+            int run = across->step == 1 && count == BF16_SIDE && places[count - 1] >= 0;
+            for (long c = 0; c < channels; c += 2 * BF16_SIDE) {
+                uint32_t words[BF16_TILE] = {0}, turned[BF16_TILE];
+                for (long i = 0; i < count; i++)
+                    bf16_narrow(a, at + h * a->row + (w + i) * a->column + c, at_most(2 * BF16_SIDE, channels - c),
+                                (uint16_t *)(words + i * BF16_SIDE));
+                bf16_transpose(words, turned);
+                for (long l = 0; l < at_most(2 * BF16_SIDE, channels - c); l++) {
+                    const uint32_t *from = turned + l / 2 * BF16_SIDE;
+                    uint16_t *target = line + (c + l) * channel_step;
+                    int shift = l % 2 * 16;
+                    if (run)
+                        for (int i = 0; i < BF16_SIDE; i++) target[places[0] + i] = (uint16_t)(from[i] >> shift);
+                    else
+                        for (long i = 0; i < count; i++)
+                            if (places[i] >= 0) target[places[i]] = (uint16_t)(from[i] >> shift);
+                }
+            }
+        }
+    }
+}
+
 // Packs the cotangent's channels, which lie apart, as right operands: [32 results][32 positions][two tiles][pair][16 results].
 static void bf16_pack_grad(const Bf16WeightGrad *s, const uint16_t *grad, long first, uint32_t *to) {
     for (long p = 0; p < s->positions; p += BF16_DEPTH)
@@ -323,10 +384,20 @@ static void bf16_weight_grad_task(void *argument, long index) {
     memset(packed, 0, (size_t)s->share_bytes);
     if (s->tiles) bf16_begin_tiles(BF16_SIDE);
     for (long n = first; n < last; n++) {
+        if (s->source.channel == 1 && s->channels > 1)
+            bf16_copy_turned(&s->source, n * s->source.sample, s->height, s->width, s->channels, &s->down, &s->across,
+                             s->plane_rows, s->pitch, s->plane, planes * s->plane, copy);
+        else
         for (long c = 0; c < s->channels; c++)
             bf16_copy_planes(&s->source, n * s->source.sample + c * s->source.channel, s->height, s->width, &s->down,
                              &s->across, s->plane_rows, s->pitch, s->plane, copy + c * planes * s->plane);
-        for (long r = first_block * BF16_BLOCK; r < at_most(last_block * BF16_BLOCK, s->results); r++)
+        long first_result = first_block * BF16_BLOCK;
+        if (s->grad.channel == 1 && s->results > 1)
+            bf16_copy_turned(&s->grad, n * s->grad.sample + first_result, s->rows, s->columns,
+                             at_most(last_block * BF16_BLOCK, s->results) - first_result, &plain, &plain, s->rows, s->pitch, 0,
+                             s->positions, grad + first_result * s->positions);
+        else
+        for (long r = first_result; r < at_most(last_block * BF16_BLOCK, s->results); r++)
             bf16_copy_planes(&s->grad, n * s->grad.sample + r * s->grad.channel, s->rows, s->columns, &plain, &plain, s->rows,
                              s->pitch, 0, grad + r * s->positions);
         for (long b = first_block; b < last_block; b++) {
@@ -378,4 +449,121 @@ static void bf16_weight_grad(Bf16WeightGrad *s) {
     s->tiles = bf16_tiles_allowed();
     parallel(bf16_weight_grad_task, s, s->shares * s->splits);
     parallel(bf16_add_shares_task, s, parts(s->results, BF16_BLOCK));
+}
+
+// ---- convolutions by their sizes ----
+
+typedef struct {
+    int64_t samples, in, height, width, out, rows, columns, kh, kw, sh, sw, ph, pw, dh, dw;
+    struct { int64_t half, sample, channel, row, column; } x, y;  // steps of the input and of the result, or their cotangents
+    int64_t weight_half;
+} Bf16Geometry;
+
+static Bf16Axis bf16_forward_axis(long taps, long stride, long padding, long dilation) {
+    Bf16Axis axis = {.taps = taps, .step = stride, .before = padding};
+    for (long k = 0; k < taps; k++) axis.at[k] = k * dilation, axis.tap[k] = k;
+    return axis;
+}
+
+// Which cotangents meet the inputs at `residue` by the stride.
+static Bf16Axis bf16_backward_axis(long taps, long stride, long padding, long dilation, long residue) {
+    Bf16Axis axis = {.step = 1};
+    for (long k = taps - 1; k >= 0; k--) {
+        long shift = residue + padding - k * dilation;
+        if (shift % stride) continue;
+        axis.at[axis.taps] = shift / stride;
+        axis.tap[axis.taps++] = k;
+    }
+    if (axis.taps && axis.at[0] < 0) axis.before = -axis.at[0];
+    for (long k = 0; k < axis.taps; k++) axis.at[k] += axis.before;
+    return axis;
+}
+
+#define STEPS(s) (s).half, (s).sample, (s).channel, (s).row, (s).column
+
+// A convolution without its arrays.
+static Bf16Sum bf16_forward(const Bf16Geometry *g) {
+    Bf16Sum s = {.source = {NULL, STEPS(g->x)}, .result = {NULL, STEPS(g->y)}, .weight_half = g->weight_half,
+                 .weight_result = g->in * g->kh * g->kw, .weight_channel = g->kh * g->kw, .weight_row = g->kw,
+                 .weight_column = 1, .samples = g->samples, .height = g->height, .width = g->width, .channels = g->in,
+                 .rows = g->rows, .columns = g->columns, .results = g->out,
+                 .down = bf16_forward_axis(g->kh, g->sh, g->ph, g->dh),
+                 .across = bf16_forward_axis(g->kw, g->sw, g->pw, g->dw), .whole_rows = g->rows,
+                 .whole_columns = g->columns, .row_steps = 1, .column_steps = 1};
+    bf16_arrange(&s);
+    return s;
+}
+
+// The gradient of the inputs at one residue of rows and columns by the stride, without its arrays.
+static Bf16Sum bf16_backward(const Bf16Geometry *g, long down, long across) {
+    Bf16Sum s = {.source = {NULL, STEPS(g->y)},
+                 .result = {NULL, g->x.half, g->x.sample, g->x.channel, g->x.row * g->sh, g->x.column * g->sw},
+                 .weight_half = g->weight_half, .weight_result = g->kh * g->kw, .weight_channel = g->in * g->kh * g->kw,
+                 .weight_row = g->kw, .weight_column = 1, .samples = g->samples, .height = g->rows, .width = g->columns,
+                 .channels = g->out, .rows = parts(g->height - down, g->sh), .columns = parts(g->width - across, g->sw),
+                 .results = g->in, .down = bf16_backward_axis(g->kh, g->sh, g->ph, g->dh, down),
+                 .across = bf16_backward_axis(g->kw, g->sw, g->pw, g->dw, across), .whole_rows = g->height,
+                 .whole_columns = g->width, .first_row = down, .first_column = across, .row_steps = g->sh,
+                 .column_steps = g->sw};
+    bf16_arrange(&s);
+    return s;
+}
+
+static Bf16WeightGrad bf16_of_weight(const Bf16Geometry *g) {
+    Bf16WeightGrad s = {.source = {NULL, STEPS(g->x)}, .grad = {NULL, STEPS(g->y)}, .weight_half = g->weight_half,
+                        .weight_result = g->in * g->kh * g->kw, .weight_channel = g->kh * g->kw, .weight_row = g->kw,
+                        .weight_column = 1, .samples = g->samples, .height = g->height, .width = g->width,
+                        .channels = g->in, .rows = g->rows, .columns = g->columns, .results = g->out,
+                        .down = bf16_forward_axis(g->kh, g->sh, g->ph, g->dh),
+                        .across = bf16_forward_axis(g->kw, g->sw, g->pw, g->dw)};
+    bf16_arrange_weight_grad(&s);
+    return s;
+}
+
+// Bytes of scratch memory, at a multiple of 64.
+static inline long bf16_convolution_scratch(const Bf16Geometry *g) {
+    Bf16Sum s = bf16_forward(g);
+    return bf16_sum_scratch(&s);
+}
+
+static inline long bf16_input_grad_scratch(const Bf16Geometry *g) {
+    long most = 0;
+    for (long r = 0; r < g->sh * g->sw; r++)
+        if (r / g->sw < g->height && r % g->sw < g->width) {
+            Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
+            most = at_least(most, bf16_sum_scratch(&s));
+        }
+    return most;
+}
+
+static inline long bf16_of_weight_scratch(const Bf16Geometry *g) {
+    Bf16WeightGrad s = bf16_of_weight(g);
+    return bf16_weight_grad_scratch(&s);
+}
+
+static inline void bf16_convolution(const Bf16Geometry *g, const void *x, const void *weight, const void *bias, void *y,
+                                    void *scratch, Finish finish, void *context) {
+    Bf16Sum s = bf16_forward(g);
+    s.source.at = (void *)x, s.weight = weight, s.bias = bias, s.result.at = y;
+    s.scratch = scratch, s.finish = finish, s.context = context;
+    bf16_sum(&s);
+}
+
+static inline void bf16_input_grad(const Bf16Geometry *g, const void *y, const void *weight, void *x, void *scratch,
+                                   Finish finish, void *context) {
+    for (long r = 0; r < g->sh * g->sw; r++)
+        if (r / g->sw < g->height && r % g->sw < g->width) {
+            Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
+            long start = s.first_row * g->x.row + s.first_column * g->x.column;
+            s.source.at = (void *)y, s.weight = weight;
+            s.result.at = g->x.half ? (void *)((uint16_t *)x + start) : (void *)((float *)x + start);
+            s.scratch = scratch, s.finish = finish, s.context = context;
+            bf16_sum(&s);
+        }
+}
+
+static inline void bf16_gradient_of_weight(const Bf16Geometry *g, const void *x, const void *y, void *weight, void *scratch) {
+    Bf16WeightGrad s = bf16_of_weight(g);
+    s.source.at = (void *)x, s.grad.at = (void *)y, s.weight = weight, s.scratch = scratch;
+    bf16_weight_grad(&s);
 }

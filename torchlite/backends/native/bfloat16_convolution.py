@@ -16,10 +16,10 @@ Shape = tuple[int, ...]
 
 C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16_convolution.h", "bfloat16_convolution.c",
-    convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i",
+    convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i", scratch="an->n",
 )  # fmt: skip
 
-_MOST_TAPS = 16  # rows and columns of a window
+MOST_TAPS = 16  # rows and columns of a window
 _FEWEST_POSITIONS = 16  # of a window: with fewer, products of columns copied out are faster
 
 
@@ -27,7 +27,7 @@ def _handles(window: Any, groups: int, positions: Shape, *arrays: Array) -> bool
     return (
         groups == 1
         and len(positions) <= 2
-        and max(window.kernel) <= _MOST_TAPS
+        and max(window.kernel) <= MOST_TAPS
         and math.prod(positions) >= _FEWEST_POSITIONS
         and all(array.dtype == BFLOAT16 and array.size for array in arrays)
     )
@@ -39,7 +39,8 @@ def _steps(array: Array) -> list[int]:
     return [1, *(steps if array.ndim == 4 else (*steps[:2], 0, steps[2]))]
 
 
-def _geometry(x: Array, y: Array, window: Any) -> Array:
+def geometry(x: Array, y: Array, window: Any) -> Array:
+    """What ``Bf16Geometry`` holds in C of a convolution of x to y, or of arrays that lie as these."""
     sizes = [(*a.shape[1:2], *(a.shape[2:] if a.ndim == 4 else (1, a.shape[2]))) for a in (x, y)]
     return np.array([len(x), *sizes[0], *sizes[1], *pairs(window), *_steps(x), *_steps(y), 1], np.int64)
 
@@ -51,15 +52,15 @@ def convolution(x: Array, weight: Array, *bias: Array, window: Any, groups: int)
         return None
     out = np.empty((len(x), len(weight), *size), x.dtype)
     b = np.ascontiguousarray(bias[0]) if bias else None
-    return out if C.convolution(x, np.ascontiguousarray(weight), b, out, _geometry(x, out, window)) else None
+    return out if C.convolution(x, np.ascontiguousarray(weight), b, out, geometry(x, out, window)) else None
 
 
 def input_grad(g: Array, weight: Array, *, window: Any, groups: int, size: Shape) -> Array | None:
     """The cotangent of x, of ``size`` after its channels."""
     if not _handles(window, groups, g.shape[2:], g, weight) or g.shape[1] != weight.shape[0] or 0 in size:
         return None
-    out = np.zeros((len(g), weight.shape[1], *size), g.dtype)
-    return out if C.input_grad(g, np.ascontiguousarray(weight), out, _geometry(out, g, window)) else None
+    out = np.empty((len(g), weight.shape[1], *size), g.dtype)
+    return out if C.input_grad(g, np.ascontiguousarray(weight), out, geometry(out, g, window)) else None
 
 
 def weight_grad(x: Array, g: Array, *, window: Any, groups: int) -> Array | None:
@@ -67,4 +68,4 @@ def weight_grad(x: Array, g: Array, *, window: Any, groups: int) -> Array | None
     if not _handles(window, groups, g.shape[2:], x, g):
         return None
     out = np.empty((g.shape[1], x.shape[1], *window.kernel), x.dtype)
-    return out if C.weight_grad(x, g, out, _geometry(x, g, window)) else None
+    return out if C.weight_grad(x, g, out, geometry(x, g, window)) else None

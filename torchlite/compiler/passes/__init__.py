@@ -8,9 +8,11 @@ from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.tables import multiply_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
+from torchlite.compiler.passes.widening import widen
 
 PASSES = (
     without_dead_code,
+    widen,
     fold_constants,
     cancel_views,
     cancel_copies,
@@ -38,6 +40,7 @@ __all__ = [
     "multiply_tables",
     "optimized",
     "share_sums",
+    "widen",
     "without_dead_code",
     "without_duplicates",
 ]

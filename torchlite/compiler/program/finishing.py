@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torchlite.compiler.program.expressions import read, written
+from torchlite.compiler.program.expressions import c_type, read, written
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Body, Dimensions, Stream, body
 from torchlite.compiler.program.lowering import Order
@@ -34,7 +34,7 @@ class Result(NamedTuple):
 
 
 def result(unit: Unit, writer: Writer) -> Result:
-    """How a kernel hands over its first result.
+    """How a kernel hands over its first result; of bfloat16 it is left to what follows, where anything does.
 
     Raises:
         Unplaceable: where what follows sees the result under another shape.
@@ -51,14 +51,18 @@ def result(unit: Unit, writer: Writer) -> Result:
     if dimensions.shape != out.aval.shape:
         raise Unplaceable("what follows a kernel sees its result under another shape")
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
-    made.stores = [(stream, name) for stream, name in made.stores if stream.place is not place]  # it lies there already
-    name = writer.loop(_function(made, dimensions.lengths))
+    half = c_type(out) == "bfloat16"
+    if not half:
+        made.stores = [
+            (stream, name) for stream, name in made.stores if stream.place is not place
+        ]  # it lies there already
+    name = writer.loop(_function(made, dimensions.lengths, "bf16_rounded(tile[i])" if half else "tile[i]"))
     at = ", ".join(writer.address(stream.place) for stream in made.streams())
     return Result(target, name, f"(void *[]){{{at}}}")
 
 
-def _function(made: Body, lengths: tuple[int, ...]) -> str:
-    _, height, width, channels = lengths
+def _function(made: Body, lengths: tuple[int, ...], acc: str) -> str:
+    _, height, width, _ = lengths
     streams = [(stream, name, True) for stream, name in made.reads] + [(s, name, False) for s, name in made.stores]
     lines = [
         f"{'const ' if reads else ''}{stream.kind} *p{k} = at[{k}];" for k, (stream, _, reads) in enumerate(streams)
@@ -66,21 +70,21 @@ def _function(made: Body, lengths: tuple[int, ...]) -> str:
     lines.append("for (long position = row; position < row + rows; position++, tile += step) {")
     for k, (stream, _, reads) in enumerate(streams):
         lines.append(f"    {'const ' if reads else ''}{stream.kind} *s{k} = p{k}{_start(stream, height, width)};")
-    lines.append(f'    _Pragma("omp simd") for (long i = 0; i < {channels}; i++) {{')
-    lines.append("        const float acc = tile[i];")
+    lines.append('    _Pragma("omp simd") for (long i = 0; i < columns; i++) {')
+    lines.append(f"        const float acc = {acc};")
     for k, (stream, name, reads) in enumerate(streams):
         if reads:
-            lines.append(f"        const {read(stream.kind, name, f's{k}[i * {stream.strides[3]}]')}")
+            lines.append(f"        const {read(stream.kind, name, f's{k}[(column + i) * {stream.strides[3]}]')}")
     lines += [f"        {line}" for line in made.lines]
     for k, (stream, name, reads) in enumerate(streams):
         if not reads:
-            lines.append(f"        s{k}[i * {stream.strides[3]}] = {written(stream.kind, name)};")
+            lines.append(f"        s{k}[(column + i) * {stream.strides[3]}] = {written(stream.kind, name)};")
     lines += ["    }", "}"]
     head = "static void NAME(void *context, float *tile, long step, long row, long column, long rows, long columns)"
     return "\n".join(
         [
             f"{head} {{",
-            *(f"    {line}" for line in ["(void)column, (void)columns;", "void *const *at = context;", *lines]),
+            *(f"    {line}" for line in ["void *const *at = context;", *lines]),
             "}",
             "",
         ]

@@ -68,7 +68,7 @@ class Plain:
         return 0
 
 
-# For each operator the module here that has a function `lowered(node)`, which gives a Lowering or None.
+# For each operator the modules here that have a function `lowered(node)`, which gives a Lowering or None.
 _MODULES = {
     **dict.fromkeys(("layer_norm", "layer_norm_grad", "cross_entropy", "cross_entropy_grad"), "rows"),
     **dict.fromkeys(("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"), "rows"),
@@ -76,13 +76,13 @@ _MODULES = {
     **dict.fromkeys(("lstm", "lstm_grad", "gru", "gru_grad"), "recurrent"),
     **dict.fromkeys(("index", "index_add"), "embeddings"),
     "cat": "copies",
-    "linear": "products",
-    "matmul": "products",
+    "linear": "products bfloat16_products",
+    "matmul": "products bfloat16_products",
     "view_scatter": "copies",
     "embed_view": "copies",
-    "convolution": "convolutions",
-    "convolution_input_grad": "convolutions",
-    "convolution_weight_grad": "convolutions",
+    "convolution": "convolutions bfloat16_convolutions",
+    "convolution_input_grad": "convolutions bfloat16_convolutions",
+    "convolution_weight_grad": "convolutions bfloat16_convolutions",
     "max_pool": "pooling",
     "spread_to_windows": "pooling",
     "standardize": "normalization",
@@ -92,8 +92,12 @@ _MODULES = {
 
 def lowering(node: Node) -> Lowering | None:
     """The lowering of an operation; None where it has no kernel of its own."""
-    module = _MODULES.get(node.op.name)
-    if module is None or node.lifted:
+    if node.lifted:
         return None
-    lowered: Callable[[Node], Lowering | None] = importlib.import_module(f"torchlite.compiler.program.{module}").lowered
-    return lowered(node)
+    for module in _MODULES.get(node.op.name, "").split():
+        lowered: Callable[[Node], Lowering | None]
+        lowered = importlib.import_module(f"torchlite.compiler.program.{module}").lowered
+        how = lowered(node)
+        if how is not None:
+            return how
+    return None

@@ -1,0 +1,51 @@
+"""bfloat16 where operators compute in float32: what eager execution converts inside of them, as operations of the graph."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from torchlite import dtypes
+from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.ir import REGISTRY
+
+_BFLOAT16, _FLOAT32 = dtypes.bfloat16.numpy, np.dtype(np.float32)
+# Operators that have kernels for float32 alone, and that are `widened`.
+_WIDENED = {
+    "attention", "attention_grad", "lstm", "lstm_grad", "max_pool", "spread_to_windows",
+    "softmax", "softmax_grad", "log_softmax", "log_softmax_grad",
+}  # fmt: skip
+
+
+def widen(graph: Graph) -> Graph:
+    """With conversions before and after such operators, which then become part of the operations beside them."""
+    inserted: list[Node] = []
+
+    def rule(node: Node) -> Replacement:
+        if node.op.name not in _WIDENED or not _is_half(node.inputs[0]):
+            return None
+        wide = replace(node, inputs=tuple(cast(v, _FLOAT32) if _is_half(v) else v for v in node.inputs), outputs=())
+        wide.outputs = tuple(
+            Value(v.aval._replace(dtype=_FLOAT32), wide) if v.aval is not None and _is_half(v) else Value(v.aval, wide)
+            for v in node.outputs
+        )
+        inserted.append(wide)
+        pairs = zip(node.outputs, wide.outputs, strict=True)
+        return [cast(new, _BFLOAT16) if _is_half(old) else new for old, new in pairs]
+
+    def cast(v: Value, dtype: np.dtype[np.generic]) -> Value:
+        assert v.aval is not None
+        node = Node(REGISTRY["cast"], (v,), {"dtype": dtype})
+        out = Value(v.aval._replace(dtype=dtype), node)
+        node.outputs = (out,)
+        inserted.append(node)
+        return out
+
+    return rewritten(graph, rule, inserted)
+
+
+def _is_half(v: Value) -> bool:
+    aval = v.aval
+    return aval is not None and aval.dtype == _BFLOAT16 and (aval.device is None or aval.device.type == "cpu")
