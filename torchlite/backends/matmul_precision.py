@@ -1,7 +1,8 @@
-"""How precisely float32 matrices are multiplied: in full, or on a GPU in TF32, with 10 bits of mantissa.
+"""How precisely float32 matrices are multiplied: in full, on a GPU in TF32 (10 bits of mantissa), on a CPU in bfloat16.
 
-NumPy always multiplies in full. CuPy reads the environment variable ``CUPY_TF32`` at the first product of a dtype; later
-its setting has to be changed where it then keeps it.
+On a CPU "high" takes each number as the sum of two of bfloat16 (16 bits of mantissa) and "medium" rounds it to one, where
+matrices are large enough for compiled products; compiled functions multiply in full. CuPy reads the environment variable
+``CUPY_TF32`` at the first product of a dtype; later its setting has to be changed where it then keeps it.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def get_float32_matmul_precision() -> str:
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Let a GPU multiply float32 matrices in TF32 ("high" and "medium") or not ("highest"); NumPy never rounds first.
+    """Let float32 matrices be multiplied in full ("highest"), or faster.
+
+    "high" and "medium" are TF32 on a GPU, and on a CPU sums of two bfloat16 numbers and single ones.
 
     Warns of any other word, which changes nothing, as in PyTorch.
     """

@@ -10,6 +10,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.backends import native
+from torchlite.backends.matmul_precision import get_float32_matmul_precision
 from torchlite.dispatch import apply
 from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import common_dtype
@@ -23,10 +24,19 @@ _FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is 
 # occupying processors for a tenth of a second.
 _LARGE = 1 << 18
 
+# Into how many bfloat16 numbers those of float32 are split where they need not be multiplied in full.
+_PARTS = {"high": 2, "medium": 1}
+
 
 def _compiled(name: str, *arrays: Any) -> Any:
     """The product that a kernel computes, or None where it does not or there is none."""
-    fast = native.kernel(name)
+    parts = _PARTS.get(get_float32_matmul_precision())
+    if parts is not None and arrays[0].dtype == np.float32:
+        fast = native.kernel(f"bfloat16.{name}")
+        rounded = None if fast is None else fast(*arrays, parts=parts)
+        if rounded is not None and (parts == 1 or np.isfinite(rounded).all()):  # parts of what is infinite are NaN
+            return rounded
+    fast = native.kernel(f"products.{name}")
     return None if fast is None else fast(*arrays)
 
 
@@ -38,7 +48,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     dtype = x.dtype
     if dtype is y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
         if x.size * y.shape[-1] >= _LARGE and xp is np:
-            compiled = _compiled("products.matmul", x, y)
+            compiled = _compiled("matmul", x, y)
             if compiled is not None:
                 return compiled
         return xp.matmul(x, y)
@@ -210,7 +220,7 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
             raise RuntimeError("expected input, weight and bias to have the same dtype")
         return _rounded_linear(xp, x, weight, *bias)
     if x.size * weight.shape[0] >= _LARGE and xp is np:
-        compiled = _compiled("products.linear", x, weight, *bias)
+        compiled = _compiled("linear", x, weight, *bias)
         if compiled is not None:
             return compiled
     out = product(xp, x, weight.T)

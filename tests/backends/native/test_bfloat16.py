@@ -7,7 +7,8 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import torchlite.ops.pointwise  # noqa: F401 - registers operators
+import torchlite
+import torchlite.ops.pointwise  # registers operators
 from torchlite import ir
 from torchlite.backends.native import bfloat16, kernel, library
 
@@ -62,7 +63,7 @@ def test_products_of_either_type_and_layout(way, rows, k, columns):
         got = bfloat16.matmul(x, y, np.float32)
         assert got.dtype == np.float32
         close(got, exact, k, scale)
-        half = bfloat16.matmul(x, y)
+        half = bfloat16.matmul(x, y, BFLOAT16)
         assert half.dtype == BFLOAT16
         np.testing.assert_array_equal(half, got.astype(BFLOAT16))  # rounded once
 
@@ -95,8 +96,6 @@ def test_what_is_not_finite_reaches_its_row_and_column_alone(way):
 
 
 def test_results_do_not_depend_on_threads(way):
-    import torchlite
-
     rng = np.random.default_rng(4)
     x, y = drawn(rng, (200, 1100), np.float32), drawn(rng, (1100, 300), np.float32)
     before = torchlite.get_num_threads()
@@ -104,7 +103,7 @@ def test_results_do_not_depend_on_threads(way):
         results = []
         for threads in (1, 2, 5):
             torchlite.set_num_threads(threads)
-            results += [bfloat16.matmul(x, y), bfloat16.matmul(x, y, np.float32, parts=3)]
+            results += [bfloat16.matmul(x, y, BFLOAT16), bfloat16.matmul(x, y, np.float32, parts=3)]
     finally:
         torchlite.set_num_threads(before)
     for got in results[2:]:
@@ -176,3 +175,23 @@ def test_products_of_three_parts_are_as_exact_as_float32(way, case):
     error, of_float32 = (np.abs(z - exact) / scale for z in (bfloat16.matmul(x, y, np.float32, parts=3), one_by_one))
     assert np.sqrt((error**2).mean()) <= np.sqrt((of_float32**2).mean())
     assert error.max() <= of_float32.max()
+
+
+@pytest.mark.parametrize(
+    ("precision", "least", "most"), [("medium", 1e-4, 1e-2), ("high", 1e-7, 2e-5), ("highest", 0, 1e-6)]
+)
+def test_float32_products_are_as_precise_as_is_asked(precision, least, most):
+    rng = np.random.default_rng(7)
+    x, y = (rng.normal(size=(128, 128)).astype(np.float32) for _ in range(2))
+    exact = x.astype(np.float64) @ y.astype(np.float64)
+    before = torchlite.get_float32_matmul_precision()
+    torchlite.set_float32_matmul_precision(precision)
+    try:
+        got = (torchlite.from_numpy(x) @ torchlite.from_numpy(y)).numpy()
+        x[3, 4] = np.inf
+        infinite = (torchlite.from_numpy(x) @ torchlite.from_numpy(y)).numpy()
+    finally:
+        torchlite.set_float32_matmul_precision(before)
+    assert least <= np.abs(got - exact).max() / np.abs(exact).max() <= most
+    np.testing.assert_array_equal(infinite[3], np.inf * np.sign(y[4]))
+    assert np.isfinite(np.delete(infinite, 3, 0)).all()

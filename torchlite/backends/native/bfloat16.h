@@ -314,7 +314,7 @@ typedef void (*Finish)(void *context, float *tile, long step, long row, long col
 typedef struct {
     Bf16Operand left, right;
     long batches, inner, rows, columns, k;  // `inner` of the batches follow each other by the inner steps
-    int parts_of;  // 1, or 3 for products that are as exact as float32
+    int parts_of;  // into which float32 numbers are split: 1, 2, or 3 for products that are as exact as float32
     Finish finish;
     void *context;
     void *scratch;  // bf16_scratch bytes at a multiple of 64
@@ -365,7 +365,8 @@ static inline long bf16_scratch(const Bf16Operand *left, long batches, long rows
     return (d.tasks * (d.left_words + d.right_words) + bf16_sums(batches, rows, columns, k)) * (long)sizeof(uint32_t);
 }
 
-// The pairs of parts of a float32 product, the smallest products first; those left out are below its rounding.
+// The pairs of parts that are multiplied, the smallest products first: of n parts the last n (n + 1) / 2. What is left out is
+// smaller than the last part.
 static const struct { int left, right; } bf16_pairs[] = {{2, 0}, {0, 2}, {1, 1}, {1, 0}, {0, 1}, {0, 0}};
 
 typedef struct { const Bf16Product *p; Bf16Division d; int tiles; } Bf16Job;
@@ -402,15 +403,16 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
         }
         for (long c = first_column; c < last_column; c += BF16_BLOCK) {
             const uint32_t *panel = right + (c - first_column) / BF16_BLOCK * words * p->parts_of;
-            Bf16Term term[6] = {{from, panel}};
-            if (p->parts_of > 1)
-                for (int i = 0; i < 6; i++)
-                    term[i] = (Bf16Term){from + bf16_pairs[i].left * 2 * words, panel + bf16_pairs[i].right * words};
+            Bf16Term term[6];
+            int terms = p->parts_of * (p->parts_of + 1) / 2;
+            for (int i = 0; i < terms; i++)
+                term[i] = (Bf16Term){from + bf16_pairs[6 - terms + i].left * 2 * words,
+                                     panel + bf16_pairs[6 - terms + i].right * words};
             float *sums = own;
             if (p->k > BF16_SLICE)
                 sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
                               c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
-            bf16_block(job->tiles, term, p->parts_of > 1 ? 6 : 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
+            bf16_block(job->tiles, term, terms, steps, parts(depth, BF16_DEPTH), sums, k > 0,
                        p->columns - c <= BF16_SIDE);
             if (k + BF16_SLICE >= p->k)
                 p->finish(p->context, sums, BF16_BLOCK, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r),

@@ -100,8 +100,15 @@ def _fits(x: Array, y: Array) -> bool:
     return x.dtype in _KINDS and y.dtype in _KINDS and 0 not in x.shape and 0 not in y.shape
 
 
-def matmul(x: Array, y: Array, dtype: Any = BFLOAT16, parts: int = 1) -> Array | None:
-    """The product over the last two dimensions, the others broadcast."""
+def matmul(x: Array, y: Array, dtype: Any = None, parts: int = 1) -> Array | None:
+    """The product over the last two dimensions, the others broadcast.
+
+    Args:
+        x, y: of bfloat16 or float32.
+        dtype: of the result, by default that of x.
+        parts: into how many bfloat16 numbers each of float32 is split: 1, 2 (16 bits) or 3 (as exact as float32).
+    """
+    dtype = x.dtype if dtype is None else dtype
     if not _fits(x, y) or x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
         return None
     if x.ndim == y.ndim == 2:
@@ -114,12 +121,12 @@ def matmul(x: Array, y: Array, dtype: Any = BFLOAT16, parts: int = 1) -> Array |
     return None if result is None else result.reshape(*batch, *result.shape[1:])
 
 
-def linear(x: Array, weight: Array, *bias: Array) -> Array | None:
-    """X weightᵀ + bias, rounded once."""
+def linear(x: Array, weight: Array, *bias: Array, parts: int = 1) -> Array | None:
+    """X weightᵀ + bias, rounded once; ``parts`` as in `matmul`."""
     if not _fits(x, weight) or x.ndim != 2 or x.shape[1] != weight.shape[1]:
         return None
     b = np.ascontiguousarray(bias[0]) if bias else None
     if b is not None and (b.dtype != x.dtype or b.shape != weight.shape[:1]):
         return None
-    result = _product(x[None], weight.T[None], b, x.dtype)
+    result = _product(x[None], weight.T[None], b, x.dtype, parts)
     return None if result is None else result[0]
