@@ -1,9 +1,10 @@
 """Products of matrices of the workloads: torchlite's own beside PyTorch's (MKL) and NumPy's (OpenBLAS).
 
-    python benchmarks/gemm.py [--quick] [--threads 1 2] [--only GPT]
+    python benchmarks/gemm.py [--quick] [--threads 1 2] [--only GPT] [--precision float32 medium bf16]
 
-Float32; torchlite leaves the smallest to OpenBLAS. Billions of operations a second by the fastest of many calls, in which the
-three sides take turns, and torchlite's over the better of the others.
+torchlite leaves the smallest of float32 to OpenBLAS; medium is float32 with that float32_matmul_precision in both
+libraries, and bf16 is bfloat16 from the operands to the result, which NumPy has no product of. Billions of operations a
+second by the fastest of many calls, in which the sides take turns, and torchlite's over the better of the others.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ SHAPES = {
     "512³": (512, 512, 512, "g W"),
 }
 
+PRECISIONS = ("float32", "medium", "bf16")
+
 
 def operands(m: int, k: int, n: int, form: str) -> tuple[np.ndarray, np.ndarray]:
     """Two matrices that lie as the operands of a form do."""
@@ -65,23 +68,32 @@ def measure(threads: int, arguments: argparse.Namespace) -> None:
     torchlite.set_num_threads(threads)
     if not products.C.available():
         raise SystemExit("there are no compiled kernels here")
-    rows = []
-    for name, (m, k, n, form) in SHAPES.items():
-        if arguments.only and not any(word in name for word in arguments.only):
-            continue
-        x, y = operands(m, k, n, form)
-        x_torch, y_torch = torch.from_numpy(x), torch.from_numpy(y)
-        sides: list[Callable[[], object]] = [
-            lambda x=x, y=y: product(np, x, y),
-            lambda x=x_torch, y=y_torch: torch.mm(x, y),
-            lambda x=x, y=y: np.matmul(x, y),
-        ]
-        best = fastest(sides, 0.6 if arguments.quick else 2.0)
-        rates = [2 * m * k * n / time_s / 1e9 for time_s in best]
-        cells = [f"{rate:.0f}" for rate in rates]
-        rows.append([name, f"{m}×{k}×{n}", form, f"{best[0] * 1e6:.1f}", *cells, f"{rates[0] / max(rates[1:]):.2f}"])
-    print(f"\n{threads} thread{'s' if threads > 1 else ''}, PyTorch {torch.__version__}, NumPy {np.__version__}\n")
-    print_table(["", "m×k×n", "form", "µs", "torchlite", "PyTorch", "NumPy", "over the better"], rows)
+    for precision in arguments.precision:
+        for library in (torch, torchlite):
+            library.set_float32_matmul_precision("medium" if precision == "medium" else "highest")
+        rows = []
+        for name, (m, k, n, form) in SHAPES.items():
+            if arguments.only and not any(word in name for word in arguments.only):
+                continue
+            x, y = operands(m, k, n, form)
+            x_torch, y_torch = torch.from_numpy(x), torch.from_numpy(y)
+            if precision == "bf16":
+                x, y = (a.astype(torchlite.bfloat16.numpy, order="K") for a in (x, y))
+                x_torch, y_torch = x_torch.bfloat16(), y_torch.bfloat16()
+            sides: list[Callable[[], object]] = [
+                lambda x=x, y=y: product(np, x, y),
+                lambda x=x_torch, y=y_torch: torch.mm(x, y),
+            ]
+            if precision != "bf16":
+                sides.append(lambda x=x, y=y: np.matmul(x, y))
+            best = fastest(sides, 0.6 if arguments.quick else 2.0)
+            rates = [2 * m * k * n / time_s / 1e9 for time_s in best]
+            cells = [f"{rate:.0f}" for rate in rates] + ["–"] * (3 - len(rates))
+            over = f"{rates[0] / max(rates[1:]):.2f}"
+            rows.append([name, f"{m}×{k}×{n}", form, f"{best[0] * 1e6:.1f}", *cells, over])
+        plural = "s" if threads > 1 else ""
+        print(f"\n{precision}, {threads} thread{plural}, PyTorch {torch.__version__}, NumPy {np.__version__}\n")
+        print_table(["", "m×k×n", "form", "µs", "torchlite", "PyTorch", "NumPy", "over the better"], rows)
 
 
 def fastest(sides: list[Callable[[], object]], seconds: float) -> list[float]:
@@ -100,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=inspect.cleandoc(__doc__ or ""))
     parser.add_argument("--quick", action="store_true", help="half a second a shape instead of two")
     parser.add_argument("--only", nargs="*", default=[], help="words that a shape's name must hold one of")
+    parser.add_argument("--precision", nargs="+", choices=PRECISIONS, default=["float32"])
     # OpenBLAS's threads occupy their processors for a tenth of a second after a product, now for a millisecond.
     os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "21")
     each_number_of_threads(parser, measure)

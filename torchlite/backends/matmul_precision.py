@@ -1,7 +1,7 @@
 """How precisely float32 matrices are multiplied: in full, on a GPU in TF32 (10 bits of mantissa), on a CPU in bfloat16.
 
-On a CPU "high" takes each number as the sum of two of bfloat16 (16 bits of mantissa) and "medium" rounds it to one, where
-matrices are large enough for compiled products; compiled functions multiply in full. CuPy reads the environment variable
+On a CPU "medium" rounds the numbers to bfloat16 before they are multiplied, where matrices are large enough for compiled
+products; "high" is as "highest" there, and compiled functions always multiply in full. CuPy reads the environment variable
 ``CUPY_TF32`` at the first product of a dtype; later its setting has to be changed where it then keeps it.
 """
 
@@ -24,7 +24,7 @@ def get_float32_matmul_precision() -> str:
 def set_float32_matmul_precision(precision: str) -> None:
     """Let float32 matrices be multiplied in full ("highest"), or faster.
 
-    "high" and "medium" are TF32 on a GPU, and on a CPU sums of two bfloat16 numbers and single ones.
+    "high" and "medium" are TF32 on a GPU; on a CPU "medium" is bfloat16 with sums in float32.
 
     Warns of any other word, which changes nothing, as in PyTorch.
     """

@@ -24,17 +24,13 @@ _FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is 
 # occupying processors for a tenth of a second.
 _LARGE = 1 << 18
 
-# Into how many bfloat16 numbers those of float32 are split where they need not be multiplied in full.
-_PARTS = {"high": 2, "medium": 1}
-
 
 def _compiled(name: str, *arrays: Any) -> Any:
     """The product that a kernel computes, or None where it does not or there is none."""
-    parts = _PARTS.get(get_float32_matmul_precision())
-    if parts is not None and arrays[0].dtype == np.float32:
+    if arrays[0].dtype == np.float32 and get_float32_matmul_precision() == "medium":
         fast = native.kernel(f"bfloat16.{name}")
-        rounded = None if fast is None else fast(*arrays, parts=parts)
-        if rounded is not None and (parts == 1 or np.isfinite(rounded).all()):  # parts of what is infinite are NaN
+        rounded = None if fast is None else fast(*arrays)
+        if rounded is not None:
             return rounded
     fast = native.kernel(f"products.{name}")
     return None if fast is None else fast(*arrays)
