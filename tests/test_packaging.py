@@ -1,9 +1,15 @@
 """What is installed, and what importing costs."""
 
+import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+
+import yaml
+from typer.testing import CliRunner
+
+from torchlite.cli.main import app
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,3 +63,15 @@ def test_names_load_on_first_use():
 def test_an_unknown_name_is_an_attribute_error():
     code = "import torchlite\ntry:\n    torchlite.no_such_name\nexcept AttributeError as e:\n    print(e)"
     assert python(code) == "module 'torchlite' has no attribute 'no_such_name'"
+
+
+def test_hooks_and_action_call_commands_that_exist():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
+    action = yaml.safe_load((ROOT / ".github" / "actions" / "validate" / "action.yml").read_text())
+    script = "\n".join(step["run"] for step in action["runs"]["steps"])
+    called = [hook["entry"] for hook in hooks] + [line for line in script.splitlines() if "torchlite validate" in line]
+    options = set(re.findall(r"--[a-z-]+", " ".join(called) + script)) - {"--quiet"}
+    help_text = CliRunner().invoke(app, ["validate", "--help"], terminal_width=200).stdout
+    assert options and all(option in help_text for option in options)
+    used = {name for step in action["runs"]["steps"] for name in re.findall(r"inputs\.([a-z-]+)", str(step.get("env")))}
+    assert used == set(action["inputs"])

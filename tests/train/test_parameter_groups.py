@@ -171,3 +171,11 @@ def test_a_group_takes_arguments_of_its_optimizer_only(tmp_path: Path) -> None:
         ("TL201", "did you mean 'match'?"),
         ("TL204", None),
     ]
+
+
+def test_the_best_weights_are_exported_at_the_end(tmp_path: Path) -> None:
+    directory = train(tmp_path, "train.ema=0.9", "train.steps=10", "export=npz,pt")
+    with np.load(directory.path / "exports" / "model.npz") as arrays:
+        best = load_trained(directory.path, "best").model.state_dict()
+        assert all(np.array_equal(arrays[name], x.numpy()) for name, x in best.items())
+    assert (directory.path / "exports" / "model.pt").is_file()

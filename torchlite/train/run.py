@@ -16,11 +16,13 @@ from torchlite.train import run_directory
 from torchlite.train.callbacks import Observers
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.config.schema import Config
+from torchlite.train.exporting import export
 from torchlite.train.loop import Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
 from torchlite.train.run_directory import RunDirectory
+from torchlite.train.trained import load_trained
 
 INTERRUPTED, PREEMPTED = 130, 75
 _IMPATIENCE_S = 5.0
@@ -93,7 +95,16 @@ def train(config: Config, observer: Observer, *, root: Path = Path("runs"), over
     plan = make_plan(config)
     run = run_directory.create(config, root, overrides, _describe_data(plan))
     with run.locked():
-        return _fit(plan, start(plan), run, observer)
+        return _exported(_fit(plan, start(plan), run, observer), config)
+
+
+def _exported(outcome: Outcome, config: Config) -> Outcome:
+    """The outcome, after the weights of a finished run were written in the formats that `export` lists."""
+    if outcome.exit_code == 0 and config.export:
+        trained = load_trained(outcome.run.path, "best", "cpu", allow_code=True)
+        for name in config.export:
+            export(trained, outcome.run.path / "exports" / f"model.{name}", name)
+    return outcome
 
 
 def resume(
@@ -123,7 +134,8 @@ def resume(
             progress, warnings = restore(plan, checkpoint), checkpoint.warnings
         if overrides:
             run.write_config(config)
-        return dataclasses.replace(_fit(plan, progress, run, observer), warnings=warnings)
+        outcome = _exported(_fit(plan, progress, run, observer), config)
+        return dataclasses.replace(outcome, warnings=warnings)
 
 
 def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) -> Outcome:

@@ -263,6 +263,9 @@ class Config(Section):
     callbacks: list[Annotated[Component, Of("callback")]] = Field(
         default=[], description="What else happens during training, in order."
     )
+    export: list[Literal["safetensors", "npz", "pt"]] = Field(
+        default=[], description="Formats in which the best weights are written when training has finished."
+    )
     early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
 
     _path: Path = PrivateAttr(default_factory=Path)
@@ -280,14 +283,19 @@ class Config(Section):
     @property
     def uses_user_code(self) -> bool:
         """Whether a component is a class from the user's own files."""
-        components = [self.loss, *self.metrics, *self.callbacks]
+        beside = [*self.metrics, *self.callbacks, *([self.train.step] if self.train.step is not None else [])]
+        return self.builds_user_code or any(component.is_user_code for component in beside)
+
+    @property
+    def builds_user_code(self) -> bool:
+        """Whether one of what is built to follow shapes is: models, loss, optimizers, transforms."""
+        components = [self.loss]
         components += [
             one.component for one in (self.optim, *self.optim.by_model.values()) if one.component is not None
         ]
         components += [*self.data.transforms.train, *self.data.transforms.eval]
         components += [layer for model in (self.model, *self.models.values()) for layer in model.components]
         components += self.teacher.model.components if self.teacher is not None else []
-        components += [self.train.step] if self.train.step is not None else []
         return any(component.is_user_code for component in components)
 
     def resolved(self) -> dict[str, Any]:

@@ -222,7 +222,8 @@ def _run(level: Level, loaded: Loaded, report: FileReport, asked: Options, known
         return "skipped:abstract"
     if config is None or (level != "shapes" and not report.ok):
         return "skipped:errors"
-    if config.uses_user_code and not asked.import_code and level != "data":
+    imports = {"shapes": config.builds_user_code, "smoke": config.uses_user_code}.get(level, False)
+    if imports and not asked.import_code:
         return "skipped:user-code"
     findings = Findings(report.path)
     if level == "shapes":
