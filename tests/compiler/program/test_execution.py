@@ -123,3 +123,14 @@ def test_inputs_of_another_layout_are_another_capture():
     x = torch.randn(6, 4).t()
     np.testing.assert_array_equal(f(x).numpy(), x.numpy() * 2 + 1)
     np.testing.assert_array_equal(f(x.contiguous()).numpy(), x.numpy() * 2 + 1)
+
+
+def test_all_headers_can_be_in_one_program():
+    from torchlite.backends.native import library
+    from torchlite.compiler.program.writer import HEADERS
+
+    folder = library._HERE
+    first = ["arrays.h", "strips.h", "gemm.h"]  # which others are written with
+    others = first + sorted({path.name for path in folder.glob("*.h")} - {*HEADERS, *first})
+    source = library.text(*HEADERS, *others)
+    toolchain.compiled(source)

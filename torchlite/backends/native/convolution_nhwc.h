@@ -47,7 +47,7 @@ typedef struct {
 // Vectors of results in a tile. Where only some taps meet a source, one is better: weights are read half as often.
 ALWAYS long vectors_of(const Convolution g) { return g.results > LANES && REGISTERS >= 32 && g.across.by == 1 ? 2 : 1; }
 ALWAYS long lanes_of(const Convolution g) { return vectors_of(g) * LANES; }
-ALWAYS long blocks_of(const Convolution g) { return parts(g.results, lanes_of(g)); }
+ALWAYS long groups_of(const Convolution g) { return parts(g.results, lanes_of(g)); }
 
 // As many positions as registers hold sums for, without a remainder where that can be, in steps of `by`.
 ALWAYS long pixels_of(const Convolution g) {
@@ -63,7 +63,7 @@ ALWAYS long pixels_of(const Convolution g) {
 // Packed weights: [block of results][tap down][channel][tap across][lanes], with zeros for results that are missing.
 ALWAYS long packed_row(const Convolution g) { return g.channels * g.across.taps * lanes_of(g); }
 ALWAYS long packed_block(const Convolution g) { return g.down.taps * packed_row(g); }
-ALWAYS long packed_size(const Convolution g) { return blocks_of(g) * packed_block(g); }
+ALWAYS long packed_size(const Convolution g) { return groups_of(g) * packed_block(g); }
 
 // Packs the weights w(result, channel, tap) of a block and a row of taps.
 ALWAYS void pack_weights(const Convolution g, long result_step, long channel_step, const float *weight, float *packed,
@@ -203,7 +203,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
-            for (long block = 0; block < blocks_of(g); block++) {
+            for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
                     const long read = source_of(g.down, g.height, row, k);
@@ -285,7 +285,7 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
         const Band band = band_of(g, i);
         const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
         const float *grad = arrays->grad + (band.sample * g.rows + band.begin) * g.columns * g.results;
-        for (long index = 0; index < blocks_of(g) * g.down.taps; index++) {
+        for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
             const long block = index / g.down.taps, down = index % g.down.taps;
             const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
             float *out = sums + index * packed_row(g);
@@ -328,7 +328,7 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
         const Convolution g = name##_geometry();                                                                    \
         ConvolutionArrays arrays = {.source = source, .weight = weight, .bias = bias, .target = target,             \
                                     .scratch = scratch, .finish = finish, .context = context};                      \
-        parallel(name##_pack, &arrays, blocks_of(g) * g.down.taps);                                                 \
+        parallel(name##_pack, &arrays, groups_of(g) * g.down.taps);                                                 \
         arrays.weight = scratch, arrays.scratch = scratch + packed_size(g);                                         \
         parallel(name##_share, &arrays, g.shares);                                                                  \
     }
@@ -347,5 +347,5 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
                                     .scratch = scratch + g.shares * packed_size(g)};                                \
         parallel(name##_share, &arrays, g.shares);                                                                  \
         arrays.source = scratch, arrays.target = target;                                                            \
-        parallel(name##_total, &arrays, blocks_of(g) * g.down.taps);                                                \
+        parallel(name##_total, &arrays, groups_of(g) * g.down.taps);                                                \
     }

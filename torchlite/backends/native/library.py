@@ -104,7 +104,7 @@ class Family:
         try:
             return load(text("parallel.h", *self._files))
         except toolchain.Unavailable as error:
-            _warn_once(str(error))
+            warn_once(str(error))
             return None
 
     @functools.cached_property
@@ -128,7 +128,8 @@ class Family:
 _warned = False
 
 
-def _warn_once(reason: str) -> None:
+def warn_once(reason: str) -> None:
+    """Warn that C can't be compiled, the first time that it matters."""
     global _warned
     if not _warned:
         _warned = True

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from torchlite.backends.native import toolchain
-from torchlite.backends.native.library import load, text
+from torchlite.backends.native.library import load, text, warn_once
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.program.execution import Execution, Stopped
 from torchlite.compiler.program.layout import Unplaceable, lay_out
@@ -39,7 +39,10 @@ def program(
         layout = lay_out(graph, arrays, floats, writes or {}, leaving)
         written = Writer(graph, layout).program()
         library = load(text(*written.headers) + "\n" + written.source)
-    except (toolchain.Unavailable, Unplaceable):
+    except Unplaceable:
+        return None
+    except toolchain.Unavailable as error:
+        warn_once(str(error))
         return None
     return Execution(graph, layout, written, library)
 
