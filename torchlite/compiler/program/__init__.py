@@ -23,6 +23,8 @@ def program(
     floats: Iterable[Value] = (),
     writes: Mapping[int, Value] | None = None,
     leaving: int = 0,
+    *,
+    apart: bool = False,
 ) -> Execution | None:
     """The program of a graph; None where C can't be compiled, or has no strides for an input.
 
@@ -32,12 +34,13 @@ def program(
         floats: inputs that are Python floats.
         writes: for outputs that overwrite an input, that input.
         leaving: how many of the first outputs get memory of their own; others may be inputs, or views of them.
+        apart: whether each step becomes a segment of its own, so that its time can be taken.
     """
     if not toolchain.enabled():
         return None
     try:
         layout = lay_out(graph, arrays, floats, writes or {}, leaving)
-        written = Writer(graph, layout).program()
+        written = Writer(graph, layout, apart=apart).program()
         library = load(text(*written.headers) + "\n" + written.source)
     except Unplaceable:
         return None

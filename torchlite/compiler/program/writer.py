@@ -31,6 +31,7 @@ class Program:
         source: C, without the files of ``backends/native`` that come first.
         headers: those.
         segments: what runs one after the other: the name of a C function, or an operation that runs on the host.
+        steps: for each segment the steps in it.
         numbers: the place of each number among those that C knows.
         buffers: the place of each input, constant and result in the table of addresses; the arena is its first entry.
         checks: for what a C function returns, which is not 0 where it ends early, the operation that has failed.
@@ -39,6 +40,7 @@ class Program:
     source: str
     headers: tuple[str, ...]
     segments: list[str | Step]
+    steps: list[list[Step]]
     numbers: dict[Value, int]
     buffers: dict[tuple[str, int], int]
     checks: list[Node]
@@ -50,16 +52,19 @@ class Writer:
     Args:
         graph: for the names of values.
         layout: of the program.
+        apart: whether each step becomes a segment of its own, so that its time can be taken.
     """
 
-    def __init__(self, graph: Graph, layout: Layout) -> None:
+    def __init__(self, graph: Graph, layout: Layout, *, apart: bool = False) -> None:
         self.layout = layout
+        self.apart = apart
         self.names = graph.names()
         self.headers: dict[str, None] = dict.fromkeys(HEADERS)
         self.functions: dict[str, str] = {}
         self.loops: dict[str, str] = {}
         self.tables: list[str] = []
         self.segments: list[str | Step] = []
+        self.steps: list[list[Step]] = [[]]
         self.statements: list[str] = []
         self.numbers: dict[Value, int] = {}
         self.buffers: dict[tuple[str, int], int] = {}
@@ -73,16 +78,21 @@ class Writer:
         for step in self.layout.steps:
             if step.unit.kind == "host":
                 self._end_segment(bodies)
-                self.segments.append(step)
+                self.steps[-1].append(step)
+                self._add(step)
             else:
                 self.step = step
+                self.steps[-1].append(step)
                 self._write(step)
+                if self.apart:
+                    self._end_segment(bodies)
         self._end_segment(bodies)
         kernels, loops = (
             [text.replace("NAME", name) for text, name in made.items()] for made in (self.functions, self.loops)
         )
         source = "\n".join([*kernels, _EXACT, *loops, *self.tables, *bodies])
-        return Program(source, tuple(self.headers), self.segments, self.numbers, self.buffers, self.checks)
+        steps = self.steps[:-1]
+        return Program(source, tuple(self.headers), self.segments, steps, self.numbers, self.buffers, self.checks)
 
     # What lowerings use
 
@@ -233,5 +243,9 @@ class Writer:
         bodies.append(
             f"int {name}(char *const *at, double *numbers) {{\n    char *const arena = at[0];\n{lines}\n    return 0;\n}}\n"
         )
-        self.segments.append(name)
         self.statements = []
+        self._add(name)
+
+    def _add(self, segment: str | Step) -> None:
+        self.segments.append(segment)
+        self.steps.append([])
