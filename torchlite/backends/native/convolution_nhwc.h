@@ -104,14 +104,14 @@ ALWAYS long result_of(const Axis a, long q, long k) {
 }
 ALWAYS long reads_of(const Axis a, long results) { return last_read(a, results - 1) - first_read(a, 0) + 1; }
 
-typedef struct { const float *source; long step, first; } Rows;  // row `first`, where a window begins at result 0, and on
+typedef struct { const float *source; long step, first; } WindowRows;  // row `first`, where a window begins at result 0, and on
 
 // The rows that results of rows begin to end - 1 read; copied where zeros must lie beside them, or channels side by side.
-ALWAYS Rows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin, long end) {
+ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin, long end) {
     const long first = at_least(first_read(g.down, begin), 0), last = at_most(last_read(g.down, end - 1), g.height - 1);
     const long start = (g.left + first_read(g.across, 0)) * g.channels, length = g.padded * g.channels;
     const float *from = source + sample * g.sample_step + first * g.row_step;
-    if (!g.copied) return (Rows){from + start, g.row_step, first};
+    if (!g.copied) return (WindowRows){from + start, g.row_step, first};
     float *to = scratch + g.left * g.channels;
     for (long row = first; row <= last; row++, from += g.row_step, to += length) {
         if (g.channel_step == 1 && g.column_step == g.channels)
@@ -120,7 +120,7 @@ ALWAYS Rows rows_for(const Convolution g, const float *source, float *scratch, l
             for (long c = 0; c < g.channels; c++)
                 for (long w = 0; w < g.width; w++) to[w * g.channels + c] = from[w * g.column_step + c * g.channel_step];
     }
-    return (Rows){scratch + start, length, first};
+    return (WindowRows){scratch + start, length, first};
 }
 
 ALWAYS long copied_size(const Convolution g) { return g.copied * g.padded * g.channels; }
@@ -199,7 +199,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
     const long lanes = lanes_of(g);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
-        const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
@@ -253,7 +253,7 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
 }
 
 // Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
-ALWAYS void add_band(const Convolution g, long channels, const Rows *rows, const float *x, const float *grad, Band band,
+ALWAYS void add_band(const Convolution g, long channels, const WindowRows *rows, const float *x, const float *grad, Band band,
                      long down, long width, float *out) {
     const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
     Sums sums;
@@ -283,7 +283,7 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
     memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
-        const Rows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
         const float *grad = arrays->grad + (band.sample * g.rows + band.begin) * g.columns * g.results;
         for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
             const long block = index / g.down.taps, down = index % g.down.taps;
