@@ -130,6 +130,83 @@ def _standardize_grad(s: _Steps, g: Value, standard: Value, scale: Value, *, dim
     return s.rounded(s.mul(s.sub(s.sub(g, along), s.div(s.total(g, dims), n)), scale))
 
 
+def _layer_norm(s: _Steps, x: Value, *scale_shift: Value, dims: int, eps: float) -> tuple[Value, ...]:
+    x, *scale_shift_wide = s.wide(x, *scale_shift)
+    axes = _last(x, dims)
+    mean = s.div(s.total(x, axes), _count(x, axes))
+    centered = s.sub(x, mean)
+    variance = s.mul(s.total(s.mul(centered, centered), axes), 1 / _count(x, axes))
+    scale = s.reciprocal(s.sqrt(s.add(variance, eps)))
+    out = s.mul(centered, scale)
+    for step, parameter in zip((s.mul, s.add), scale_shift_wide, strict=False):
+        out = step(out, parameter)
+    return tuple(s.rounded(v, i) for i, v in enumerate((out, mean, scale)))
+
+
+def _layer_norm_grad(
+    s: _Steps, g: Value, x: Value, mean: Value, scale: Value, *weight: Value
+) -> tuple[Value, ...] | None:
+    g, x, mean, scale, *weight_wide = s.wide(g, x, mean, scale, *weight)
+    shape, kept = _aval(x).shape, _aval(mean).shape
+    dims = len(_aval(weight[0]).shape) if weight else sum(n != m for n, m in zip(shape, kept, strict=True))
+    axes, lead = _last(x, dims), tuple(range(len(shape) - dims))
+    if not lead:
+        return None
+    n = _count(x, axes)
+    standard = s.mul(s.sub(x, mean), scale)
+    h = s.mul(g, *weight_wide) if weight_wide else g
+    along = s.mul(standard, s.mul(s.total(s.mul(h, standard), axes), 1 / n))
+    out = s.mul(s.sub(s.sub(h, s.div(s.total(h, axes), n)), along), scale)
+    if not weight_wide:
+        return (s.rounded(out),)
+    return s.rounded(out), s.rounded(s.total(s.mul(g, standard), lead), 1), s.rounded(s.total(g, lead), 2)
+
+
+def _last(x: Value, dims: int) -> Dims:
+    ndim = len(_aval(x).shape)
+    return tuple(range(ndim - dims, ndim))
+
+
+def _classes(s: _Steps, x: Value, target: Value, ignore_index: int) -> tuple[Value, Value]:
+    """Which logits (N, C) are those of the target, and which rows (N, 1) count."""
+    rows, classes = _aval(x).shape
+    column = s.view(target, shape=(rows, 1))
+    return s.eq(column, s.array(np.arange(classes).reshape(1, classes))), s.ne(column, ignore_index)
+
+
+def _cross_entropy(
+    s: _Steps, x: Value, target: Value, *, ignore_index: int, reduction: str
+) -> tuple[Value, ...] | None:
+    if not _aval(x).size:
+        return None
+    chosen, counted = _classes(s, x, target, ignore_index)
+    peak = s.amax(x, dims=(1,), keepdim=True)
+    log_sum = s.log(s.total(s.exp(s.sub(x, peak)), (1,)))
+    named = s.total(s.where(chosen, x, s.number(0, x)), (1,))
+    loss = s.where(counted, s.sub(log_sum, s.sub(named, peak)), s.number(0, x))  # (N, 1)
+    count = s.total(s.cast(counted, dtype=_aval(x).dtype), (0,))
+    if reduction != "none":
+        loss = s.total(loss, (0,))
+    if reduction == "mean":
+        loss = s.div(loss, count)
+    return tuple(s.rounded(v, i) for i, v in enumerate((loss, s.add(peak, log_sum), count)))
+
+
+def _cross_entropy_grad(
+    s: _Steps, g: Value, x: Value, target: Value, lse: Value, count: Value, *, ignore_index: int, reduction: str
+) -> Value | None:
+    if not _aval(x).size:
+        return None
+    chosen, counted = _classes(s, x, target, ignore_index)
+    column = (_aval(x).shape[0], 1)
+    share = s.div(g, count) if reduction == "mean" else g
+    if reduction == "none":
+        share = s.view(share, shape=column)
+    weights = s.exp(s.sub(x, s.view(lse, shape=column)))
+    slope = s.sub(weights, s.where(chosen, s.number(1, x), s.number(0, x)))
+    return s.where(counted, s.mul(slope, share), s.number(0, x))
+
+
 def _linear(s: _Steps, x: Value, weight: Value, *bias: Value) -> Value | None:
     """The product alone; the bias belongs to what follows it."""
     return s.add(s.linear(x, weight), *bias) if bias else None
@@ -271,4 +348,6 @@ _RULES: dict[str, Callable[..., Any]] = {
     "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
     "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
     "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "view": _view,
+    "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "cross_entropy": _cross_entropy,
+    "cross_entropy_grad": _cross_entropy_grad,
 }  # fmt: skip
