@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 import threading
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
@@ -247,6 +248,9 @@ def _walk(
     owned: set[Any] = set()  # nodes whose pending gradient is an array that nothing else refers to
     parts: dict[Node, list[Tensor | None]] = {}
     queue: list[tuple[int, int, Any]] = []
+    arrivals = (
+        itertools.count()
+    )  # leaves, which are all as late as each other, come in an order that runs have in common
     wanted = None if targets is None else leading_to(targets, roots)
 
     def send(node: Any, g: Tensor, fresh: bool) -> None:
@@ -259,7 +263,7 @@ def _walk(
         earlier = pending.get(node)
         if earlier is None:
             pending[node] = g
-            heapq.heappush(queue, (-node.seq, id(node), node))
+            heapq.heappush(queue, (-node.seq, next(arrivals), node))
             if fresh:
                 owned.add(node)
         else:
@@ -289,7 +293,7 @@ def _walk(
                 parent = node.parent
                 if parent not in parts:
                     parts[parent] = [None] * len(parent.shape)
-                    heapq.heappush(queue, (-parent.seq, id(parent), parent))
+                    heapq.heappush(queue, (-parent.seq, next(arrivals), parent))
                 parts[parent][node.index] = g
                 continue
             # `len` of this dictionary takes longer than a look into it
