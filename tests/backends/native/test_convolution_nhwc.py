@@ -28,6 +28,9 @@ CASES = [
     (3, 9, (9, 11), 50, Window.of((1, 3), padding=(4, 4))),
     (2, 2, (40, 7), 5, Window.of((16, 1), (3, 2), (5, 0))),
     (1, 40, (64, 64), 8, Window.of((3, 3), padding=(1, 1))),
+    (3, 64, (8, 8), 32, Window.of((3, 3), padding=(1, 1))),
+    (2, 40, (9, 7), 50, Window.of((3, 3), padding=(1, 0))),
+    (1, 33, (21, 23), 64, Window.of((3, 3), padding=(2, 2))),
 ]
 EXPORT = """
 void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}({arguments}); }}
