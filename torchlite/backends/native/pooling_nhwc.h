@@ -58,24 +58,30 @@ ALWAYS void max_of_row(const Convolution g, const PoolingArrays *arrays, Band ba
         }
 }
 
+enum { MOST_MET = 256 };  // as many taps as a byte can name
+
 ALWAYS void spread_row(const Convolution g, const PoolingArrays *arrays, Band band, long row, float *out) {
     const long start = band.sample * g.height * g.width * g.channels;
-    for (long o = 0; o < g.columns; o++)
+    for (long o = 0; o < g.columns; o++) {
+        long met = 0, window[MOST_MET];
+        int32_t tap[MOST_MET];
+        for (long i = 0; i < g.down.taps; i++)
+            for (long j = 0; j < g.across.taps; j++) {
+                const long h = source_of(g.down, g.height, row, i), w = source_of(g.across, g.width, o, j);
+                if (h < 0 || w < 0) continue;
+                window[met] = start + (h * g.width + w) * g.channels;
+                tap[met++] = (int32_t)(i * g.across.taps + j);
+            }
         for (long c = 0; c < g.channels; c += LANES) {
             const long n = pooled_lanes(g, c);
             Vector sum = {0};
-            for (long i = 0; i < g.down.taps; i++) {
-                const long h = source_of(g.down, g.height, row, i);
-                for (long j = 0; j < g.across.taps; j++) {
-                    const long w = source_of(g.across, g.width, o, j);
-                    if (h < 0 || w < 0) continue;
-                    const long at = start + (h * g.width + w) * g.channels + c;
-                    const Places here = load_places(arrays->from + at, n) == (int32_t)(i * g.across.taps + j);
-                    sum += (Vector)(here & (Places)load_some(arrays->x + at, n));
-                }
+            for (long t = 0; t < met; t++) {
+                const Places here = load_places(arrays->from + window[t] + c, n) == tap[t];
+                sum += (Vector)(here & (Places)load_some(arrays->x + window[t] + c, n));
             }
             store_some(out + o * g.channels + c, sum, n);
         }
+    }
 }
 
 ALWAYS void pool_share(const Convolution g, const PoolingArrays *arrays, long share) {
