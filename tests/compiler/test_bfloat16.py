@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import torchlite as torch
+from torchlite.compiler.program.lowering import lowering
 from torchlite.nn import functional
 
 SHAPE = (37, 65)
@@ -15,6 +16,15 @@ def drawn(*shape, seed=0):
 
 def bits(x):
     return x.detach().numpy().view(np.uint16) if x.dtype is torch.bfloat16 else x.detach().numpy()
+
+
+def replayed(function, *arguments):
+    """What the third call gives: the second captures."""
+    compiled = torch.compile(function, fullgraph=True)
+    for _ in range(2):
+        compiled(*arguments)
+    assert compiled.graph.nodes
+    return compiled(*arguments)
 
 
 FUNCTIONS = {
@@ -32,7 +42,7 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_elementwise_operations_are_bit_by_bit_the_same(name):
     function, x, y = FUNCTIONS[name], drawn(*SHAPE), drawn(*SHAPE, seed=1)
-    compiled, expected = torch.compile(function, fullgraph=True)(x, y), function(x, y)
+    compiled, expected = replayed(function, x, y), function(x, y)
     assert compiled.dtype is expected.dtype
     if name == "activations":  # whose polynomials round by themselves
         np.testing.assert_allclose(compiled.float().numpy(), expected.float().numpy(), rtol=2**-6, atol=2**-8)
@@ -45,7 +55,7 @@ def test_elementwise_operations_are_bit_by_bit_the_same(name):
 )
 def test_reductions_add_up_in_float32(reduce):
     x = drawn(300, 129)
-    compiled, expected = torch.compile(reduce, fullgraph=True)(x), reduce(x)
+    compiled, expected = replayed(reduce, x), reduce(x)
     assert compiled.dtype is torch.bfloat16
     np.testing.assert_allclose(compiled.float().numpy(), expected.float().numpy(), rtol=2**-7, atol=2**-7)
 
@@ -86,3 +96,24 @@ def test_a_training_step_under_autocast_is_what_it_is_uncompiled():
     got, expected = steps(True), steps(False)
     np.testing.assert_allclose(got, expected, rtol=2e-2)
     assert got[-1] < got[0]
+
+
+def test_products_and_convolutions_are_lowered_as_bfloat16():
+    def step(x, weight, kernel, heads):
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = functional.conv2d(x, kernel, None, 2, 1)
+            return functional.linear(y.flatten(1), weight), heads @ heads.mT
+
+    arguments = [
+        torch.from_numpy(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+        for shape in ((4, 6, 12, 12), (9, 5 * 36), (5, 6, 3, 3), (2, 3, 17, 20))
+    ]
+    compiled = torch.compile(step, fullgraph=True)
+    compiled(*arguments)
+    compiled(*arguments)
+    got, expected = compiled(*arguments), step(*arguments)
+    found = {n.op.name: lowering(n) for n in compiled.graph.nodes if n.op.name in ("convolution", "linear", "matmul")}
+    assert len(found) == 3
+    assert all(how is not None and "bfloat16.h" in how.headers for how in found.values())
+    for a, b in zip(got, expected, strict=True):
+        np.testing.assert_allclose(a.float().numpy(), b.float().numpy(), rtol=2**-7, atol=2**-7)
