@@ -266,7 +266,8 @@ class _Layouter:
             order = order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
         for v in written:
-            step.places[v] = self._new(v, _demanded(v) or order)
+            lies = order if order is not None and v.aval is not None and len(order) == v.aval.ndim else None
+            step.places[v] = self._new(v, _demanded(v) or lies)
         for node in loop.reductions:
             for v in node.outputs:
                 step.places[v] = self._new(v, None)
