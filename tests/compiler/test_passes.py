@@ -12,8 +12,7 @@ from torchlite.compiler.passes import (
     without_dead_code,
     without_duplicates,
 )
-from torchlite.compiler.passes.fusion import fuse
-from torchlite.ir import REGISTRY, Aval, Op
+from torchlite.ir import REGISTRY, Aval
 
 torch.vmap  # noqa: B018 - loads every module that registers operators
 F32 = np.dtype(np.float32)
@@ -90,25 +89,6 @@ def test_copies_that_lie_as_their_original_go():
     x = b.inputs[0]
     graph = cancel_copies(b.graph(b.add("clone", b.add("exp", x), order=None), b.add("clone", x, order=())))
     assert operators(graph) == ["exp", "clone"]
-
-
-def test_fusion_puts_connected_operations_together_and_keeps_the_order_of_what_they_need():
-    b = Building((2, 3), (2, 3), ())
-    x, y, scale = b.inputs
-    first = b.add("mul", x, scale)
-    exp = b.add("exp", first)
-    second = b.add("add", first, y)
-    third = b.add("sub", exp, second)
-    fourth = b.add("mul", third, third)
-    clusters = []
-
-    def make(cluster, results):
-        clusters.append(([n.op.name for n in cluster.nodes], len(results)))
-        return Op(f"fused{len(clusters)}", "elementwise", run=None, infer=None)
-
-    graph = fuse(b.graph(fourth), lambda node: node.op.name != "exp", make)
-    assert operators(graph) == ["fused1", "exp", "fused2"]
-    assert clusters == [(["mul", "add"], 2), (["sub", "mul"], 1)]
 
 
 def test_a_graph_runs_as_it_reads():
