@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 
-from torchlite.compiler.cuda.layouts import broadcast, reading
+from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.scalars import TYPES, computes, dtype_of, number
 from torchlite.compiler.graph import Graph, Node, Value, users
 from torchlite.compiler.passes.dead_code import without_dead_code
@@ -252,11 +252,6 @@ def _results(region: Region, outside: Sequence[Node], graph: Graph) -> list[Valu
 def operands(region: Region) -> list[Value]:
     """The values from outside that a kernel reads, each once, as `reading` finds them; constants in its text are none."""
     return list(dict.fromkeys(reading(v).source for v in region.reads if number(v) is None))
-
-
-def strides_of(region: Region, v: Value) -> tuple[int, ...]:
-    """The strides with which a value from outside is read along the region's shape."""
-    return broadcast(_shape(v), reading(v).strides, region.shape)
 
 
 def _shape(v: Value) -> Shape:
