@@ -68,7 +68,7 @@ void relu(const uint16_t *x, uint16_t *out, long n) {
 }
 
 typedef struct {
-    int64_t batches, inner, rows, columns, k, parts_of, half_out;
+    int64_t batches, inner, rows, columns, k, half_out;
     struct { int64_t half, outer_step, inner_step, line_step, k_step; } left, right;
 } Geometry;
 
@@ -108,15 +108,14 @@ static void write_block(void *context, float *sums, long step, long row, long co
 long scratch(const Geometry *g) {
     const void *left = NULL;
     Bf16Operand o = OPERAND(left);
-    return bf16_scratch(&o, g->batches, g->rows, g->columns, g->k, (int)g->parts_of);
+    return bf16_scratch(&o, g->batches, g->rows, g->columns, g->k);
 }
 
 // Returns whether there was memory enough.
 int product(const void *left, const void *right, const void *bias, void *out, const Geometry *g) {
     Result r = {g, out, bias};
-    Bf16Product p = {
-        .left = OPERAND(left), .right = OPERAND(right), .batches = g->batches, .inner = g->inner, .rows = g->rows, .columns = g->columns, .k = g->k, .parts_of = (int)g->parts_of,
-        .finish = write_block, .context = &r};
+    Bf16Product p = {.left = OPERAND(left), .right = OPERAND(right), .batches = g->batches, .inner = g->inner,
+                     .rows = g->rows, .columns = g->columns, .k = g->k, .finish = write_block, .context = &r};
     p.scratch = aligned_alloc(64, (size_t)parts(scratch(g), 64) * 64);
     if (!p.scratch) return 0;
     bf16_product(&p);

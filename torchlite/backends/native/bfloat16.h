@@ -3,8 +3,6 @@
 // Operands of either type are packed into tiles of 16 lines (rows of the left matrix, columns of the right one) by 32 of the
 // numbers that are summed over, which lie in pairs: 16 x 16 words of 32 bits, [line][pair] on the left and [pair][line] on
 // the right. Tile registers (AMX), the dot products of AVX-512 and plain vectors multiply the same tiles.
-//
-// A float32 number is the sum of three bfloat16 numbers, so six products of packed parts are as exact as a float32 product.
 
 #if defined(__AVX512BF16__) || defined(__AMX_BF16__)
 #include <immintrin.h>
@@ -111,48 +109,29 @@ static void bf16_stage(const Bf16Operand *o, long offset, long lines, long depth
     }
 }
 
-// What rounding to bfloat16 leaves of the numbers of a tile.
-static inline void bf16_leave_rest(float *x) {
-#ifdef __AVX512BF16__
-    for (int i = 0; i < BF16_SIDE * BF16_DEPTH; i += 16) {
-        __m512 v = _mm512_loadu_ps(x + i);
-        __m512i rounded = _mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(v)), 16);
-        _mm512_storeu_ps(x + i, _mm512_sub_ps(v, _mm512_castsi512_ps(rounded)));
-    }
-#else
-    for (int i = 0; i < BF16_SIDE * BF16_DEPTH; i++) x[i] -= bf16_wide(bf16_of(x[i]));
-#endif
-}
-
-// Packs the parts of one tile, `part_step` words apart.
-static void bf16_pack_tile(const Bf16Operand *o, long offset, long lines, long depth, int left, int parts_of, long part_step,
-                           uint32_t *to) {
+// Packs one tile.
+static void bf16_pack_tile(const Bf16Operand *o, long offset, long lines, long depth, int left, uint32_t *to) {
     int along = o->k_step == 1 || o->line_step != 1;
     long step = along ? o->line_step : o->k_step;
-    if (lines == BF16_SIDE && depth == BF16_DEPTH && parts_of == 1 && (o->k_step == 1 || o->line_step == 1)) {
+    if (lines == BF16_SIDE && depth == BF16_DEPTH && (o->k_step == 1 || o->line_step == 1)) {
         if (o->half) bf16_pack_rows(bf16_at(o, offset), 1, step, along, left, to);
         else bf16_pack_rows(bf16_at(o, offset), 0, step, along, left, to);
         return;
     }
     float rows[BF16_SIDE * BF16_DEPTH];
     bf16_stage(o, offset, lines, depth, along, rows);
-    for (int part = 0; part < parts_of; part++) {
-        bf16_pack_rows(rows, 0, along ? BF16_DEPTH : BF16_SIDE, along, left, to + part * part_step);
-        if (part + 1 < parts_of) bf16_leave_rest(rows);
-    }
+    bf16_pack_rows(rows, 0, along ? BF16_DEPTH : BF16_SIDE, along, left, to);
 }
 
-// Words of one block of 32 lines, of one part.
+// Words of one block of 32 lines.
 static inline long bf16_block_words(long k) { return parts(k, BF16_DEPTH) * 2 * BF16_TILE; }
 
-// Packs a block of lines: [part][32 numbers][16 lines].
-static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long k, int left, int parts_of, uint32_t *to) {
-    long words = bf16_block_words(k);
+// Packs a block of lines: [32 numbers][16 lines].
+static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long k, int left, uint32_t *to) {
     for (long at = 0; at < k; at += BF16_DEPTH)
         for (long line = 0; line < BF16_BLOCK; line += BF16_SIDE, to += BF16_TILE) {
             long n = at_least(at_most(BF16_SIDE, lines - line), 0);
-            bf16_pack_tile(o, offset + line * o->line_step + at * o->k_step, n, at_most(BF16_DEPTH, k - at), left,
-                           parts_of, words, to);
+            bf16_pack_tile(o, offset + line * o->line_step + at * o->k_step, n, at_most(BF16_DEPTH, k - at), left, to);
         }
 }
 
@@ -167,7 +146,7 @@ typedef struct { long row, tile, step, pairs; } Bf16Steps;  // on the left, in n
 
 static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE};
 
-enum { BF16_CHUNK = 2 };  // tiles of all parts of float32 numbers that the first-level cache holds
+enum { BF16_CHUNK = 2 };  // tiles of one pair before those of the next, whose left ones are nearly the same numbers: taps of a window
 
 #ifdef __AMX_BF16__
 typedef struct { uint8_t palette, start, reserved[14]; uint16_t row_bytes[16]; uint8_t rows[16]; } Bf16Configuration;
@@ -314,7 +293,6 @@ typedef void (*Finish)(void *context, float *tile, long step, long row, long col
 typedef struct {
     Bf16Operand left, right;
     long batches, inner, rows, columns, k;  // `inner` of the batches follow each other by the inner steps
-    int parts_of;  // into which float32 numbers are split: 1, 2, or 3 for products that are as exact as float32
     Finish finish;
     void *context;
     void *scratch;  // bf16_scratch bytes at a multiple of 64
@@ -336,12 +314,12 @@ static inline int bf16_in_place(const Bf16Operand *o, long k) {
 }
 
 // Every task packs its columns and, where they are not taken as they are, its rows: the fewer tasks share them, the better.
-static inline Bf16Division bf16_divided(const Bf16Operand *left, long batches, long rows, long columns, long k, int parts_of) {
+static inline Bf16Division bf16_divided(const Bf16Operand *left, long batches, long rows, long columns, long k) {
     Bf16Division d = {.rows = parts(rows, BF16_BLOCK), .columns = parts(columns, BF16_BLOCK), .slice = at_most(k, BF16_SLICE)};
     long wanted = parts(at_most(d.rows * d.columns, at_least(BF16_TASKS, d.rows * d.columns * k / BF16_WORK)), batches);
-    long words = bf16_block_words(d.slice) * parts_of, least = -1, widest = at_least(BF16_PANELS / words, 1);
+    long words = bf16_block_words(d.slice), least = -1, widest = at_least(BF16_PANELS / words, 1);
     Bf16Division best = d;
-    int in_place = parts_of == 1 && bf16_in_place(left, k);
+    int in_place = bf16_in_place(left, k);
     for (long across = 1; across <= d.columns; across++) {
         long wide = parts(d.columns, across), down = at_most(parts(wanted, across), d.rows);
         long cost = 4 * down * d.columns + (in_place ? 1 : 4) * across * d.rows;  // packing over reading
@@ -360,14 +338,10 @@ static inline long bf16_sums(long batches, long rows, long columns, long k) {
 }
 
 // How much scratch a product takes, in bytes.
-static inline long bf16_scratch(const Bf16Operand *left, long batches, long rows, long columns, long k, int parts_of) {
-    Bf16Division d = bf16_divided(left, batches, rows, columns, k, parts_of);
+static inline long bf16_scratch(const Bf16Operand *left, long batches, long rows, long columns, long k) {
+    Bf16Division d = bf16_divided(left, batches, rows, columns, k);
     return (d.tasks * (d.left_words + d.right_words) + bf16_sums(batches, rows, columns, k)) * (long)sizeof(uint32_t);
 }
-
-// The pairs of parts that are multiplied, the smallest products first: of n parts the last n (n + 1) / 2. What is left out is
-// smaller than the last part.
-static const struct { int left, right; } bf16_pairs[] = {{2, 0}, {0, 2}, {1, 1}, {1, 0}, {0, 1}, {0, 0}};
 
 typedef struct { const Bf16Product *p; Bf16Division d; int tiles; } Bf16Job;
 
@@ -388,31 +362,25 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
     long last_column = at_most(first_column + d->columns * BF16_BLOCK, p->columns);
     for (long c = first_column; c < last_column; c += BF16_BLOCK)
         bf16_pack_block(&p->right, bf16_begin(p, &p->right, batch) + c * p->right.line_step + k * p->right.k_step,
-                        p->columns - c, depth, 0, p->parts_of,
-                        right + (c - first_column) / BF16_BLOCK * words * p->parts_of);
+                        p->columns - c, depth, 0, right + (c - first_column) / BF16_BLOCK * words);
     for (long r = first_row; r < last_row; r += BF16_BLOCK) {
         long offset = bf16_begin(p, &p->left, batch) + r * p->left.line_step + k * p->left.k_step;
-        int in_place = p->parts_of == 1 && r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
+        int in_place = r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
         Bf16Steps steps = bf16_packed;
         const uint16_t *from = (const uint16_t *)left;
         if (in_place) {
             from = bf16_at(&p->left, offset);
             steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE};
         } else {
-            bf16_pack_block(&p->left, offset, p->rows - r, depth, 1, p->parts_of, left);
+            bf16_pack_block(&p->left, offset, p->rows - r, depth, 1, left);
         }
         for (long c = first_column; c < last_column; c += BF16_BLOCK) {
-            const uint32_t *panel = right + (c - first_column) / BF16_BLOCK * words * p->parts_of;
-            Bf16Term term[6];
-            int terms = p->parts_of * (p->parts_of + 1) / 2;
-            for (int i = 0; i < terms; i++)
-                term[i] = (Bf16Term){from + bf16_pairs[6 - terms + i].left * 2 * words,
-                                     panel + bf16_pairs[6 - terms + i].right * words};
+            Bf16Term term = {from, right + (c - first_column) / BF16_BLOCK * words};
             float *sums = own;
             if (p->k > BF16_SLICE)
                 sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
                               c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
-            bf16_block(job->tiles, term, terms, steps, parts(depth, BF16_DEPTH), sums, k > 0,
+            bf16_block(job->tiles, &term, 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
                        p->columns - c <= BF16_SIDE);
             if (k + BF16_SLICE >= p->k)
                 p->finish(p->context, sums, BF16_BLOCK, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r),
@@ -433,6 +401,6 @@ static void bf16_product_task(void *argument, long index) {
 
 // left (rows, k) times right (k, columns), each of `batches`; `finish` takes what results.
 static void bf16_product(const Bf16Product *p) {
-    Bf16Job job = {p, bf16_divided(&p->left, p->batches, p->rows, p->columns, p->k, p->parts_of), bf16_tiles_allowed()};
+    Bf16Job job = {p, bf16_divided(&p->left, p->batches, p->rows, p->columns, p->k), bf16_tiles_allowed()};
     parallel(bf16_product_task, &job, job.d.tasks);
 }

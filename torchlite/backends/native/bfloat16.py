@@ -84,15 +84,15 @@ def sizes(x: Array, y: Array) -> list[int]:
     return [len(x) * x.shape[1], x.shape[1], x.shape[2], y.shape[3], x.shape[3]]
 
 
-def geometry(x: Array, y: Array, parts: int = 1, half_out: bool = True) -> Array:
+def geometry(x: Array, y: Array, half_out: bool = True) -> Array:
     """What ``Geometry`` holds in C."""
-    return np.array([*sizes(x, y), parts, half_out, *steps(x, 2, 3), *steps(y, 3, 2)], np.int64)
+    return np.array([*sizes(x, y), half_out, *steps(x, 2, 3), *steps(y, 3, 2)], np.int64)
 
 
-def _product(x: Array, y: Array, bias: Array | None, dtype: Any, parts: int = 1) -> Array | None:
+def _product(x: Array, y: Array, bias: Array | None, dtype: Any) -> Array | None:
     """X (batch, rows, k) times y (batch, k, columns)."""
     out = np.empty((len(x), x.shape[1], y.shape[2]), dtype)
-    described = geometry(x[:, None], y[:, None], parts, out.itemsize == 2)
+    described = geometry(x[:, None], y[:, None], out.itemsize == 2)
     return out if C.product(x, y, bias, out, described) else None
 
 
@@ -100,33 +100,32 @@ def _fits(x: Array, y: Array) -> bool:
     return x.dtype in _KINDS and y.dtype in _KINDS and 0 not in x.shape and 0 not in y.shape
 
 
-def matmul(x: Array, y: Array, dtype: Any = None, parts: int = 1) -> Array | None:
+def matmul(x: Array, y: Array, dtype: Any = None) -> Array | None:
     """The product over the last two dimensions, the others broadcast.
 
     Args:
         x, y: of bfloat16 or float32.
         dtype: of the result, by default that of x.
-        parts: into how many bfloat16 numbers each of float32 is split: 1, 2 (16 bits) or 3 (as exact as float32).
     """
     dtype = x.dtype if dtype is None else dtype
     if not _fits(x, y) or x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
         return None
     if x.ndim == y.ndim == 2:
-        result = _product(x[None], y[None], None, dtype, parts)
+        result = _product(x[None], y[None], None, dtype)
         return None if result is None else result[0]
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     n = math.prod(batch)
     x, y = (np.broadcast_to(a, batch + a.shape[-2:]).reshape(n, *a.shape[-2:]) for a in (x, y))
-    result = _product(x, y, None, dtype, parts)
+    result = _product(x, y, None, dtype)
     return None if result is None else result.reshape(*batch, *result.shape[1:])
 
 
-def linear(x: Array, weight: Array, *bias: Array, parts: int = 1) -> Array | None:
-    """X weightᵀ + bias, rounded once; ``parts`` as in `matmul`."""
+def linear(x: Array, weight: Array, *bias: Array) -> Array | None:
+    """X weightᵀ + bias, rounded once."""
     if not _fits(x, weight) or x.ndim != 2 or x.shape[1] != weight.shape[1]:
         return None
     b = np.ascontiguousarray(bias[0]) if bias else None
     if b is not None and (b.dtype != x.dtype or b.shape != weight.shape[:1]):
         return None
-    result = _product(x[None], weight.T[None], b, x.dtype, parts)
+    result = _product(x[None], weight.T[None], b, x.dtype)
     return None if result is None else result[0]

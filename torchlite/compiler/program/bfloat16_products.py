@@ -52,7 +52,7 @@ class _Product(Plain):
         sizes = ", ".join(map(str, bfloat16.sizes(left, right)))
         context = f"(void *[]){{{', '.join(writer.address(place) for place in made.at)}}}"
         writer.statement(
-            f"bf16_product(&(Bf16Product){{{operands[0]}, {operands[1]}, {sizes}, 1, {finish}, {context}, {writer.scratch()}}});"
+            f"bf16_product(&(Bf16Product){{{operands[0]}, {operands[1]}, {sizes}, {finish}, {context}, {writer.scratch()}}});"
         )
 
 
