@@ -243,8 +243,8 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
     WHOLLY for (long p = 0; p < pixels; p++)
         WHOLLY for (long v = 0; v < vectors; v++)
             at[p][v] = load_some(grad + p * g.results + v * LANES, width - v * LANES);
-    WHOLLY for (long c = 0; c < channels; c++)
-        WHOLLY for (long q = 0; q < reads_of(g.across, pixels); q++)
+    WHOLLY for (long q = 0; q < reads_of(g.across, pixels); q++)
+        WHOLLY for (long c = 0; c < channels; c++)  // inside, so that sums which follow each other are many
             WHOLLY for (long k = 0; k < g.across.taps; k++) {
                 const long p = result_of(g.across, q, k);
                 if (p >= 0 && p < pixels)

@@ -15,7 +15,7 @@ def share_sums(graph: Graph) -> Graph:
     With g = a · weight, one weight for all elements that are standardized together, mean(g) and mean(g · x) are those of a and
     a · x times the weight, and the sums of these are the gradients of bias and weight:
 
-        (g - mean(g) - x · mean(g · x)) · scale = (a - mean(a) - x · mean(a · x)) · (weight · scale)
+        (g - mean(g) - x · mean(g · x)) · scale = (a - (x · mean(a · x) + mean(a))) · (weight · scale)
 
     It rounds in another way than the function did, as `multiply_tables` does.
     """
@@ -51,9 +51,9 @@ def share_sums(graph: Graph) -> Graph:
                 return None
             share = np.array(scale.aval.size / g.aval.size, g.aval.dtype)
             part = Value(Aval((), share.dtype, g.aval.device), constant=share)
-            centered = made("sub", a, made("mul", total, part))
-            centered = made("sub", centered, made("mul", x, made("mul", along, part)))
-            return [made("mul", centered, made("mul", weight, scale))]
+            # One chain, which is one pass over memory.
+            means = made("add", made("mul", x, made("mul", along, part)), made("mul", total, part))
+            return [made("mul", made("sub", a, means), made("mul", weight, scale))]
         return None
 
     return rewritten(graph, rule, inserted)
