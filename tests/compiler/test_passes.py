@@ -1,6 +1,7 @@
 """Each pass alone, on small graphs."""
 
 import numpy as np
+import pytest
 
 import torchlite as torch
 from torchlite.compiler.graph import Graph, Node, Value
@@ -8,11 +9,13 @@ from torchlite.compiler.passes import (
     cancel_copies,
     cancel_views,
     fold_constants,
+    mask_before_spreading,
     share_sums,
     without_dead_code,
     without_duplicates,
 )
 from torchlite.ir import REGISTRY, Aval
+from torchlite.ops.windows import Window
 
 torch.vmap  # noqa: B018 - loads every module that registers operators
 F32 = np.dtype(np.float32)
@@ -125,3 +128,33 @@ def test_sums_of_a_batch_norm_are_shared():
 def test_sums_are_not_shared_where_they_are_missing_or_weights_differ():
     for graph in (normalized((1, 3, 1, 1), sums=False), normalized((6, 3, 4, 5), sums=True)):
         assert operators(share_sums(graph)) == operators(graph)
+
+
+def spread_and_masked(*, same: bool, stride=(2, 2)):
+    window = Window.of((2, 2), stride)
+    b = Building((2, 3, 6, 6), (2, 3, 6, 6))
+    x, other = b.inputs
+    y = b.add("relu", x)
+    op = REGISTRY["max_pool"]
+    node = Node(op, (y,), {"window": window})
+    node.outputs = tuple(Value(aval, node) for aval in op.infer(y.aval, window=window))
+    b.nodes.append(node)
+    pooled, places = node.outputs
+    spread = b.add("spread_to_windows", b.add("exp", pooled), places, window=window, size=(6, 6))
+    return b.graph(b.add("relu_grad", spread, y if same else other))
+
+
+@pytest.mark.parametrize("stride", [(2, 2), (1, 1)])
+def test_a_mask_is_put_on_before_a_gradient_is_spread(stride):
+    graph = spread_and_masked(same=True, stride=stride)
+    rewritten = without_dead_code(mask_before_spreading(graph))
+    assert operators(rewritten)[-2:] == ["relu_grad", "spread_to_windows"]
+    arrays = np.random.default_rng(0).normal(size=(2, 2, 3, 6, 6)).astype(np.float32)
+    arrays[0, 0, :, :3] -= 3  # whole windows without a positive number
+    arrays[0, 1, 0, 4, 4] = np.nan
+    np.testing.assert_array_equal(rewritten.function()(*arrays)[0], graph.function()(*arrays)[0])
+
+
+def test_a_mask_of_other_numbers_stays_where_it_is():
+    graph = spread_and_masked(same=False)
+    assert operators(mask_before_spreading(graph)) == operators(graph)

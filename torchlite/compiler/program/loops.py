@@ -19,6 +19,7 @@ from torchlite.ir import Shape
 
 GRAIN = 1 << 14  # as in program.h
 _MOST_PARTS = 512
+_NEAR = 128  # sums side by side that registers can hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,15 +312,22 @@ class Nest:
         share = max(1, GRAIN // kept, -(-rows * outer // _MOST_PARTS))
         chunks = -(-rows // share)
         before, scratch = self._partials(outer * chunks * kept)
+        near = kept <= _NEAR  # sums lie in registers
         lines = [*before, *self._pointers()]
         for i, r in enumerate(self.body.reductions):
-            lines.append(f"{r.how.kind} *a{i} = partial{i} + index * {kept};")
+            lines.append(
+                f"{r.how.kind} a{i}[{kept}];" if near else f"{r.how.kind} *a{i} = partial{i} + index * {kept};"
+            )
             lines.append(f"for (long i = 0; i < {kept}; i++) a{i}[i] = {r.how.start};")
         lines.append(f"const long group = index / {chunks}, chunk = index % {chunks};")
         lines.append(f"for (long r = chunk * {share}; r < at_most((chunk + 1) * {share}, {rows}); r++) {{")
         steps = [self._at(k, ["group", "r"][-len(self.lengths) + 1 :], 0) for k in range(len(self.body.streams()))]
         lines += _indented([*steps, *self._numbers(), *self._inner("0", str(kept), down=True)])
         lines.append("}")
+        if near:
+            lines += [
+                f"memcpy(partial{i} + index * {kept}, a{i}, sizeof a{i});" for i, _ in enumerate(self.body.reductions)
+            ]
         text = _whole(_TASK, [_GIVEN, *lines])
         text += self._downward_sums(before, outer, chunks, kept)
         return Function(text, self._places(), outer * chunks, flat=False, finishes=True, scratch=scratch)

@@ -221,9 +221,18 @@ class _Grouping:
                 return False
         if unit.kind == "kernel" and not any(flat(v) in own for v in node.inputs):
             return False
+        if unit.kind == "kernel" and any(self._lies_across(v, unit) for v in node.inputs):
+            return False
         if len(loop.reads()) + len(node.inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
             return False
         return not loop.reductions or not reduces or _pattern(loop.reductions[0]) == _pattern(node)
+
+    def _lies_across(self, v: Value, unit: Unit) -> bool:
+        """Whether another kernel leaves an array in another order than this one, whose tiles would read it with large steps."""
+        source = self.of.get(base(v))
+        if source is None or source is unit or source.kind != "kernel" or base(v) is not _root(source):
+            return False
+        return _size(_shape(v)) == _size(_shape(_root(unit))) and _order(source) != _order(unit)
 
     def _add(self, unit: Unit, node: Node | None) -> None:
         self.units.append(unit)
@@ -261,6 +270,8 @@ class _Grouping:
             return False
         own = mine.computed()
         if not any(flat(v) in own for v in other.reads()):
+            return False
+        if any(self._lies_across(v, first) for v in other.reads()):
             return False
         return not any(
             s is not None and s is not first and s.ancestors >> first.index & 1
@@ -314,6 +325,18 @@ def can_fail(unit: Unit) -> bool:
         assert unit.root is not None
         return unit.root.op.name in ("number_pow", "number_truediv")
     return unit.kind in ("check", "host") or (unit.how is not None and unit.how.fails)
+
+
+def _root(unit: Unit) -> Value:
+    assert unit.root is not None
+    return unit.root.outputs[0]
+
+
+def _order(unit: Unit) -> tuple[int, ...] | None:
+    """In which order a kernel leaves its first result, if its inputs lie as nothing else asks for."""
+    assert unit.root is not None and unit.how is not None
+    plain = [tuple(range(v.aval.ndim)) for v in unit.root.inputs if v.aval is not None]
+    return unit.how.orders(unit.root, plain)[0]
 
 
 def _draws(unit: Unit) -> bool:
