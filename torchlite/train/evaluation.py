@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from torchlite import nn
 from torchlite.autograd.grad_mode import no_grad
@@ -45,14 +47,28 @@ def evaluate(
     return mean.compute()
 
 
+def numbers(metrics: Mapping[str, Any], classes: Sequence[str]) -> dict[str, float]:
+    """The values of metrics as numbers; those with one for each class as ``name/class``, and a matrix as
+    ``name/target/prediction``.
+    """
+    found: dict[str, float] = {}
+    for name, metric in metrics.items():
+        values = np.asarray(metric.compute())
+        named = [classes if len(classes) == n else [str(i) for i in range(n)] for n in values.shape]
+        for place in np.ndindex(values.shape):
+            label = [name, *(names[i] for names, i in zip(named, place, strict=True))]
+            found["/".join(label)] = values[place].item()
+    return found
+
+
 def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
     """Loss, accuracy, the configured metrics and the accuracy of each class on a split, ready to be written as JSON."""
     config = trained.config
     card = data_card(config.data)
     classes = card.classes if card.target.shape == () else ()
-    confusion = ConfusionMatrix(len(classes))
+    confusion = ConfusionMatrix()
     metrics: dict[str, Any] = {"accuracy": Accuracy()} if classes else {}
-    metrics |= {component.name: component.build() for component in config.metrics}
+    metrics |= {component.called: component.build() for component in config.metrics}
     samples = load_split(config, split)
     loss = evaluate(
         trained.model,
@@ -68,7 +84,7 @@ def evaluate_trained(trained: Trained, split: str) -> dict[str, Any]:
         "split": split,
         "step": trained.checkpoint.step,
         "samples": len(samples),
-        "metrics": {"loss": loss, **{name: metric.compute() for name, metric in metrics.items()}},
+        "metrics": {"loss": loss, **numbers(metrics, classes)},
         "per_class": dict(zip(classes, confusion.recall(), strict=True)),
         "confusion": confusion.compute().tolist(),
     }

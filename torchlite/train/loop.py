@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 from torchlite.errors import NonFiniteLossError
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.data import batch_indices, batches
-from torchlite.train.evaluation import evaluate
+from torchlite.train.evaluation import evaluate, numbers
 from torchlite.train.metrics import Mean
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.own_step import StepContext, checked_reports
@@ -189,7 +189,7 @@ def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
     progress.train_loss, progress.reports = Mean(), {}
     if plan.splits.val is not None and not plan.config.models:
         config = plan.config
-        metrics = {component.name: component.build() for component in config.metrics}
+        metrics = {component.called: component.build() for component in config.metrics}
         row["val/loss"] = evaluate(
             plan.evaluated,
             plan.loss,
@@ -200,7 +200,7 @@ def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
             device=plan.device,
             precision=config.train.precision,
         )
-        row |= {f"val/{name}": metric.compute() for name, metric in metrics.items()}
+        row |= {f"val/{name}": value for name, value in numbers(metrics, plan.symbols).items()}
     progress.latest = row
     return row
 

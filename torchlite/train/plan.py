@@ -131,7 +131,7 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
     batches = count // batch_size if config.data.drop_last else -(-count // batch_size)
     steps_per_epoch = -(-batches // accumulate)
     monitor = config.checkpoint.monitor or default_monitor(config)
-    mode = config.checkpoint.mode or direction(monitor) or "min"
+    mode = config.checkpoint.mode or direction(monitor, config.metrics) or "min"
     optimizers = make_optimizers(config.optim, model)
     total_steps = config.train.length.steps(steps_per_epoch)
     try:

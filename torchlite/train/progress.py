@@ -80,7 +80,9 @@ def start(plan: Plan) -> Progress:
     stop = plan.config.early_stop
     from torchlite.train.config.semantics import direction
 
-    patience = BestSoFar() if stop is None else BestSoFar(stop.mode or direction(stop.monitor) or "min", stop.min_delta)
+    patience = BestSoFar()
+    if stop is not None:
+        patience = BestSoFar(stop.mode or direction(stop.monitor, plan.config.metrics) or "min", stop.min_delta)
     return Progress(best=BestSoFar(plan.mode), patience=patience)
 
 

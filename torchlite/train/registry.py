@@ -40,10 +40,31 @@ OPTIMIZERS = {
         *("RMSprop", "Rprop", "SGD"),
     )
 }
-METRICS = {"accuracy": "Accuracy"}
+METRICS = {
+    "accuracy": "Accuracy",
+    "top_k": "TopK",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "iou": "IoU",
+    "confusion_matrix": "ConfusionMatrix",
+    "roc_auc": "RocAuc",
+    "average_precision": "AveragePrecision",
+    "mse": "MSE",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R2",
+    "perplexity": "Perplexity",
+    "bits_per_character": "BitsPerCharacter",
+    "mean_average_precision": "MeanAveragePrecision",
+}
 
-METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {"loss": "min", "accuracy": "max"}
+METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {
+    **dict.fromkeys(METRICS, "max"),
+    **dict.fromkeys(("loss", "mse", "rmse", "mae", "perplexity", "bits_per_character"), "min"),
+}
 """Which way a monitored value improves."""
+del METRIC_DIRECTIONS["confusion_matrix"]
 
 _NO_LAYERS = frozenset(
     {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase"}
@@ -124,7 +145,7 @@ RANGES: dict[Kind, dict[str, Range]] = {
         "most": _NOT_NEGATIVE,
         **dict.fromkeys(("sample_rate", "n_fft", "hop", "mels"), _COUNT),
     },
-    "metric": {},
+    "metric": {"k": _COUNT, "max_detections": _COUNT, "thresholds": _FRACTION},
     "step": {},
     "callback": {"n": _COUNT, "tokens": _COUNT, "columns": _COUNT, "temperature": _POSITIVE},
 }

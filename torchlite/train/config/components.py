@@ -43,8 +43,8 @@ class Component:
     """A component with its arguments by name; `layers` are those inside a container such as Sequential.
 
     Arguments that hold layers are a `Component`, a tuple of them, or a tuple of such tuples. `path` is where it stands in
-    the configuration, and `file` the user's file that defines its class. Of a layer, `label` is the name that its value
-    and its parameters get, `inputs` names the values that it takes, and `output` says what of its result goes on.
+    the configuration, and `file` the user's file that defines its class. `label` is the name that a layer's value and
+    parameters, or a metric's value, get. Of a layer, `inputs` names the values that it takes, and `output` says what of its result goes on.
     """
 
     kind: Kind
@@ -63,6 +63,11 @@ class Component:
         yield from self.layers
         for value in self.arguments.values():
             yield from components_in(value)
+
+    @property
+    def called(self) -> str:
+        """Its own name, or else that of its class."""
+        return self.label or self.name
 
     @property
     def is_user_code(self) -> bool:
@@ -286,7 +291,9 @@ class _Arguments:
         return name
 
     def is_common(self, key: str) -> bool:
-        """Whether every layer has that key, or every container."""
+        """Whether every layer has that key, or every container, or every metric."""
+        if self.kind == "metric":
+            return key == "name"
         return self.kind == "layer" and (key in _WIRING or (key == "layers" and self.taken.takes_layers))
 
     def wire(self, key: str, node: Node) -> None:

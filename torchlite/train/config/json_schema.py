@@ -121,6 +121,8 @@ def _component(kind: Kind, name: str) -> Schema:
         properties |= {"name": {"type": "string"}, "inputs": {}, "output": {}}
         if taken.takes_layers:
             properties["layers"] = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
+    elif kind == "metric":
+        properties["name"] = {"type": "string"}
     schema: Schema = {"type": "object", "properties": {"type": {"const": name}, **properties}}
     if kind == "optimizer":
         groups = {"type": "object", "properties": {"match": {"type": "string"}, **properties}, "required": ["match"]}

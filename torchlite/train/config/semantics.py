@@ -1,13 +1,13 @@
 """Checks across sections: values that are each in order but do not go together."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic_core import PydanticCustomError
 
-from torchlite.train.config.components import KeyPath
+from torchlite.train.config.components import Component, KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.location import Location
 from torchlite.train.config.own_data import Column, CsvData
@@ -113,8 +113,13 @@ def monitored_values(config: Config) -> list[str]:
     """The names under which a run of `config` reports values that can be monitored."""
     names = [f"train/{name}" for name in (config.train.reports if config.train.step is not None else ["loss"])]
     if config.data.split.val is not None and not config.models:
-        names += ["val/loss", *(f"val/{metric.name}" for metric in config.metrics)]
+        names += ["val/loss", *(f"val/{metric.called}" for metric in config.metrics if _is_a_number(metric))]
     return names
+
+
+def _is_a_number(metric: Component) -> bool:
+    """Whether a metric gives one number, not a matrix or one for each class."""
+    return metric.name != "confusion_matrix" and metric.arguments.get("average") != "none"
 
 
 def default_monitor(config: Config) -> str:
@@ -123,13 +128,14 @@ def default_monitor(config: Config) -> str:
     return "val/loss" if "val/loss" in known else (known or ["train/loss"])[0]
 
 
-def direction(monitor: str) -> Literal["min", "max"] | None:
-    """Which way a monitored value improves, where that is known.
+def direction(monitor: str, metrics: Sequence[Component] = ()) -> Literal["min", "max"] | None:
+    """Which way a monitored value improves, where that is known; of ``metrics`` some have names of their own.
 
     >>> direction("val/accuracy"), direction("val/loss"), direction("val/surprise")
     ('max', 'min', None)
     """
-    return METRIC_DIRECTIONS.get(monitor.rpartition("/")[2])
+    name = monitor.rpartition("/")[2]
+    return METRIC_DIRECTIONS.get(next((metric.name for metric in metrics if metric.called == name), name))
 
 
 def _monitor(view: View, section: str) -> None:
@@ -150,7 +156,7 @@ def _monitor(view: View, section: str) -> None:
             best, hint = None, f"add it: metrics: [{monitor.removeprefix('val/')}]"
         view.report("TL401", path, f"'{monitor}' is not among the metrics of this run", hint, best)
         return
-    mode, improves = view.get(f"{section}.mode"), direction(monitor)
+    mode, improves = view.get(f"{section}.mode"), direction(monitor, view.config.metrics)
     if mode is None and improves is None:
         hint = "set mode: min or mode: max"
         view.report("TL403", path, f"whether '{monitor}' should fall or rise is not known", hint)
@@ -332,10 +338,11 @@ def _columns_go_together(view: View) -> None:
 
 def _metrics_are_used(view: View) -> None:
     metrics = view.get("metrics")
-    names = [metric.name for metric in metrics]
+    names = [metric.called for metric in metrics]
     for index, name in enumerate(names):
         if name in names[:index]:
-            view.report("TL214", ("metrics", index), f"the metric '{name}' is listed twice")
+            hint = "give one a name of its own: {type: f1, average: micro, name: f1_micro}"
+            view.report("TL214", ("metrics", index), f"the metric '{name}' is listed twice", hint)
 
 
 CHECKS: tuple[Callable[[View], None], ...] = (
