@@ -49,7 +49,7 @@ class InferenceStorage(Storage):
         """
         raise RuntimeError("Inference tensors do not track version counter.")
 
-    def written(self) -> None:
+    def written(self, times: int = 1) -> None:
         """Refuse writes outside of the mode."""
         if not grad_mode.inference:
             raise RuntimeError(

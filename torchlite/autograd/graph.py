@@ -43,10 +43,10 @@ class Storage:
         if n >= 16 and n & (n - 1) == 0:
             self.views = [ref for ref in views if ref() is not None]
 
-    def written(self) -> None:
-        """Note an in-place write."""
+    def written(self, times: int = 1) -> None:
+        """Note in-place writes."""
         self.stamp = next(clock)
-        self.writes += 1
+        self.writes += times
 
 
 class Node(Hooked):

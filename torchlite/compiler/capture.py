@@ -87,7 +87,8 @@ class Captured:
     def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
         """Run the program, change what is to be changed, and give fresh results and what backward needs."""
         given = [t._data for t in tensors]
-        given += [n.container[n.key] for n in self.numbers]
+        if self.numbers:
+            given += [n.container[n.key] for n in self.numbers]
         states = [g.state() for g in self.generators]
         try:
             results = self.run(given, self._idle(tensors))
@@ -96,21 +97,19 @@ class Captured:
                 generator.restore(state)
             raise
         end = self.fresh
-        outs = list(results[:end])
-        slots = results[end : end + len(self.gradients)]
-        end += len(self.gradients)
-        written = results[end : end + len(self.written)]
-        saved = list(results[end + len(self.written) :])
-        targets = [tensors[self.place[e]] for e in self.written]
+        outs = results[:end]
+        slots = results[end : end + len(self._slots)]
+        end += len(self._slots)
+        written = results[end : end + len(self._written)]
+        saved = results[end + len(self._written) :]
         if saved:
-            saved = self._apart(saved, outs, slots, targets)
-        self._write(targets, written)
-        for (tensor, spec, _), array in zip(self.gradients, slots, strict=True):
-            holder = tensors[self.place_of_tensor[id(tensor)]]
-            if spec is None or isinstance(spec, int):
-                holder._grad = None if spec is None else wrap(array)
+            saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self._written])
+        self._write(tensors, written)
+        for (i, spec, _), array in zip(self._slots, slots, strict=True):
+            if type(spec) is int:
+                tensors[i]._grad = wrap(array)
             else:
-                holder._grad = tensors[self.place[spec]]
+                tensors[i]._grad = None if spec is None else tensors[self.place[spec]]
         return outs, saved
 
     def move(self, moves: Callable[[Any], Any]) -> None:
@@ -120,16 +119,15 @@ class Captured:
         for effect in self.effects:
             effect.owner = moves(effect.owner)
         self.gradients = [(moves(tensor), spec, read) for tensor, spec, read in self.gradients]
-        self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
+        self.__post_init__()
 
     def _idle(self, tensors: _Bound) -> set[int]:
         """Arrays of gradients that are replaced unread, and that nobody else has."""
         found = set()
-        for tensor, spec, read in self.gradients:
-            if not read and type(spec) is int:
-                gradient = tensors[self.place_of_tensor[id(tensor)]]._grad
-                if gradient is not None and sys.getrefcount(gradient) <= _OF_ONE_HOLDER:
-                    found.add(id(gradient._data))
+        for i in self._replaced:
+            gradient = tensors[i]._grad
+            if gradient is not None and sys.getrefcount(gradient) <= _OF_ONE_HOLDER:
+                found.add(id(gradient._data))
         return found
 
     def _apart(self, saved: list[Any], outs: list[Any], slots: Sequence[Any], targets: _Bound) -> list[Any]:
@@ -144,21 +142,24 @@ class Captured:
             for a in saved
         ]
 
-    def _write(self, targets: _Bound, values: Sequence[Any]) -> None:
+    def _write(self, tensors: _Bound, values: Sequence[Any]) -> None:
         """Write into tensors what has not been written yet, and let all of them know."""
         if any(value is not None for value in values):
+            targets = [tensors[i] for i, _ in self._written]
             changed = {id(owner(t._data)) for t in targets}
             apart = [a.copy() if a is not None and id(owner(a)) in changed else a for a in values]
             for target, value in zip(targets, apart, strict=True):
                 if value is not None:
                     array_module(value).copyto(target._data, value)
-        for external, target in zip(self.written, targets, strict=True):
-            for _ in range(external.writes):
-                target._storage.written()
+        for i, times in self._written:
+            tensors[i]._storage.written(times)
 
     def __post_init__(self) -> None:
         self.place = {e: i for i, e in enumerate(self.externals)}
-        self.place_of_tensor = {id(e.tensor): i for i, e in enumerate(self.externals)}
+        place_of = {id(e.tensor): i for i, e in enumerate(self.externals)}
+        self._slots = [(place_of[id(tensor)], spec, read) for tensor, spec, read in self.gradients]
+        self._replaced = [i for i, spec, read in self._slots if type(spec) is int and not read]
+        self._written = [(self.place[e], e.writes) for e in self.written]
 
     def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
         """The result of the function, after the Python numbers have been changed that it changes.

@@ -6,6 +6,7 @@ import ctypes
 import sys
 import weakref
 from collections.abc import Container, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from torchlite.compiler.program.places import Array, Place, address
 from torchlite.compiler.program.units import base
 from torchlite.compiler.program.writer import Program
 
+_QUIET = nullcontext()  # nothing of NumPy runs that could warn
 _OWN = 2  # references to an array that nobody has: that of `_Given`, and the argument of getrefcount
 
 
@@ -49,6 +51,8 @@ class Execution:
         ]
         self.arrays = [(i, program.buffers.get(("input", i))) for i, v in enumerate(graph.inputs) if v.aval is not None]
         self.dense = [i for i, v in enumerate(graph.inputs) if v in layout.dense]
+        self.outputs = [self._source(v) for v in layout.outputs]
+        self._quiet = all(isinstance(segment, _Compiled) for segment in self.segments)
         self._frames: list[Frame] = []
 
     @property
@@ -78,13 +82,20 @@ class Execution:
             frame = Frame(self)
         try:
             frame.begin(given, idle)
-            with np.errstate(all="ignore"):
+            with _QUIET if self._quiet else np.errstate(all="ignore"):
                 for segment in self.segments:
                     segment(frame)
             return frame.outputs()
         finally:
             frame.end()
             self._frames.append(frame)
+
+    def _source(self, v: Value | None) -> tuple[Value | None, str, int]:
+        """Of an output the view that it is (None for all of the array, or for nothing), and which array that is of."""
+        if v is None or v.aval is None:
+            return v, "number", 0
+        buffer = self.layout.places[base(v)].buffer
+        return None if v.node is None or v.node.op.kind != "view" else v, buffer.kind, buffer.number
 
 
 class Frame:
@@ -144,19 +155,18 @@ class Frame:
 
     def outputs(self) -> list[Any]:
         """What the graph gives."""
-        return [None if v is None else self._output(v) for v in self._execution.layout.outputs]
+        return [self._output(v, kind, number) for v, kind, number in self._execution.outputs]
 
-    def _output(self, v: Value) -> Any:
-        if v.aval is None:
-            return self.number(v)
-        place = self._execution.layout.places[base(v)]
-        if place.buffer.kind == "result":
-            array = self._results[place.buffer.number]
-        elif place.buffer.kind == "input":
-            array = self.given[place.buffer.number]
+    def _output(self, v: Value | None, kind: str, number: int) -> Any:
+        if kind == "result":
+            array = self._results[number]
+        elif kind == "input":
+            array = self.given[number]
+        elif kind == "constant":
+            array = self._constants[number]
         else:
-            array = self._constants[place.buffer.number]
-        return _viewed(v, array)
+            return None if v is None else self.number(v)
+        return array if v is None else _viewed(v, array)
 
     def number(self, v: Value) -> Any:
         """A Python number."""
