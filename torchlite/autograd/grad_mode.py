@@ -49,7 +49,7 @@ class InferenceStorage(Storage):
         """
         raise RuntimeError("Inference tensors do not track version counter.")
 
-    def written(self, times: int = 1) -> None:
+    def written(self, times: int = 1) -> None:  # noqa: ARG002
         """Refuse writes outside of the mode."""
         if not grad_mode.inference:
             raise RuntimeError(

@@ -97,11 +97,11 @@ class Captured:
                 generator.restore(state)
             raise
         end = self.fresh
-        outs = results[:end]
+        outs = list(results[:end])
         slots = results[end : end + len(self._slots)]
         end += len(self._slots)
         written = results[end : end + len(self._written)]
-        saved = results[end + len(self._written) :]
+        saved = list(results[end + len(self._written) :])
         if saved:
             saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self._written])
         self._write(tensors, written)
