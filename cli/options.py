@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -32,6 +33,56 @@ Require = Annotated[
     ),
 ]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
+
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, cuda:N or auto; that of the configuration where unset.", show_default=False),
+]
+
+
+class OnOom(StrEnum):
+    """What to do when a batch does not fit into memory."""
+
+    fail = "fail"
+    accumulate = "accumulate"
+
+
+Oom = Annotated[
+    OnOom | None,
+    typer.Option(
+        "--on-oom",
+        help="A batch that does not fit into memory: fail (exit 7), or accumulate the gradients of its parts.",
+        show_default=False,
+    ),
+]
+
+
+def run_options(
+    overrides: list[str] | None,
+    *,
+    config: Path | None = None,
+    steps: int | None = None,
+    name: str | None = None,
+    device: str | None = None,
+    on_oom: OnOom | None = None,
+) -> list[str]:
+    """The overrides of a command line, with those that its flags stand for behind them."""
+    changes = list(overrides or [])
+    if steps is not None:
+        from torchlite.train.config.load import inspect_config
+
+        written = inspect_config(config, changes).config if config is not None else None
+        if written is not None and written.train.epochs is not None:
+            changes.append("unset:train.epochs")
+        changes.append(f"train.steps={steps}")
+    if name is not None:
+        changes.append(f"name={name}")
+    if device is not None:
+        changes.append(f"train.device={device}")
+    if on_oom is not None:
+        changes.append(f"train.on_oom={on_oom.value}")
+    return changes
+
 
 _REQUIREMENT = re.compile(r"\s*(?P<name>[\w/.-]+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>[-+0-9.eE]+)\s*\Z")
 _HOLDS = {

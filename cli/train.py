@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +14,27 @@ if TYPE_CHECKING:
     from torchlite.train.run import Outcome
 
 
+class Resume(StrEnum):
+    """Whether an unfinished run goes on."""
+
+    auto = "auto"
+    never = "never"
+
+
 def command(
     config: Annotated[Path, typer.Argument(help="The configuration.", show_default=False)],
     overrides: options.Overrides = None,
     runs: options.Runs = Path("runs"),
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Train so many steps.", show_default=False)
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="Name of the run.", show_default=False)] = None,
+    device: options.Device = None,
+    on_oom: options.Oom = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the newest unfinished run of this name, if there is one.")
-    ] = False,
+        Resume,
+        typer.Option("--resume", help="auto: go on with the newest unfinished run of this name, if there is one."),
+    ] = Resume.never,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
     smoke: Annotated[bool, typer.Option("--smoke", help="One step on made-up data, nothing written.")] = False,
     require: options.Require = None,
@@ -35,7 +50,7 @@ def command(
     from torchlite.train import run, run_directory
     from torchlite.train.config.load import require_config
 
-    changes = overrides or []
+    changes = options.run_options(overrides, config=config, steps=steps, name=name, device=device, on_oom=on_oom)
     checked = require_config(config, changes)
     if smoke:
         _smoke(config, changes)
@@ -46,7 +61,7 @@ def command(
         print("\n".join(plan_lines(make_plan(checked))))
         return
     display = choose_display(plain=plain, quiet=quiet, events=json)
-    unfinished = run_directory.unfinished_run(checked, runs) if resume else None
+    unfinished = run_directory.unfinished_run(checked, runs) if resume is Resume.auto else None
     if unfinished is not None:
         outcome = run.resume(unfinished, display, overrides=changes, allow_code=True)
     else:

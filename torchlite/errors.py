@@ -45,6 +45,12 @@ class CheckpointError(TorchliteError):
     exit_code = 6
 
 
+class OutOfMemoryError(TorchliteError, MemoryError):
+    """A training step needs more memory than there is."""
+
+    exit_code = 7
+
+
 class NonFiniteLossError(TorchliteError):
     """The loss became NaN or infinite."""
 

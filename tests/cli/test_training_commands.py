@@ -80,7 +80,37 @@ def test_resume_goes_on_after_more_steps(torchlite, run):
 
 
 def test_train_resume_starts_where_there_is_nothing_to_resume(torchlite, config):
-    assert torchlite("train", config, *QUICK, "--quiet", "--resume").code == 0
+    assert torchlite("train", config, *QUICK, "--quiet", "--resume", "auto").code == 0
+
+
+def test_resume_shows_what_changed_and_proves_that_it_repeats(torchlite, run):
+    result = torchlite("resume", run, "train.steps=18", "--verify", "3", "--plain")
+    assert result.code == 0
+    assert "replayed steps 7-9 from step 6: 3 rows bit-identical" in result.out
+    assert "changed  train.steps 12 -> 18  inexact: the cosine schedule" in result.out
+    refused = torchlite("resume", run, "data.split.val=0.2")
+    assert refused.code == 6
+    assert "forbidden" in refused.err
+
+
+def test_a_fork_goes_on_in_a_folder_of_its_own(torchlite, run):
+    before = find_run(run)
+    content = before.metrics.read_bytes()
+    result = torchlite("resume", run, "train.steps=8", "--from", "6", "--plain")
+    assert result.code == 0
+    (forked,) = (find_run(path) for path in before.path.parent.iterdir() if path.name != before.path.name)
+    assert before.metrics.read_bytes() == content
+    assert json.loads((forked.path / "forked.json").read_text())["step"] == 6
+    assert [row["step"] for row in map(json.loads, forked.metrics.read_text().splitlines()) if "lr" in row] == list(
+        range(1, 9)
+    )
+
+
+def test_flags_stand_for_keys(torchlite, config):
+    assert torchlite("train", config, "--steps", "3", "--name", "other", "--device", "cpu", "--quiet", "train.accumulate=1",
+                     "eval.every=3 steps", "--on-oom", "accumulate", "schedule={type: constant}").code == 0  # fmt: skip
+    resolved = find_run("runs/other").read_config()
+    assert (resolved.train.steps, resolved.train.on_oom) == (3, "accumulate")
 
 
 def test_eval(torchlite, run):

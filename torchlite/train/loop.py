@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Literal, NamedTuple, Protocol
 
-from torchlite.errors import NonFiniteLossError
+from torchlite.errors import NonFiniteLossError, OutOfMemoryError
 from torchlite.train.checkpoint import CheckpointStore
 from torchlite.train.data import batch_indices, batches
 from torchlite.train.evaluation import evaluate, numbers
@@ -66,19 +66,51 @@ def fit(
     Raises:
         NonFiniteLossError: when the loss becomes NaN or infinite; the earlier checkpoints stay.
     """
-    config = plan.config
     observer.started(plan, progress)
     plan.model.train()
     update = make_update(plan, progress)
     saved_at = progress.step if progress.step else None
     ending: Ending = "finished"
+    for step in steps(plan, progress, update):
+        log.append(step_row(progress, step))
+        observer.stepped(progress, step)
+        last = progress.step == plan.total_steps
+        improved = False
+        evaluated = evaluates(plan, progress)
+        if evaluated:
+            row = measure(plan, progress)
+            log.append(evaluation_of(progress, row))
+            improved = plan.monitor in row and progress.best.update(row[plan.monitor])
+            observer.evaluated(progress, row, improved)
+            if stop_early(plan, progress, row):
+                ending = "stopped early"
+        if interrupted():
+            ending = "interrupted"
+        if isinstance(update, CompiledUpdate):
+            progress.compiling = update.learned()
+        else:
+            progress.pieces = update.pieces
+        if progress.step % plan.checkpoint_every == 0 or improved or last or ending != "finished":
+            save(plan, progress, store, log, observer, evaluated)
+            saved_at = progress.step
+        if ending != "finished":
+            break
+    if saved_at != progress.step:
+        save(plan, progress, store, log, observer, evaluated=False)
+    observer.ended(progress, ending)
+    return ending
+
+
+def steps(plan: Plan, progress: Progress, update: Update | CompiledUpdate) -> Iterator[Step]:
+    """Take one step after the other until the plan is fulfilled; ``progress`` says where that leaves the run."""
+    data = plan.config.data
     while progress.step < plan.total_steps:
         indices = batch_indices(
-            len(plan.splits.train), config.data.batch_size, config.data.drop_last, config.seed, progress.epoch
+            len(plan.splits.train), data.batch_size, data.drop_last, plan.config.seed, progress.epoch
         )
         plan.splits.train.epoch = progress.epoch
-        stream = batches(plan.splits.train, indices[progress.batch :], config.data.workers, plan.device)
-        for group in groups(stream, config.train.accumulate):
+        stream = batches(plan.splits.train, indices[progress.batch :], data.workers, plan.device)
+        for group in groups(stream, plan.config.train.accumulate):
             step = take_step(plan, progress, group, update)
             if plan.average is not None:
                 plan.average.update(plan.model)
@@ -87,36 +119,33 @@ def fit(
             if progress.batch == len(indices):
                 progress.epoch, progress.batch = progress.epoch + 1, 0
             progress.train_loss.update(step.loss, step.samples)
-            log.append({"step": progress.step, "epoch": progress.epoch, "loss": step.loss, "lr": step.lr})
-            observer.stepped(progress, step)
+            yield step
+            if progress.step == plan.total_steps:
+                return
 
-            last = progress.step == plan.total_steps
-            improved = False
-            evaluated = progress.step % plan.eval_every == 0 or last
-            if evaluated:
-                row = evaluation_row(plan, progress)
-                log.append({"step": progress.step, "epoch": progress.epoch, **row})
-                improved = plan.monitor in row and progress.best.update(row[plan.monitor])
-                if plan.course.watches in row:
-                    progress.watched.append(row[plan.course.watches])
-                    plan.course.measured(progress.watched[-1])
-                observer.evaluated(progress, row, improved)
-                if stop_early(plan, progress, row):
-                    ending = "stopped early"
-            if interrupted():
-                ending = "interrupted"
-            progress.compiling = update.learned() if isinstance(update, CompiledUpdate) else {}
-            if progress.step % plan.checkpoint_every == 0 or improved or last or ending != "finished":
-                save(plan, progress, store, log, observer, evaluated)
-                saved_at = progress.step
-            if last or ending != "finished":
-                break
-        if ending != "finished":
-            break
-    if saved_at != progress.step:
-        save(plan, progress, store, log, observer, evaluated=False)
-    observer.ended(progress, ending)
-    return ending
+
+def step_row(progress: Progress, step: Step) -> dict[str, Any]:
+    """What the metrics file says of a step."""
+    return {"step": progress.step, "epoch": progress.epoch, "loss": step.loss, "lr": step.lr}
+
+
+def evaluation_of(progress: Progress, row: dict[str, float]) -> dict[str, Any]:
+    """What the metrics file says of an evaluation."""
+    return {"step": progress.step, "epoch": progress.epoch, **row}
+
+
+def evaluates(plan: Plan, progress: Progress) -> bool:
+    """Whether the model is evaluated behind the step that was taken last."""
+    return progress.step % plan.eval_every == 0 or progress.step == plan.total_steps
+
+
+def measure(plan: Plan, progress: Progress) -> dict[str, float]:
+    """Evaluate the model, and tell the course of the learning rate what it depends on."""
+    row = evaluation_row(plan, progress)
+    if plan.course.watches in row:
+        progress.watched.append(row[plan.course.watches])
+        plan.course.measured(progress.watched[-1])
+    return row
 
 
 class Group(NamedTuple):
@@ -141,7 +170,16 @@ def make_update(plan: Plan, progress: Progress) -> Update | CompiledUpdate:
     train = plan.config.train
     clip = {} if train.clip is None else {"clip_norm": train.clip.norm, "clip_value": train.clip.value}
     update = Update(
-        plan.model, plan.loss, plan.teacher, plan.optimizer, plan.scaler, train.precision, plan.device, **clip
+        plan.model,
+        plan.loss,
+        plan.teacher,
+        plan.optimizer,
+        plan.scaler,
+        train.precision,
+        plan.device,
+        divides=train.on_oom == "accumulate",
+        pieces=progress.pieces,
+        **clip,
     )
     return CompiledUpdate(update, plan.freezing.ends, progress.compiling) if plan.compiled else update
 
@@ -153,18 +191,32 @@ def take_step(plan: Plan, progress: Progress, group: Group, update: Update | Com
     plan.freezing.begin(progress.step)
     lr = float(plan.optimizer.param_groups[0]["lr"])
     samples = sum(len(targets) for _, targets in group.batches)
-    if plan.own_step is not None:
-        reported = take_own_step(plan, progress, group)
-        loss = next(iter(reported.values()), 0.0)
-        return Step(loss, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
     try:
+        if plan.own_step is not None:
+            reported = take_own_step(plan, progress, group)
+            loss = next(iter(reported.values()), 0.0)
+            return Step(loss, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
         mean = update(group.batches) if isinstance(update, Update) else update(group.batches, progress.step)
+    except MemoryError as error:
+        raise OutOfMemoryError(memory_advice(plan, progress, error)) from error
     except LossNotFinite as found:
         raise NonFiniteLossError(
             f"the loss became {found.loss} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
             "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
         ) from None
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
+
+
+def memory_advice(plan: Plan, progress: Progress, error: MemoryError) -> str:
+    """What ran out of memory, and what can be done."""
+    data, train = plan.config.data, plan.config.train
+    half = max(1, data.batch_size // 2)
+    return (
+        f"out of memory at step {progress.step + 1}, with batches of {data.batch_size}: {error or 'no detail'}. "
+        f"data.batch_size={half} train.accumulate={2 * train.accumulate} takes the same steps in about half of it, "
+        "--on-oom accumulate finds such a division by itself, and train.precision=bf16 needs less; "
+        "earlier checkpoints are intact."
+    )
 
 
 def take_own_step(plan: Plan, progress: Progress, group: Group) -> dict[str, float]:

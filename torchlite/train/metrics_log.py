@@ -5,37 +5,73 @@ from __future__ import annotations
 import json
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from torchlite.errors import CheckpointError
+
+_BLOCK = 8192
+
 
 class MetricsLog:
-    """Appends rows to a file that resuming can cut back to where a checkpoint was taken."""
+    """Appends rows to a file that resuming can cut back to where a checkpoint was taken.
+
+    A full disk does not end the training: rows wait until there is room, and `warning` says so. They must be in the
+    file before a checkpoint counts them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("ab")
+        self.warning: str | None = None
+        self._file = path.open("ab", buffering=0)
+        self._waiting = b""
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add a row; NaN and infinities are written as strings, because JSON has no numbers for them."""
-        plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
-        self._file.write(json.dumps(plain).encode() + b"\n")
+        """Add a row."""
+        self._waiting += json.dumps(plain_row(row)).encode() + b"\n"
+        if len(self._waiting) >= _BLOCK:
+            try:
+                self._write()
+            except OSError as error:
+                self.warning = f"{self.path} could not be written for a while ({error.strerror}); no row is lost"
 
     def sync(self) -> int:
-        """Make everything durable; the length of the file in bytes."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        """Make everything durable; the length of the file in bytes.
+
+        Raises:
+            CheckpointError: when it can't be.
+        """
+        try:
+            self._write()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise CheckpointError(
+                f"{self.path} can't be written: {error.strerror}, so no checkpoint was made; earlier ones are intact. "
+                "Make room, then resume."
+            ) from error
         return self._file.tell()
 
     def cut(self, length: int) -> None:
         """Forget what was written behind the first ``length`` bytes."""
-        self._file.flush()
         os.truncate(self.path, length)
         self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write what is left, as far as there is room."""
+        with suppress(OSError):
+            self._write()
         self._file.close()
+
+    def _write(self) -> None:
+        while self._waiting:
+            written = self._file.write(self._waiting)
+            self._waiting = self._waiting[written:]
+
+
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is written: NaN and infinities are strings, because JSON has no numbers for them."""
+    return {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()}
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

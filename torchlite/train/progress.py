@@ -60,6 +60,7 @@ class Progress:
         latest: the last evaluation.
         watched: the values that the course of the learning rate depends on.
         compiling: what has been learned in compiling steps.
+        pieces: into how many parts batches are cut because a whole one does not fit into memory.
     """
 
     step: int = 0
@@ -73,6 +74,7 @@ class Progress:
     latest: dict[str, float] = field(default_factory=dict)
     watched: list[float] = field(default_factory=list)
     compiling: dict[str, Any] = field(default_factory=dict)
+    pieces: int = 1
 
 
 def start(plan: Plan) -> Progress:
@@ -108,6 +110,8 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "latest": progress.latest,
         "watched": progress.watched,
         "compiling": progress.compiling,
+        "compiled": plan.compiled,
+        "pieces": progress.pieces,
         "scaler": plan.scaler.state_dict(),
         "random": list(default_generator.state()),
     }
@@ -165,7 +169,11 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             latest=state["latest"],
             watched=state.get("watched", []),
             compiling=state.get("compiling", {}),
+            pieces=state.get("pieces", 1),
         )
+        train = plan.config.train
+        if train.compile == "auto" and train.on_oom == "fail":
+            plan.compiled = state.get("compiled", plan.compiled)  # also where the run is longer now
         for measured in progress.watched:
             plan.course.measured(measured)
         progress.train_loss.restore(state["train_loss"])

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from torchlite.errors import CheckpointError, TorchliteError
+from torchlite.errors import CheckpointError, DataError, TorchliteError
 from torchlite.train import run_directory
 from torchlite.train.callbacks import Observers
-from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.checkpoint import Checkpoint, CheckpointStore
 from torchlite.train.config.schema import Config
+from torchlite.train.drift import Drift, drift
 from torchlite.train.exporting import export
 from torchlite.train.loop import Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
-from torchlite.train.run_directory import RunDirectory
+from torchlite.train.run_directory import RunDirectory, checkpoint_of
 from torchlite.train.trained import load_trained
 
 INTERRUPTED, PREEMPTED = 130, 75
@@ -107,8 +109,32 @@ def _exported(outcome: Outcome, config: Config) -> Outcome:
     return outcome
 
 
+@dataclass(frozen=True)
+class Resumption:
+    """A run about to go on.
+
+    Attributes:
+        run: its folder.
+        config: its configuration, changed.
+        changed: what differs from that of the run so far.
+        checkpoint: where it goes on; None from the beginning.
+    """
+
+    run: RunDirectory
+    config: Config
+    changed: tuple[Drift, ...]
+    checkpoint: Checkpoint | None
+
+
 def resume(
-    run: RunDirectory, observer: Observer, *, overrides: Sequence[str] = (), allow_code: bool = False
+    run: RunDirectory,
+    observer: Observer,
+    *,
+    overrides: Sequence[str] = (),
+    allow_code: bool = False,
+    begin: str = "last",
+    fork: bool = False,
+    told: Callable[[Resumption], None] = lambda _: None,
 ) -> Outcome:
     """Go on where the newest intact checkpoint of a run was taken, bit for bit as if nothing had happened.
 
@@ -117,25 +143,61 @@ def resume(
         observer: is told what happens.
         overrides: changes to the configuration, such as ``train.epochs=20``.
         allow_code: whether user code in the folder may run.
+        begin: the checkpoint to go on from: last, best or a step; any but the last goes on in a new folder.
+        fork: whether to go on in a new folder and leave this one as it is.
+        told: is told what is about to happen.
 
     Raises:
-        TorchliteError: what went wrong, by its kind.
+        TorchliteError: what went wrong, by its kind; CheckpointError where a change does not fit the checkpoint.
     """
-    config = run.read_config(overrides, allow_code=allow_code)
+    before = run.read_config(allow_code=allow_code)
+    config = run.read_config(overrides, allow_code=allow_code) if overrides else before
+    changed = tuple(drift(before, config))
+    forbidden = [str(one) for one in changed if one.effect == "forbidden"]
+    if forbidden:
+        raise CheckpointError("a run can't go on with " + "; ".join(forbidden) + "; train anew instead")
     with run.locked():
         store = _store(run, config)
         store.clean()
-        checkpoint = store.latest_good()
+        checkpoint = store.latest_good() if begin == "last" else checkpoint_of(run, begin)
+        if fork or begin != "last":
+            run = run_directory.fork(run, config, overrides, checkpoint)
+    with run.locked():
+        told(Resumption(run, config, changed, checkpoint))
         plan = make_plan(config, begins=checkpoint is None)
+        _check_fingerprint(plan, run)
         if checkpoint is None:
             progress = start(plan)
             warnings: tuple[str, ...] = ("there is no checkpoint yet: starting from the beginning",)
         else:
             progress, warnings = restore(plan, checkpoint), checkpoint.warnings
+            _place_in_epoch(progress, before, plan)
         if overrides:
             run.write_config(config)
         outcome = _exported(_fit(plan, progress, run, observer), config)
-        return dataclasses.replace(outcome, warnings=warnings)
+        return dataclasses.replace(outcome, warnings=(*warnings, *outcome.warnings))
+
+
+def _check_fingerprint(plan: Plan, run: RunDirectory) -> None:
+    try:
+        recorded = json.loads((run.path / "data.json").read_bytes()).get("fingerprint")
+    except (OSError, ValueError):
+        return
+    if recorded is not None and recorded != plan.splits.fingerprint:
+        raise DataError(
+            f"the data is not what {run.path} began with (SHA-256 {plan.splits.fingerprint[:12]}, was {recorded[:12]}): "
+            "restore it, or train anew"
+        )
+
+
+def _place_in_epoch(progress: Progress, before: Config, plan: Plan) -> None:
+    """Where the run stands in its epoch, counted in batches of another size."""
+    after = plan.config.data
+    if (before.data.batch_size, before.data.drop_last) != (after.batch_size, after.drop_last):
+        progress.batch = progress.batch * before.data.batch_size // after.batch_size
+        samples = len(plan.splits.train)
+        if progress.batch >= (samples // after.batch_size if after.drop_last else -(-samples // after.batch_size)):
+            progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
 def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) -> Outcome:
@@ -162,7 +224,8 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     if ending == "interrupted":
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
     run.write_status("finished" if code == 0 else "interrupted", progress.step, exit_code=code, reason=ending)
-    return Outcome(run, ending, code, progress, plan.monitor)
+    warnings = () if log.warning is None else (log.warning,)
+    return Outcome(run, ending, code, progress, plan.monitor, warnings)
 
 
 def with_callbacks(observer: Observer, plan: Plan, run: RunDirectory) -> Observer:

@@ -25,7 +25,7 @@ import yaml
 from torchlite import __version__
 from torchlite.errors import CheckpointError, UsageError
 from torchlite.serialization.atomic import write_file
-from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.checkpoint import Checkpoint, CheckpointStore
 from torchlite.train.config.load import require_config
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
@@ -142,6 +142,19 @@ def create(config: Config, root: Path, overrides: Sequence[str], data: dict[str,
     if patch:
         (path / "git.patch").write_text(patch)
     return run
+
+
+def fork(run: RunDirectory, config: Config, overrides: Sequence[str], checkpoint: Checkpoint | None) -> RunDirectory:
+    """A new folder beside that of ``run`` which goes on from one of its checkpoints; ``forked.json`` says which."""
+    data = json.loads((run.path / "data.json").read_bytes())
+    made = create(config, run.path.resolve().parent.parent, overrides, data)
+    step = 0
+    if checkpoint is not None:
+        step, state = checkpoint.step, checkpoint.state
+        made.metrics.write_bytes(run.metrics.read_bytes()[: state["metrics_bytes"]])
+        made.store().save(step, checkpoint.model, checkpoint.optim, state, metric=checkpoint.metric)
+    (made.path / "forked.json").write_text(json.dumps({"run": str(run.path), "step": step}, indent=2) + "\n")
+    return made
 
 
 def environment() -> dict[str, Any]:

@@ -20,6 +20,7 @@ from torchlite.compiler import compiled
 from torchlite.devices import Device
 from torchlite.nn.module import Module
 from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
+from torchlite.ops.generator import default_generator
 from torchlite.optim import Optimizer
 from torchlite.tracing import valid
 from torchlite.train.footprint import Footprint
@@ -64,7 +65,11 @@ class LossNotFinite(ArithmeticError):
 
 @dataclass(eq=False)
 class Update:
-    """An optimizer step as a function of its batches."""
+    """An optimizer step as a function of its batches.
+
+    Where `divides`, batches that do not fit into memory are cut into twice as many `pieces` and tried again, as often as it
+    takes: the gradients are those of the whole batch, but for rounding and for layers that look at a batch as a whole.
+    """
 
     model: Module
     loss: Module
@@ -75,6 +80,8 @@ class Update:
     device: Device
     clip_norm: float | None = None
     clip_value: float | None = None
+    divides: bool = False
+    pieces: int = 1
 
     def __call__(self, batches: Sequence[Batch]) -> float:
         """The mean loss over all samples; its gradient is clipped and applied.
@@ -85,10 +92,27 @@ class Update:
         if self.optimizer.needs_closure:  # it evaluates the loss as often as it likes
             mean: float = self.optimizer.step(lambda: self._gradients(batches))
             return mean
-        mean = self._gradients(batches)
+        mean = self._dividing(batches) if self.divides else self._gradients(batches)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return mean
+
+    def _dividing(self, batches: Sequence[Batch]) -> float:
+        """The gradients in as many pieces as memory asks for; a failed attempt leaves nothing behind."""
+        random = default_generator.state()
+        buffers = {name: x.clone() for name, x in self.model.named_buffers()}
+        while True:
+            try:
+                return self._gradients([part for batch in batches for part in cut(batch, self.pieces)])
+            except MemoryError:
+                if self.pieces >= max(len(targets) for _, targets in batches):
+                    raise
+                self.pieces *= 2
+            self.optimizer.zero_grad()
+            default_generator.restore(random)
+            with no_grad():
+                for name, x in self.model.named_buffers():
+                    x.copy_(buffers[name])
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
         logits = self.model(inputs)
@@ -118,6 +142,13 @@ class Update:
         elif self.clip_value is not None:
             clip_grad_value_(self.model.parameters(), self.clip_value)
         return mean
+
+
+def cut(batch: Batch, pieces: int) -> Sequence[Batch]:
+    """A batch in parts of nearly equal size, none of them empty."""
+    inputs, targets = batch
+    size = -(-len(targets) // pieces)
+    return [(inputs[i : i + size], targets[i : i + size]) for i in range(0, len(targets), size)]
 
 
 class CompiledUpdate:

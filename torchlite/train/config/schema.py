@@ -187,6 +187,11 @@ class Train(Section):
     compile: Literal["auto"] | bool = Field(
         default="auto", description="Whether steps are compiled; auto does so on the CPU where a run is long enough."
     )
+    on_oom: Literal["fail", "accumulate"] = Field(
+        default="fail",
+        description="When a batch does not fit into memory: end with exit code 7, or cut it into parts whose gradients "
+        "add up to the same (steps are not compiled then).",
+    )
 
     @property
     def length(self) -> Duration:

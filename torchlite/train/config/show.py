@@ -27,7 +27,7 @@ def as_yaml(config: Config, *, defaults: bool = True, origins: bool = False) -> 
 
 def differences(old: Config, new: Config, *, origins: bool = False) -> list[str]:
     """What differs between two configurations: ``key: value`` with ``-`` where it is `old`'s and ``+`` where `new`'s."""
-    before, after = _flat(old.resolved()), _flat(new.resolved())
+    before, after = flat(old.resolved()), flat(new.resolved())
     lines = []
     for path in sorted({*before, *after}):
         if before.get(path, ...) == after.get(path, ...):
@@ -39,10 +39,11 @@ def differences(old: Config, new: Config, *, origins: bool = False) -> list[str]
     return lines
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """The leaves of nested maps and lists by their paths, such as ``model.layers.0``."""
     if isinstance(value, (dict, list)) and value:
         items = value.items() if isinstance(value, dict) else enumerate(value)
-        return {key: leaf for part, item in items for key, leaf in _flat(item, f"{path}.{part}".lstrip(".")).items()}
+        return {key: leaf for part, item in items for key, leaf in flat(item, f"{path}.{part}".lstrip(".")).items()}
     return {path: value}
 
 
