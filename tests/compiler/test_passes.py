@@ -9,7 +9,9 @@ from torchlite.compiler.passes import (
     cancel_copies,
     cancel_views,
     fold_constants,
+    join_parts,
     mask_before_spreading,
+    multiply_tables,
     share_sums,
     without_dead_code,
     without_duplicates,
@@ -158,3 +160,68 @@ def test_a_mask_is_put_on_before_a_gradient_is_spread(stride):
 def test_a_mask_of_other_numbers_stays_where_it_is():
     graph = spread_and_masked(same=False)
     assert operators(mask_before_spreading(graph)) == operators(graph)
+
+
+def split_gradients(b, *parts, shape):
+    """0 + g₀ + g₁ + …, each g being zero but for a part of the last dimension."""
+    total = None
+    for start, stop, g in parts:
+        index = (slice(None), slice(start, stop))
+        embedded = b.add("embed_view", g, recipe=((REGISTRY["select"], {"index": index}),), shape=shape)
+        total = embedded if total is None else b.add("add", total, embedded)
+    return b.graph(total)
+
+
+def agrees(graph, rewritten, *arrays):
+    for got, expected in zip(rewritten.function()(*arrays), graph.function()(*arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_of_parts_become_the_whole():
+    b = Building((4, 2), (4, 3), (4, 1))
+    last, first, middle = b.inputs
+    graph = split_gradients(b, (4, 6, last), (0, 3, first), (3, 4, middle), shape=(4, 6))
+    joined = without_dead_code(join_parts(graph))
+    assert operators(joined) == ["cat"]
+    assert joined.nodes[0].inputs == (first, middle, last)
+    rng = np.random.default_rng(0)
+    agrees(graph, joined, *(rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs))
+
+
+def test_parts_that_overlap_or_leave_gaps_are_added_up():
+    for ranges in (((0, 3), (2, 6)), ((0, 2), (3, 6)), ((0, 3),)):
+        b = Building(*((4, stop - start) for start, stop in ranges))
+        parts = [(start, stop, g) for (start, stop), g in zip(ranges, b.inputs, strict=True)]
+        graph = split_gradients(b, *parts, shape=(4, 6))
+        assert operators(join_parts(graph)) == operators(graph)
+
+
+def looked_up(rows, taken):
+    """An embedding of ``rows`` rows, a linear layer on those that are ``taken``, and the gradients of both for cotangents g."""
+    b = Building((rows, 6), (5, 6), (*taken, 5))
+    table, weight, g = b.inputs
+    numbers = Value(Aval(taken, np.dtype(np.int64)))
+    b.inputs = (*b.inputs, numbers)
+    x = b.add("index", table, numbers, spec=("tensor",))
+    count = int(np.prod(taken))
+    flat, g = b.add("view", x, shape=(count, 6)), b.add("view", g, shape=(count, 5))
+    y = b.add("linear", flat, weight)
+    of_weight = b.add("matmul", b.add("permute", g, dims=(1, 0)), flat)
+    of_rows = b.add("view", b.add("matmul", g, weight), shape=(*taken, 6))
+    of_table = b.add("index_add", of_rows, numbers, spec=("tensor",), shape=(rows, 6))
+    return b.graph(y, of_weight, of_table)
+
+
+def test_a_small_table_is_multiplied_before_its_rows_are_taken():
+    graph = looked_up(3, (4, 5))
+    multiplied = without_dead_code(multiply_tables(graph))
+    products = [node for node in multiplied.nodes if node.op.name in ("linear", "matmul")]
+    assert all(20 not in v.aval.shape for node in products for v in (*node.inputs, *node.outputs))
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs[:3]]
+    agrees(graph, multiplied, *arrays, rng.integers(0, 3, (4, 5)))
+
+
+def test_a_large_table_is_not_multiplied():
+    graph = looked_up(6, (4, 5))
+    assert operators(multiply_tables(graph)) == operators(graph)

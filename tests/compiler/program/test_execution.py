@@ -87,6 +87,26 @@ def test_parameters_are_overwritten_in_place():
     np.testing.assert_array_equal(w.numpy(), np.full(100, -0.5))
 
 
+def test_clipped_gradients_and_adam_are_one_loop_over_all_parameters():
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    x = torch.randn(8, 6)
+
+    @torch.compile(fullgraph=True)
+    def step(x):
+        optimizer.zero_grad()
+        model(x).square().sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+
+    for _ in range(3):
+        step(x)
+    units = [s.unit for s in step.variants[0].captured.run.layout.steps]
+    (update,) = [u for u in units if any(node.op.name == "sqrt" and node.outputs[0].aval.shape for node in u.nodes())]
+    assert len(update.loops) == 4
+
+
 def test_values_that_are_swapped():
     a, b = torch.zeros(5), torch.ones(5)
 

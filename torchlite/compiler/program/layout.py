@@ -209,8 +209,10 @@ class _Layouter:
     # Places
 
     def _place(self, unit: Unit) -> None:
-        if unit.kind == "loop" and self._serves_as_copy(unit):
-            return
+        if unit.kind == "loop":
+            self._drop_copies(unit)
+            if not unit.nodes():
+                return
         step = Step(unit)
         follows = self._place_kernel(unit, step) if unit.kind == "kernel" else None
         for v in unit.reads():
@@ -232,33 +234,24 @@ class _Layouter:
                     step.places[v] = self._new(v, None)
         self.steps.append(step)
 
-    def _serves_as_copy(self, unit: Unit) -> bool:
-        """Whether a unit only copies what lies as the copies shall and is never overwritten, which then serves as them."""
-        served: dict[Value, Place] = {}
-        for node in unit.nodes():
-            if node.op.name != "clone":
-                return False
-            (source,), (made,) = node.inputs, node.outputs
-            place = self._served(source, served)
-            if made in self.direct or made in self.result_of or place is None or place.buffer.kind != "arena":
-                return False
-            if made not in self.parts.chain and (
-                place.order is None or place.order != (_demanded(made) or place.order)
-            ):
-                return False
-            served[made] = place
-        self.places.update(served)
-        return bool(served)
+    def _drop_copies(self, unit: Unit) -> None:
+        """Take copies of what lies as they shall and is never overwritten out of a unit; the original serves as them."""
+        for loop in unit.loops:
+            loop.nodes = [node for node in loop.nodes if not self._serves_as_copy(node)]
 
-    def _served(self, v: Value, served: dict[Value, Place]) -> Place | None:
-        """The place of a value, or where it is a view of a copy that is not made the one that it would have."""
-        if base(v) not in served:
-            return self._place_of(v)
-        if v in served:
-            return served[v]
-        assert v.node is not None
-        source = self._served(v.node.inputs[0], served)
-        return None if source is None else seen_through(v.node, source)
+    def _serves_as_copy(self, node: Node) -> bool:
+        if node.op.name != "clone":
+            return False
+        (source,), (made,) = node.inputs, node.outputs
+        if made in self.direct or made in self.result_of or (base(source) not in self.places and not _is_input(source)):
+            return False
+        place = self._place_of(source)
+        if place.buffer.kind != "arena":
+            return False
+        if made not in self.parts.chain and (place.order is None or place.order != (_demanded(made) or place.order)):
+            return False
+        self.places[made] = place
+        return True
 
     def _place_loop(self, loop: Loop, step: Step, order: Order | None) -> Order | None:
         known = {v: self.places[v] for v in self.direct_places(loop)}

@@ -153,6 +153,7 @@ class _Grouping:
         for node in graph.nodes:
             if node.op.kind != "view":
                 self._place(node)
+        self._merge()
         self._absorb()
         self._run_together(outputs)
 
@@ -192,14 +193,14 @@ class _Grouping:
         self._connect(unit, node)
 
     def _candidates(self, node: Node, *, reduces: bool) -> Iterable[Unit]:
-        """Units that compute what the operation reads, and then loops that read the same."""
+        """Units that compute what the operation reads, and then loops that read the same; that of single numbers is no reason."""
         for v in node.inputs:
             unit = self.of.get(flat(v))
             alone = reduces or any(v in self.updates for v in node.outputs)
             if unit is not None and unit.loops and not (alone and unit.kind == "kernel"):
                 yield unit
         for v in node.inputs:
-            for unit in reversed(self.readers.get(flat(v), ())):
+            for unit in reversed(self.readers.get(flat(v), ()) if _size(_shape(v)) > 1 else ()):
                 if unit.kind == "loop":
                     yield unit
 
@@ -221,16 +222,16 @@ class _Grouping:
                 return False
         if unit.kind == "kernel" and not any(flat(v) in own for v in node.inputs):
             return False
-        if unit.kind == "kernel" and any(self._lies_across(v, unit) for v in node.inputs):
+        if any(self._lies_across(v, unit) for v in node.inputs):
             return False
         if len(loop.reads()) + len(node.inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
             return False
         return not loop.reductions or not reduces or _pattern(loop.reductions[0]) == _pattern(node)
 
     def _lies_across(self, v: Value, unit: Unit) -> bool:
-        """Whether another kernel leaves an array in another order than this one, whose tiles would read it with large steps."""
+        """Whether another kernel leaves an array in another order than this kernel, whose tiles would read it with large steps."""
         source = self.of.get(base(v))
-        if source is None or source is unit or source.kind != "kernel" or base(v) is not _root(source):
+        if source is None or source is unit or {unit.kind, source.kind} != {"kernel"} or base(v) is not _root(source):
             return False
         return _size(_shape(v)) == _size(_shape(_root(unit))) and _order(source) != _order(unit)
 
@@ -249,6 +250,32 @@ class _Grouping:
         for v in node.outputs:
             self.of[v] = unit
 
+    def _merge(self) -> None:
+        """Let loops that read what another loop computes be one with it: operations join the first loop that they fit, which
+        leaves some in two that could be one, such as those of Adam's two averages and of the weights."""
+        for unit in list(self.units):
+            for source in {self.of.get(flat(v)): None for v in unit.reads()}:
+                if (
+                    unit.kind == "loop"
+                    and source is not None
+                    and source.kind == "loop"
+                    and self._fit_together(source, unit)
+                ):
+                    self._take(source, unit)
+                    break
+
+    def _fit_together(self, first: Unit, unit: Unit) -> bool:
+        mine, other = first.loops[0], unit.loops[0]
+        if mine.reductions or other.reductions or not self._continues(first, unit):
+            return False
+        return len(_streams(mine) | _streams(other)) + (len(mine.nodes) + len(other.nodes)) // 3 <= MOST_ARRAYS
+
+    def _take(self, first: Unit, unit: Unit) -> None:
+        mine, other = first.loops[0], unit.loops[0]
+        mine.nodes += other.nodes
+        mine.shapes += [s for s in other.shapes if s not in mine.shapes]
+        self._replace(unit, first)
+
     def _absorb(self) -> None:
         """Let the store of a kernel's result do the loop that updates state with it, where that takes few arrays."""
         for unit in list(self.units):
@@ -258,11 +285,7 @@ class _Grouping:
             kernels = [s for s in sources if s is not None and s.kind == "kernel" and s.loops]
             if len(kernels) != 1 or kernels[0].users - {unit} or not self._continues(kernels[0], unit):
                 continue
-            first = kernels[0]
-            loop = unit.loops[0]
-            first.loops[0].nodes += loop.nodes
-            first.loops[0].shapes += [s for s in loop.shapes if s not in first.loops[0].shapes]
-            self._replace(unit, first)
+            self._take(kernels[0], unit)
 
     def _continues(self, first: Unit, unit: Unit) -> bool:
         mine, other = first.loops[0], unit.loops[0]
