@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.devices import CPU, Device
-from torchlite.ir import Aval, Op
+from torchlite.ir import Aval, Op, Shape
 
 Params = dict[str, Any]
 
@@ -29,6 +29,12 @@ class Value:
     node: Node | None = None
     constant: Any = None
     label: str = ""
+
+    @property
+    def shape(self) -> Shape:
+        """That of an array."""
+        assert self.aval is not None, "a Python number has no shape"
+        return self.aval.shape
 
 
 @dataclass(eq=False, slots=True)

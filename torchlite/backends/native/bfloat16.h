@@ -286,10 +286,6 @@ static void bf16_block(int tiles, const Bf16Term *term, int terms, Bf16Steps ste
 
 // ---- whole products ----
 
-// What becomes of a finished block: rows `row` and following of the stacked products, columns `column` and following. It may
-// be changed in place.
-typedef void (*Finish)(void *context, float *tile, long step, long row, long column, long rows, long columns);
-
 typedef struct {
     Bf16Operand left, right;
     long batches, inner, rows, columns, k;  // `inner` of the batches follow each other by the inner steps

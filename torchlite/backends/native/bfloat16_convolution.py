@@ -19,15 +19,18 @@ C = Family(
     convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i", scratch="an->n",
 )  # fmt: skip
 
-MOST_TAPS = 16  # rows and columns of a window
+_MOST_TAPS = 16  # rows and columns of a window
 _FEWEST_POSITIONS = 16  # of a window: with fewer, products of columns copied out are faster
 
 
-def _handles(window: Any, groups: int, positions: Shape, *arrays: Array) -> bool:
+def handles(window: Any, groups: int) -> bool:
+    """Whether there are kernels for such a window."""
+    return groups == 1 and window.ndim <= 2 and max(window.kernel) <= _MOST_TAPS
+
+
+def _worth_it(window: Any, groups: int, positions: Shape, *arrays: Array) -> bool:
     return (
-        groups == 1
-        and len(positions) <= 2
-        and max(window.kernel) <= MOST_TAPS
+        handles(window, groups)
         and math.prod(positions) >= _FEWEST_POSITIONS
         and all(array.dtype == BFLOAT16 and array.size for array in arrays)
     )
@@ -48,7 +51,7 @@ def geometry(x: Array, y: Array, window: Any) -> Array:
 def convolution(x: Array, weight: Array, *bias: Array, window: Any, groups: int) -> Array | None:
     """The convolution of x (N, C, *) with a weight (O, C, *), plus a bias (O,)."""
     size = window.out_size("convolution", x.shape[2:])
-    if not _handles(window, groups, size, x, weight, *bias) or x.shape[1] != weight.shape[1]:
+    if not _worth_it(window, groups, size, x, weight, *bias) or x.shape[1] != weight.shape[1]:
         return None
     out = np.empty((len(x), len(weight), *size), x.dtype)
     b = np.ascontiguousarray(bias[0]) if bias else None
@@ -57,7 +60,7 @@ def convolution(x: Array, weight: Array, *bias: Array, window: Any, groups: int)
 
 def input_grad(g: Array, weight: Array, *, window: Any, groups: int, size: Shape) -> Array | None:
     """The cotangent of x, of ``size`` after its channels."""
-    if not _handles(window, groups, g.shape[2:], g, weight) or g.shape[1] != weight.shape[0] or 0 in size:
+    if not _worth_it(window, groups, g.shape[2:], g, weight) or g.shape[1] != weight.shape[0] or 0 in size:
         return None
     out = np.empty((len(g), weight.shape[1], *size), g.dtype)
     return out if C.input_grad(g, np.ascontiguousarray(weight), out, geometry(out, g, window)) else None
@@ -65,7 +68,7 @@ def input_grad(g: Array, weight: Array, *, window: Any, groups: int, size: Shape
 
 def weight_grad(x: Array, g: Array, *, window: Any, groups: int) -> Array | None:
     """The cotangent of the weight."""
-    if not _handles(window, groups, g.shape[2:], x, g):
+    if not _worth_it(window, groups, g.shape[2:], x, g):
         return None
     out = np.empty((g.shape[1], x.shape[1], *window.kernel), x.dtype)
     return out if C.weight_grad(x, g, out, geometry(x, g, window)) else None

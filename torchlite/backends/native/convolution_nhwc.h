@@ -32,9 +32,6 @@ typedef struct {
     long shares;                                            // into which the bands of all samples are divided
 } Convolution;
 
-// Receives finished numbers: rows are positions in all samples, columns channels.
-typedef void (*Finish)(void *context, float *tile, long step, long row, long column, long rows, long columns);
-
 typedef struct {
     const float *source, *weight, *bias, *grad;  // there need not be a bias
     float *target, *scratch;                     // without a target, rows are only handed to `finish`

@@ -18,10 +18,6 @@ enum {
     TILE_ROWS_4 = 6,
 };
 
-// What becomes of a tile: rows `row` and following of the stacked matrices C, columns `column` and following. It may be
-// changed in place.
-typedef void (*Finish)(void *context, float *tile, long tile_step, long row, long column, long rows, long columns);
-
 typedef struct {
     const float *a, *b;
     long m, n, k;

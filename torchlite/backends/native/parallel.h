@@ -1,4 +1,5 @@
-// What a kernel's text begins with: the pool of threads, which is compiled once and handed to each library by `bind`.
+// What a kernel's text begins with: the pool of threads, which is compiled once and handed to each library by `bind`,
+// and what kernels and programs have in common.
 
 #include <math.h>
 #include <stdint.h>
@@ -11,6 +12,11 @@ typedef void (*Task)(void *argument, long index);
 // Does tasks 0 to count - 1, each once, on any thread and in any order, and returns when all are done. What a task
 // computes must not depend on either, so that results are the same with any number of threads.
 static void (*parallel)(Task task, void *argument, long count);
+
+// What becomes of a finished tile of a kernel's result: rows `row` and following, columns `column` and following. Rows of a
+// product are those of all its matrices; of an array whose channels lie side by side they are the positions in all samples,
+// and columns are channels. The tile may be changed in place.
+typedef void (*Finish)(void *context, float *tile, long tile_step, long row, long column, long rows, long columns);
 
 void bind(void (*run)(Task, void *, long)) { parallel = run; }
 

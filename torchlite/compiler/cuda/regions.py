@@ -55,7 +55,7 @@ class Region:
         computed = [v for v in inputs if v in self.whole or v in self.kept]
         if node.op.name in _VIEWS:
             return bool(computed) and self._takes_view(node)
-        if not (computed or any(v in self.reads and _shape(v) == self.shape for v in inputs) or not self.nodes):
+        if not (computed or any(v in self.reads and v.shape == self.shape for v in inputs) or not self.nodes):
             return False
         outside = {v for v in inputs if v not in computed and v not in self.reads}
         if len(self.reads) + len(outside) > MOST_ARRAYS - len(self.nodes) // 3:
@@ -68,7 +68,7 @@ class Region:
 
     def _takes_reduction(self, node: Node) -> bool:
         (x,), dims = node.inputs, node.params["dims"]
-        if _shape(x) != self.shape or x in self.kept or (self.dims and self.dims != dims):
+        if x.shape != self.shape or x in self.kept or (self.dims and self.dims != dims):
             return False
         if math.prod(self.shape[d] for d in dims) < 2 or (x in self.late and not self.quick(dims)):
             return False
@@ -79,10 +79,10 @@ class Region:
     def _takes_elementwise(self, node: Node) -> bool:
         out = node.outputs[0]
         inside = [v for v in node.inputs if v in self.kept]
-        if _shape(out) == self.shape:
+        if out.shape == self.shape:
             if inside and not self.quick(self.dims):
                 return False
-            if not all(_shape(v) == () or self._repeats(v) for v in inside):
+            if not all(v.shape == () or self._repeats(v) for v in inside):
                 return False
             self.whole.add(out)
             if inside or any(v in self.late for v in node.inputs):
@@ -90,7 +90,7 @@ class Region:
             return True
         if not inside or any(v in self.whole for v in node.inputs):
             return False
-        if any(_shape(v) != _shape(out) and _size(v) != 1 for v in node.inputs):
+        if any(v.shape != out.shape and _size(v) != 1 for v in node.inputs):
             return False
         if _size(out) != _size(inside[0]):
             return False
@@ -99,13 +99,13 @@ class Region:
 
     def _takes_view(self, node: Node) -> bool:
         (x,), out = node.inputs, node.outputs[0]
-        if x in self.kept and (_size(out) == _size(x) or (_shape(out) == self.shape and self._expands(node))):
-            if _size(out) == _size(x) and _without_ones(_shape(out)) != _without_ones(_shape(x)):
+        if x in self.kept and (_size(out) == _size(x) or (out.shape == self.shape and self._expands(node))):
+            if _size(out) == _size(x) and _without_ones(out.shape) != _without_ones(x.shape):
                 return False
             (self.kept if _size(out) == _size(x) else self.whole).add(out)
             if out in self.whole:
                 self.late.add(out)
-        elif x in self.whole and _shape(out) == self.shape:
+        elif x in self.whole and out.shape == self.shape:
             self.whole.add(out)
             if x in self.late:
                 self.late.add(out)
@@ -119,7 +119,7 @@ class Region:
 
     def _repeats(self, v: Value) -> bool:
         """Whether a kept value, seen in the shape of the loop, is the same all along the reduced dimensions."""
-        shape = _shape(v)
+        shape = v.shape
         shape = (1,) * (len(self.shape) - len(shape)) + shape
         return all(shape[d] == (1 if d in self.dims else n) for d, n in enumerate(self.shape))
 
@@ -136,7 +136,7 @@ class Region:
             needed: what others that run before read.
         """
         out = node.outputs[0]
-        if out not in self.reads or out in needed or node.op.name in REDUCTIONS or _shape(out) != self.shape:
+        if out not in self.reads or out in needed or node.op.name in REDUCTIONS or out.shape != self.shape:
             return False
         if any(
             out in reader.inputs and reader.outputs[0] in self.kept for reader in self.nodes if not _reduces(reader)
@@ -210,7 +210,7 @@ def regions(graph: Graph, make: Callable[[Region, Sequence[Value], int], Node]) 
 def _begun(node: Node) -> Region | None:
     """A region of one operation."""
     reduces = node.op.name in REDUCTIONS
-    region = Region(_shape(node.inputs[0] if reduces else node.outputs[0]))
+    region = Region((node.inputs[0] if reduces else node.outputs[0]).shape)
     return region if region.takes(node) else None
 
 
@@ -254,13 +254,8 @@ def operands(region: Region) -> list[Value]:
     return list(dict.fromkeys(reading(v).source for v in region.reads if number(v) is None))
 
 
-def _shape(v: Value) -> Shape:
-    assert v.aval is not None
-    return v.aval.shape
-
-
 def _size(v: Value) -> int:
-    return math.prod(_shape(v))
+    return math.prod(v.shape)
 
 
 def _without_ones(shape: Shape) -> Shape:

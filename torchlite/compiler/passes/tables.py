@@ -59,7 +59,7 @@ def multiply_tables(graph: Graph) -> Graph:
             if turned is not None and turned.op.name == "permute" and turned.params["dims"] == (1, 0):
                 rows = _rows(node.inputs[1], make)
                 if rows is not None:
-                    sums = _sums(turned.inputs[0], rows.numbers, _shape(rows.table)[0], make)
+                    sums = _sums(turned.inputs[0], rows.numbers, rows.table.shape[0], make)
                     return [make("matmul", make("permute", sums, dims=(1, 0)), rows.table)]
         elif node.op.name == "index_add" and node.params["spec"] == ("tensor",):
             return _added(node, make)
@@ -69,7 +69,7 @@ def multiply_tables(graph: Graph) -> Graph:
 
 
 def _sums(g: Value, numbers: Value, rows: int, make: Make) -> Value:
-    return make("index_add", g, numbers, spec=("tensor",), shape=(rows, _shape(g)[1]))
+    return make("index_add", g, numbers, spec=("tensor",), shape=(rows, g.shape[1]))
 
 
 def _rows(x: Value, make: Make) -> Rows | None:
@@ -79,10 +79,10 @@ def _rows(x: Value, make: Make) -> Rows | None:
     while node is not None and _keeps_rows(node):
         steps.append(node)
         node = node.inputs[0].node
-    if len(_shape(x)) != 2 or node is None or node.op.name != "index" or node.params["spec"] != ("tensor",):
+    if len(x.shape) != 2 or node is None or node.op.name != "index" or node.params["spec"] != ("tensor",):
         return None
     table, numbers = node.inputs
-    if len(_shape(table)) != 2 or not _many(numbers, _shape(table)[0]):
+    if len(table.shape) != 2 or not _many(numbers, table.shape[0]):
         return None
     for step in reversed(steps):
         if step.op.name == "permute":
@@ -102,21 +102,21 @@ def _added(node: Node, make: Make) -> Replacement:
             lead = step.params["dims"][:-1]
             numbers = make("permute", numbers, dims=tuple(lead.index(d) for d in range(len(lead))))
         elif step.op.name == "view":
-            numbers = make("view", make("clone", numbers, order=()), shape=_shape(step.inputs[0])[:-1])
+            numbers = make("view", make("clone", numbers, order=()), shape=step.inputs[0].shape[:-1])
         values = step.inputs[0]
     source = values.node
-    if source is None or source.op.name != "matmul" or len(_shape(source.inputs[0])) != 2:
+    if source is None or source.op.name != "matmul" or len(source.inputs[0].shape) != 2:
         return None
     g, weight = source.inputs
-    if len(_shape(weight)) != 2 or (g.node is not None and g.node.op.name == "permute"):
+    if len(weight.shape) != 2 or (g.node is not None and g.node.op.name == "permute"):
         return None
     return [make("matmul", _sums(g, _vector(numbers, make), rows, make), weight)]
 
 
 def _vector(numbers: Value, make: Make) -> Value:
-    if len(_shape(numbers)) == 1:
+    if len(numbers.shape) == 1:
         return numbers
-    return make("view", make("clone", numbers, order=()), shape=(math.prod(_shape(numbers)),))
+    return make("view", make("clone", numbers, order=()), shape=(math.prod(numbers.shape),))
 
 
 def _keeps_rows(node: Node) -> bool:
@@ -126,15 +126,10 @@ def _keeps_rows(node: Node) -> bool:
         dims: tuple[int, ...] = node.params["dims"]
         return dims[-1] == len(dims) - 1
     if name == "view":
-        before, after = _shape(node.inputs[0]), _shape(node.outputs[0])
+        before, after = node.inputs[0].shape, node.outputs[0].shape
         return bool(before and after) and before[-1] == after[-1]
     return name == "clone"
 
 
 def _many(numbers: Value, rows: int) -> bool:
     return numbers.aval is not None and numbers.aval.dtype.kind == "i" and numbers.aval.size >= _FEWER * rows
-
-
-def _shape(v: Value) -> tuple[int, ...]:
-    assert v.aval is not None
-    return tuple(v.aval.shape)

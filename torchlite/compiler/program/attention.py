@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.program.kernels import Kernel, of_float32, shape, struct
+from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.lowering import Lowering, Order
 from torchlite.compiler.program.places import Array
@@ -16,7 +16,7 @@ _LANES, _TASKS = 16, 32  # at most (see ``vectors.h``), and as in ``attention.h`
 
 def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32 and unless there are batches and heads."""
-    return _LOWERINGS[node.op.name] if of_float32(node) and len(shape(node.inputs[0])) == 4 else None
+    return _LOWERINGS[node.op.name] if of_float32(node) and len(node.inputs[0].shape) == 4 else None
 
 
 class _Attention(Kernel):
@@ -45,9 +45,9 @@ class _Attention(Kernel):
 
     def _sizes(self, node: Node) -> dict[str, int]:
         named = self._named(node)
-        batches, heads, queries, width = shape(named["q"])
+        batches, heads, queries, width = named["q"].shape
         sizes = {"batches": batches, "heads": heads, "queries": queries}
-        return {**sizes, "keys": shape(named["k"])[2], "width": width, "values": shape(named["v"])[3]}
+        return {**sizes, "keys": named["k"].shape[2], "width": width, "values": named["v"].shape[3]}
 
     def _count(self, sizes: dict[str, int]) -> int:
         """How many heads, or blocks of queries of heads, there may be."""
@@ -91,7 +91,7 @@ def _rows_are_dense(v: Value) -> bool:
 
 def _ghost(v: Value) -> Array:
     if v.node is None or v.node.op.kind != "view":
-        return np.empty(shape(v), np.float32)
+        return np.empty(v.shape, np.float32)
     return np.asarray(v.node.op.run(np, _ghost(v.node.inputs[0]), **v.node.params))
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from torchlite.backends.native import convolution_nhwc
+import numpy as np
+
+from torchlite.backends.native import bfloat16_convolution as of_bfloat16
+from torchlite.backends.native import convolution_nhwc as of_float32
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.convolution_nhwc import Kernel, Sizes
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.program.finishing import CHANNELS_LAST, result
+from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.units import Unit
+from torchlite.compiler.program.places import Array
+from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
 _WEIGHT: Order = (0, 1, 2, 3)
@@ -16,53 +21,52 @@ _ANYHOW: Sizes = (0, 0, 0, 0)  # steps between numbers that have to be copied
 
 def lowered(node: Node) -> Lowering | None:
     """How ``convolution``, ``convolution_input_grad`` and ``convolution_weight_grad`` become C."""
-    if any(v.aval is None or v.aval.dtype != "float32" for v in (*node.inputs, *node.outputs)):
+    arrays = [v.aval for v in (*node.inputs, *node.outputs) if v.aval is not None]
+    (dtype, *others) = {np.dtype(a.dtype) for a in arrays}
+    window, groups = node.params["window"], node.params["groups"]
+    if others or dtype not in _LOWERINGS or window.ndim != 2:
         return None
-    if not convolution_nhwc.handles(node.params["window"], node.params["groups"]):
+    if dtype == np.float32 and not of_float32.handles(window, groups):
         return None
-    return _WeightGrad() if node.op.name == "convolution_weight_grad" else _Convolution()
+    if dtype == BFLOAT16 and not (of_bfloat16.handles(window, groups) and all(a.size for a in arrays)):
+        return None
+    of_positions, of_weight = _LOWERINGS[dtype]
+    return of_weight if node.op.name == "convolution_weight_grad" else of_positions
 
 
-class _Convolution(Plain):
+class _OfPositions(Continued):
     """A convolution, or the gradient of an input, which is one in its way."""
-
-    headers: tuple[str, ...] = (convolution_nhwc.HEADER,)
-
-    def continues(self, node: Node) -> bool:
-        """Unless there are dimensions of length 1, without which what follows would have fewer."""
-        return 1 not in _shape(node.outputs[0])
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides of what windows move over, which is copied where it needs zeros beside it."""
         return [None, _WEIGHT, *([(0,)] if len(node.inputs) > 2 else [])]
 
-    def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side."""
-        return [CHANNELS_LAST]
+
+class _Float32(_OfPositions):
+    """As ``convolution_nhwc.h`` does it, with all sizes as constants."""
+
+    headers: tuple[str, ...] = (of_float32.HEADER,)
 
     def scratch(self, node: Node) -> int:
         """Packed weights, and rows with zeros beside them."""
         return 4 * self._kernel(node, _ANYHOW).scratch
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        node = unit.root
-        assert node is not None
         source, weight, *bias = (f"(const float *)({writer.pointer(v)})" for v in node.inputs)
-        kernel = self._kernel(node, steps(writer.step.places[node.inputs[0]].strides))
+        kernel = self._kernel(node, distances(writer.step.places[node.inputs[0]].strides))
         name = writer.function(kernel.text, "convolution")
-        target, finish, context = result(unit, writer)
+        target, finish, context = store_of_channels(node, writer)
         given = (source, weight, *(bias or ["NULL"]), target, f"(float *)({writer.scratch()})", finish, context)
         writer.statement(f"{name}({', '.join(given)});")
 
-    def _kernel(self, node: Node, distances: Sizes) -> Kernel:
-        source, out = sizes(node.inputs[0]), sizes(node.outputs[0])
-        make = convolution_nhwc.convolution if node.op.name == "convolution" else convolution_nhwc.input_grad
-        return make("NAME", source, out, node.params["window"], distances)
+    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
+        make = of_float32.convolution if node.op.name == "convolution" else of_float32.input_grad
+        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
 
 
-class _WeightGrad(Plain):
-    headers: tuple[str, ...] = (convolution_nhwc.HEADER,)
+class _Float32WeightGrad(Plain):
+    headers: tuple[str, ...] = _Float32.headers
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides of the input; channels of the gradient side by side."""
@@ -72,32 +76,82 @@ class _WeightGrad(Plain):
         """Partial sums, and rows with zeros beside them."""
         return 4 * self._kernel(node, _ANYHOW).scratch
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        node = unit.root
-        assert node is not None
         x, g = (f"(const float *)({writer.pointer(v)})" for v in node.inputs)
-        name = writer.function(self._kernel(node, steps(writer.step.places[node.inputs[0]].strides)).text, "weights")
+        kernel = self._kernel(node, distances(writer.step.places[node.inputs[0]].strides))
         target = writer.pointer(node.outputs[0])
+        name = writer.function(kernel.text, "weights")
         writer.statement(f"{name}({x}, {g}, (float *)({target}), (float *)({writer.scratch()}));")
 
-    def _kernel(self, node: Node, distances: Sizes) -> Kernel:
+    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
         x, g = map(sizes, node.inputs)
-        return convolution_nhwc.weight_grad("NAME", x, g, node.params["window"], distances)
+        return of_float32.weight_grad("NAME", x, g, node.params["window"], steps)
 
 
-def sizes(v: Value) -> Sizes:
-    """Samples, height, width and channels of an array (N, C, H, W)."""
-    n, c, h, w = _shape(v)
-    return n, h, w, c
+_KINDS = ("convolution", "convolution_input_grad", "convolution_weight_grad")
+_FUNCTIONS = dict(zip(_KINDS, ("bf16_convolution", "bf16_input_grad", "bf16_gradient_of_weight"), strict=True))
 
 
-def steps(strides: tuple[int, ...]) -> Sizes:
-    """The strides of an array (N, C, H, W) in the order (N, H, W, C)."""
-    n, c, h, w = strides
-    return n, h, w, c
+class _BFloat16(_OfPositions):
+    """As ``bfloat16_convolution.h`` does it, with sums in float32 that are rounded once."""
+
+    headers: tuple[str, ...] = ("bfloat16.h", "bfloat16_convolution.h")
+
+    def scratch(self, node: Node) -> int:
+        """Packed weights, and samples with zeros beside them."""
+        return _scratch(node, _dense(node.inputs[0]), _dense(node.outputs[0]))
+
+    def write(self, node: Node, writer: Writer) -> None:
+        """Call the kernel."""
+        target, finish, context = store_of_channels(node, writer)
+        source, weight, *bias = (writer.pointer(v) for v in node.inputs)
+        if node.op.name == "convolution" and not bias:
+            bias = ["NULL"]
+        out = writer.step.places.get(node.outputs[0])
+        lying = writer.step.places[node.inputs[0]].ghost, _dense(node.outputs[0]) if out is None else out.ghost
+        given = (_geometry(node, *lying), source, weight, *bias, target, writer.scratch(), finish, context)
+        writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
 
 
-def _shape(v: Value) -> tuple[int, ...]:
-    assert v.aval is not None
-    return v.aval.shape
+class _BFloat16WeightGrad(Plain):
+    headers: tuple[str, ...] = _BFloat16.headers
+
+    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
+        """Any strides."""
+        return [None, None]
+
+    def scratch(self, node: Node) -> int:
+        """Partial sums, and samples with zeros beside them."""
+        return _scratch(node, *map(_dense, node.inputs))
+
+    def write(self, node: Node, writer: Writer) -> None:
+        """Call the kernel."""
+        lying = (writer.step.places[v].ghost for v in node.inputs)
+        given = (_geometry(node, *lying), *map(writer.pointer, (*node.inputs, *node.outputs)), writer.scratch())
+        writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
+
+
+def _numbers(node: Node, first: Array, second: Array) -> Array:
+    """The numbers of ``Bf16Geometry``; the gradient of an input is given that of the result first."""
+    x, y = (second, first) if node.op.name == "convolution_input_grad" else (first, second)
+    return of_bfloat16.geometry(x, y, node.params["window"])
+
+
+def _geometry(node: Node, first: Array, second: Array) -> str:
+    return f"&(const Bf16Geometry){{{', '.join(map(str, _numbers(node, first, second)))}}}"
+
+
+def _scratch(node: Node, first: Array, second: Array) -> int:
+    return int(of_bfloat16.C.scratch(_numbers(node, first, second), _KINDS.index(node.op.name)))
+
+
+def _dense(v: Value) -> Array:
+    """A ghost of a value whose dimensions lie in their order."""
+    return np.empty(v.shape, BFLOAT16)
+
+
+_LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {
+    np.dtype(np.float32): (_Float32(), _Float32WeightGrad()),
+    BFLOAT16: (_BFloat16(), _BFloat16WeightGrad()),
+}

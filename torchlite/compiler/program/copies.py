@@ -9,7 +9,7 @@ from torchlite.compiler.program.expressions import c_type
 from torchlite.compiler.program.loops import function
 from torchlite.compiler.program.lowering import Lowering, Order, Plain
 from torchlite.compiler.program.places import Array, Place
-from torchlite.compiler.program.units import Loop, Unit
+from torchlite.compiler.program.units import Loop
 from torchlite.compiler.program.writer import Writer
 from torchlite.ir import REGISTRY
 
@@ -31,10 +31,8 @@ class _Copies(Plain):
 
 
 class _Cat(_Copies):
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Copy each array to its place."""
-        node = unit.root
-        assert node is not None
         target = writer.step.places[node.outputs[0]]
         dim, start = node.params["dim"], 0
         for v in node.inputs:
@@ -48,10 +46,8 @@ class _Cat(_Copies):
 
 
 class _Scatter(_Copies):
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Copy the base, and then the values into the view of it."""
-        node = unit.root
-        assert node is not None
         whole, values = node.inputs
         target = writer.step.places[node.outputs[0]]
         copy(writer, whole, writer.step.places[whole], target)
@@ -59,10 +55,8 @@ class _Scatter(_Copies):
 
 
 class _Embed(_Copies):
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Zeros, and then the values in the view of them."""
-        node = unit.root
-        assert node is not None
         (values,) = node.inputs
         target = writer.step.places[node.outputs[0]]
         writer.statement(f"memset({writer.address(target)}, 0, {target.ghost.nbytes});")

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.kernels import Kernel, of_float32, shape, struct
+from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
 from torchlite.compiler.program.writer import Writer
 
@@ -28,8 +28,8 @@ class _Rows(Kernel):
         values, numbers = node.inputs
         (out,) = node.outputs
         table = values if node.op.name == "index" else out
-        rows, *inner = shape(table)
-        sizes = {"count": str(math.prod(shape(numbers))), "rows": str(rows), "width": str(math.prod(inner))}
+        rows, *inner = table.shape
+        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(rows), "width": str(math.prod(inner))}
         e = struct(writer, "(Embedding)", {"from": values, "numbers": numbers, "to": out, **sizes})
         call = "embedding" if node.op.name == "index" else "embedding_grad"
         return f"{{ Embedding e = {e}; if (!all_rows_exist(&e)) return {writer.failing(node)}; {call}(&e); }}"

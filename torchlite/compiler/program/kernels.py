@@ -9,7 +9,6 @@ import numpy as np
 
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.lowering import Plain
-from torchlite.compiler.program.units import Unit
 from torchlite.compiler.program.writer import Writer
 
 
@@ -33,17 +32,10 @@ def struct(writer: Writer, name: str, fields: Mapping[str, Value | str | float |
 class Kernel(Plain):
     """A kernel on float32 arrays that lie in the order of their dimensions."""
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Write the statement."""
-        assert unit.root is not None
-        writer.statement(self.statement(unit.root, writer))
+        writer.statement(self.statement(node, writer))
 
     @abc.abstractmethod
     def statement(self, node: Node, writer: Writer) -> str:
         """The statement in C."""
-
-
-def shape(v: Value) -> tuple[int, ...]:
-    """The shape of an array."""
-    assert v.aval is not None
-    return tuple(v.aval.shape)

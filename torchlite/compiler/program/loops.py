@@ -179,7 +179,7 @@ def order_of_loop(loop: Loop, places: Mapping[Value, Place]) -> Order | None:
 def function(loop: Loop, order: Order | None, places: Mapping[Value, Place], stored: Container[Value]) -> Function:
     """A loop as a function in C."""
     if any(0 in shape for shape in loop.shapes):
-        return Function(_whole(_RANGE, ["(void)at, (void)begin, (void)end;"]), [], 0, flat=True)
+        return Function(whole(_RANGE, ["(void)at, (void)begin, (void)end;"]), [], 0, flat=True)
     dimensions = Dimensions(loop, order)
     made = body(loop, dimensions, places, stored)
     flags = [False] * len(dimensions.lengths)
@@ -240,17 +240,17 @@ class Nest:
         lines = [*self._pointers(), *self._numbers("p"), *self._accumulators()]
         lines += self._inner("begin", "end", pointer="p")
         if not self.body.reductions:
-            return Function(_whole(_RANGE, lines), self._places(), n, flat=True)
+            return Function(whole(_RANGE, lines), self._places(), n, flat=True)
         lines += [f"partial{i}[begin / GRAIN] = a{i};" for i, _ in enumerate(self.body.reductions)]
         chunks = -(-n // GRAIN)
         before, scratch = self._partials(chunks)
-        text = _whole(_RANGE, [*before, *lines])
+        text = whole(_RANGE, [*before, *lines])
         finish = [*before]
         for i, r in enumerate(self.body.reductions):
             finish.append(f"{r.how.kind} a{i} = {r.how.start};")
             finish.append(f"for (long c = 0; c < {chunks}; c++) a{i} = a{i} {r.how.operator} partial{i}[c];")
             finish.append(f"*({r.target.kind} *)at[{len(self.body.streams()) + i}] = {_finished(r, f'a{i}')};")
-        text += _whole("NAME_finish(void *const *at)", finish)
+        text += whole("NAME_finish(void *const *at)", finish)
         return Function(text, self._places(), n, flat=True, finishes=True, scratch=scratch)
 
     def rows(self) -> Function:
@@ -262,11 +262,11 @@ class Nest:
             *self._pointers(),
             f"for (long row = index * {share}; row < at_most((index + 1) * {share}, {outer}); row++) {{",
         ]
-        lines += _indented(
+        lines += indented(
             [*self._coordinates("row", self.lengths[:-1], 0), *self._numbers(), *self._inner("0", str(inner))]
         )
         lines.append("}")
-        return Function(_whole(_TASK, [_GIVEN, *lines]), self._places(), -(-outer // share), flat=False)
+        return Function(whole(_TASK, [_GIVEN, *lines]), self._places(), -(-outer // share), flat=False)
 
     def reducing(self) -> Function:
         """With reductions: along rows where the last dimension is reduced, otherwise from row to row."""
@@ -296,13 +296,13 @@ class Nest:
             ]
             steps += self._inner("0", str(self.lengths[-1]), "b", "q")
             steps += [f"a{i} = a{i} {r.how.operator} b{i};" for i, r in enumerate(self.body.reductions)]
-            inner += [*_indented(steps), "}"]
+            inner += [*indented(steps), "}"]
         else:
             inner += [*self._numbers(), *self._inner("0", str(self.lengths[-1]))]
         for i, r in enumerate(self.body.reductions):
             inner.append(f"*s{len(self.body.streams()) + i} = {_finished(r, f'a{i}')};")
-        lines += [*_indented(inner), "}"]
-        return Function(_whole(_TASK, [_GIVEN, *lines]), self._places(), -(-count // share), flat=False)
+        lines += [*indented(inner), "}"]
+        return Function(whole(_TASK, [_GIVEN, *lines]), self._places(), -(-count // share), flat=False)
 
     def _down(self) -> Function:
         """[reduced, kept] or [kept, reduced, kept]: sums of a part of the rows lie in the scratch memory."""
@@ -322,13 +322,13 @@ class Nest:
         lines.append(f"const long group = index / {chunks}, chunk = index % {chunks};")
         lines.append(f"for (long r = chunk * {share}; r < at_most((chunk + 1) * {share}, {rows}); r++) {{")
         steps = [self._at(k, ["group", "r"][-len(self.lengths) + 1 :], 0) for k in range(len(self.body.streams()))]
-        lines += _indented([*steps, *self._numbers(), *self._inner("0", str(kept), down=True)])
+        lines += indented([*steps, *self._numbers(), *self._inner("0", str(kept), down=True)])
         lines.append("}")
         if near:
             lines += [
                 f"memcpy(partial{i} + index * {kept}, a{i}, sizeof a{i});" for i, _ in enumerate(self.body.reductions)
             ]
-        text = _whole(_TASK, [_GIVEN, *lines])
+        text = whole(_TASK, [_GIVEN, *lines])
         text += self._downward_sums(before, outer, chunks, kept)
         return Function(text, self._places(), outer * chunks, flat=False, finishes=True, scratch=scratch)
 
@@ -339,7 +339,7 @@ class Nest:
             step = self.strides[k][-1]
             group = self.strides[k][0] if len(self.lengths) == 3 else 0
             lines.append(f"for (long g = 0; g < {outer}; g++) {{")
-            lines += _indented([
+            lines += indented([
                 f"{r.how.kind} *first = partial{i} + g * {chunks * kept};",
                 f"for (long c = 1; c < {chunks}; c++)",
                 f"    for (long i = 0; i < {kept}; i++) first[i] = first[i] {r.how.operator} first[c * {kept} + i];",
@@ -347,7 +347,7 @@ class Nest:
                 f"{_finished(r, 'first[i]')};",
             ])  # fmt: skip
             lines.append("}")
-        return _whole("NAME_finish(void *const *at)", lines)
+        return whole("NAME_finish(void *const *at)", lines)
 
     def _places(self) -> list[Place]:
         return [s.place for s in self.all]
@@ -410,7 +410,7 @@ class Nest:
         clauses = "" if down else "".join(f" reduction({op}:{','.join(names)})" for op, names in sums.items())
         return [
             f'_Pragma("omp simd{clauses}") for (long i = {begin}; i < {end}; i++) {{',
-            *_indented(inside),
+            *indented(inside),
             "}",
         ]
 
@@ -443,9 +443,11 @@ def _tangled(flags: Sequence[bool]) -> bool:
     return runs not in ([], [False], [True], [False, True], [True, False], [False, True, False])
 
 
-def _indented(lines: Sequence[str]) -> list[str]:
+def indented(lines: Sequence[str]) -> list[str]:
+    """Lines of a block in C."""
     return ["    " + line for line in lines]
 
 
-def _whole(head: str, lines: Sequence[str]) -> str:
-    return "\n".join([f"static void {head} {{", *_indented(lines), "}", ""])
+def whole(head: str, lines: Sequence[str]) -> str:
+    """A function in C."""
+    return "\n".join([f"static void {head} {{", *indented(lines), "}", ""])

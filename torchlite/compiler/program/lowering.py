@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 from torchlite.compiler.graph import Node
 
 if TYPE_CHECKING:
-    from torchlite.compiler.program.units import Unit
     from torchlite.compiler.program.writer import Writer
 
 Order = tuple[int, ...]
@@ -40,8 +39,8 @@ class Lowering(Protocol):
     def scratch(self, node: Node) -> int:
         """Bytes of memory that it needs while it runs."""
 
-    def write(self, unit: Unit, writer: Writer) -> None:
-        """Write the C of the unit."""
+    def write(self, node: Node, writer: Writer) -> None:
+        """Write the C of the operation and of the loop that continues it, which ``writer.step.unit`` has."""
 
 
 class Plain:
@@ -68,36 +67,26 @@ class Plain:
         return 0
 
 
-# For each operator the modules here that have a function `lowered(node)`, which gives a Lowering or None.
-_MODULES = {
-    **dict.fromkeys(("layer_norm", "layer_norm_grad", "cross_entropy", "cross_entropy_grad"), "rows"),
-    **dict.fromkeys(("softmax", "softmax_grad", "log_softmax", "log_softmax_grad"), "rows"),
-    **dict.fromkeys(("attention", "attention_grad"), "attention"),
-    **dict.fromkeys(("lstm", "lstm_grad", "gru", "gru_grad"), "recurrent"),
-    **dict.fromkeys(("index", "index_add"), "embeddings"),
-    "cat": "copies",
-    "linear": "products bfloat16_products",
-    "matmul": "products bfloat16_products",
-    "view_scatter": "copies",
-    "embed_view": "copies",
-    "convolution": "convolutions bfloat16_convolutions",
-    "convolution_input_grad": "convolutions bfloat16_convolutions",
-    "convolution_weight_grad": "convolutions bfloat16_convolutions",
-    "max_pool": "pooling",
-    "spread_to_windows": "pooling",
-    "standardize": "normalization",
-    "standardize_grad": "normalization",
+# The modules here that have a function `lowered(node)`, which gives a Lowering or None, with the operators that each knows.
+_OPERATORS = {
+    "attention": "attention attention_grad",
+    "convolutions": "convolution convolution_input_grad convolution_weight_grad",
+    "copies": "cat view_scatter embed_view",
+    "embeddings": "index index_add",
+    "normalization": "standardize standardize_grad",
+    "pooling": "max_pool spread_to_windows",
+    "products": "linear matmul",
+    "recurrent": "lstm lstm_grad gru gru_grad",
+    "rows": "cross_entropy cross_entropy_grad layer_norm layer_norm_grad log_softmax log_softmax_grad softmax softmax_grad",
 }
+_MODULES = {operator: module for module, operators in _OPERATORS.items() for operator in operators.split()}
 
 
 def lowering(node: Node) -> Lowering | None:
     """The lowering of an operation; None where it has no kernel of its own."""
-    if node.lifted:
+    module = _MODULES.get(node.op.name)
+    if module is None or node.lifted:
         return None
-    for module in _MODULES.get(node.op.name, "").split():
-        lowered: Callable[[Node], Lowering | None]
-        lowered = importlib.import_module(f"torchlite.compiler.program.{module}").lowered
-        how = lowered(node)
-        if how is not None:
-            return how
-    return None
+    lowered: Callable[[Node], Lowering | None]
+    lowered = importlib.import_module(f"torchlite.compiler.program.{module}").lowered
+    return lowered(node)

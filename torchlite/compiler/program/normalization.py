@@ -7,10 +7,9 @@ import math
 from torchlite.backends.native import normalization_nhwc
 from torchlite.backends.native.convolution_nhwc import Kernel
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.convolutions import sizes
-from torchlite.compiler.program.finishing import CHANNELS_LAST, result
-from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.units import Unit
+from torchlite.compiler.program.channels import Continued, OfChannels, sizes
+from torchlite.compiler.program.lowering import Lowering, Order
+from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
 _NUMBERS: Order = (0, 1, 2, 3)  # of arrays (1, C, 1, 1)
@@ -22,34 +21,24 @@ def lowered(node: Node) -> Lowering | None:
         return None
     if any(v.aval is None or v.aval.ndim != 4 or v.aval.dtype != "float32" for v in (*node.inputs, *node.outputs)):
         return None
-    return _Standardize() if node.op.name == "standardize" else _StandardizeGrad()
+    return _LOWERINGS[node.op.name]
 
 
-class _Standardize(Plain):
+class _Standardize(Continued):
     headers: tuple[str, ...] = normalization_nhwc.HEADERS
 
-    def continues(self, node: Node) -> bool:
-        """Unless there are dimensions of length 1, without which what follows would have fewer."""
-        return 1 not in sizes(node.outputs[0])
-
-    def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side."""
-        return [CHANNELS_LAST]
-
     def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side."""
+        """Channels side by side; the numbers of channels are dense."""
         return [CHANNELS_LAST, _NUMBERS, _NUMBERS]
 
     def scratch(self, node: Node) -> int:
         """Moments of parts."""
         return 4 * self._kernel(node).scratch
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        node = unit.root
-        assert node is not None
         name = writer.function(self._kernel(node).text, "standardize")
-        target, finish, context = result(unit, writer)
+        target, finish, context = store_of_channels(node, writer)
         x, mean, scale = (f"(float *)({writer.pointer(v)})" for v in (*node.inputs, *node.outputs[1:]))
         scratch = f"(float *)({writer.scratch()})"
         writer.statement(f"{name}({x}, {target}, {mean}, {scale}, {scratch}, {finish}, {context});")
@@ -59,25 +48,19 @@ class _Standardize(Plain):
         return normalization_nhwc.standardize("NAME", math.prod(positions), channels, node.params["eps"])
 
 
-class _StandardizeGrad(Plain):
+class _StandardizeGrad(OfChannels):
     headers: tuple[str, ...] = normalization_nhwc.HEADERS
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side."""
+        """Channels side by side; the numbers of channels are dense."""
         return [CHANNELS_LAST, CHANNELS_LAST, _NUMBERS]
-
-    def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side."""
-        return [CHANNELS_LAST]
 
     def scratch(self, node: Node) -> int:
         """Sums of parts."""
         return 4 * self._kernel(node).scratch
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        node = unit.root
-        assert node is not None
         name = writer.function(self._kernel(node).text, "standardize_grad")
         g, y, scale, out = (f"(float *)({writer.pointer(v)})" for v in (*node.inputs, *node.outputs))
         writer.statement(f"{name}({g}, {y}, {scale}, {out}, (float *)({writer.scratch()}));")
@@ -85,3 +68,6 @@ class _StandardizeGrad(Plain):
     def _kernel(self, node: Node) -> Kernel:
         *positions, channels = sizes(node.inputs[0])
         return normalization_nhwc.standardize_grad("NAME", math.prod(positions), channels)
+
+
+_LOWERINGS: dict[str, Lowering] = {"standardize": _Standardize(), "standardize_grad": _StandardizeGrad()}

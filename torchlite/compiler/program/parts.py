@@ -64,7 +64,7 @@ def _follow(
     how = lowering(node)
     if how is None or not how.anywhere:
         return
-    ghost: Array = np.empty(_shape(whole), np.int8)
+    ghost: Array = np.empty(whole.shape, np.int8)
     try:
         for step in steps:
             ghost = step(ghost)
@@ -86,11 +86,6 @@ def _undone(node: Node) -> Step | None:
         back = np.argsort(node.params["dims"])
         return lambda ghost: ghost.transpose(back)
     if node.op.name == "view":
-        shape = _shape(node.inputs[0])
+        shape = node.inputs[0].shape
         return lambda ghost: ghost.reshape(shape, copy=False)
     return (lambda ghost: ghost) if node.op.name == "clone" else None
-
-
-def _shape(v: Value) -> tuple[int, ...]:
-    assert v.aval is not None
-    return tuple(v.aval.shape)

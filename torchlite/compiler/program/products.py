@@ -1,4 +1,4 @@
-"""Products of matrices in a program: operands where and as they lie, and what follows done to each finished tile."""
+"""Products of matrices: operands where and as they lie, and what follows done to each finished tile."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import math
 
 import numpy as np
 
+from torchlite.backends.native import bfloat16
 from torchlite.backends.native.products import depth, numbers
-from torchlite.compiler.graph import Node, Value
+from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.places import Place
-from torchlite.compiler.program.tiles import continuation
-from torchlite.compiler.program.units import Unit
+from torchlite.compiler.program.places import Array, Place
+from torchlite.compiler.program.stores import store_of_product
 from torchlite.compiler.program.writer import Writer
-from torchlite.ir import Shape
 
 
 def lowered(node: Node) -> Lowering | None:
-    """How ``linear`` and ``matmul`` of float32 become C; None for other types, and for batches in more than two dimensions."""
-    arrays = [v.aval for v in (*node.inputs, *node.outputs)]
-    if any(a is None or a.dtype != np.float32 or a.ndim > 4 for a in arrays):
+    """How ``linear`` and ``matmul`` become C; None for batches in more than two dimensions, and for nothing in bfloat16."""
+    arrays = [v.aval for v in (*node.inputs, *node.outputs) if v.aval is not None]
+    (dtype, *others) = {np.dtype(a.dtype) for a in arrays}
+    if others or any(a.ndim > 4 for a in arrays):
         return None
-    return _PRODUCT
+    if dtype == bfloat16.BFLOAT16:
+        return _BFLOAT16 if all(a.size for a in arrays) else None
+    return _FLOAT32 if dtype == np.float32 else None
 
 
 class _Product(Plain):
-    headers: tuple[str, ...] = ("gemm.h",)
-
     def continues(self, node: Node) -> bool:  # noqa: ARG002
         """Always."""
         return True
@@ -35,37 +35,67 @@ class _Product(Plain):
         """Any strides."""
         return [None for _ in node.inputs]
 
+
+class _Float32(_Product):
+    """As ``gemm.h`` does it."""
+
+    headers: tuple[str, ...] = ("gemm.h",)
+
     def scratch(self, node: Node) -> int:
         """The sums of each part of a long inner dimension."""
-        out, k = _shape(node.outputs[0]), _shape(node.inputs[0])[-1]
+        out, k = node.outputs[0].shape, node.inputs[0].shape[-1]
         part = depth(out[-2], out[-1], k, math.prod(out[:-2]))
         return 4 * math.prod(out) * -(-k // part) if part < k else 0
 
-    def write(self, unit: Unit, writer: Writer) -> None:
+    def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
-        node = unit.root
-        assert node is not None
-        x, y, *bias = (writer.step.places[v] for v in node.inputs)
+        x, y, *bias = node.inputs
+        _, finish, context = store_of_product(node, writer, bias[0] if bias else None)
+        left, right = (writer.step.places[v].ghost for v in (x, y))
         if node.op.name == "linear":
-            y = y.seen(y.ghost.T)
-        (loop,) = unit.loops
-        made = continuation(loop, writer.step.places, writer.layout.stored, bias[0] if bias else None)
-        name = writer.loop(made.text)
-        sizes = ", ".join(map(str, numbers(x.ghost.shape, x.ghost.strides, y.ghost.shape, y.ghost.strides)))
+            right = right.T
+        operands = ", ".join(f"(const float *)({writer.pointer(v)})" for v in (x, y))
+        sizes = ", ".join(map(str, numbers(left.shape, left.strides, right.shape, right.strides)))
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
-        context = f"(void *[]){{{', '.join(writer.address(place) for place in made.at)}}}"
+        writer.statement(f"multiply_matrices(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}}});")
+
+
+class _BFloat16(_Product):
+    """As ``bfloat16.h`` does it, with sums in float32 that are rounded once, after a bias."""
+
+    headers: tuple[str, ...] = ("bfloat16.h",)
+
+    def scratch(self, node: Node) -> int:
+        """Packed operands, of which the left one may also be taken as it lies."""
+        x, y = (np.empty(v.shape[::-1], bfloat16.BFLOAT16).T for v in node.inputs[:2])
+        left, right = _operands(node, x, y)
+        dense = np.empty(left.shape, left.dtype)
+        return max(int(bfloat16.C.scratch(bfloat16.geometry(a, right))) for a in (left, dense))
+
+    def write(self, node: Node, writer: Writer) -> None:
+        """Describe the product and compute it."""
+        x, y, *bias = node.inputs
+        _, finish, context = store_of_product(node, writer, bias[0] if bias else None)
+        at = [writer.step.places[v] for v in (x, y)]
+        left, right = _operands(node, *(place.ghost for place in at))
+        steps = bfloat16.steps(left, 2, 3), bfloat16.steps(right, 3, 2)
+        operands = ", ".join(_operand(writer, place, own) for place, own in zip(at, steps, strict=True))
+        sizes = ", ".join(map(str, bfloat16.sizes(left, right)))
         writer.statement(
-            f"multiply_matrices(&(Product){{{_floats(writer, x)}, {_floats(writer, y)}, {sizes}, {scratch}, {name}, {context}}});"
+            f"bf16_product(&(Bf16Product){{{operands}, {sizes}, {finish}, {context}, {writer.scratch()}}});"
         )
 
 
-def _floats(writer: Writer, place: Place) -> str:
-    return f"(const float *)({writer.address(place)})"
+def _operands(node: Node, x: Array, y: Array) -> tuple[Array, Array]:
+    """Both as (outer, inner, rows, columns), broadcast against each other."""
+    if node.op.name == "linear":
+        y = y.T
+    batch = np.broadcast_shapes((1, 1), x.shape[:-2], y.shape[:-2])
+    return np.broadcast_to(x, batch + x.shape[-2:]), np.broadcast_to(y, batch + y.shape[-2:])
 
 
-def _shape(v: Value) -> Shape:
-    assert v.aval is not None
-    return v.aval.shape
+def _operand(writer: Writer, place: Place, steps: list[int]) -> str:
+    return f"{{{writer.address(place)}, {', '.join(map(str, steps))}}}"
 
 
-_PRODUCT = _Product()
+_FLOAT32, _BFLOAT16 = _Float32(), _BFloat16()

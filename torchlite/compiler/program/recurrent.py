@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.program.kernels import Kernel, of_float32, shape, struct
+from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
 from torchlite.compiler.program.writer import Writer
 
@@ -11,7 +11,7 @@ from torchlite.compiler.program.writer import Writer
 def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32 and for projected states."""
     projected = node.op.name == "lstm" and len(node.inputs) > 4
-    square = node.op.name != "lstm_grad" or shape(node.inputs[1])[1] == shape(node.inputs[2])[1]
+    square = node.op.name != "lstm_grad" or node.inputs[1].shape[1] == node.inputs[2].shape[1]
     return _LOWERINGS[node.op.name] if of_float32(node) and not projected and square else None
 
 
@@ -38,8 +38,8 @@ class _Recurrent(Kernel):
 
     def _sizes(self, node: Node) -> tuple[int, int, int]:
         named = self._named(node)
-        samples, width = shape(named["c0" if "c0" in named else "h0"])
-        return shape(named["kept" if self.gradient else "gates"])[0], samples, width
+        samples, width = named["c0" if "c0" in named else "h0"].shape
+        return named["kept" if self.gradient else "gates"].shape[0], samples, width
 
     def _tasks(self, samples: int) -> int:
         return -(-samples // (16 if samples >= 32 else 8 if samples >= 16 else 4))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.kernels import Kernel, of_float32, shape, struct
+from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
 from torchlite.compiler.program.writer import Writer
 
@@ -16,7 +16,7 @@ def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32, and for softmax along another dimension than the last."""
     if not of_float32(node):
         return None
-    if "softmax" in node.op.name and node.params["dim"] != len(shape(node.inputs[0])) - 1:
+    if "softmax" in node.op.name and node.params["dim"] != len(node.inputs[0].shape) - 1:
         return None
     return _LOWERINGS[node.op.name]
 
@@ -31,10 +31,10 @@ class _LayerNorm(Kernel):
     def statement(self, node: Node, writer: Writer) -> str:
         x, *scale_shift = node.inputs
         out, mean, scale = node.outputs
-        rows = math.prod(shape(mean))
+        rows = math.prod(mean.shape)
         weight, bias = (*scale_shift, None, None)[:2]
         fields = {"x": x, "weight": weight, "bias": bias, "out": out, "out_mean": mean, "out_scale": scale}
-        sizes = {"rows": str(rows), "n": str(math.prod(shape(x)) // rows)}
+        sizes = {"rows": str(rows), "n": str(math.prod(x.shape) // rows)}
         given = struct(writer, "(LayerNorm)", {**fields, **sizes, "eps": float(node.params["eps"])})
         return f"layer_norm(&{given});"
 
@@ -49,8 +49,8 @@ class _LayerNormGrad(Kernel):
         return tasks * 3 * n * 8
 
     def _sizes(self, node: Node) -> tuple[int, int]:
-        rows = math.prod(shape(node.inputs[2]))
-        return rows, math.prod(shape(node.inputs[1])) // rows
+        rows = math.prod(node.inputs[2].shape)
+        return rows, math.prod(node.inputs[1].shape) // rows
 
     def statement(self, node: Node, writer: Writer) -> str:
         rows, n = self._sizes(node)
@@ -71,7 +71,7 @@ class _CrossEntropy(Kernel):
     headers: tuple[str, ...] = (*_BEFORE, "cross_entropy.h")
 
     def _fields(self, node: Node) -> dict[str, str]:
-        rows, classes = shape(node.inputs[0 if node.op.name == "cross_entropy" else 1])
+        rows, classes = node.inputs[0 if node.op.name == "cross_entropy" else 1].shape
         sizes = {"rows": str(rows), "classes": str(classes), "ignored": f"{node.params['ignore_index']}L"}
         return {**sizes, "reduction": _REDUCTIONS[node.params["reduction"]]}
 
@@ -94,9 +94,9 @@ class _Softmax(Kernel):
     def statement(self, node: Node, writer: Writer) -> str:
         *g, x = node.inputs
         first = f"(void *)({writer.pointer(g[0])})" if g else "NULL"
-        n = shape(x)[-1]
+        n = x.shape[-1]
         given = f"(void *)({writer.pointer(x)}), (void *)({writer.pointer(node.outputs[0])})"
-        return f"over_rows({node.op.name}_task, {first}, {given}, {math.prod(shape(x)) // n}, {n});"
+        return f"over_rows({node.op.name}_task, {first}, {given}, {math.prod(x.shape) // n}, {n});"
 
 
 _LOWERINGS: dict[str, Lowering] = {

@@ -153,9 +153,9 @@ class Writer:
         unit = step.unit
         self.comment(unit.nodes())
         if unit.kind == "kernel":
-            assert unit.how is not None
+            assert unit.root is not None and unit.how is not None
             self.require(*unit.how.headers)
-            unit.how.write(unit, self)
+            unit.how.write(unit.root, self)
         elif unit.kind == "number":
             self._write_number(unit)
         elif unit.kind == "check":

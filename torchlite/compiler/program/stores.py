@@ -1,0 +1,148 @@
+"""What follows a kernel elementwise, done to each tile of its first result while that lies in the first-level cache.
+
+A kernel hands finished tiles to a function in C: some rows and columns of its result, seen as a matrix. The rows of a product
+are those of all its matrices. Of an array (N, C, H, W) whose channels lie side by side positions are rows and channels columns.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torchlite.compiler.graph import Node, Value
+from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
+from torchlite.compiler.program.layout import Unplaceable
+from torchlite.compiler.program.loops import Body, Dimensions, Nest, Stream, body, indented, whole
+from torchlite.compiler.program.lowering import Order
+from torchlite.compiler.program.writer import Writer
+
+CHANNELS_LAST: Order = (0, 2, 3, 1)
+"""The order of arrays (N, C, H, W) in which channels lie side by side."""
+
+
+class Store(NamedTuple):
+    """How a kernel hands over its first result, as arguments in C.
+
+    Attributes:
+        target: the address where it leaves that itself, or NULL where it need not.
+        finish: the function that it calls with each tile, or NULL.
+        context: what that is given.
+    """
+
+    target: str
+    finish: str
+    context: str
+
+
+def store_of_product(node: Node, writer: Writer, bias: Value | None) -> Store:
+    """The store of a product, which leaves all that is needed of it to the function.
+
+    Args:
+        node: the product.
+        writer: of the program.
+        bias: of as many numbers as a row has, which is added to each before anything else.
+    """
+    out = node.outputs[0]
+    assert out.aval is not None
+    (loop,) = writer.step.unit.loops
+    dimensions = Dimensions(loop, None)
+    made = body(loop, dimensions, writer.step.places, writer.layout.stored)
+    if bias is not None:
+        place = writer.step.places[bias]
+        strides = dimensions.strides(place.ghost, out.aval.shape)
+        made.reads.append((Stream(place, strides, C_TYPES[place.ghost.dtype]), "bias"))
+    columns = out.aval.shape[-1]
+    lengths = dimensions.lengths
+    across = [math.prod(lengths[d:]) <= columns and lengths[d] > 1 for d in range(len(lengths))]
+    tile = _Tile(lengths, across, made)
+    return Store("NULL", *tile.called(_number(out, "tile[i] + bias" if bias else "tile[i]"), writer, tile.ahead()))
+
+
+def store_of_channels(node: Node, writer: Writer) -> Store:
+    """The store of an array (N, C, H, W), which of float32 the kernel leaves in memory itself, where it is needed.
+
+    Raises:
+        Unplaceable: where what follows sees the result under another shape.
+    """
+    out = node.outputs[0]
+    assert out.aval is not None
+    place = writer.step.places.get(out)
+    target = "NULL" if place is None else f"(float *)({writer.address(place)})"
+    loop = next(iter(writer.step.unit.loops), None)
+    if loop is None or not loop.nodes:
+        return Store(target, "NULL", "NULL")
+    dimensions = Dimensions(loop, CHANNELS_LAST)
+    if dimensions.shape != out.aval.shape:
+        raise Unplaceable("what follows a kernel sees its result under another shape")
+    made = body(loop, dimensions, writer.step.places, writer.layout.stored)
+    if c_type(out) != "bfloat16":
+        made.stores = [(stream, name) for stream, name in made.stores if stream.place is not place]
+    tile = _Tile(dimensions.lengths, [False, False, False, True], made)
+    return Store(target, *tile.called(_number(out, "tile[i]"), writer, []))
+
+
+def _number(out: Value, sum_: str) -> str:
+    """What follows a sum in float32 reads, which is the result's type."""
+    return f"bf16_rounded({sum_})" if c_type(out) == "bfloat16" else sum_
+
+
+class _Tile(Nest):
+    """The loops over a tile.
+
+    Args:
+        lengths: of the dimensions, in the order of memory.
+        across: which of them, at the end, are columns.
+        body: of one element.
+    """
+
+    def __init__(self, lengths: tuple[int, ...], across: list[bool], body: Body) -> None:
+        super().__init__(lengths, across, body)
+        self.across = self.flags.index(True) if True in self.flags else len(self.flags)
+
+    def called(self, number: str, writer: Writer, ahead: list[str]) -> tuple[str, str]:
+        """The function and its context, the table of its arrays.
+
+        Args:
+            number: of the tile, that the body sees.
+            writer: of the program.
+            ahead: what is done to each row before.
+        """
+        lines = ["void *const *at = context;", *self._pointers()]
+        lines.append("for (long r = row; r < row + rows; r++, tile += tile_step) {")
+        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *self._along_row(number)]
+        name = writer.loop(whole(_HEAD, [*lines, *indented(inner), "}"]))
+        return name, f"(void *[]){{{', '.join(writer.address(stream.place) for stream in self.all)}}}"
+
+    def ahead(self) -> list[str]:
+        """Fetch what the tile below needs, while that is computed: rows of tiles are too short for the processor to guess."""
+        if self.across != 1 or len(self.lengths) != 2:
+            return []
+        far = [
+            f"__builtin_prefetch(s{k} + rows * {self.strides[k][0]} + column + i, {int(k >= len(self.body.reads))});"
+            for k in range(len(self.body.streams()))
+            if self.strides[k][0] and self.strides[k][1] == 1
+        ]
+        return ["for (long i = 0; i < columns; i += LANES) {", *indented(far), "}"] if far else []
+
+    def _along_row(self, number: str) -> list[str]:
+        """The loop over the columns, which streams may see as several dimensions."""
+        columns = self.lengths[self.across :]
+        inside = []
+        if len(columns) > 1:
+            inside += self._coordinates("(column + i)", columns, self.across, prefix="q")
+
+        def element(k: int) -> str:
+            if len(columns) > 1:
+                return f"*q{k}"
+            step = self.strides[k][self.across] if columns else 0
+            return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
+
+        reads = len(self.body.reads)
+        inside += [f"const {read(s.kind, name, element(k))}" for k, (s, name) in enumerate(self.body.reads)]
+        inside.append(f"const float acc = {number};")
+        inside += self.body.lines
+        inside += [f"{element(k)} = {written(s.kind, name)};" for k, (s, name) in enumerate(self.body.stores, reads)]
+        return ['_Pragma("omp simd") for (long i = 0; i < columns; i++) {', *indented(inside), "}"]
+
+
+_HEAD = "NAME(void *context, float *tile, long tile_step, long row, long column, long rows, long columns)"
