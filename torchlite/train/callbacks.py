@@ -54,6 +54,10 @@ class Observers:
         """There will be no further step."""
         self._tell("ended", *what)
 
+    def failed(self, *what: Any) -> None:
+        """The run ended with an exception; observers need not want to know."""
+        self._tell("failed", *what)
+
 
 class _Every(ABC):
     """A callback that makes something every so often, in the folder ``samples`` of the run."""

@@ -1,4 +1,7 @@
-"""``metrics.jsonl``: one JSON object a line, only what the run decides (no times), so that equal runs give equal files."""
+"""``metrics.jsonl``: one JSON object a line, only what the run decides (no times), so that equal runs give equal files.
+
+``metrics.csv`` beside it holds the same rows as a table, up to date whenever they are made durable.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from torchlite.errors import CheckpointError
+from torchlite.train.metrics_csv import MetricsTable
 
 _BLOCK = 8192
 
@@ -26,10 +30,14 @@ class MetricsLog:
         self.warning: str | None = None
         self._file = path.open("ab", buffering=0)
         self._waiting = b""
+        self._table = MetricsTable(path.with_suffix(".csv"))
+        self._untabled: list[dict[str, Any]] = []
 
     def append(self, row: dict[str, Any]) -> None:
         """Add a row."""
-        self._waiting += json.dumps(plain_row(row)).encode() + b"\n"
+        plain = plain_row(row)
+        self._untabled.append(plain)
+        self._waiting += json.dumps(plain).encode() + b"\n"
         if len(self._waiting) >= _BLOCK:
             try:
                 self._write()
@@ -50,6 +58,7 @@ class MetricsLog:
                 f"{self.path} can't be written: {error.strerror}, so no checkpoint was made; earlier ones are intact. "
                 "Make room, then resume."
             ) from error
+        self._tabulate()
         return self._file.tell()
 
     def cut(self, length: int) -> None:
@@ -61,7 +70,18 @@ class MetricsLog:
         """Write what is left, as far as there is room."""
         with suppress(OSError):
             self._write()
+            self._tabulate()
         self._file.close()
+
+    def _tabulate(self) -> None:
+        """Bring the table up to date; one that can't be written is made anew from this file the next time."""
+        try:
+            if not self._table.extend(self._untabled):
+                self._table.rewrite(read_metrics(self.path))
+        except OSError as error:
+            self._table = MetricsTable(self._table.path)
+            self.warning = f"{self._table.path} could not be written for a while ({error.strerror})"
+        self._untabled = []
 
     def _write(self) -> None:
         while self._waiting:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-Kind = Literal["layer", "loss", "optimizer", "transform", "metric", "step", "callback"]
+Kind = Literal["layer", "loss", "optimizer", "transform", "metric", "step", "callback", "logger"]
 
 LOSSES = {
     "cross_entropy": "CrossEntropyLoss",
@@ -147,6 +147,7 @@ RANGES: dict[Kind, dict[str, Range]] = {
     },
     "metric": {"k": _COUNT, "max_detections": _COUNT, "thresholds": _FRACTION},
     "step": {},
+    "logger": {"every": _COUNT},
     "callback": {"n": _COUNT, "tokens": _COUNT, "columns": _COUNT, "temperature": _POSITIVE},
 }
 """The values that arguments may take, by kind and name; a list is checked item by item."""
@@ -227,6 +228,7 @@ _LOADERS: dict[Kind, Callable[[], dict[str, Callable[..., Any]]]] = {
     "metric": lambda: _named("torchlite.train.metrics", METRICS),
     "step": dict,
     "callback": lambda: _table("torchlite.train.callbacks", "CALLBACKS"),
+    "logger": lambda: _table("torchlite.train.loggers", "LOGGERS"),
 }
 
 

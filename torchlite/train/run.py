@@ -204,15 +204,18 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     store = _store(run, plan.config)
     log = MetricsLog(run.metrics)
     run.write_status("running", progress.step)
+    observers = Observers([])
     try:
         if log.path.stat().st_size < progress.metrics_bytes:
             raise CheckpointError(
                 f"{log.path} is shorter than its checkpoint says ({progress.metrics_bytes} bytes): it was changed by hand"
             )
         log.cut(progress.metrics_bytes)
+        observers = with_callbacks(observer, plan, run)
         with stop_signals() as interrupt:
-            ending = fit(plan, progress, store, log, with_callbacks(observer, plan, run), interrupt)
+            ending = fit(plan, progress, store, log, observers, interrupt)
     except BaseException as error:
+        observers.failed(progress, error)
         code = (
             error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
         )
@@ -228,12 +231,12 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     return Outcome(run, ending, code, progress, plan.monitor, warnings)
 
 
-def with_callbacks(observer: Observer, plan: Plan, run: RunDirectory) -> Observer:
-    """The observer and the callbacks of the configuration as one."""
-    callbacks = [component.build() for component in plan.config.callbacks]
+def with_callbacks(observer: Observer, plan: Plan, run: RunDirectory) -> Observers:
+    """The observer, and the callbacks and loggers of the configuration, as one."""
+    callbacks = [component.build() for component in (*plan.config.callbacks, *plan.config.log)]
     for callback in callbacks:
         callback.folder = run.path
-    return Observers([observer, *callbacks]) if callbacks else observer
+    return Observers([observer, *callbacks])
 
 
 def _store(run: RunDirectory, config: Config) -> CheckpointStore:

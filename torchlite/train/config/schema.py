@@ -268,6 +268,9 @@ class Config(Section):
     callbacks: list[Annotated[Component, Of("callback")]] = Field(
         default=[], description="What else happens during training, in order."
     )
+    log: list[Annotated[Component, Of("logger")]] = Field(
+        default=[], description="Where the numbers go besides metrics.jsonl and metrics.csv."
+    )
     export: list[Literal["safetensors", "npz", "pt"]] = Field(
         default=[], description="Formats in which the best weights are written when training has finished."
     )
@@ -288,7 +291,12 @@ class Config(Section):
     @property
     def uses_user_code(self) -> bool:
         """Whether a component is a class from the user's own files."""
-        beside = [*self.metrics, *self.callbacks, *([self.train.step] if self.train.step is not None else [])]
+        beside = [
+            *self.metrics,
+            *self.callbacks,
+            *self.log,
+            *([self.train.step] if self.train.step is not None else []),
+        ]
         return self.builds_user_code or any(component.is_user_code for component in beside)
 
     @property
@@ -350,7 +358,7 @@ def locate(tree: Mapping, path: tuple[str | int, ...], *, exact: bool = False) -
 
 def _holds_components(path: tuple[str | int, ...]) -> bool:
     return path[:1] in {
-        (name,) for name in ("model", "models", "loss", "optim", "schedule", "metrics", "callbacks")
+        (name,) for name in ("model", "models", "loss", "optim", "schedule", "metrics", "callbacks", "log")
     } or (path[:2] in {("data", "transforms"), ("train", "step"), ("teacher", "model")})
 
 
@@ -435,6 +443,9 @@ SYNONYMS = {
     "checkpointing": "checkpoint",
     "early_stopping": "early_stop",
     "variables": "vars",
+    "loggers": "log",
+    "logger": "log",
+    "logging": "log",
     "base": "extends",
     "random_seed": "seed",
     "batch": "batch_size",
