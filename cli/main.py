@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from torchlite import __version__
-from torchlite.cli import doctor, evaluate, explain, export, resume, schema, show, summary, train, validate
+from torchlite.cli import doctor, evaluate, explain, export, report, resume, schema, show, summary, train, validate
 from torchlite.errors import TorchliteError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("export")(export.command)
+app.command("report")(report.command)
 app.command("validate")(validate.command)
 app.command("summary")(summary.command)
 app.command("show")(show.command)

@@ -23,6 +23,7 @@ from torchlite.train.loop import Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
+from torchlite.train.report import write_report
 from torchlite.train.run_directory import RunDirectory, checkpoint_of
 from torchlite.train.trained import load_trained
 
@@ -97,7 +98,7 @@ def train(config: Config, observer: Observer, *, root: Path = Path("runs"), over
     plan = make_plan(config)
     run = run_directory.create(config, root, overrides, _describe_data(plan))
     with run.locked():
-        return _exported(_fit(plan, start(plan), run, observer), config)
+        return _reported(_exported(_fit(plan, start(plan), run, observer), config), config)
 
 
 def _exported(outcome: Outcome, config: Config) -> Outcome:
@@ -124,6 +125,18 @@ class Resumption:
     config: Config
     changed: tuple[Drift, ...]
     checkpoint: Checkpoint | None
+
+
+def _reported(outcome: Outcome, config: Config) -> Outcome:
+    """The outcome, after the page of a finished run was written where `report` asks for it."""
+    if outcome.exit_code != 0 or not config.report:
+        return outcome
+    try:
+        write_report(outcome.run, allow_code=True)
+    except Exception as error:  # the run is as good without the page
+        failed = f"report.html could not be written: {type(error).__name__}: {error}"
+        return dataclasses.replace(outcome, warnings=(*outcome.warnings, failed))
+    return outcome
 
 
 def resume(
@@ -174,7 +187,7 @@ def resume(
             _place_in_epoch(progress, before, plan)
         if overrides:
             run.write_config(config)
-        outcome = _exported(_fit(plan, progress, run, observer), config)
+        outcome = _reported(_exported(_fit(plan, progress, run, observer), config), config)
         return dataclasses.replace(outcome, warnings=(*warnings, *outcome.warnings))
 
 

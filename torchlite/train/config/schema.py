@@ -271,6 +271,7 @@ class Config(Section):
     log: list[Annotated[Component, Of("logger")]] = Field(
         default=[], description="Where the numbers go besides metrics.jsonl and metrics.csv."
     )
+    report: bool = Field(default=True, description="Whether a finished run gets a page, report.html.")
     export: list[Literal["safetensors", "npz", "pt"]] = Field(
         default=[], description="Formats in which the best weights are written when training has finished."
     )
