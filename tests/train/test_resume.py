@@ -106,6 +106,29 @@ def test_the_number_of_workers_changes_nothing(whole, workers, tmp_path):
     assert final_state(train(tmp_path, f"data.workers={workers}")) == final_state(whole)
 
 
+SHORT = ("data.batch_size=256", "train.steps=8", "eval.every=4 steps", "schedule.warmup=2 steps", "train.accumulate=1")
+KINDS = {
+    "plain": (),
+    "accumulation": ("train.accumulate=3",),
+    "averages": ("train.ema=0.9",),
+    "bfloat16": ("train.precision=bf16",),
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def uninterrupted(request, tmp_path_factory):
+    """Runs over more than one epoch, without workers, of each kind that keeps other state."""
+    return train(tmp_path_factory.mktemp(request.param), *SHORT, *KINDS[request.param])
+
+
+@pytest.mark.parametrize("workers", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
+def test_every_kind_of_run_goes_on_from_every_step_with_any_number_of_workers(uninterrupted, workers, tmp_path):
+    for step in range(1, 8):
+        part = rewound(uninterrupted, step, tmp_path / f"part-{step}")
+        run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps", f"data.workers={workers}"])
+        assert final_state(part) == final_state(uninterrupted), f"resumed from step {step}"
+
+
 def test_a_run_cut_off_in_the_middle_goes_on(whole, tmp_path):
     part = train(tmp_path, stop_at=17)
     assert part.status()["state"] == "failed"

@@ -42,7 +42,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     Half types are multiplied in float32 where there is no fast product of theirs.
     """
     dtype = x.dtype
-    if dtype is y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
+    if dtype == y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
         if x.size * y.shape[-1] >= _LARGE and xp is np:
             compiled = _compiled("matmul", x, y)
             if compiled is not None:
