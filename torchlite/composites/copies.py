@@ -13,6 +13,7 @@ from torchlite.layouts import contiguous_format
 from torchlite.ops.complex import view_as_complex, view_as_real
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.strided import as_strided
+from torchlite.ops.unfolding import unfold
 from torchlite.ops.views import (
     diagonal,
     expand,
@@ -24,7 +25,6 @@ from torchlite.ops.views import (
     t,
     transpose,
     unbind,
-    unfold,
     unsqueeze,
     view,
 )

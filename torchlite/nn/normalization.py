@@ -13,7 +13,7 @@ from torchlite.nn.module import Module
 from torchlite.ops.arithmetic import square, where
 from torchlite.ops.creation import arange, empty
 from torchlite.ops.joining import constant_pad
-from torchlite.ops.views import unfold
+from torchlite.ops.unfolding import unfold
 from torchlite.parameter import Parameter
 
 

@@ -46,6 +46,7 @@ from torchlite.ops import (
     strided,
     triangles,
     trigonometry,
+    unfolding,
     views,
 )
 
@@ -95,5 +96,6 @@ __all__ = [
     "strided",
     "triangles",
     "trigonometry",
+    "unfolding",
     "views",
 ]

@@ -18,7 +18,7 @@ from torchlite.ops.joining import constant_pad
 from torchlite.ops.layer_norm import layer_norm as normalize_rows
 from torchlite.ops.reduction import mean
 from torchlite.ops.standardize import affine, standardize
-from torchlite.ops.views import unfold
+from torchlite.ops.unfolding import unfold
 
 _HALVES = (dtypes.float16, dtypes.bfloat16)
 
