@@ -1,6 +1,6 @@
 // Conversions between bfloat16 and float32, and products of matrices of either.
 
-enum { GRAIN = 1 << 15 };  // numbers that a task takes
+enum { HALF_GRAIN = 2 * GRAIN };  // numbers of half the size that a task takes
 
 typedef struct { const void *from; void *to; long n; } Conversion;
 
@@ -9,7 +9,7 @@ static void to_bfloat16_task(void *argument, long index) {
     const float *x = c->from;
     uint16_t *out = c->to;
 #pragma omp simd
-    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, c->n); i++) out[i] = bf16_of(x[i]);
+    for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, c->n); i++) out[i] = bf16_of(x[i]);
 }
 
 static void to_float32_task(void *argument, long index) {
@@ -17,35 +17,35 @@ static void to_float32_task(void *argument, long index) {
     const uint16_t *x = c->from;
     float *out = c->to;
 #pragma omp simd
-    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, c->n); i++) out[i] = bf16_wide(x[i]);
+    for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, c->n); i++) out[i] = bf16_wide(x[i]);
 }
 
 void to_bfloat16(const float *x, uint16_t *out, long n) {
     Conversion c = {x, out, n};
-    parallel(to_bfloat16_task, &c, parts(n, GRAIN));
+    parallel(to_bfloat16_task, &c, parts(n, HALF_GRAIN));
 }
 
 void to_float32(const uint16_t *x, float *out, long n) {
     Conversion c = {x, out, n};
-    parallel(to_float32_task, &c, parts(n, GRAIN));
+    parallel(to_float32_task, &c, parts(n, HALF_GRAIN));
 }
 
 typedef struct { const uint16_t *x, *y; uint16_t *out; long n; } Elements;
 
 // A function of two numbers in float32, rounded.
-#define BINARY(name, expression)                                                                          \
-    static void name##_task(void *argument, long index) {                                                  \
-        const Elements *e = argument;                                                                      \
-        const uint16_t *xs = e->x, *ys = e->y;                                                             \
-        uint16_t *out = e->out;                                                                            \
-        _Pragma("omp simd") for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++) {    \
-            const float x = bf16_wide(xs[i]), y = bf16_wide(ys[i]);                                        \
-            out[i] = bf16_of(expression);                                                                  \
-        }                                                                                                  \
-    }                                                                                                      \
-    void name(const uint16_t *x, const uint16_t *y, uint16_t *out, long n) {                               \
-        Elements e = {x, y, out, n};                                                                       \
-        parallel(name##_task, &e, parts(n, GRAIN));                                                        \
+#define BINARY(name, expression)                                                                                  \
+    static void name##_task(void *argument, long index) {                                                         \
+        const Elements *e = argument;                                                                             \
+        const uint16_t *xs = e->x, *ys = e->y;                                                                    \
+        uint16_t *out = e->out;                                                                                   \
+        _Pragma("omp simd") for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, e->n); i++) { \
+            const float x = bf16_wide(xs[i]), y = bf16_wide(ys[i]);                                               \
+            out[i] = bf16_of(expression);                                                                         \
+        }                                                                                                         \
+    }                                                                                                             \
+    void name(const uint16_t *x, const uint16_t *y, uint16_t *out, long n) {                                      \
+        Elements e = {x, y, out, n};                                                                              \
+        parallel(name##_task, &e, parts(n, HALF_GRAIN));                                                          \
     }
 
 BINARY(add, x + y)
@@ -58,13 +58,13 @@ static void relu_task(void *argument, long index) {
     const uint16_t *x = e->x;
     uint16_t *out = e->out;
 #pragma omp simd
-    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, e->n); i++)
+    for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, e->n); i++)
         out[i] = x[i] >= 0x8000u && x[i] <= 0xff80u ? 0 : x[i];  // negative, and not NaN
 }
 
 void relu(const uint16_t *x, uint16_t *out, long n) {
     Elements e = {x, NULL, out, n};
-    parallel(relu_task, &e, parts(n, GRAIN));
+    parallel(relu_task, &e, parts(n, HALF_GRAIN));
 }
 
 typedef struct {

@@ -1,7 +1,5 @@
 // Activations and their gradients: one pass over memory, by several threads where there is enough of it.
 
-enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array, which is worth waking a thread
-
 typedef struct { const float *x, *g; float *out; long n; } Elements;
 
 // A function of one array: `expression` is in terms of x.

@@ -1,7 +1,7 @@
 // Rows of a table by their numbers, and the sum of cotangents that goes into each row. There, columns and not rows are
 // divided among tasks, so that sums are taken in the order of the numbers.
 
-enum { EMBEDDING_GRAIN = 1 << 14, EMBEDDING_COLUMNS = 32 };
+enum { EMBEDDING_COLUMNS = 32 };
 
 typedef struct {
     const float *from;
@@ -29,7 +29,7 @@ static void embedding_task(void *argument, long index) {
 }
 
 static void embedding(Embedding *e) {
-    e->each = at_least(EMBEDDING_GRAIN / at_least(e->width, 1), 1);
+    e->each = at_least(GRAIN / at_least(e->width, 1), 1);
     parallel(embedding_task, e, parts(e->count, e->each));
 }
 

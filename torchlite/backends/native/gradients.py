@@ -7,21 +7,20 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.backends.native.library import Family, objects
+from torchlite.backends.native.library import GRAIN, Family, objects
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 
 C = Family(
     "arrays.h", "lists.h", "gradients.c", squares="pna->d", scale="pnf->i", understands="pan->i"
 )  # fmt: skip
-_GRAIN = 1 << 14  # as lists.h has it
 
 
 def norm(arrays: Arrays) -> float | None:
     """The square root of the sum of all squares, each rounded to double; None where an array is not dense or not float32."""
     if not C.understands_arrays:
         return None
-    of_tasks = np.empty(sum(a.size // _GRAIN + 1 for a in arrays))
+    of_tasks = np.empty(sum(a.size // GRAIN + 1 for a in arrays))
     squares = C.squares(objects(arrays), len(arrays), of_tasks)
     return None if squares < 0 else float(squares) ** 0.5
 

@@ -1,7 +1,7 @@
 // Layer normalisation of rows with a scale and a shift, and all its gradients in one pass over rows. Cotangents of scale and
 // shift are summed up in float32 over ROWS_TOGETHER rows, then in double precision.
 
-enum { LAYER_NORM_TASKS = 16, LAYER_NORM_GRAIN = 1 << 14, ROWS_TOGETHER = 64 };
+enum { LAYER_NORM_TASKS = 16, ROWS_TOGETHER = 64 };
 
 typedef struct {
     const float *x, *weight, *bias, *g, *mean, *scale;  // weight and bias: NULL where there is none
@@ -12,7 +12,7 @@ typedef struct {
 } LayerNorm;
 
 static inline long layer_norm_rows(const LayerNorm *l) {
-    return at_least(parts(l->rows, LAYER_NORM_TASKS), at_least(LAYER_NORM_GRAIN / l->n, 1));
+    return at_least(parts(l->rows, LAYER_NORM_TASKS), at_least(GRAIN / l->n, 1));
 }
 
 static inline long layer_norm_tasks(const LayerNorm *l) { return parts(l->rows, layer_norm_rows(l)); }

@@ -21,6 +21,7 @@ from torchlite.backends.native import toolchain
 from torchlite.backends.threads import follow_threads
 
 _HERE = Path(__file__).parent
+GRAIN = 1 << 14  # numbers that a task takes, as ``parallel.h`` says
 
 
 def text(*names: str) -> str:

@@ -1,7 +1,6 @@
 // Work on many arrays in one fork of the threads: rows of arrays of one size (a parameter, its gradient, its state), each
 // divided into tasks of GRAIN numbers.
 
-enum { GRAIN = 1 << 14 };
 
 typedef struct {
     float **arrays;              // row after row

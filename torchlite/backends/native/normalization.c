@@ -1,7 +1,7 @@
 // Statistics, and scaling, of arrays seen as (a, b, c): b stays, a and c are reduced over. Layer normalisation has a = 1,
 // batch normalisation has channels in the middle. Where c is 1 the middle is contiguous: the columns of a matrix.
 
-enum { GRAIN = 1 << 14, COLUMN_PARTS = 16 };
+enum { COLUMN_PARTS = 16 };
 
 typedef struct {
     const float *x, *y, *weight, *bias;

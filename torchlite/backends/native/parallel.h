@@ -20,6 +20,8 @@ typedef void (*Finish)(void *context, float *tile, long tile_step, long row, lon
 
 void bind(void (*run)(Task, void *, long)) { parallel = run; }
 
+enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array of float32, which is worth waking a thread
+
 static inline long at_most(long x, long y) { return x < y ? x : y; }
 static inline long at_least(long x, long y) { return x > y ? x : y; }
 static inline long parts(long whole, long part) { return (whole + part - 1) / part; }

@@ -3,7 +3,7 @@
 // A plane is seen with its padding, so that element t of every window ("tap") lies tap[t] behind the window's start, and
 // the windows of a plane are one run of numbers, however short its rows are.
 
-enum { GRAIN = 1 << 14, BLOCK = 64 };
+enum { BLOCK = 64 };
 
 typedef struct { int64_t planes, height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns; } Geometry;
 

@@ -1,7 +1,5 @@
 // What the C of captured functions is written with: loops over flat arrays, one or many at a time.
 
-enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array, which is worth waking a thread
-
 // Does elements begin to end - 1 of the arrays that lie at `at`.
 typedef void (*Range)(void *const *at, long begin, long end);
 

@@ -1,11 +1,10 @@
 // Softmax along the last dimension: each row is read while it is in the first-level cache.
 
-enum { ROWS_GRAIN = 1 << 14 };  // numbers that a task takes
 
 typedef struct { const float *x, *g; float *out; long rows, n, rows_a_task; } Rows;
 
 static void over_rows(Task task, const float *g, const float *x, float *out, long rows, long n) {
-    Rows r = {x, g, out, rows, n, at_least(ROWS_GRAIN / at_least(n, 1), 1)};
+    Rows r = {x, g, out, rows, n, at_least(GRAIN / at_least(n, 1), 1)};
     parallel(task, &r, parts(rows, r.rows_a_task));
 }
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Value
 from torchlite.compiler.program.expressions import c_type, expression, literal, number_type, read, written
 from torchlite.compiler.program.lowering import Order
@@ -17,7 +18,6 @@ from torchlite.compiler.program.reductions import Reduction, reduction
 from torchlite.compiler.program.units import Loop, flat, refinement
 from torchlite.ir import Shape
 
-GRAIN = 1 << 14  # as in program.h
 _MOST_PARTS = 512
 _NEAR = 128  # sums side by side that registers can hold
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
@@ -45,7 +46,7 @@ class _LayerNormGrad(Kernel):
     def scratch(self, node: Node) -> int:
         """Sums of each task."""
         rows, n = self._sizes(node)
-        tasks = _parts(rows, max(_parts(rows, 16), (1 << 14) // n, 1))  # as in layer_norm.h
+        tasks = _parts(rows, max(_parts(rows, 16), GRAIN // n, 1))  # as in layer_norm.h
         return tasks * 3 * n * 8
 
     def _sizes(self, node: Node) -> tuple[int, int]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.layout import Layout, Step
-from torchlite.compiler.program.loops import GRAIN, Function
+from torchlite.compiler.program.loops import Function
 from torchlite.compiler.program.numbers import arithmetic
 from torchlite.compiler.program.places import Buffer, Place
 from torchlite.compiler.program.units import Unit
