@@ -25,15 +25,15 @@ class Workload(NamedTuple):
     whole: bool = True
 
 
-def mlp(library: Any, precision: str, device: str = "cpu") -> Step:
+def mlp(library: Any, precision: str, device: str = "cpu", batch: int = 64) -> Step:
     """784-128-10 with ReLU, plain gradient descent."""
     nn = library.nn
     model = nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
     optimizer = library.optim.SGD(model.parameters(), lr=0.01)
-    return _of_images(library, precision, device, model, optimizer, (64, 784))
+    return _of_images(library, precision, device, model, optimizer, (batch, 784))
 
 
-def conv_net(library: Any, precision: str, device: str = "cpu") -> Step:
+def conv_net(library: Any, precision: str, device: str = "cpu", batch: int = 64) -> Step:
     """Two 3×3 convolutions (32 and 64 channels) on 28×28, pooling, 9216-128-10, Adam."""
     nn = library.nn
     model = nn.Sequential(
@@ -41,10 +41,10 @@ def conv_net(library: Any, precision: str, device: str = "cpu") -> Step:
         nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Linear(128, 10),
     )  # fmt: skip
     optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
-    return _of_images(library, precision, device, model, optimizer, (64, 1, 28, 28))
+    return _of_images(library, precision, device, model, optimizer, (batch, 1, 28, 28))
 
 
-def resnet20(library: Any, precision: str, device: str = "cpu") -> Step:
+def resnet20(library: Any, precision: str, device: str = "cpu", batch: int = 128) -> Step:
     """ResNet-20 on 32×32 (stages of 16, 32, 64 channels, 1×1 convolutions where they change), SGD with momentum."""
     nn, functional = library.nn, library.nn.functional
 
@@ -68,10 +68,10 @@ def resnet20(library: Any, precision: str, device: str = "cpu") -> Step:
         nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10),
     )  # fmt: skip
     optimizer = library.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
-    return _of_images(library, precision, device, model, optimizer, (128, 3, 32, 32))
+    return _of_images(library, precision, device, model, optimizer, (batch, 3, 32, 32))
 
 
-def gpt(library: Any, precision: str, device: str = "cpu") -> Step:
+def gpt(library: Any, precision: str, device: str = "cpu", batch: int = 12) -> Step:
     """4 layers, 4 heads, width 128, context 64, 65 symbols, clipped gradients, AdamW."""
     nn, functional = library.nn, library.nn.functional
     width, context, symbols = 128, 64, 65
@@ -104,10 +104,10 @@ def gpt(library: Any, precision: str, device: str = "cpu") -> Step:
 
     model = GPT()
     optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
-    return _of_symbols(library, precision, device, model, optimizer, (12, context), max_norm=1.0)
+    return _of_symbols(library, precision, device, model, optimizer, (batch, context), max_norm=1.0)
 
 
-def lstm(library: Any, precision: str, device: str = "cpu") -> Step:
+def lstm(library: Any, precision: str, device: str = "cpu", batch: int = 32) -> Step:
     """Two layers of 128 units, sequences of 64 of 65 symbols, Adam."""
     nn = library.nn
 
@@ -122,10 +122,10 @@ def lstm(library: Any, precision: str, device: str = "cpu") -> Step:
 
     model = Network()
     optimizer = library.optim.Adam(model.parameters(), lr=1e-3)
-    return _of_symbols(library, precision, device, model, optimizer, (32, 64))
+    return _of_symbols(library, precision, device, model, optimizer, (batch, 64))
 
 
-def norm_net(library: Any, precision: str, device: str = "cpu") -> Step:
+def norm_net(library: Any, precision: str, device: str = "cpu", batch: int = 64) -> Step:
     """As the fashion_cnn configuration has it: padded convolutions, batch norm, dropout, clipped gradients, AdamW."""
     nn = library.nn
     model = nn.Sequential(
@@ -134,7 +134,7 @@ def norm_net(library: Any, precision: str, device: str = "cpu") -> Step:
         nn.Flatten(), nn.Linear(3136, 128), nn.ReLU(), nn.Dropout(0.3), nn.Linear(128, 10),
     )  # fmt: skip
     optimizer = library.optim.AdamW(model.parameters(), lr=1e-3)
-    return _of_images(library, precision, device, model, optimizer, (64, 1, 28, 28), max_norm=1.0)
+    return _of_images(library, precision, device, model, optimizer, (batch, 1, 28, 28), max_norm=1.0)
 
 
 def _of_images(
@@ -159,6 +159,8 @@ def _training(
 ) -> Step:
     loss_of = library.nn.CrossEntropyLoss()
     model, x, y = (part.to(device) for part in (model, x, y))
+    if precision == "float64":
+        model, x = model.double(), x.double() if x.is_floating_point() else x
 
     def step() -> Any:
         optimizer.zero_grad()
@@ -174,8 +176,8 @@ def _training(
 
 
 def _casting(library: Any, precision: str, device: str = "cpu") -> Any:
-    """What forward runs under: nothing for float32, autocasting for bf16."""
-    if precision == "float32":
+    """What forward runs under: autocasting for bf16, nothing otherwise."""
+    if precision != "bf16":
         return contextlib.nullcontext()
     return library.autocast(device, dtype=library.bfloat16)
 

@@ -155,3 +155,45 @@ def test_training_steps_stay_together():
     np.testing.assert_allclose(losses, expected, rtol=2e-4)
     for name, value in state.items():
         np.testing.assert_allclose(value.numpy(), other[name].numpy(), rtol=0, atol=2e-3, err_msg=name)
+
+
+WEIGHT = drawn(16, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: F.conv2d(x, WEIGHT),
+        lambda x: F.silu(F.conv2d(x, WEIGHT)),
+        lambda x: F.conv2d(x, WEIGHT).flatten(1),
+        lambda x: F.silu(F.conv2d(x, WEIGHT)).flatten(1),
+        lambda x: F.max_pool2d(F.conv2d(x, WEIGHT), 2).flatten(1),
+        lambda x: F.batch_norm(F.conv2d(x, WEIGHT), None, None, None, None, True).flatten(1),
+        lambda x: (y := F.relu(F.conv2d(x, WEIGHT)), y.flatten(1), y.permute(0, 2, 3, 1)),
+        lambda x: F.scaled_dot_product_attention(x, x, x),
+        lambda x: F.scaled_dot_product_attention(x, x, x).flatten(1),
+    ],
+)
+def test_results_lie_as_uncompiled(function):
+    x, compiled = drawn(4, 3, 8, 8), torch.compile(function, fullgraph=True)
+    for _ in range(3):
+        found = compiled(x)
+    for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (found, function(x))), strict=True):
+        assert a.stride() == b.stride()
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("follows", [nn.SiLU(), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.Identity()])
+def test_a_module_keeps_the_flattened_result_of_a_convolution_for_its_gradients(follows):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), follows, nn.Flatten(), nn.LazyLinear(4))
+    x = drawn(4, 3, 8, 8)
+    model(x)
+    runs = []
+    for run in (model, torch.compile(model, fullgraph=True)):
+        for _ in range(3):
+            model.zero_grad()
+            run(x).square().sum().backward()
+        runs.append([p.grad.numpy().copy() for p in model.parameters()])
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-4 * np.abs(a).max())

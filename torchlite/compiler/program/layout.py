@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -123,6 +123,10 @@ class _Layouter:
                     raise Unplaceable(f"{v.label} has strides that are no whole elements")
                 self.places[v] = place
         self.units = units(graph, self.floats, writes.values())
+        self.leaving = {base(v) for v in graph.outputs[:leaving]}
+        self.reshaped = {base(v) for v in graph.outputs if any(node.op.name == "view" for node in _views(v))}
+        self.chosen: set[Value] = set()
+        """What lies as a kernel has it, and not as it does uncompiled."""
         self._copy_outputs(leaving)
         self._write_inputs()
         self.stored = self._needed()
@@ -233,6 +237,9 @@ class _Layouter:
                 if v.aval is not None:
                     step.places[v] = self._new(v, None)
         self.steps.append(step)
+        for v in unit.root.outputs if unit.root is not None else ():
+            if v in step.places and step.places[v] is not self.places[v]:
+                self._copy_between(v, step.places[v], self.places[v])
 
     def _drop_copies(self, unit: Unit) -> None:
         """Take copies of what lies as they shall and is never overwritten out of a unit; the original serves as them."""
@@ -255,16 +262,25 @@ class _Layouter:
 
     def _place_loop(self, loop: Loop, step: Step, order: Order | None) -> Order | None:
         known = {v: self.places[v] for v in self.direct_places(loop)}
+        chosen = order is not None or any(base(v) in self.chosen for v in loop.reads())
         if order is None:
             order = order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
         for v in written:
             lies = order if order is not None and v.aval is not None and len(order) == v.aval.ndim else None
+            if self._in_order(v, chosen=chosen):
+                lies = None
+            elif chosen:
+                self.chosen.add(v)
             step.places[v] = self._new(v, _demanded(v) or lies)
         for node in loop.reductions:
             for v in node.outputs:
                 step.places[v] = self._new(v, None)
         return order
+
+    def _in_order(self, v: Value, *, chosen: bool) -> bool:
+        """Whether a value lies in the order of its dimensions: an output in another shape, or where a kernel would choose for it."""
+        return v in self.reshaped or (chosen and v in self.leaving)
 
     def direct_places(self, loop: Loop) -> list[Value]:
         """Results of a loop that are inputs which it overwrites; their places are known before."""
@@ -292,11 +308,20 @@ class _Layouter:
                 target = self._new(whole, None)
                 self.places[v] = step.places[v] = target.seen(ghost_of(target.ghost))
             elif v in self.stored or not unit.loops or v is not unit.loops[0].follows:
-                step.places[v] = self._new(v, order)
+                step.places[v] = self._place_result(v, order, anywhere=how.anywhere)
         size = how.scratch(root)
         if size:
             step.scratch = Buffer("arena", 0, size, 0)
         return orders[0]
+
+    def _place_result(self, v: Value, order: Order | None, *, anywhere: bool) -> Place:
+        """Where a kernel leaves a result, which is copied from there where others want it in the order of its dimensions."""
+        if order is None or not self._in_order(v, chosen=True):
+            if order is not None:
+                self.chosen.add(v)
+            return self._new(v, order)
+        place = self._new(v, None)
+        return place if anywhere or place.order == order else of_value(v, "arena", 0, order)
 
     def _new(self, v: Value, order: Order | None) -> Place:
         if v in self.places:
@@ -337,13 +362,24 @@ class _Layouter:
 
     def _reordered(self, v: Value, order: Order) -> Place:
         """The place of a copy of a value that lies in another order."""
+        return self._copy_between(v, self._place_of(v), of_value(v, "arena", 0, order))
+
+    def _copy_between(self, v: Value, source: Place, target: Place) -> Place:
+        """Copy a value from one place to another."""
         unit, made = _copy(v, 0)
-        step = Step(unit, {v: self._place_of(v)})
-        step.places[made] = self.places[made] = of_value(made, "arena", 0, order)
+        step = Step(unit, {v: source, made: target})
+        self.places[made] = target
         self.stored.add(made)
-        step.functions.append(function(unit.loops[0], order, step.places, self.stored))
+        step.functions.append(function(unit.loops[0], target.order, step.places, self.stored))
         self.steps.append(step)
-        return self.places[made]
+        return target
+
+
+def _views(v: Value) -> Iterator[Node]:
+    """The views that lead from the base of a value to it, the last one first."""
+    while v.node is not None and v.node.op.kind == "view":
+        yield v.node
+        v = v.node.inputs[0]
 
 
 def seen_through(node: Node, source: Place) -> Place | None:
