@@ -127,3 +127,21 @@ def test_shapes_that_are_views_of_each_other_are_one_pass():
 def test_nothing_is_computed_on_no_elements():
     x = torch.zeros(0, 3)
     compare(lambda x: (x * 2, (x + 1).t() * 3), x, host=("add", "mul"))
+
+
+@pytest.mark.parametrize("dims", [(0,), (0, 1), (0, 2), (1, 3)])
+def test_what_is_kept_after_a_reduction_has_several_strides(dims):
+    """Here (2, 6, 3, 2, 4) of permuted memory: neither the dimensions that are kept nor those that are reduced are one."""
+    x = torch.randn(3, 2, 2, 6, 4).permute(1, 3, 0, 2, 4)
+    compare(lambda x: (x.sum(dims), (x * 2).mean(dims)), x)
+
+
+def test_gradients_of_a_projection_whose_parts_are_unbound():
+    projection, x = torch.nn.Linear(8, 24), torch.randn(2, 6, 8)
+
+    def gradients(x):
+        q, k, v = projection(x).unflatten(-1, (3, 2, -1)).permute(2, 0, 3, 1, 4).unbind()
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return torch.autograd.grad(out.square().sum(), list(projection.parameters()))
+
+    compare(gradients, x, tolerance=1e-4)

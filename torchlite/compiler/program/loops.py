@@ -207,8 +207,12 @@ class Nest:
         reduced = [r.target for r in body.reductions]
         self.all = [*body.streams(), *reduced]
         keep = [d for d, n in enumerate(lengths) if n > 1]
-        if _tangled([flags[d] for d in keep]):  # what stays comes first, then what is reduced
-            keep = [d for d in keep if not flags[d]] + [d for d in keep if flags[d]]
+        self._join(keep, lengths, flags)
+        if _tangled(self.flags):  # what stays comes first, then what is reduced
+            self._join([d for d in keep if not flags[d]] + [d for d in keep if flags[d]], lengths, flags)
+
+    def _join(self, keep: Sequence[int], lengths: Sequence[int], flags: Sequence[bool]) -> None:
+        """Take these dimensions, neighbours as one where all strides allow it."""
         self.lengths: list[int] = []
         self.flags: list[bool] = []
         self.strides: list[list[int]] = [[] for _ in self.all]
@@ -438,9 +442,9 @@ def _replaced(text: str, accumulator: str) -> str:
 
 
 def _tangled(flags: Sequence[bool]) -> bool:
-    """Whether dimensions that are reduced and others alternate too often: at most (kept) reduced (kept)."""
-    runs = [flag for i, flag in enumerate(flags) if i == 0 or flag != flags[i - 1]]
-    return runs not in ([], [False], [True], [False, True], [True, False], [False, True, False])
+    """Whether joined dimensions are neither kept … reduced … nor (kept) reduced kept, one each."""
+    kept_first = [*flags] == sorted(flags)
+    return not kept_first and [*flags] not in ([True, False], [False, True, False])
 
 
 def indented(lines: Sequence[str]) -> list[str]:
