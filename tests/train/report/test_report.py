@@ -100,6 +100,10 @@ def test_ticks_are_round_and_inside() -> None:
         assert all(low - 1e-12 <= tick <= high + 1e-12 for tick in found)
 
 
+def test_a_narrow_logarithmic_range_has_ticks_too() -> None:
+    assert len(charts.log_ticks(np.log10(2.2), np.log10(2.4))) >= 3
+
+
 def test_curves_leave_out_what_is_not_finite_and_thin_long_ones() -> None:
     text = charts.lines("a", {"a": [(i, float("nan") if i % 2 else 1.0 + i) for i in range(10000)]})
     (points,) = re.findall(r'points="([^"]*)"', text)

@@ -41,13 +41,16 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times powers of ten between 10 ** low and 10 ** high, or the powers alone where that were many.
 
+    A range that holds few of them has the ticks of one that is not logarithmic.
+
     >>> log_ticks(-1.1, 0.4), log_ticks(-3, 3)
     ([0.1, 0.2, 0.5, 1.0, 2.0], [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0])
     """
     factors = (1, 2, 5) if high - low < 2 else (1,)
     exponents = range(math.floor(low) - 1, math.ceil(high) + 1)
     every = [float(f"{factor}e{exponent}") for exponent in exponents for factor in factors]
-    return [tick for tick in every if low - 1e-9 <= math.log10(tick) <= high + 1e-9]
+    inside = [tick for tick in every if low - 1e-9 <= math.log10(tick) <= high + 1e-9]
+    return inside if len(inside) > 2 else ticks(10.0**low, 10.0**high)
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
