@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.live import Live
     from rich.table import Table
 
@@ -82,6 +83,7 @@ class _Pace(Silent):
         self.plan = plan
         self.begun = time.perf_counter()
         self.loss = self.lr = float("nan")
+        self.pace = (0.0, 0.0)
         self._reset()
 
     def stepped(self, progress: Progress, step: Step) -> None:  # noqa: ARG002 - an observer's signature
@@ -124,32 +126,38 @@ class PlainLines(_Pace):
         if header != self._header:
             print(header)
             self._header = header
-        print("  ".join(text.rjust(widths[name]) for name, text in cells.items()), flush=True)
+        print("  ".join(text.rjust(widths[name]) for name, text in cells.items()).rstrip(), flush=True)
 
 
 class LiveTable(_Pace):
-    """A table that grows with every evaluation, above a progress bar with the course of the loss."""
+    """A table that grows with every evaluation, above a line that tells how far the run is and how it goes."""
 
     def started(self, plan: Plan, progress: Progress) -> None:
         """The plan and an empty table."""
         super().started(plan, progress)
-        from rich.console import Console
         from rich.live import Live
 
-        self.console = Console(highlight=False)
+        self.console = self.make_console()
         self.progress = progress
         for line in plan_lines(plan):
-            self.console.print(line)
+            self.console.print(line, overflow="ellipsis", no_wrap=True)
         self.rows: list[dict[str, str]] = []
-        self.losses: list[float] = []
+        self.course = Course()
         self.at_start = progress.step
-        self.live: Live = Live(console=self.console, refresh_per_second=8, get_renderable=lambda: self._picture())
+        self.live: Live = Live(console=self.console, refresh_per_second=8, get_renderable=lambda: self.picture())
         self.live.start()
+
+    def make_console(self) -> Console:
+        """Where it is drawn."""
+        from rich.console import Console
+
+        return Console(highlight=False)
 
     def stepped(self, progress: Progress, step: Step) -> None:
         """Move the bar."""
         super().stepped(progress, step)
-        self.losses.append(step.loss)
+        self.course.add(step.loss)
+        self.pace = (self.samples / self.seconds, self.waited / self.seconds) if self.seconds else (0.0, 0.0)
 
     def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
         """Add a line to the table."""
@@ -159,9 +167,10 @@ class LiveTable(_Pace):
         """Leave the table as it is."""
         self.live.stop()
 
-    def _picture(self) -> Table:
-        from rich.progress_bar import ProgressBar
+    def picture(self) -> Table:
+        """What the terminal shows now."""
         from rich.table import Table
+        from rich.text import Text
 
         whole = Table.grid(padding=(0, 0))
         if self.rows:
@@ -169,19 +178,30 @@ class LiveTable(_Pace):
             shown = self._columns()
             for name in shown:
                 table.add_column("" if name == "best" else name, justify="right", no_wrap=True)
-            for cells in self.rows[-self.console.height + 8 :]:
+            for cells in self.rows[-max(1, self.console.height - 8) :]:
                 table.add_row(*(cells[name] for name in shown), style="green" if cells["best"] else None)
             whole.add_row(table)
-        total, done = self.plan.total_steps, self.progress.step
-        if done < total:
-            line = Table.grid(padding=(0, 1))
-            spent = time.perf_counter() - self.begun
-            taken = done - self.at_start
-            left = f"ETA {duration(spent / taken * (total - done))}" if taken else ""
-            bar = ProgressBar(total=total, completed=done, width=max(10, min(40, self.console.width - 60)))
-            line.add_row(bar, f"{done}/{total}", f"loss {self.loss:.4f}", sparkline(self.losses, 20), left)
-            whole.add_row(line)
+        if self.progress.step < self.plan.total_steps:
+            width = self.console.width - 1
+            bar, rest = progress_line(self._fields(), self.progress.step / self.plan.total_steps, width)
+            whole.add_row(Text.assemble((bar, "cyan"), " ", rest, no_wrap=True))
         return whole
+
+    def _fields(self) -> list[str]:
+        """What stands behind the bar, the most important first."""
+        total, done = self.plan.total_steps, self.progress.step
+        fields = [f"{done}/{total}"]
+        taken = done - self.at_start
+        if not taken:
+            return fields
+        spent = time.perf_counter() - self.begun
+        fields += [f"loss {self.loss:.4f}", f"ETA {duration(spent / taken * (total - done))}"]
+        fields.append(sparkline(self.course.values, 16))
+        rate, waited = self.pace
+        from torchlite.train.profiling import memory_in_use
+
+        memory = bytes_text(memory_in_use(self.plan.device))
+        return [*fields, f"data wait {100 * waited:.0f} %", memory, f"{rate:,.0f} samples/s", f"lr {self.lr:.1e}"]
 
     def _columns(self) -> list[str]:
         """The columns that fit; what can best be done without goes first."""
@@ -192,6 +212,47 @@ class LiveTable(_Pace):
                 break
             shown.remove(spare)
         return shown
+
+
+class Course:
+    """The course of a number in at most so many means: neighbours are put together when there are twice as many."""
+
+    def __init__(self, most: int = 512) -> None:
+        self.values: list[float] = []
+        self._most = most
+        self._each = 1
+        self._open: list[float] = []
+
+    def add(self, value: float) -> None:
+        """Take in a value."""
+        self._open.append(value)
+        if len(self._open) < self._each:
+            return
+        self.values.append(sum(self._open) / self._each)
+        self._open = []
+        if len(self.values) == 2 * self._most:
+            self.values = [(a + b) / 2 for a, b in zip(self.values[::2], self.values[1::2], strict=True)]
+            self._each *= 2
+
+
+def progress_line(fields: list[str], share: float, width: int) -> tuple[str, str]:
+    """A bar that is done to ``share``, and behind it as many of the fields as fit; the first are the most important.
+
+    >>> " ".join(progress_line(["5/10", "loss 0.1234", "ETA 3.0s"], 0.5, 40))
+    '━━━━━━━━━━━╸────────── 5/10  loss 0.1234'
+    >>> " ".join(progress_line(["5/10", "loss 0.1234", "ETA 3.0s"], 0.5, 80))
+    '━━━━━━━━━━━━━━━━━━━━━━━━╸─────────────────────── 5/10  loss 0.1234  ETA 3.0s'
+    """
+    least = 14
+    shown: list[str] = []
+    for field in fields:
+        if least + 1 + len("  ".join([*shown, field])) > width:
+            break
+        shown.append(field)
+    rest = "  ".join(shown)
+    length = max(least, min(48, width - 1 - len(rest)))
+    done = int(share * length)
+    return ("━" * done + "╸" + "─" * length)[:length], rest
 
 
 def plan_lines(plan: Plan) -> list[str]:

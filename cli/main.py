@@ -7,7 +7,27 @@ from typing import Annotated
 import typer
 
 from torchlite import __version__
-from torchlite.cli import doctor, evaluate, explain, export, report, resume, schema, show, summary, train, validate
+from torchlite.cli import (
+    bench,
+    catalogue,
+    data,
+    doctor,
+    evaluate,
+    explain,
+    export,
+    find,
+    init,
+    predict,
+    profile,
+    report,
+    resume,
+    runs,
+    schema,
+    show,
+    summary,
+    train,
+    validate,
+)
 from torchlite.errors import TorchliteError
 
 app = typer.Typer(
@@ -22,11 +42,19 @@ app = typer.Typer(
 app.command("train")(train.command)
 app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
+app.command("predict")(predict.command)
 app.command("export")(export.command)
 app.command("report")(report.command)
 app.command("validate")(validate.command)
+app.command("init")(init.command)
 app.command("summary")(summary.command)
 app.command("show")(show.command)
+app.add_typer(runs.app, name="runs")
+app.add_typer(data.app, name="data")
+app.add_typer(find.app, name="find")
+app.command("profile")(profile.command)
+app.command("bench")(bench.command)
+app.command("list")(catalogue.command)
 app.command("explain")(explain.command)
 app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from torchlite.errors import RequirementError, UsageError
+
+if TYPE_CHECKING:
+    from torchlite.train.config.schema import Config
 
 Overrides = Annotated[
     list[str] | None,
@@ -93,6 +97,35 @@ _HOLDS = {
 }
 
 
+@dataclass(frozen=True)
+class Requirement:
+    """A comparison such as ``accuracy>=0.97``."""
+
+    name: str
+    sign: str
+    value: float
+
+    def holds(self, value: float) -> bool:
+        """Whether a result meets it."""
+        return _HOLDS[self.sign](value, self.value)
+
+
+def parse_requirement(option: str, text: str) -> Requirement:
+    """The comparison that an option was given.
+
+    Raises:
+        UsageError: when it can't be read.
+    """
+    match = _REQUIREMENT.match(text)
+    try:
+        wanted = float(match["value"]) if match else None
+    except ValueError:
+        wanted = None
+    if match is None or wanted is None:
+        raise UsageError(f"{option} {text!r}: expected NAME>=VALUE, such as 'accuracy>=0.97'")
+    return Requirement(match["name"], match["sign"], wanted)
+
+
 def check_requirements(requirements: list[str] | None, results: Mapping[str, float]) -> None:
     """Hold results against what ``--require`` asked for.
 
@@ -102,17 +135,43 @@ def check_requirements(requirements: list[str] | None, results: Mapping[str, flo
     """
     failed = []
     for text in requirements or ():
-        match = _REQUIREMENT.match(text)
-        try:
-            wanted = float(match["value"]) if match else None
-        except ValueError:
-            wanted = None
-        if match is None or wanted is None:
-            raise UsageError(f"--require {text!r}: expected NAME>=VALUE, such as 'accuracy>=0.97'")
-        name = match["name"]
-        if name not in results:
-            raise UsageError(f"--require {text!r}: there is no {name!r}; the results are {', '.join(results)}")
-        if not _HOLDS[match["sign"]](results[name], wanted):
-            failed.append(f"{name} is {results[name]:.6g}, required {match['sign']} {wanted:g}")
+        one = parse_requirement("--require", text)
+        if one.name not in results:
+            raise UsageError(f"--require {text!r}: there is no {one.name!r}; the results are {', '.join(results)}")
+        if not one.holds(results[one.name]):
+            failed.append(f"{one.name} is {results[one.name]:.6g}, required {one.sign} {one.value:g}")
     if failed:
         raise RequirementError("; ".join(failed))
+
+
+def read_config(target: str, overrides: list[str], *, allow_code: bool) -> Config:
+    """The configuration in a file, or that of a run."""
+    from torchlite.train.config.load import require_config
+    from torchlite.train.run_directory import find_run
+
+    if Path(target).is_file():
+        return require_config(target, overrides)
+    return find_run(target).read_config(overrides, allow_code=allow_code)
+
+
+def table(rows: Sequence[Sequence[str]], left: Sequence[int] = (0,)) -> str:
+    """Rows with their columns below each other; those in ``left`` begin together, the others end together."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(widths[i]) if i in left else cell.rjust(widths[i]) for i, cell in enumerate(row)]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a result to a file that the user named.
+
+    Raises:
+        UsageError: when it can't be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror}") from error

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from torchlite.cli import options
+
 
 def command(
     out: Annotated[
@@ -19,16 +21,11 @@ def command(
     """
     import json
 
-    from torchlite.errors import UsageError
     from torchlite.train.config.json_schema import json_schema
 
     text = json.dumps(json_schema(), indent=1)
     if out is None:
         print(text)
         return
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(text + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write '{out}': {error.strerror}") from error
+    options.write_text(out, text + "\n")
     typer.echo(f"{out}: put '# yaml-language-server: $schema={out}' into the first line of a configuration", err=True)

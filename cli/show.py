@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from torchlite.cli import options
 
 if TYPE_CHECKING:
-    from torchlite.train.config.schema import Config
+    pass
 
 
 def command(
@@ -28,18 +27,9 @@ def command(
     from torchlite.train.config.show import as_yaml, differences
 
     changes = overrides or []
-    config = _read(target, changes, allow_code)
+    config = options.read_config(target, changes, allow_code=allow_code)
     if diff is None:
         print(as_yaml(config, defaults=resolved, origins=origin), end="")
         return
-    lines = differences(_read(diff, changes, allow_code), config, origins=origin)
+    lines = differences(options.read_config(diff, changes, allow_code=allow_code), config, origins=origin)
     print("\n".join(lines) if lines else f"{diff} and {target} mean the same")
-
-
-def _read(target: str, changes: list[str], allow_code: bool) -> Config:
-    from torchlite.train.config.load import require_config
-    from torchlite.train.run_directory import find_run
-
-    if Path(target).is_file():
-        return require_config(target, changes)
-    return find_run(target).read_config(changes, allow_code=allow_code)

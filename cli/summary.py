@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,15 +21,10 @@ def command(
     from torchlite.cli.display import bytes_text
     from torchlite.errors import ConfigError
     from torchlite.train.check import check_shapes, size_of, traces_of
-    from torchlite.train.config.load import require_config
     from torchlite.train.model import shape_text
-    from torchlite.train.run_directory import find_run
 
     changes = overrides or []
-    if Path(target).is_file():
-        config = require_config(target, changes)
-    else:
-        config = find_run(target).read_config(changes, allow_code=allow_code)
+    config = options.read_config(target, changes, allow_code=allow_code)
     _, problems = check_shapes(config)
     if problems:
         raise ConfigError("\n".join(f"{config.path}: {problem.message}" for problem in problems))

@@ -17,7 +17,7 @@ from torchlite.ops.generator import Generator
 from torchlite.train.check import pipeline
 from torchlite.train.config.own_data import CsvData, TextData
 from torchlite.train.config.schema import Config
-from torchlite.train.sources import TableEncoder, read_rows, read_text
+from torchlite.train.sources import Rows, TableEncoder, read_rows, read_text
 from torchlite.utils.data import DataLoader, Dataset
 from torchlite.vision.transforms import Compose, sample_keys
 
@@ -103,12 +103,25 @@ def _read(config: Config, split: str) -> Any:
     """A split as arrays; what of a table is learnt from rows comes from those that are trained on."""
     data = config.data
     if isinstance(data, CsvData):
-        rows = read_rows(data, config.path.parent, "train")
-        encoder = TableEncoder(data, [rows[i] for i in _parts(config, len(rows))["train"]])
+        encoder, rows = _encoder(config, data)
         return encoder.encode(rows if split == "train" else read_rows(data, config.path.parent, split))
     if isinstance(data, TextData):
         return read_text(data, config.path.parent, split)
     return datasets.load(data.type, split, root=data.root, download=data.download)
+
+
+def _encoder(config: Config, data: CsvData) -> tuple[TableEncoder, Rows]:
+    """What encodes rows as those that are trained on were, and the rows of the training split."""
+    rows = read_rows(data, config.path.parent, "train")
+    return TableEncoder(data, [rows[i] for i in _parts(config, len(rows))["train"]]), rows
+
+
+def samples_of_rows(config: Config, rows: Rows) -> Samples:
+    """Rows of a table without their target, encoded as those that were trained on; every target is 0."""
+    assert isinstance(config.data, CsvData)
+    encoder, _ = _encoder(config, config.data)
+    inputs = encoder.encode_inputs(rows)
+    return Samples(inputs, np.zeros(len(inputs), np.int64), pipeline(config, "eval"), config.seed)
 
 
 def _parts(config: Config, n: int) -> dict[str, Array]:

@@ -73,9 +73,12 @@ class TableEncoder:
 
     def encode(self, rows: Rows) -> Arrays:
         """Inputs (N, features) of float32, or tokens (N, max_len) of int64, with the targets."""
+        return Arrays(self.encode_inputs(rows), self._targets(rows))
+
+    def encode_inputs(self, rows: Rows) -> Array:
+        """The inputs alone, of rows that need not have the target's column."""
         text = text_column(self._data)
-        inputs = self._tokens(rows, text) if text is not None else self._features(rows)
-        return Arrays(inputs, self._targets(rows))
+        return self._tokens(rows, text) if text is not None else self._features(rows)
 
     def _features(self, rows: Rows) -> Array:
         parts = []

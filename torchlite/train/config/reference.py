@@ -185,6 +185,36 @@ def _explain_components(name: str) -> Iterator[str | None]:
             yield "\n".join([f"{name}, a {kind}: {_summary(found)}", "", *component_arguments(kind, found)])
 
 
+def catalogue(kind: str | None = None) -> dict[str, dict[str, str]]:
+    """The names that a configuration may use with what they are, by kind (``layers``, ``losses``, ...); or of one kind.
+
+    Raises: UsageError where there is no such kind.
+    """
+    from torchlite.train.config.load import dataset_card, dataset_names
+
+    kinds = {_plural(one): one for one in KINDS if one != "step"}
+    titles = [*kinds, "schedules", "datasets"]
+    if kind is not None and kind not in titles and f"{kind}s" not in titles and f"{kind}es" not in titles:
+        raise UsageError(f"there is no kind '{kind}'; the kinds are {', '.join(titles)}")
+    found: dict[str, dict[str, str]] = {}
+    for title in titles:
+        if kind is not None and kind not in (title, title.removesuffix("s"), title.removesuffix("es")):
+            continue
+        if title == "schedules":
+            found[title] = {name: _summary(model) for name, model in SCHEDULES.items()}
+        elif title == "datasets":
+            found[title] = {name: dataset_card(name).title for name in dataset_names() if name not in OWN_DATA}
+            found[title] |= {name: _summary(model) for name, model in OWN_DATA.items()}
+        else:
+            table = registry.table(kinds[title])
+            found[title] = {name: _summary(table[name]) for name in sorted(table)}
+    return found
+
+
+def _plural(kind: str) -> str:
+    return f"{kind}es" if kind.endswith("s") else f"{kind}s"
+
+
 def component_arguments(kind: Kind, component: Callable[..., Any]) -> list[str]:
     """One line for each argument of a component: its name, type, and whether it must be given."""
     taken = signature(kind, component)
