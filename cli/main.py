@@ -1,5 +1,6 @@
 """The `torchlite` command: its subcommands, and the boundary where errors become exit codes."""
 
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -87,6 +88,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever read what is printed has read enough, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
     except Exception:
         traceback.print_exc()
         typer.echo("This is a bug in torchlite: please report it with the lines above.", err=True)
