@@ -93,7 +93,7 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # whoever read what is printed has read enough, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)
+        sys.exit(1)
     except Exception:
         traceback.print_exc()
         typer.echo("This is a bug in torchlite: please report it with the lines above.", err=True)

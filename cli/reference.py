@@ -161,7 +161,7 @@ def _typed(line: str) -> str:
     program = f"{sys.executable} -c 'from torchlite.cli.main import main; main()' {line}"
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        ["bash", "-c", program], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         env=environment, check=False,
     )  # fmt: skip
     return done.stdout.rstrip() + (f"\n(exit {done.returncode})" if done.returncode else "")
