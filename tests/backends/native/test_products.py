@@ -66,7 +66,9 @@ def test_batches_are_broadcast(left, right):
     check(draw(*left, 20, 17).swapaxes(-1, -2), draw(*right, 35, 20, seed=1).swapaxes(-1, -2))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(400, 80, 300), (64, 700, 200), (30, 40, 70_000), (800, 129, 130)])
+@pytest.mark.parametrize(
+    ("m", "n", "k"), [(400, 80, 300), (64, 700, 200), (30, 40, 70_000), (800, 129, 130), (70, 180, 770)]
+)
 def test_products_that_several_tasks_share(m, n, k):
     x, y = draw(m, k), draw(k, n, seed=1)
     check(x, y, draw(n, seed=2))

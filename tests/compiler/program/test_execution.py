@@ -87,6 +87,27 @@ def test_parameters_are_overwritten_in_place():
     np.testing.assert_array_equal(w.numpy(), np.full(100, -0.5))
 
 
+def test_the_gradient_of_an_embedding_lets_what_comes_before_it_be_overwritten_in_place():
+    model = torch.nn.Sequential(torch.nn.Embedding(11, 6), torch.nn.Linear(6, 5))
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-2, momentum=0.9)
+    numbers = torch.randint(0, 11, (8,))
+
+    @torch.compile(fullgraph=True)
+    def step(numbers):
+        optimizer.zero_grad()
+        model(numbers).square().sum().backward()
+        optimizer.step()
+
+    for _ in range(3):
+        step(numbers)
+    nodes = [node for s in step.variants[0].captured.run.layout.steps for node in s.unit.nodes()]
+    assert "index_add" in {node.op.name for node in nodes}
+    assert not [node for node in nodes if node.op.name == "clone"]
+    for wrong in (11, -12):
+        with pytest.raises(IndexError):
+            step(torch.full((8,), wrong))
+
+
 def test_clipped_gradients_and_adam_are_one_loop_over_all_parameters():
     torch.manual_seed(0)
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 4))

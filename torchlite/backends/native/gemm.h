@@ -126,7 +126,7 @@ static long blocks_of(const Product *p) {
 
 static Block block_of(const Product *p, long index) {
     long down = parts(p->m, p->rows), across = parts(p->n, p->columns);
-    long row = index % down * p->rows, column = index / down % across * p->columns;
+    long row = index / across % down * p->rows, column = index % across * p->columns;
     return (Block){index / down / across, row, at_most(p->rows, p->m - row), column, at_most(p->columns, p->n - column)};
 }
 

@@ -1,7 +1,8 @@
 // One pool of threads for all kernels.
 //
 // The caller publishes a job (a task and how often to do it) and takes part in it. Whoever is free takes the next index,
-// so a thread that the system has suspended holds up no more than the one task it is in. Between jobs a worker watches
+// first of its own share of them and then of the others', so a thread that the system has suspended holds up no more than the
+// one task it is in. Between jobs a worker watches
 // the job number for some microseconds, because kernels follow each other quickly, and then sleeps.
 
 #include <pthread.h>
@@ -30,11 +31,19 @@ static pthread_mutex_t bed = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t alarm_clock = PTHREAD_COND_INITIALIZER;
 static atomic_int sleeping, inside, stopping, open_for_work;
 static atomic_ulong job_number;
-static struct { Task task; void *argument; long count; atomic_long next; } job;
+static struct { Task task; void *argument; long count; } job;
+static struct { atomic_long next; char apart[64 - sizeof(atomic_long)]; } shares[MOST_THREADS];
+static unsigned long begun_at[MOST_THREADS];     // the number of the job before a worker's first
 static _Thread_local int in_job;                 // a task that calls a kernel does its tasks itself
 
-static void take_part(void) {
-    for (long i; (i = atomic_fetch_add(&job.next, 1)) < job.count;) job.task(job.argument, i);
+static long share_begin(long share) { return job.count * share / threads; }
+
+// Everybody begins with a share of its own, the same one of every job, so that it finds in its caches what it has left there.
+static void take_part(long own) {
+    for (long k = 0; k < threads; k++) {
+        long share = (own + k) % threads, end = share_begin(share + 1);
+        for (long i; (i = atomic_fetch_add(&shares[share].next, 1)) < end;) job.task(job.argument, i);
+    }
 }
 
 static void announce(void) {
@@ -61,8 +70,9 @@ static unsigned long next_job(unsigned long seen) {
     return atomic_load(&job_number);
 }
 
-static void *work(void *first) {
-    unsigned long seen = (unsigned long)first;
+static void *work(void *begun) {
+    unsigned long seen = *(unsigned long *)begun;
+    long own = (unsigned long *)begun - begun_at + 1;
     in_job = 1;
     while (1) {
         seen = next_job(seen);
@@ -70,7 +80,7 @@ static void *work(void *first) {
         // Inside first, then a look whether the job is still open: the caller closes it first and then waits until
         // nobody is inside, so that one of the two sees the other.
         atomic_fetch_add(&inside, 1);
-        if (atomic_load(&open_for_work)) take_part();
+        if (atomic_load(&open_for_work)) take_part(own);
         atomic_fetch_sub(&inside, 1);
     }
 }
@@ -88,7 +98,10 @@ static void start_workers(void) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     unsigned long seen = atomic_load(&job_number);
-    while (workers < threads - 1 && !pthread_create(&handles[workers], NULL, work, (void *)seen)) workers++;
+    for (; workers < threads - 1; workers++) {
+        begun_at[workers] = seen;
+        if (pthread_create(&handles[workers], NULL, work, &begun_at[workers])) break;
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -102,11 +115,11 @@ void pool_run(Task task, void *argument, long count) {
     job.task = task;
     job.argument = argument;
     job.count = count;
-    atomic_store(&job.next, 0);
+    for (long share = 0; share < threads; share++) atomic_store(&shares[share].next, share_begin(share));
     atomic_store(&open_for_work, 1);
     announce();
     in_job = 1;
-    take_part();
+    take_part(0);
     in_job = 0;
     atomic_store(&open_for_work, 0);
     for (int i = 0; atomic_load(&inside); i++) {

@@ -166,7 +166,7 @@ class _Layouter:
     def _write_inputs(self) -> None:
         """Let outputs that overwrite inputs be computed there where that is safe, and be copied there in the end elsewhere."""
         self.direct: dict[Value, Value] = {}
-        last = max((k for k, unit in enumerate(self.units) if can_fail(unit)), default=-1)
+        last = _last_that_can_fail(self.units)
         readers: dict[Value, list[int]] = {}
         for k, unit in enumerate(self.units):
             for v in unit.reads():
@@ -390,6 +390,18 @@ def seen_through(node: Node, source: Place) -> Place | None:
         return source.seen(node.op.run(np, source.ghost, **node.params))
     except ValueError:
         return None
+
+
+def _last_that_can_fail(all_units: Iterable[Unit]) -> int:
+    """The place of the last unit where a replay may end, because of what no earlier one has checked; -1 where there is none."""
+    last, checked = -1, set()
+    for k, unit in enumerate(all_units):
+        if can_fail(unit):
+            condition = unit.root if unit.how is None or unit.root is None else unit.how.condition(unit.root)
+            if condition not in checked:
+                last = k
+            checked.add(condition)
+    return last
 
 
 def _copy(v: Value, index: int) -> tuple[Unit, Value]:

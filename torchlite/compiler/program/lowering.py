@@ -27,6 +27,9 @@ class Lowering(Protocol):
     fails: bool
     """Whether it may end the program, before anything is overwritten."""
 
+    def condition(self, node: Node) -> object:
+        """What has to hold where it may end the program; it does not where an earlier operation has had the same condition."""
+
     def continues(self, node: Node) -> bool:
         """Whether elementwise operations on the first result can be done where it is stored."""
 
@@ -49,6 +52,10 @@ class Plain:
     headers: tuple[str, ...] = ()
     anywhere = False
     fails = False
+
+    def condition(self, node: Node) -> object:
+        """One of its own."""
+        return node
 
     def continues(self, node: Node) -> bool:  # noqa: ARG002
         """No."""
