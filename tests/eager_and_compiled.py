@@ -28,7 +28,7 @@ def same(a, b):
         same(list(a.items()), list(b.items()))
     else:
         assert type(a) is type(b)
-        assert a == b
+        assert a == (pytest.approx(b, *TOLERANCE[torch.float32]) if isinstance(b, float) else b)
 
 
 def both(program):
