@@ -145,3 +145,10 @@ def test_gradients_of_a_projection_whose_parts_are_unbound():
         return torch.autograd.grad(out.square().sum(), list(projection.parameters()))
 
     compare(gradients, x, tolerance=1e-4)
+
+
+def test_reductions_over_dimensions_of_length_one():
+    x, bias = torch.randn(4, 50, 1, 1), torch.randn(50, 1, 1)
+    compare(lambda x, bias: ((x * bias).relu().mean((2, 3), keepdim=True).flatten(1), (x + bias).sum(2)), x, bias)
+    y, row = torch.randn(3, 4, 1, 5), torch.randn(4, 1, 1)
+    compare(lambda y, row: ((y * row).sum(2), (y + row).mean((2,), keepdim=True) * row), y, row)

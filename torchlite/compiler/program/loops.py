@@ -275,10 +275,10 @@ class Nest:
     def reducing(self) -> Function:
         """With reductions: along rows where the last dimension is reduced, otherwise from row to row."""
         if True not in self.flags:  # only dimensions of length 1 are reduced
-            self.lengths.insert(0, 1)
-            self.flags.insert(0, True)
+            self.lengths.append(1)
+            self.flags.append(True)
             for own in self.strides:
-                own.insert(0, 0)
+                own.append(0)
         return self._along() if self.flags[-1] else self._down()
 
     def _along(self) -> Function:
