@@ -58,6 +58,7 @@ CODES: dict[str, str] = {
     "TL412": "The optimizer can't be used so.",
     "TL413": "A name refers to something that is not among those it is to be one of.",
     "TL414": "Something needs another section that is not there.",
+    "TL415": "A sweep cannot be made in this way.",
     "TL501": "A layer cannot take its input.",
     "TL502": "The loss cannot take the model's output and the targets.",
     "TL503": "The shape of the data is not known.",
@@ -177,12 +178,16 @@ class Findings:
             origin,
             at.source_line,
         )
-        place = (code, file, at.line, at.col, origin.argument)
+        self.add(diagnostic)
+
+    def add(self, found: Diagnostic) -> None:
+        """Adds a finding, unless there is one of its code at its place."""
+        place = (found.code, found.file, found.line, found.col, found.origin.argument)
         if all(
             place != (other.code, other.file, other.line, other.col, other.origin.argument)
             for other in self.diagnostics
         ):
-            self.diagnostics.append(diagnostic)
+            self.diagnostics.append(found)
 
     @property
     def failed(self) -> bool:

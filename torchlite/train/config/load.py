@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from torchlite.errors import ConfigError
+from torchlite.train.config.candidates import check_candidates
 from torchlite.train.config.diagnostics import Diagnostic, Findings, closest, suggestion
 from torchlite.train.config.document import Mapping, Scalar, decode
 from torchlite.train.config.extends import Tree, load_tree
@@ -100,8 +101,15 @@ def inspect_config(
 
 def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Config | None:
     complete = tree.complete and not abstract
+    config = _read(tree.root, path, findings, complete)
+    if complete:
+        check_candidates(tree.root, findings, lambda changed, found: _read(changed, path, found, complete))
+    return config
+
+
+def _read(written: Mapping, path: Path, findings: Findings, complete: bool) -> Config | None:
     reader = SectionReader(findings, path.parent, partial=not complete, datasets=dataset_names())
-    named = reader.known_sections(tree.root)
+    named = reader.known_sections(written)
     root = resolve_references(named, findings, _facts, complete=complete)
     config = reader.read(root)
     config._path = path

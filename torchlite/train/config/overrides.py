@@ -1,6 +1,7 @@
 """Changes from the command line: ``a.b=1``, ``callbacks.early_stop.patience=5``, ``x+=v``, ``unset:a.b``."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torchlite.train.config.diagnostics import Findings, suggestion
@@ -64,6 +65,14 @@ def parse_override(argument: str, findings: Findings) -> Override | None:
         value = _parse_value(match, source, findings)
         if value is None:
             return None
+    parts = _parts(path, start, at, findings)
+    return Override(source, parts, operator, value) if parts is not None else None
+
+
+def _parts(
+    path: str, start: int, at: Callable[[int, int], Location], findings: Findings
+) -> tuple[tuple[str, Location], ...] | None:
+    """The keys of a dotted path, each with its place; None after reporting what is none."""
     parts = []
     for part in path.split("."):
         place = at(start, start + len(part))
@@ -73,7 +82,21 @@ def parse_override(argument: str, findings: Findings) -> Override | None:
             return None
         parts.append((part, place))
         start += len(part) + 1
-    return Override(source, tuple(parts), operator, value)
+    return tuple(parts)
+
+
+def assign(root: Mapping, key: Entry, value: Node, findings: Findings) -> None:
+    """Changes `root` as the override ``key=value`` does, for a dotted key that is written in a file."""
+    place = key.key_at
+    quoted = place.source_line[place.col - 1 : place.col] in ("'", '"')
+
+    def at(start: int, end: int) -> Location:
+        first = place.col + quoted + start
+        return Location(place.source, place.line, first, max(first + end - start, first + 1))
+
+    parts = _parts(key.key, 0, at, findings)
+    if parts is not None:
+        _apply(root, Override(place.source, parts, "=", value), findings)
 
 
 def _parse_value(match: re.Match[str], source: Source, findings: Findings) -> Node | None:

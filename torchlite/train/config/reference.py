@@ -18,6 +18,7 @@ from torchlite.train.config.own_data import OWN_DATA, Column, Target
 from torchlite.train.config.parts import Duration, Section, mark_of, without_none
 from torchlite.train.config.schedules import SCHEDULES, Schedule
 from torchlite.train.config.schema import Config, Data, Model, Optim, ParameterGroup
+from torchlite.train.config.search import Candidates, Sweep
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -48,6 +49,8 @@ def sections(model: type[Section] = Config, path: str = "") -> Iterator[tuple[st
             yield "optim.groups[]", ParameterGroup
         if is_section(inner):
             yield from sections(inner, f"{path}.{name}".lstrip("."))
+        if inner is Sweep:
+            yield "sweep.params.*", Candidates
 
 
 def is_section(annotation: Any) -> bool:
@@ -81,6 +84,8 @@ def _type(info: FieldInfo) -> str:
         ).replace("a optim", "an optim")
     if annotation == list[ParameterGroup]:
         return "a list of groups"
+    if annotation == dict[str, Candidates]:
+        return "values by key"
     if annotation is Model:
         return "layers, or a type with its arguments"
     if annotation is Schedule:

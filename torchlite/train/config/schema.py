@@ -12,6 +12,7 @@ from torchlite.train.config.document import Mapping, Node, Sequence
 from torchlite.train.config.location import Location
 from torchlite.train.config.parts import Duration, Mode, Of, Section
 from torchlite.train.config.schedules import ConstantSchedule, Schedule
+from torchlite.train.config.search import Sweep
 
 _DEVICE = re.compile(r"(cpu|auto|cuda(:[0-9]+)?)\Z")
 
@@ -276,6 +277,7 @@ class Config(Section):
         default=[], description="Formats in which the best weights are written when training has finished."
     )
     early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
+    sweep: Sweep | None = Field(default=None, description="What `torchlite sweep` tries; other commands pass it over.")
 
     _path: Path = PrivateAttr(default_factory=Path)
     _tree: Mapping | None = PrivateAttr(None)
@@ -474,5 +476,11 @@ SYNONYMS = {
     "frequency": "every",
     "path": "root",
     "data_dir": "root",
+    "hyperopt": "sweep",
+    "search": "sweep",
+    "parameters": "params",
+    "search_space": "params",
+    "num_trials": "trials",
+    "n_trials": "trials",
 }
 """Words of other tools for the keys here, for suggestions."""

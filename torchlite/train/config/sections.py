@@ -32,6 +32,7 @@ from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.parts import Duration, Of, Section, mark_of, without_none
 from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
 from torchlite.train.config.schema import SYNONYMS, Clip, Config, Data, Model, Optim, ParameterGroup, Train
+from torchlite.train.config.search import Candidates
 from torchlite.train.config.usercode import UserCode
 from torchlite.train.registry import signature
 
@@ -89,6 +90,12 @@ class SectionReader:
             if (*path, name) not in self.bad:
                 values[name] = value
         return self.construct(model, values, given, path, name_at)
+
+    def whole_section(self, model: type[Section], node: Node, path: KeyPath, name_at: Location) -> Any:
+        """A section whose keys also go together."""
+        section = self.section(model, node, path, name_at)
+        self.exclusive(section, node, path, name_at)
+        return section
 
     def read_code(self, root: Mapping) -> None:
         """Reads the files listed under `code`, for the classes that components name."""
@@ -151,13 +158,11 @@ class SectionReader:
             return self.schedules(node, path)
         if typing.get_origin(annotation) is dict and _holds_sections(annotation):
             (_, inner) = typing.get_args(annotation)
-            return self.by_name(node, path, lambda one, inside, at: self.section(inner, one, inside, at))
+            return self.by_name(node, path, lambda one, inside, at: self.whole_section(inner, one, inside, at))
         if annotation is Data:
             annotation, node = self.data_section(node)
         if isinstance(annotation, type) and issubclass(annotation, Section):
-            section = self.section(annotation, node, path, entry.key_at)
-            self.exclusive(section, node, path, entry.key_at)
-            return section
+            return self.whole_section(annotation, node, path, entry.key_at)
         if is_poisoned(node):
             self.bad.add(path)
             return None
@@ -413,23 +418,27 @@ class SectionReader:
         return self.section(model, Mapping(kept, body.at), path, at)
 
     def exclusive(self, section: Any, node: Node, path: KeyPath, name_at: Location) -> None:
-        """Reports that both or neither of two keys are there, of which a section needs one."""
-        pairs: dict[type[Section], tuple[str, str]] = {Train: ("epochs", "steps"), Clip: ("norm", "value")}
-        pair = pairs.get(type(section))
-        if pair is None or not isinstance(node, Mapping):
+        """Reports that several or none of the keys are there, of which a section needs one."""
+        choices: dict[type[Section], tuple[str, ...]] = {
+            Train: ("epochs", "steps"),
+            Clip: ("norm", "value"),
+            Candidates: Candidates.kinds(),
+        }
+        names = choices.get(type(section))
+        if names is None or not isinstance(node, Mapping):
             return
-        if any((*path, name) in self.bad for name in pair):
+        if any((*path, name) in self.bad for name in names):
             return
-        given = [name for name in pair if getattr(section, name) is not None]
-        if len(given) == 2:
-            second = max((node.entries[name] for name in pair if name in node.entries), key=_order)
-            message = f"'{_dotted(path)}' has both {pair[0]} and {pair[1]}"
+        given = [name for name in names if getattr(section, name) is not None]
+        if len(given) > 1:
+            second = max((node.entries[name] for name in names if name in node.entries), key=_order)
+            message = f"'{_dotted(path)}' has both {given[0]} and {given[1]}"
             self.findings.report("TL211", second.key_at, message, key=_dotted(path), hint="keep one of the two")
             self.bad.add(path)
         elif not given:
             self.bad.add(path)
             if not self.partial:
-                self.missing(name_at, _dotted(path), f"{pair[0]} or {pair[1]}")
+                self.missing(name_at, _dotted(path), " or ".join(names))
 
     def construct(
         self,
@@ -486,7 +495,8 @@ class SectionReader:
             code, hint = "TL212", f"this release reads version {VERSION}"
         if code == "TL202":
             replacement, hint = _boolean_fix(node, expected, hint)
-        message = f"'{name}' {expected}, not {kind_name(node)}"
+        got = to_plain(node) if detail["type"] == "bounds" else kind_name(node)
+        message = f"'{name}' {expected}, not {got}"
         at = node.at
         self.findings.report(code, at, message, key=name, hint=hint, replacement=replacement)
 
@@ -525,6 +535,8 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         return "TL205", f"must be {words} {context[name]:g}"
     if kind == "literal_error":
         return "TL206", f"must be {context['expected']}"
+    if kind == "bounds":
+        return "TL205", detail["msg"]
     if kind == "duration":
         return "TL209", detail["msg"]
     if kind == "device":

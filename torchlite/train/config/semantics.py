@@ -173,6 +173,41 @@ def _early_stop_monitor(view: View) -> None:
     _monitor(view, "early_stop")
 
 
+def _sweep_monitor(view: View) -> None:
+    _monitor(view, "sweep")
+
+
+def _sweep_is_possible(view: View) -> None:
+    """A method has what it needs, and nothing that it passes over."""
+    if view.get("sweep") is None:
+        return
+    method, params = view.get("sweep.method"), view.get("sweep.params")
+    if not params:
+        view.report(
+            "TL205", ("sweep", "params"), "'sweep.params' is empty", "e.g. optim.lr: {log_uniform: [1e-4, 1e-2]}"
+        )
+    for key, candidates in params.items():
+        if key.partition(".")[0] in ("sweep", "name"):
+            view.report("TL415", ("sweep", "params", key), f"a sweep cannot try values of '{key}'")
+        elif method == "grid" and candidates.range is not None:
+            hint = "list values, or use method: random"
+            view.report("TL415", ("sweep", "params", key), f"a grid needs the values of '{key}', not a range", hint)
+    if method == "grid" and view.get("sweep.trials") is not None:
+        view.report("TL402", ("sweep", "trials"), "'sweep.trials' has no effect: a grid trains every combination")
+    elif method != "grid" and view.get("sweep.trials") is None:
+        view.report("TL204", ("sweep",), f"method {method} needs 'trials'", "e.g. trials: 20")
+    if method != "asha":
+        if view.is_written("sweep", "asha"):
+            view.report("TL402", ("sweep", "asha"), f"'sweep.asha' has no effect with method {method}")
+        return
+    first, length = view.get("sweep.asha.first"), view.get("train.length")
+    if first.unit != length.unit:
+        message = f"'sweep.asha.first' is in {first.unit}, but the training in {length.unit}"
+        view.report("TL415", ("sweep", "asha", "first"), message, f"write it in {length.unit}")
+    elif first.value >= length.value:
+        view.report("TL411", ("sweep", "asha", "first"), f"{first} is no sooner than the end of {length}")
+
+
 def _early_stop_can_happen(view: View) -> None:
     if view.get("early_stop") is None:
         return
@@ -348,6 +383,8 @@ def _metrics_are_used(view: View) -> None:
 CHECKS: tuple[Callable[[View], None], ...] = (
     _checkpoint_monitor,
     _early_stop_monitor,
+    _sweep_monitor,
+    _sweep_is_possible,
     _early_stop_can_happen,
     _warmup_fits,
     _happens_at_all,
