@@ -26,6 +26,7 @@ from torchlite.cli import (
     schema,
     show,
     summary,
+    sweep,
     train,
     validate,
 )
@@ -49,6 +50,7 @@ app.command("report")(report.command)
 app.command("validate")(validate.command)
 app.command("init")(init.command)
 app.command("summary")(summary.command)
+app.command("sweep")(sweep.command)
 app.command("show")(show.command)
 app.add_typer(runs.app, name="runs")
 app.add_typer(data.app, name="data")

@@ -19,7 +19,7 @@ from torchlite.train.plan import Plan
 from torchlite.train.progress import Progress, capture
 from torchlite.train.updating import Batch, CompiledUpdate, LossNotFinite, Update
 
-Ending = Literal["finished", "stopped early", "interrupted"]
+Ending = Literal["finished", "stopped early", "paused", "interrupted"]
 
 
 class Step(NamedTuple):
@@ -58,8 +58,9 @@ def fit(
     log: MetricsLog,
     observer: Observer,
     interrupted: Callable[[], bool] = lambda: False,
+    pause_at: int | None = None,
 ) -> Ending:
-    """Train until the plan is fulfilled, early stopping says so, or ``interrupted()`` turns true.
+    """Train until the plan is fulfilled, early stopping says so, step ``pause_at`` is done, or ``interrupted()`` turns true.
 
     Whatever the ending, the last state is in a checkpoint.
 
@@ -84,6 +85,8 @@ def fit(
             observer.evaluated(progress, row, improved)
             if stop_early(plan, progress, row):
                 ending = "stopped early"
+        if ending == "finished" and not last and progress.step == pause_at:
+            ending = "paused"
         if interrupted():
             ending = "interrupted"
         if isinstance(update, CompiledUpdate):

@@ -16,6 +16,7 @@ from torchlite.errors import CheckpointError, DataError, TorchliteError
 from torchlite.train import run_directory
 from torchlite.train.callbacks import Observers
 from torchlite.train.checkpoint import Checkpoint, CheckpointStore
+from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.drift import Drift, drift
 from torchlite.train.exporting import export
@@ -50,6 +51,11 @@ class Outcome:
     progress: Progress
     monitor: str
     warnings: tuple[str, ...] = ()
+
+    @property
+    def completed(self) -> bool:
+        """Whether there is nothing left to train."""
+        return self.ending in ("finished", "stopped early")
 
 
 @dataclass
@@ -89,21 +95,29 @@ def stop_signals() -> Iterator[Interrupt]:
             signal.signal(number, handler)
 
 
-def train(config: Config, observer: Observer, *, root: Path = Path("runs"), overrides: Sequence[str] = ()) -> Outcome:
-    """Train from the beginning, in a new folder below ``root``.
+def train(
+    config: Config,
+    observer: Observer,
+    *,
+    root: Path = Path("runs"),
+    overrides: Sequence[str] = (),
+    folder: Path | None = None,
+    pause: Duration | None = None,
+) -> Outcome:
+    """Train from the beginning, in a new folder below ``root``, or in ``folder``; only as far as ``pause``, if given.
 
     Raises:
         TorchliteError: what went wrong, by its kind; the folder then says so too.
     """
     plan = make_plan(config)
-    run = run_directory.create(config, root, overrides, _describe_data(plan))
+    run = run_directory.create(config, root, overrides, _describe_data(plan), folder)
     with run.locked():
-        return _reported(_exported(_fit(plan, start(plan), run, observer), config), config)
+        return _reported(_exported(_fit(plan, start(plan), run, observer, pause), config), config)
 
 
 def _exported(outcome: Outcome, config: Config) -> Outcome:
     """The outcome, after the weights of a finished run were written in the formats that `export` lists."""
-    if outcome.exit_code == 0 and config.export:
+    if outcome.completed and config.export:
         trained = load_trained(outcome.run.path, "best", "cpu", allow_code=True)
         for name in config.export:
             export(trained, outcome.run.path / "exports" / f"model.{name}", name)
@@ -129,7 +143,7 @@ class Resumption:
 
 def _reported(outcome: Outcome, config: Config) -> Outcome:
     """The outcome, after the page of a finished run was written where `report` asks for it."""
-    if outcome.exit_code != 0 or not config.report:
+    if not outcome.completed or not config.report:
         return outcome
     try:
         write_report(outcome.run, allow_code=True)
@@ -148,6 +162,7 @@ def resume(
     begin: str = "last",
     fork: bool = False,
     told: Callable[[Resumption], None] = lambda _: None,
+    pause: Duration | None = None,
 ) -> Outcome:
     """Go on where the newest intact checkpoint of a run was taken, bit for bit as if nothing had happened.
 
@@ -159,6 +174,7 @@ def resume(
         begin: the checkpoint to go on from: last, best or a step; any but the last goes on in a new folder.
         fork: whether to go on in a new folder and leave this one as it is.
         told: is told what is about to happen.
+        pause: how far to train, in all; to the end where unset.
 
     Raises:
         TorchliteError: what went wrong, by its kind; CheckpointError where a change does not fit the checkpoint.
@@ -187,7 +203,7 @@ def resume(
             _place_in_epoch(progress, before, plan)
         if overrides:
             run.write_config(config)
-        outcome = _reported(_exported(_fit(plan, progress, run, observer), config), config)
+        outcome = _reported(_exported(_fit(plan, progress, run, observer, pause), config), config)
         return dataclasses.replace(outcome, warnings=(*warnings, *outcome.warnings))
 
 
@@ -213,7 +229,12 @@ def _place_in_epoch(progress: Progress, before: Config, plan: Plan) -> None:
             progress.epoch, progress.batch = progress.epoch + 1, 0
 
 
-def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) -> Outcome:
+def _fit(
+    plan: Plan, progress: Progress, run: RunDirectory, observer: Observer, pause: Duration | None = None
+) -> Outcome:
+    pause_at = None if pause is None else pause.steps(plan.steps_per_epoch)
+    if pause_at is not None and progress.step >= pause_at:
+        return Outcome(run, "paused", 0, progress, plan.monitor)
     store = _store(run, plan.config)
     log = MetricsLog(run.metrics)
     run.write_status("running", progress.step)
@@ -226,7 +247,7 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
         log.cut(progress.metrics_bytes)
         observers = with_callbacks(observer, plan, run)
         with stop_signals() as interrupt:
-            ending = fit(plan, progress, store, log, observers, interrupt)
+            ending = fit(plan, progress, store, log, observers, interrupt, pause_at)
     except BaseException as error:
         observers.failed(progress, error)
         code = (
@@ -239,7 +260,8 @@ def _fit(plan: Plan, progress: Progress, run: RunDirectory, observer: Observer) 
     code = 0
     if ending == "interrupted":
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
-    run.write_status("finished" if code == 0 else "interrupted", progress.step, exit_code=code, reason=ending)
+    state = ending if ending in ("paused", "interrupted") else "finished"
+    run.write_status(state, progress.step, exit_code=code, reason=ending)
     warnings = () if log.warning is None else (log.warning,)
     return Outcome(run, ending, code, progress, plan.monitor, warnings)
 

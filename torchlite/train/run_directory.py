@@ -116,13 +116,15 @@ def _absolute(names: str | list[str], folder: Path) -> str | list[str]:
     return [str((folder / name).resolve()) for name in names]
 
 
-def create(config: Config, root: Path, overrides: Sequence[str], data: dict[str, Any]) -> RunDirectory:
-    """A new run folder with everything that is known before the first step.
+def create(
+    config: Config, root: Path, overrides: Sequence[str], data: dict[str, Any], folder: Path | None = None
+) -> RunDirectory:
+    """A new run folder with everything that is known before the first step: `folder`, or one of a new name in `root`.
 
     Raises:
         UsageError: when it cannot be made.
     """
-    path = root / config.name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    path = folder or root / config.name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
     try:
         path.mkdir(parents=True)
     except OSError as error:

@@ -59,7 +59,7 @@ LR, SIZES = "optim.lr: {log_uniform: [1e-4, 1e-2]}", "data.batch_size: [8, 16]"
         ("trials: 4", "trails: 4", [("TL201", 10, 3)]),
         ("  trials: 4\n", "", [("TL204", 8, 1)]),
         ("method: random", "method: randon", [("TL206", 9, 11)]),
-        ("method: random", "method: grid", [("TL402", 10, 11), ("TL415", 12, 16)]),
+        ("method: random", "method: grid", [("TL402", 10, 11), ("TL415", 12, 5)]),
         ("method: random", "method: random\n  monitor: val/acuracy", [("TL401", 10, 12)]),
         ("method: random", "method: asha\n  asha: {first: 3 steps}", [("TL415", 10, 17)]),
         ("method: random", "method: asha\n  asha: {first: 9 epochs}", [("TL411", 10, 17)]),

@@ -1,0 +1,1 @@
+"""Sweeps: trainings of one configuration with other values, chosen, run, compared and reported."""
