@@ -136,7 +136,7 @@ def plan_sweep(path: Path, overrides: Sequence[str], root: Path) -> Sweeping:
     trials = list({trial.id: trial for trial in made}.values())
     monitor = sweep.monitor or config.checkpoint.monitor or default_monitor(config)
     own = sweep.mode if sweep.monitor else config.checkpoint.mode
-    pauses = _pauses(config) if sweep.method == "asha" else [None]
+    pauses: list[str | None] = _pauses(config) if sweep.method == "asha" else [None]
     return Sweeping(path, tuple(overrides), config, folder, trials, pauses, monitor, own or direction(monitor) or "min")
 
 
