@@ -14,7 +14,7 @@ PROGRAM = "from torchlite.cli.main import main; main()"
 
 
 def start(folder):
-    command = [sys.executable, "-c", PROGRAM, "train", "config.yaml", *OVERRIDES, "--resume", "--quiet"]
+    command = [sys.executable, "-c", PROGRAM, "train", "config.yaml", *OVERRIDES, "--resume", "auto", "--quiet"]
     with (folder / "output.txt").open("w") as output:
         return subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
 

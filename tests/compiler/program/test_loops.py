@@ -152,3 +152,14 @@ def test_reductions_over_dimensions_of_length_one():
     compare(lambda x, bias: ((x * bias).relu().mean((2, 3), keepdim=True).flatten(1), (x + bias).sum(2)), x, bias)
     y, row = torch.randn(3, 4, 1, 5), torch.randn(4, 1, 1)
     compare(lambda y, row: ((y * row).sum(2), (y + row).mean((2,), keepdim=True) * row), y, row)
+
+
+def test_a_result_and_its_transpose_are_not_one_pass():
+    x, y = torch.randn(7, 7), torch.randn(7, 7)
+
+    def symmetric(x, y):
+        a = x * y
+        b = y + 1
+        return (a * b + a.t()) * b, (a - b) * a.t() + b.t()
+
+    compare(symmetric, x, y)

@@ -296,6 +296,8 @@ class _Grouping:
             return False
         if any(self._lies_across(v, first) for v in other.reads()):
             return False
+        if any(flat(v) not in own and self.of.get(base(v)) is first for v in other.reads()):
+            return False  # elements of the same result, but other ones
         return not any(
             s is not None and s is not first and s.ancestors >> first.index & 1
             for s in (self.of.get(base(v)) for v in other.reads())

@@ -34,7 +34,7 @@ from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
 from torchlite.train.config.schema import SYNONYMS, Clip, Config, Data, Model, Optim, ParameterGroup, Train
 from torchlite.train.config.search import Candidates
 from torchlite.train.config.usercode import UserCode
-from torchlite.train.registry import signature
+from torchlite.train.registry import registry, signature
 
 
 @dataclass
@@ -285,13 +285,14 @@ class SectionReader:
         beside: dict[str, Entry] = {}
         if isinstance(node, Mapping):
             special = ("groups", "no_decay")
+            argument = self.argument_of(node.entries.get("type"))
             beside = {key: node.entries[key] for key in special if key in node.entries}
-            slips = {key: closest(key, special) for key in node.entries if key not in special}
+            slips = {key: closest(key, special) for key in node.entries if key not in special and not argument(key)}
             for key, meant in slips.items():
                 if meant is not None and meant not in beside:
                     self.unknown_key(key, node.entries[key], [meant], path)
                     beside[meant] = node.entries[key]
-            own = {key: one for key, one in node.entries.items() if key not in special and slips[key] is None}
+            own = {key: one for key, one in node.entries.items() if key not in special and slips.get(key) is None}
             node = Mapping(own, node.at)
         component = self.component(node, Of("optimizer"), path)
         values: dict[str, Any] = {"component": component}
@@ -317,6 +318,12 @@ class SectionReader:
         if any(bad[: len(path)] == path for bad in self.bad):
             self.bad.add(path)
         return {name: value for name, value in made.items() if value is not None}
+
+    def argument_of(self, entry: Entry | None) -> Callable[[str], bool]:
+        """Whether a key is an argument of the optimizer that ``type`` names."""
+        name = entry.value.value if entry is not None and isinstance(entry.value, Scalar) else None
+        found = registry.find("optimizer", name) if isinstance(name, str) else None
+        return lambda key: found is not None and signature("optimizer", found).find(key) is not None
 
     def takes(self, component: Component, argument: str) -> bool:
         """Whether a component has that argument."""
