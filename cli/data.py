@@ -48,9 +48,9 @@ def fetch(name: Name, root: Root = None) -> None:
     from torchlite.cli.display import bytes_text
     from torchlite.datasets import card, load
 
-    def progress(done: int, total: int) -> None:
+    def progress(file: str, done: int, total: int) -> None:
         if sys.stderr.isatty():
-            print(f"\r{name}  {bytes_text(done)} of {bytes_text(total)}", end="", file=sys.stderr)
+            print(f"\r{name} {file}  {bytes_text(done)} of {bytes_text(total)}", end="", file=sys.stderr)
 
     for split in card(name).splits:
         arrays = load(name, split, root=root, progress=progress)
