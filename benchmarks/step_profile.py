@@ -21,21 +21,20 @@ from workloads import COMPILED, PRECISIONS, WORKLOADS
 def profiled(name: str, precision: str) -> tuple[Any, list[float], float]:
     """The program of a step in parts, the least time of each part, and that of the whole step."""
     import torchlite
-    from torchlite.compiler.program import program
+    from torchlite.compiler.program import Interface, program
 
     step = torchlite.compile(WORKLOADS[name].make(torchlite, precision), fullgraph=True)
     for _ in range(3):
         step()
     captured = step.variants[0].captured
     leaving = captured.fresh + len(captured.gradients)
-    parts = program(
-        captured.graph,
+    interface = Interface(
         {e.input: e.tensor._data for e in captured.externals},
         [n.value for n in captured.numbers if n.kind is float],
         {leaving + i: e.input for i, e in enumerate(captured.written)},
         leaving,
-        apart=True,
     )
+    parts = program(captured.graph, interface, apart=True)
     assert parts is not None, "there is no C compiler"
     whole = min(_timed(step) for _ in range(40))
     least = [float("inf")] * len(parts.segments)

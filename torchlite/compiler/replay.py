@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +10,8 @@ import numpy as np
 from torchlite.backends import is_array
 from torchlite.backends.memory import overlaps_itself
 from torchlite.compiler import cuda
-from torchlite.compiler.graph import Graph, Value
-from torchlite.compiler.program import program
+from torchlite.compiler.graph import Graph
+from torchlite.compiler.program import Interface, program
 from torchlite.devices import CPU
 
 
@@ -40,29 +40,15 @@ class Replay(Protocol):
         """For each of these outputs an array that lies as it will; None where that is not known."""
 
 
-def replay(
-    graph: Graph,
-    arrays: Mapping[Value, Any],
-    floats: Iterable[Value] = (),
-    writes: Mapping[int, Value] | None = None,
-    leaving: int = 0,
-) -> Replay:
-    """How a graph is replayed.
-
-    Args:
-        graph: optimized.
-        arrays: for inputs that are arrays one that lies as they will, or None where that is not known.
-        floats: inputs that are Python floats.
-        writes: for outputs that overwrite an input, that input.
-        leaving: how many of the first outputs get memory of their own; others may be inputs, or views of them.
-    """
+def replay(graph: Graph, interface: Interface) -> Replay:
+    """How an optimized graph is replayed."""
     if all(v.aval is None or v.aval.device == CPU for v in graph.values()):
-        compiled = program(graph, arrays, floats, writes, leaving)
+        compiled = program(graph, interface)
         if compiled is not None:
             return compiled
-        return Interpreted(graph, leaving)
-    on_gpu, source = cuda.fused(graph, writes)
-    return Interpreted(on_gpu, leaving, source)
+        return Interpreted(graph, interface.leaving)
+    on_gpu, source = cuda.fused(graph, interface.writes)
+    return Interpreted(on_gpu, interface.leaving, source)
 
 
 class Interpreted:

@@ -17,7 +17,7 @@ from torchlite.autocasting import autocast_mode
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
-from torchlite.compiler.capture import Captured
+from torchlite.compiler.captured import Captured
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.replay import owner
 from torchlite.compiler.state import Slot

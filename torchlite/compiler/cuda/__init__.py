@@ -28,7 +28,7 @@ from torchlite.ir import Op
 OPTIONS = ("--fmad=false", "--std=c++17")
 
 
-def fused(graph: Graph, writes: Mapping[int, Value] | None = None) -> tuple[Graph, str]:
+def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
     """The graph with fused operations on GPUs and their text; as it is, and no text, where there are none.
 
     A text that can't be compiled is told about in one warning, and the graph stays as it is.

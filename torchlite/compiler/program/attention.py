@@ -7,8 +7,8 @@ import numpy as np
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.layout import Unplaceable
-from torchlite.compiler.program.lowering import Lowering, Order
-from torchlite.compiler.program.places import Array
+from torchlite.compiler.program.lowering import Lowering
+from torchlite.compiler.program.places import Array, Order
 from torchlite.compiler.program.writer import Writer
 
 _LANES, _TASKS = 16, 32  # at most (see ``vectors.h``), and as in ``attention.h``

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torchlite.backends.native.convolution_nhwc import Sizes
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.program.lowering import Order, Plain
+from torchlite.compiler.program.lowering import Plain
+from torchlite.compiler.program.places import Order
 from torchlite.compiler.program.stores import CHANNELS_LAST
 
 

@@ -10,8 +10,8 @@ from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.convolution_nhwc import Kernel, Sizes
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
-from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.places import Array
+from torchlite.compiler.program.lowering import Lowering, Plain
+from torchlite.compiler.program.places import Array, Order
 from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
 from torchlite.compiler.program.writer import Writer
 

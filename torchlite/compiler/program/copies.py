@@ -7,8 +7,8 @@ import numpy as np
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.expressions import c_type
 from torchlite.compiler.program.loops import function
-from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.places import Array, Place
+from torchlite.compiler.program.lowering import Lowering, Plain
+from torchlite.compiler.program.places import Array, Order, Place
 from torchlite.compiler.program.units import Loop
 from torchlite.compiler.program.writer import Writer
 from torchlite.ir import REGISTRY

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.loops import Function, function, order_of_loop
-from torchlite.compiler.program.lowering import Order
 from torchlite.compiler.program.memory import plan
 from torchlite.compiler.program.parts import parts_of_wholes
-from torchlite.compiler.program.places import Array, Buffer, Place, of_input, of_value
+from torchlite.compiler.program.places import Array, Buffer, Order, Place, of_input, of_value
 from torchlite.compiler.program.units import Loop, Unit, base, can_fail, flat, units
 from torchlite.ir import REGISTRY, Aval
 
@@ -75,41 +75,21 @@ class Unplaceable(Exception):
     """An input lies in memory in a way that C has no strides for."""
 
 
-def lay_out(
-    graph: Graph,
-    arrays: Mapping[Value, Array | None],
-    floats: Iterable[Value],
-    writes: Mapping[int, Value],
-    leaving: int,
-) -> Layout:
-    """The layout of a graph.
-
-    Args:
-        graph: optimized.
-        arrays: for inputs that are arrays one that lies as they will, or None where they will be dense.
-        floats: inputs that are Python floats.
-        writes: for outputs that overwrite an input, that input.
-        leaving: how many of the first outputs get memory of their own.
+def lay_out(graph: Graph, interface: Interface) -> Layout:
+    """The layout of an optimized graph.
 
     Raises:
         Unplaceable: for strides that are no whole elements.
     """
-    return _Layouter(graph, arrays, floats, writes, leaving).layout()
+    return _Layouter(graph, interface).layout()
 
 
 class _Layouter:
-    def __init__(
-        self,
-        graph: Graph,
-        arrays: Mapping[Value, Array | None],
-        floats: Iterable[Value],
-        writes: Mapping[int, Value],
-        leaving: int,
-    ) -> None:
+    def __init__(self, graph: Graph, interface: Interface) -> None:
         self.graph = graph
-        self.writes = writes
-        self.floats = set(floats)
-        self.dense = {v for v, array in arrays.items() if array is None and v.aval is not None}
+        self.writes = interface.writes
+        self.floats = set(interface.floats)
+        self.dense = {v for v, array in interface.arrays.items() if array is None and v.aval is not None}
         self.places: dict[Value, Place] = {}
         self.constants: list[Array] = []
         self.results: list[Place] = []
@@ -117,17 +97,17 @@ class _Layouter:
         self.outputs: list[Value | None] = list(graph.outputs)
         for number, v in enumerate(graph.inputs):
             if v.aval is not None:
-                array = arrays[v]
+                array = interface.arrays[v]
                 place = of_input(np.empty(v.aval.shape, v.aval.dtype) if array is None else array, number)
                 if place is None:
                     raise Unplaceable(f"{v.label} has strides that are no whole elements")
                 self.places[v] = place
-        self.units = units(graph, self.floats, writes.values())
-        self.leaving = {base(v) for v in graph.outputs[:leaving]}
+        self.units = units(graph, self.floats, self.writes.values())
+        self.leaving = {base(v) for v in graph.outputs[: interface.leaving]}
         self.reshaped = {base(v) for v in graph.outputs if any(node.op.name == "view" for node in _views(v))}
         self.chosen: set[Value] = set()
         """What lies as a kernel has it, and not as it does uncompiled."""
-        self._copy_outputs(leaving)
+        self._copy_outputs(interface.leaving)
         self._write_inputs()
         self.stored = self._needed()
         self.parts = parts_of_wholes(graph, {*self.result_of, *self.direct})

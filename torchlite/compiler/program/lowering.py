@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from torchlite.compiler.graph import Node
+from torchlite.compiler.program.places import Order
 
 if TYPE_CHECKING:
     from torchlite.compiler.program.writer import Writer
-
-Order = tuple[int, ...]
-"""The dimensions of an array from the one with the largest stride to the one with the smallest."""
 
 
 class Lowering(Protocol):

@@ -8,7 +8,8 @@ from torchlite.backends.native import normalization_nhwc
 from torchlite.backends.native.convolution_nhwc import Kernel
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.channels import Continued, OfChannels, sizes
-from torchlite.compiler.program.lowering import Lowering, Order
+from torchlite.compiler.program.lowering import Lowering
+from torchlite.compiler.program.places import Order
 from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
 from torchlite.compiler.program.writer import Writer
 

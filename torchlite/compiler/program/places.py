@@ -9,9 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from torchlite.compiler.graph import Value
-from torchlite.compiler.program.lowering import Order
 
 Array = np.ndarray[Any, Any]
+Order = tuple[int, ...]
+"""The dimensions of an array from the one with the largest stride to the one with the smallest."""
 
 
 @dataclass(eq=False)

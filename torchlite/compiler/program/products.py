@@ -9,8 +9,8 @@ import numpy as np
 from torchlite.backends.native import bfloat16
 from torchlite.backends.native.products import depth, numbers
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.lowering import Lowering, Order, Plain
-from torchlite.compiler.program.places import Array, Place
+from torchlite.compiler.program.lowering import Lowering, Plain
+from torchlite.compiler.program.places import Array, Order, Place
 from torchlite.compiler.program.stores import store_of_product
 from torchlite.compiler.program.writer import Writer
 

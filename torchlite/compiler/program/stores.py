@@ -10,10 +10,11 @@ import math
 from typing import NamedTuple
 
 from torchlite.compiler.graph import Node, Value
+from torchlite.compiler.program.bodies import Body, Dimensions, Stream, body
 from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
 from torchlite.compiler.program.layout import Unplaceable
-from torchlite.compiler.program.loops import Body, Dimensions, Nest, Stream, body, indented, whole
-from torchlite.compiler.program.lowering import Order
+from torchlite.compiler.program.loops import Nest, indented, whole
+from torchlite.compiler.program.places import Order
 from torchlite.compiler.program.writer import Writer
 
 CHANNELS_LAST: Order = (0, 2, 3, 1)

@@ -1,0 +1,283 @@
+"""A captured call: its programs, what they are given, and what becomes of what they compute."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from torchlite._tensor import Tensor, wrap
+from torchlite.autograd.engine import FREED
+from torchlite.autograd.function import Function, once_differentiable
+from torchlite.autograd.grad_mode import enable_grad, no_grad
+from torchlite.autograd.graph import Node
+from torchlite.backends import array_module, is_array
+from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.replay import Replay, owner
+from torchlite.compiler.state import Effect, Slot
+from torchlite.compiler.tracer import External
+from torchlite.ops.mutation import replay as view_again
+from torchlite.tracing import Uncapturable
+
+PLAIN = (str, bytes, int, float, complex, bool, type(None), np.dtype, range, slice)
+_Bound = Sequence[Tensor]
+_OF_ONE_HOLDER = 3  # references to a gradient: its tensor's, a variable, and the argument of getrefcount
+
+
+@dataclass(eq=False)
+class Captured:
+    """A program for calls like the traced one.
+
+    Attributes:
+        graph: everything that is computed in a call, without backward of the results.
+        backward: what is computed from the gradients of the results, where they have a history.
+        externals: the tensors that are read or written.
+        numbers: Python numbers that are read.
+        updates: Python numbers that are written, and what.
+        effects: methods that are called in the end.
+        run: computes ``graph``; its outputs are fresh results, gradients, what is written into tensors, and what is saved.
+        run_backward: computes ``backward``.
+    """
+
+    graph: Graph
+    backward: Graph | None
+    externals: list[External]
+    numbers: list[Slot]
+    updates: list[tuple[Slot, Any]]
+    effects: list[Effect]
+    generators: list[Any]
+    written: list[External]
+    gradients: list[tuple[Tensor, Any, bool]]
+    result: Any
+    fresh: int
+    differentiable: list[int]
+    targets: list[External]
+    saved: list[Value]
+    run: Replay
+    run_backward: Replay | None
+
+    @property
+    def source(self) -> str:
+        """The C of both programs."""
+        return self.run.source + (self.run_backward.source if self.run_backward is not None else "")
+
+    def outputs(self, tensors: _Bound) -> list[Any]:
+        """Run the program with these tensors in the places of ``externals``.
+
+        Raises:
+            Exception: of an operator, or because a condition does not hold; nothing has been changed then.
+        """
+        if self.backward is None:
+            arrays, _ = self.compute(tensors)
+            return [wrap(a) if is_array(a) else a for a in arrays]
+        places = [i for i, e in enumerate(self.externals) if e in self.targets]
+        return list(_Recorded.apply(self, tensors, *(tensors[i] for i in places)))
+
+    def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
+        """Run the program, change what is to be changed, and give fresh results and what backward needs."""
+        given = [t._data for t in tensors]
+        if self.numbers:
+            given += [n.container[n.key] for n in self.numbers]
+        states = [g.state() for g in self.generators]
+        try:
+            results = self.run(given, self._idle(tensors))
+        except Exception:
+            for generator, state in zip(self.generators, states, strict=True):
+                generator.restore(state)
+            raise
+        end = self.fresh
+        outs = list(results[:end])
+        slots = results[end : end + len(self._slots)]
+        end += len(self._slots)
+        written = results[end : end + len(self._written)]
+        saved = list(results[end + len(self._written) :])
+        if saved:
+            saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self._written])
+        self._write(tensors, written)
+        for (i, spec, _), array in zip(self._slots, slots, strict=True):
+            if type(spec) is int:
+                tensors[i]._grad = wrap(array)
+            else:
+                tensors[i]._grad = None if spec is None else tensors[self.place[spec]]
+        return outs, saved
+
+    def move(self, moves: Callable[[Any], Any]) -> None:
+        """Work with other objects in the places of those around the function."""
+        for external in self.externals:
+            external.tensor, external.owner = moves(external.tensor), moves(external.owner)
+        for effect in self.effects:
+            effect.owner = moves(effect.owner)
+        self.gradients = [(moves(tensor), spec, read) for tensor, spec, read in self.gradients]
+        self.__post_init__()
+
+    def _idle(self, tensors: _Bound) -> set[int]:
+        """Arrays of gradients that are replaced unread, and that nobody else has."""
+        found = set()
+        for i in self._replaced:
+            gradient = tensors[i]._grad
+            if gradient is not None and sys.getrefcount(gradient) <= _OF_ONE_HOLDER:
+                found.add(id(gradient._data))
+        return found
+
+    def _apart(self, saved: list[Any], outs: list[Any], slots: Sequence[Any], targets: _Bound) -> list[Any]:
+        """What backward needs, copied where somebody else could change it."""
+        visible = {id(owner(a)) for a in (*outs, *slots) if is_array(a)}
+        given = {id(outs[i]) for i in self.differentiable}
+        changed = {id(owner(t._data)) for t in targets}
+        return [
+            a.copy()
+            if is_array(a) and ((id(owner(a)) in visible and id(a) not in given) or id(owner(a)) in changed)
+            else a
+            for a in saved
+        ]
+
+    def _write(self, tensors: _Bound, values: Sequence[Any]) -> None:
+        """Write into tensors what has not been written yet, and let all of them know."""
+        if any(value is not None for value in values):
+            targets = [tensors[i] for i, _ in self._written]
+            changed = {id(owner(t._data)) for t in targets}
+            apart = [a.copy() if a is not None and id(owner(a)) in changed else a for a in values]
+            for target, value in zip(targets, apart, strict=True):
+                if value is not None:
+                    array_module(value).copyto(target._data, value)
+        for i, times in self._written:
+            tensors[i]._storage.written(times)
+
+    def __post_init__(self) -> None:
+        self.place = {e: i for i, e in enumerate(self.externals)}
+        place_of = {id(e.tensor): i for i, e in enumerate(self.externals)}
+        self._slots = [(place_of[id(tensor)], spec, read) for tensor, spec, read in self.gradients]
+        self._replaced = [i for i, spec, read in self._slots if type(spec) is int and not read]
+        self._written = [(self.place[e], e.writes) for e in self.written]
+
+    def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
+        """The result of the function, after the Python numbers have been changed that it changes.
+
+        Raises:
+            Exception: of a scheduler; all that came before it in the function has been done then.
+        """
+        build = _Building(tensors, self.place, outs)
+        for slot, spec in self.updates:
+            slot.container[slot.key] = build(spec)
+        for effect in self.effects:
+            effect.method(effect.owner, *build(effect.args), **build(effect.kwargs))
+        return build(self.result)
+
+
+class _Building:
+    """Puts the parts of a result together. (A function that calls itself would keep them until garbage is collected.)"""
+
+    def __init__(self, tensors: _Bound, place: dict[External, int], outs: list[Any]) -> None:
+        self._parts = tensors, place, outs
+        self._made: dict[int, Tensor] = {}
+
+    def __call__(self, spec: Any) -> Any:
+        if isinstance(spec, Out):
+            return spec.tensor(*self._parts, self._made)
+        if isinstance(spec, NumberOut):
+            return self._parts[2][spec.index]
+        return spec.now() if isinstance(spec, Slot) else mapped(spec, self)
+
+
+@dataclass(frozen=True, eq=False)
+class NumberOut:
+    """A Python number among the results."""
+
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Out:
+    """Where a tensor of the result comes from: a tensor outside or a fresh array, seen through view operators."""
+
+    external: External | None
+    index: int
+    recipe: Any = ()
+    itself: bool = False
+    node: str = ""
+    spent: Any = None
+
+    def tensor(self, tensors: _Bound, place: dict[External, int], outs: list[Any], made: dict[int, Tensor]) -> Tensor:
+        """The tensor."""
+        if self.external is not None:
+            outside = tensors[place[self.external]]
+            if self.itself:
+                return outside
+            if self.node == "gradient":
+                found: Tensor = outside._grad  # type: ignore[assignment]
+                return found
+            if self.node == "history":
+                with enable_grad():
+                    return view_again(outside, self.recipe)
+            with no_grad():
+                return view_again(outside.detach(), self.recipe)
+        base: Tensor = outs[self.index]
+        if self.node == "history":
+            return base
+        shared = self.index in made
+        made[self.index] = base
+        with no_grad():
+            result = view_again(base, self.recipe) if self.recipe else base.detach() if shared else base
+        if self.node == "leaf":
+            result.requires_grad = True
+        elif self.node == "spent":
+            result._node = Node(self.spent, {}, [], FREED, result._data.shape, result._data.dtype)
+        return result
+
+
+class _Recorded(Function):
+    """The program as one operation of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, captured: Captured, tensors: _Bound, *_targets: Tensor) -> Any:
+        """Run it."""
+        arrays, saved = captured.compute(tensors)
+        kept: list[Any] = []
+        sources: list[Any] = []
+        outs = tuple(wrap(a) if is_array(a) else a for a in arrays)
+        # What is also in the user's hands is saved as a tensor, so that a write into it before backward is noticed.
+        known = {id(a): out for a, out in zip(arrays, outs, strict=True)}
+        known |= {id(t._data): t for t in tensors}
+        for array in saved:
+            tensor = known.get(id(array))
+            kept.append(array if tensor is None else None)
+            if tensor is not None:
+                sources.append(tensor)
+        ctx.save_for_backward(*sources)
+        ctx.kept, ctx.captured = kept, captured
+        differentiable = set(captured.differentiable)
+        ctx.mark_non_differentiable(
+            *(o for i, o in enumerate(outs) if i not in differentiable and isinstance(o, Tensor))
+        )
+        return outs
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Run the program of the gradients."""
+        captured: Captured = ctx.captured
+        sources = iter(ctx.saved_tensors)
+        saved = [next(sources)._data if a is None else a for a in ctx.kept]
+        assert captured.run_backward is not None
+        results = captured.run_backward([*saved, *(grads[i]._data for i in captured.differentiable)])
+        return (None, None, *(None if a is None else wrap(a) for a in results))
+
+
+def mapped(x: Any, function: Callable[[Any], Any]) -> Any:
+    """A structure of results with ``function`` applied to what it holds.
+
+    Raises:
+        Uncapturable: for a type that may hold tensors where nobody sees them.
+    """
+    if isinstance(x, PLAIN):
+        return x
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*map(function, x))
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(function, x))
+    if isinstance(x, dict):
+        return type(x)((key, function(value)) for key, value in x.items())
+    raise Uncapturable(f"a {type(x).__name__} is returned; tensors, numbers, tuples, lists and dicts can be")
