@@ -106,7 +106,7 @@ def test_the_number_of_workers_changes_nothing(whole, workers, tmp_path):
     assert final_state(train(tmp_path, f"data.workers={workers}")) == final_state(whole)
 
 
-SHORT = ("data.batch_size=256", "train.steps=8", "eval.every=4 steps", "schedule.warmup=2 steps", "train.accumulate=1")
+SHORT = ("data.batch_size=400", "train.steps=5", "eval.every=2 steps", "schedule.warmup=2 steps", "train.accumulate=1")
 KINDS = {
     "plain": (),
     "accumulation": ("train.accumulate=3",),
@@ -123,7 +123,7 @@ def uninterrupted(request, tmp_path_factory):
 
 @pytest.mark.parametrize("workers", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3))])
 def test_every_kind_of_run_goes_on_from_every_step_with_any_number_of_workers(uninterrupted, workers, tmp_path):
-    for step in range(1, 8):
+    for step in range(1, 5):
         part = rewound(uninterrupted, step, tmp_path / f"part-{step}")
         run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps", f"data.workers={workers}"])
         assert final_state(part) == final_state(uninterrupted), f"resumed from step {step}"

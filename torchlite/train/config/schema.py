@@ -315,8 +315,13 @@ class Config(Section):
         return any(component.is_user_code for component in components)
 
     def resolved(self) -> dict[str, Any]:
-        """The configuration as plain values, defaults filled in and references replaced; loads to an equal one."""
-        return _plain(self)
+        """What is trained as plain values, defaults filled in and references replaced; loads to an equal configuration.
+
+        A sweep is no part of that: its keys name values as they are written, and one trial is what a run trains.
+        """
+        plain: dict[str, Any] = _plain(self)
+        plain.pop("sweep", None)
+        return plain
 
     @property
     def origins(self) -> dict[str, str]:
