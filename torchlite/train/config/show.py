@@ -11,9 +11,9 @@ _DEFAULT = "default"
 
 
 def as_yaml(config: Config, *, defaults: bool = True, origins: bool = False) -> str:
-    """The configuration as a file that means the same; `defaults` says whether values that nobody wrote stand in it.
+    """The configuration as a file that trains the same; `defaults` says whether values that nobody wrote stand in it.
 
-    With `origins` every value has its place as a comment.
+    It has no sweep (see `Config.resolved`). With `origins` every value has its place as a comment.
     """
     value, places = config.resolved(), config.origins
     if not defaults:
