@@ -40,6 +40,8 @@ class Captured:
         effects: methods that are called in the end.
         run: computes ``graph``; its outputs are fresh results, gradients, what is written into tensors, and what is saved.
         run_backward: computes ``backward``.
+        slots: the gradients that are exchanged: the place of their tensor, by what, and whether the old one is read.
+        writes: the places of tensors that are written into, and how often.
     """
 
     graph: Graph
@@ -80,7 +82,7 @@ class Captured:
         """Run the program, change what is to be changed, and give fresh results and what backward needs."""
         given = [t._data for t in tensors]
         if self.numbers:
-            given += [n.container[n.key] for n in self.numbers]
+            given += [n.read() for n in self.numbers]
         states = [g.state() for g in self.generators]
         try:
             results = self.run(given, self._idle(tensors))
@@ -88,21 +90,22 @@ class Captured:
             for generator, state in zip(self.generators, states, strict=True):
                 generator.restore(state)
             raise
-        end = self.fresh
-        outs = list(results[:end])
-        slots = results[end : end + len(self._slots)]
-        end += len(self._slots)
-        written = results[end : end + len(self._written)]
-        saved = list(results[end + len(self._written) :])
+        outs, slots, written = map(list, self.parts(results))
+        saved = list(results[len(outs) + len(slots) + len(written) :])
         if saved:
-            saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self._written])
+            saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self.writes])
         self._write(tensors, written)
-        for (i, spec, _), array in zip(self._slots, slots, strict=True):
+        for (i, spec, _), array in zip(self.slots, slots, strict=True):
             if type(spec) is int:
                 tensors[i]._grad = wrap(array)
             else:
                 tensors[i]._grad = None if spec is None else tensors[self.place[spec]]
         return outs, saved
+
+    def parts(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
+        """Of the outputs of ``run`` the fresh results, the gradients, and what is written into tensors."""
+        gradients = self.fresh + len(self.slots)
+        return outputs[: self.fresh], outputs[self.fresh : gradients], outputs[gradients : gradients + len(self.writes)]
 
     def move(self, moves: Callable[[Any], Any]) -> None:
         """Work with other objects in the places of those around the function."""
@@ -137,21 +140,23 @@ class Captured:
     def _write(self, tensors: _Bound, values: Sequence[Any]) -> None:
         """Write into tensors what has not been written yet, and let all of them know."""
         if any(value is not None for value in values):
-            targets = [tensors[i] for i, _ in self._written]
+            targets = [tensors[i] for i, _ in self.writes]
             changed = {id(owner(t._data)) for t in targets}
             apart = [a.copy() if a is not None and id(owner(a)) in changed else a for a in values]
             for target, value in zip(targets, apart, strict=True):
                 if value is not None:
                     array_module(value).copyto(target._data, value)
-        for i, times in self._written:
+        for i, times in self.writes:
             tensors[i]._storage.written(times)
 
     def __post_init__(self) -> None:
         self.place = {e: i for i, e in enumerate(self.externals)}
         place_of = {id(e.tensor): i for i, e in enumerate(self.externals)}
-        self._slots = [(place_of[id(tensor)], spec, read) for tensor, spec, read in self.gradients]
-        self._replaced = [i for i, spec, read in self._slots if type(spec) is int and not read]
-        self._written = [(self.place[e], e.writes) for e in self.written]
+        self.slots = [(place_of[id(tensor)], spec, read) for tensor, spec, read in self.gradients]
+        self._replaced = [i for i, spec, read in self.slots if type(spec) is int and not read]
+        self.writes = [(self.place[e], e.writes) for e in self.written]
+        only = isinstance(self.result, Out) and self.result.is_fresh() and not self.updates and not self.effects
+        self._only = self.result if only else None
 
     def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
         """The result of the function, after the Python numbers have been changed that it changes.
@@ -159,6 +164,8 @@ class Captured:
         Raises:
             Exception: of a scheduler; all that came before it in the function has been done then.
         """
+        if self._only is not None:
+            return self._only.with_history(outs[self._only.index])
         build = _Building(tensors, self.place, outs)
         for slot, spec in self.updates:
             slot.container[slot.key] = build(spec)
@@ -200,6 +207,18 @@ class Out:
     node: str = ""
     spent: Any = None
 
+    def is_fresh(self) -> bool:
+        """Whether it is the fresh array itself."""
+        return self.external is None and not self.recipe
+
+    def with_history(self, result: Tensor) -> Tensor:
+        """The tensor, given the history that it has."""
+        if self.node == "leaf":
+            result.requires_grad = True
+        elif self.node == "spent":
+            result._node = Node(self.spent, {}, [], FREED, result._data.shape, result._data.dtype)
+        return result
+
     def tensor(self, tensors: _Bound, place: dict[External, int], outs: list[Any], made: dict[int, Tensor]) -> Tensor:
         """The tensor."""
         if self.external is not None:
@@ -221,11 +240,7 @@ class Out:
         made[self.index] = base
         with no_grad():
             result = view_again(base, self.recipe) if self.recipe else base.detach() if shared else base
-        if self.node == "leaf":
-            result.requires_grad = True
-        elif self.node == "spent":
-            result._node = Node(self.spent, {}, [], FREED, result._data.shape, result._data.dtype)
-        return result
+        return self.with_history(result)
 
 
 class _Recorded(Function):

@@ -27,6 +27,7 @@ from torchlite.compiler.variant import TENSOR, Variant, modes_now, signature
 from torchlite.tracing import Uncapturable, active, refuse
 
 LIMIT = 8
+_OFF = os.environ.get("TORCHLITE_COMPILE") == "0"
 _ATTEMPTS = 3
 
 
@@ -60,8 +61,8 @@ class CompiledFunction:
         if self.gave_up is not None or active.tracer is not None or behaviour.stance == "force_eager" or _needs_eager():
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
-        structure = _flatten((args, kwargs), leaves)
-        reasons = []
+        structure = [_flatten(x, leaves) for x in args], kwargs and _flatten(kwargs, leaves)
+        reasons: list[str] = []
         for variant in self.variants:
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
@@ -93,7 +94,7 @@ class CompiledFunction:
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
         try:
-            outs = variant.captured.outputs(tensors)
+            outs = variant.outputs(tensors)
         except Doubted as doubt:
             if doubt.site is not None:
                 with self._lock:
@@ -295,16 +296,16 @@ def _own_conversions() -> Iterator[None]:
 
 def _needs_eager() -> bool:
     """Whether something watches the operations themselves."""
-    return bool(anomaly_mode.enabled or saved_tensors_hooks.hooks or os.environ.get("TORCHLITE_COMPILE") == "0")
+    return bool(_OFF or anomaly_mode.enabled or saved_tensors_hooks.hooks)
 
 
 def _flatten(x: Any, leaves: list[Any]) -> Any:
     """The structure of arguments; what they hold goes to ``leaves`` in order."""
     kind = type(x)
     if kind is tuple or kind is list:
-        return (kind, *(_flatten(part, leaves) for part in x))
+        return (kind, *[_flatten(part, leaves) for part in x])
     if kind is dict:
-        return (kind, *((key, _flatten(value, leaves)) for key, value in x.items()))
+        return (kind, *[(key, _flatten(value, leaves)) for key, value in x.items()])
     leaves.append(x)
     return None
 

@@ -35,6 +35,10 @@ class Slot:
     index: int | None
     initial: Any
     value: Value = field(default_factory=lambda: Value(None))
+    kind: type[Any] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.kind = type(self.initial)
 
     @property
     def container(self) -> Any:
@@ -46,20 +50,20 @@ class Slot:
         """Where in `container` the number is."""
         return self.name if self.index is None else self.index
 
-    @property
-    def kind(self) -> type[Any]:
-        """The type of the number."""
-        return type(self.initial)
+    def read(self) -> Any:
+        """What is in the place."""
+        found = self.holder[self.name]
+        return found if self.index is None else found[self.index]
 
     def now(self) -> Any:
-        """The number at the moment."""
-        number = self.container[self.key]
+        """The number at the moment, also while the function is traced."""
+        number = self.read()
         return self.initial if isinstance(number, HostNumber) else number
 
     def fits(self) -> bool:
         """Whether there is a number of the same type."""
         try:
-            return type(self.container[self.key]) is self.kind
+            return type(self.read()) is self.kind
         except LookupError:
             return False
 

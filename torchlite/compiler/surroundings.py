@@ -13,13 +13,13 @@ import types
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
 from operator import attrgetter, is_
 from typing import Any
 
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.identities import Found
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
@@ -126,37 +126,7 @@ class Attributes:
         setattr(self.of, name, value)
 
 
-class _Identities:
-    """All objects in some places: whether they are the same is one loop that runs in C."""
-
-    def __init__(self, places: list[Place], cells: list[tuple[str, types.CellType, Any]]) -> None:
-        direct = [place for place in places if place.direct]
-        self._containers = [place.container for place in direct]
-        self._sizes = [place.size for place in direct]
-        filled = [place for place in direct if place.size]
-        self._contents = [place.container if place.keys is None else place.container.values() for place in filled]
-        self._values = list(chain.from_iterable(place.values for place in filled))
-        chosen = [place for place in places if not place.direct]
-        self._chosen = [(place.container.get, place.keys or (), place.values) for place in chosen]
-        self._cells = [cell for _, cell, value in cells if value is not _MISSING]
-        self._in_cells = [value for *_, value in cells if value is not _MISSING]
-        self._whole = len(self._cells) == len(cells) and all(place.keys is not None for place in chosen)
-
-    def holds(self) -> bool:
-        """Whether they are; False also where that can't be told so."""
-        try:
-            return (
-                self._whole
-                and list(map(len, self._containers)) == self._sizes
-                and all(map(is_, chain.from_iterable(self._contents), self._values))
-                and all(map(is_, map(_cell_contents, self._cells), self._in_cells))
-                and all(all(map(is_, map(get, keys), values)) for get, keys, values in self._chosen)
-            )
-        except (RuntimeError, ValueError):  # a container that grows, a cell that is empty
-            return False
-
-
-_cell_contents = attrgetter("cell_contents")
+_content_of_cell = attrgetter("cell_contents")
 
 
 class Surroundings:
@@ -181,7 +151,6 @@ class Surroundings:
         self.numbers: list[tuple[dict[str, Any], Any]] = []
         self.generators = [(default_generator, default_generator.state())]
         self._seen: set[int] = set()
-        self._seen_at_once: _Identities | None = None
         self.kept: list[Any] = []
         self.left_out: list[tuple[Any, Any]] = []
         self._visit(function, getattr(function, "__name__", "function"))
@@ -192,18 +161,28 @@ class Surroundings:
 
     def change(self) -> str | None:
         """The first difference to what was noted, None without one."""
-        if self._seen_at_once is None or not self._seen_at_once.holds():
-            for place in self.places:
-                if not place.holds():
-                    return place.difference()
-            for name, cell, value in self.cells:
-                if not same(_content(cell), value):
-                    return f"{name} was {_short(value)} and is {_short(_content(cell))}"
-            self._seen_at_once = _Identities(self.places, self.cells)
+        for place in self.places:
+            if not place.holds():
+                return place.difference()
+        for name, cell, value in self.cells:
+            if not same(_content(cell), value):
+                return f"{name} was {_short(value)} and is {_short(_content(cell))}"
+        return self.change_of_arrays()
+
+    def change_of_arrays(self) -> str | None:
+        """The first array of NumPy that has other elements."""
         for name, array, copy in self.arrays:
             if array.shape != copy.shape or array.dtype != copy.dtype or array.tobytes() != copy.tobytes():
                 return f"the array {name} has other elements"
         return None
+
+    def watched(self) -> tuple[list[Any], list[Found]]:
+        """What `Identities` watches in their place."""
+        filled = [cell for _, cell, value in self.cells if value is not _MISSING]
+        empty = [cell for _, cell, value in self.cells if value is _MISSING]
+        chosen = [(place.container.get, place.keys or ()) for place in self.places if not place.direct]
+        whole = [place.container for place in self.places if place.direct]
+        return whole, [*chosen, (_content_of_cell, filled), (_content, empty)]
 
     def effect(self) -> str | None:
         """What has changed of them, or of the random streams of Python and NumPy, since they were noted."""
@@ -233,7 +212,6 @@ class Surroundings:
 
     def leave_out(self, container: Any, key: Any) -> None:
         """Let ``container[key]`` change."""
-        self._seen_at_once = None
         self.left_out.append((container, key))
         value = container.get(key)
         self.places = [place for place in self.places if place.container is not value]

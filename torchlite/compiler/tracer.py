@@ -159,6 +159,7 @@ class Tracer:
             storage = vars(attributes["_storage"])
             storage.clear()
             storage.update(external.storage)
+            external.before.clear()  # a capture must not keep the gradients of that call
 
     # Operations
 

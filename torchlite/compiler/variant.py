@@ -1,14 +1,15 @@
 """One capture, and the calls that it is right for.
 
 What a capture relies on is looked at before every replay. Nearly always nothing has changed, so that is seen first, by
-comparing objects by identity in loops that run in C; only where one is another are the values compared.
+comparing objects by identity in a loop that runs in C; only where one is another are the values compared. And nearly always
+the gradients of the last call are where it has left them, so that nothing has to be prepared for the next (`repetition`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any
 
 from torchlite import dtypes
@@ -18,7 +19,10 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.captured import Captured
+from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
+from torchlite.compiler.repetition import Repetition
+from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.replay import owner
 from torchlite.compiler.state import Slot
 from torchlite.compiler.surroundings import Surroundings, same
@@ -27,7 +31,10 @@ from torchlite.devices import get_default_device
 TENSOR = object()
 """What stands for a tensor among the arguments."""
 
-_data, _node, _hooks, _after, _grad = map(attrgetter, ("_data", "_node", "hooks", "after", "_grad"))
+_MOST_MISSES = 8
+_data, _node, _storage, _hooks, _after, _grad = map(
+    attrgetter, ("_data", "_node", "_storage", "hooks", "after", "_grad")
+)
 
 
 @dataclass(eq=False)
@@ -58,7 +65,7 @@ class Variant:
     places: list[int | None]
     signatures: list[tuple[Any, ...]]
     entry: list[tuple[Tensor, int | None, bool]]
-    _around: _Around = field(init=False)
+    _around: Identities | None = field(init=False)
 
     def __post_init__(self) -> None:
         externals = self.captured.externals
@@ -74,16 +81,26 @@ class Variant:
         self._of_arguments = [(place, empty) for _, place, empty in self.entry if place is not None]
         self._moving = sorted([i for i, _ in self._given] + [i for i, _, _ in self._gradients])
         self._fixed = sorted(set(range(len(externals))).difference(self._moving))
+        self._repetitions: list[tuple[Identities | None, Repetition]] = []
+        self._misses = 0
         self._settle()
 
     def _settle(self) -> None:
-        """Take note of the tensors around the function as they are now."""
+        """Take note of what is around the function as it is now."""
         externals = self.captured.externals
         written = set(self.captured.written)
         self._tensors = [e.tensor for e in externals]
-        self._around = _Around([self._tensors[i] for i in self._fixed])
+        fixed = [self._tensors[i] for i in self._fixed]
+        self._ids = frozenset(map(id, fixed))
         self._written = frozenset(id(owner(externals[i].tensor._data)) for i in self._fixed if externals[i] in written)
         self._written_later = [i for i in self._moving if externals[i] in written]
+        leaves = [tensor._node for tensor in fixed if tensor._node is not None]
+        self._around = None
+        if all(type(node) is Leaf and not node.hooks and not node.after for node in leaves):
+            containers, found = self.surroundings.watched()
+            hooks = [x for node in leaves for x in (node.hooks, node.after) if x is not None]
+            of_tensors = [(_data, fixed), (_node, fixed), (_storage, fixed), (_hooks, leaves), (_after, leaves)]
+            self._around = Identities([*containers, *hooks], [*found, *of_tensors])
 
     def move(self, now: Surroundings) -> bool:
         """Whether the things around the function are the same in other objects; it is then a capture with those."""
@@ -112,16 +129,42 @@ class Variant:
                     return f"argument {i} is no tensor", []
             elif given is not known and not same(given, known):
                 return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
-        reason = self.surroundings.change() or self._numbers() or self._missing(leaves)
+        same_around = self._around is not None and self._around.hold()
+        reason = self.surroundings.change_of_arrays() if same_around else self.surroundings.change()
+        reason = reason or self._numbers() or self._missing(leaves)
         if reason is not None:
             return reason, []
-        tensors = self._tensors.copy()
+        tensors = self._tensors.copy() if self._moving else self._tensors
         for i, place in self._given:
             tensors[i] = leaves[place]
         for i, holder, at in self._gradients:
             tensors[i] = (holder if at is None else leaves[at])._grad  # type: ignore[assignment]
-        reason = self._unlike(tensors) or self._aliased(tensors)
+        reason = self._unlike(tensors, same_around=same_around) or self._aliased(tensors)
         return reason, tensors
+
+    def outputs(self, tensors: list[Tensor]) -> list[Any]:
+        """As `Captured.outputs`, for tensors that fit.
+
+        Raises:
+            Exception: of an operator, or because a condition does not hold; nothing has been changed then.
+        """
+        around = self._around
+        while self._repetitions:
+            of, repetition = self._repetitions.pop()
+            if of is around and repetition.holds():
+                self._misses = 0
+                try:
+                    return repetition(tensors)
+                finally:
+                    self._repetitions.append((of, repetition))
+            self._misses += 1
+            repetition.end()
+        outs = self.captured.outputs(tensors)
+        if around is not None and self._misses < _MOST_MISSES:
+            made = repeated(self.captured, tensors, self._moving)
+            if made is not None:
+                self._repetitions.append((around, made))
+        return outs
 
     def _numbers(self) -> str | None:
         for slot in self.slots:
@@ -134,6 +177,8 @@ class Variant:
 
     def _missing(self, leaves: list[Any]) -> str | None:
         """Whether gradients are there that were not, or the other way round."""
+        if not self.entry:
+            return None
         wrong = any(gradient is not None for gradient in map(_grad, self._empty))
         wrong = wrong or None in map(_grad, self._full)
         wrong = wrong or any((leaves[place]._grad is None) is not empty for place, empty in self._of_arguments)
@@ -141,16 +186,15 @@ class Variant:
             return None
         return ".grad of a tensor is None that was not, or is set that was not"
 
-    def _unlike(self, tensors: list[Tensor]) -> str | None:
+    def _unlike(self, tensors: list[Tensor], *, same_around: bool) -> str | None:
         """Whether a tensor is not as it was."""
-        changed = not self._around.holds()
-        for i in range(len(tensors)) if changed else self._moving:
+        for i in self._moving if same_around else range(len(tensors)):
             now = signature(tensors[i])
             if now != self.signatures[i]:
                 place = self.places[i]
                 what = f"tensor argument {place}" if place is not None else "a tensor around the function"
                 return f"{what} was {_told(self.signatures[i])} and is {_told(now)}"
-        if changed:
+        if not same_around:
             self._settle()
         return None
 
@@ -160,7 +204,7 @@ class Variant:
             return None
         moving = [tensors[i] for i in self._moving]
         known = {id(tensor) for tensor in moving}
-        if len(known) != len(moving) or not known.isdisjoint(self._around.ids):
+        if len(known) != len(moving) or not known.isdisjoint(self._ids):
             return "the same tensor is given twice, or is also one around the function"
         if not self.captured.written or not self._given:
             return None
@@ -173,30 +217,6 @@ class Variant:
             if any(j != i and id(owner(tensors[j]._data)) == mine for j in others):
                 return "arguments share memory that is written into"
         return None
-
-
-class _Around:
-    """The tensors around a function, with the arrays and the history that they have at the moment."""
-
-    def __init__(self, tensors: list[Tensor]) -> None:
-        self.ids = frozenset(map(id, tensors))
-        self._tensors = tensors
-        self._arrays = [tensor._data for tensor in tensors]
-        self._nodes = [tensor._node for tensor in tensors]
-        self._leaves = [node for node in self._nodes if node is not None]
-        self._plain = all(type(node) is Leaf for node in self._leaves) and not self._hooked()
-
-    def _hooked(self) -> bool:
-        return any(map(_hooks, self._leaves)) or any(map(_after, self._leaves))
-
-    def holds(self) -> bool:
-        """Whether nothing has changed; False also where there is more to be looked at than that."""
-        return (
-            self._plain
-            and all(map(is_, map(_data, self._tensors), self._arrays))
-            and all(map(is_, map(_node, self._tensors), self._nodes))
-            and not self._hooked()
-        )
 
 
 def signature(tensor: Tensor) -> tuple[Any, ...]:

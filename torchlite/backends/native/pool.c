@@ -2,14 +2,15 @@
 //
 // The caller publishes a job (a task and how often to do it) and takes part in it. Whoever is free takes the next index,
 // first of its own share of them and then of the others', so a thread that the system has suspended holds up no more than the
-// one task it is in. Between jobs a worker watches
-// the job number for some microseconds, because kernels follow each other quickly, and then sleeps.
+// one task it is in. Between jobs a worker watches the job number for as long as Python may take between two kernels or two
+// calls of a program, because waking it takes as long as a small kernel, and then sleeps.
 
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 typedef void (*Task)(void *argument, long index);
 
@@ -21,7 +22,7 @@ typedef void (*Task)(void *argument, long index);
 #define PAUSE() ((void)0)
 #endif
 
-enum { PATIENCE = 2000, MOST_THREADS = 1024 };
+enum { PATIENCE_NS = 100000, LOOKS = 64, MOST_THREADS = 1024 };
 
 static int threads = 1;                          // that take part in a job, the caller included
 static int workers = 0;                          // that have been started; they are `threads - 1` from the first job on
@@ -55,12 +56,21 @@ static void announce(void) {
     }
 }
 
+static long long nanoseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
 // Returns the number of a job that this worker has not seen.
 static unsigned long next_job(unsigned long seen) {
-    for (int i = 0; i < PATIENCE; i++) {
-        unsigned long now = atomic_load(&job_number);
-        if (now != seen) return now;
-        PAUSE();
+    for (long long begun = 0, now = 0; now - begun < PATIENCE_NS; begun = begun ? begun : now) {
+        for (int i = 0; i < LOOKS; i++) {
+            unsigned long number = atomic_load(&job_number);
+            if (number != seen) return number;
+            PAUSE();
+        }
+        now = nanoseconds();
     }
     pthread_mutex_lock(&bed);
     atomic_fetch_add(&sleeping, 1);
@@ -124,7 +134,7 @@ void pool_run(Task task, void *argument, long count) {
     atomic_store(&open_for_work, 0);
     for (int i = 0; atomic_load(&inside); i++) {
         PAUSE();
-        if (i > PATIENCE) sched_yield();  // the worker may be waiting for this very processor
+        if (i > 32 * LOOKS) sched_yield();  // the worker may be waiting for this very processor
     }
     pthread_mutex_unlock(&busy);
 }

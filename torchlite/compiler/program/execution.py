@@ -53,6 +53,8 @@ class Execution:
         self.dense = [i for i, v in enumerate(graph.inputs) if v in layout.dense]
         self.outputs = [self._source(v) for v in layout.outputs]
         self._quiet = all(isinstance(segment, _Compiled) for segment in self.segments)
+        self.repeats = self._quiet and not self.dense
+        """Whether a call reads nothing but its table of addresses and its numbers."""
         self._frames: list[Frame] = []
 
     @property
@@ -63,7 +65,7 @@ class Execution:
     def lying(self, outputs: Sequence[int]) -> list[Any]:
         """For each of these outputs an array without meaningful numbers that lies as it will; None for numbers."""
         values = [self.layout.outputs[i] for i in outputs]
-        return [None if v is None or v.aval is None else _viewed(v, self.layout.places[base(v)].ghost) for v in values]
+        return [None if v is None or v.aval is None else viewed(v, self.layout.places[base(v)].ghost) for v in values]
 
     def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> list[Any]:
         """The outputs of the graph; None for those that are written into inputs.
@@ -76,10 +78,7 @@ class Execution:
             Stopped: where a check fails, or a number is none that C computes as Python does; nothing has been changed.
             Exception: of an operation on the host; nothing has been changed.
         """
-        try:
-            frame = self._frames.pop()
-        except IndexError:  # the first call, or another thread is in one
-            frame = Frame(self)
+        frame = self.take_frame() or Frame(self)
         try:
             frame.begin(given, idle)
             with _QUIET if self._quiet else np.errstate(all="ignore"):
@@ -88,7 +87,18 @@ class Execution:
             return frame.outputs()
         finally:
             frame.end()
-            self._frames.append(frame)
+            self.give_back(frame)
+
+    def take_frame(self) -> Frame | None:
+        """The memory of the call that has ended last; None before the first one, and where other threads are in theirs."""
+        try:
+            return self._frames.pop()
+        except IndexError:
+            return None
+
+    def give_back(self, frame: Frame) -> None:
+        """Let other calls have the memory."""
+        self._frames.append(frame)
 
     def _source(self, v: Value | None) -> tuple[Value | None, str, int]:
         """Of an output the view that it is (None for all of the array, or for nothing), and which array that is of."""
@@ -102,6 +112,7 @@ class Frame:
     """The memory of one call at a time.
 
     Attributes:
+        table: the addresses of everything.
         given: the inputs of the call.
         numbers: those that C knows.
         objects: numbers that only Python knows, by value.
@@ -114,22 +125,22 @@ class Frame:
         self.numbers = np.zeros(max(len(program.numbers), 1))
         self.objects: dict[Value, Any] = {}
         self._arena = aligned(layout.arena)
-        self._table = np.zeros(len(program.buffers) + 1, np.uint64)
-        self._table[0] = address(self._arena)
-        self.table_pointer, self.numbers_pointer = address(self._table), address(self.numbers)
+        self.table = np.zeros(len(program.buffers) + 1, np.uint64)
+        self.table[0] = address(self._arena)
+        self.table_pointer, self.numbers_pointer = address(self.table), address(self.numbers)
         self._seen: list[Any] = [_nothing] * len(execution.graph.inputs)
         self._pools = [_Pool(place) for place in layout.results]
-        self._results: list[Array] = []
+        self._results: list[_Given] = []
         self._slots = [program.buffers.get(("result", k)) for k in range(len(layout.results))]
         self._constants = layout.constants
         for k, array in enumerate(layout.constants):
             entry = program.buffers.get(("constant", k))
             if entry is not None:
-                self._table[entry] = address(array)
+                self.table[entry] = address(array)
 
     def begin(self, given: Sequence[Any], idle: Container[int]) -> None:
         """Take the inputs of a call."""
-        execution, table, seen = self._execution, self._table, self._seen
+        execution, table, seen = self._execution, self.table, self._seen
         if execution.dense:
             given = list(given)
             for i in execution.dense:
@@ -144,9 +155,9 @@ class Frame:
         for v, i in execution.layout.floats:
             self.numbers[execution.program.numbers[v]] = given[i]
         self._results = [pool.free(idle) for pool in self._pools]
-        for k, entry in enumerate(self._slots):
+        for entry, result in zip(self._slots, self._results, strict=True):
             if entry is not None:
-                table[entry] = self._pools[k].address
+                table[entry] = result.address
 
     def end(self) -> None:
         """Let go of everything that belongs to others."""
@@ -159,14 +170,14 @@ class Frame:
 
     def _output(self, v: Value | None, kind: str, number: int) -> Any:
         if kind == "result":
-            array = self._results[number]
+            array = self._results[number].array
         elif kind == "input":
             array = self.given[number]
         elif kind == "constant":
             array = self._constants[number]
         else:
             return None if v is None else self.number(v)
-        return array if v is None else _viewed(v, array)
+        return array if v is None else viewed(v, array)
 
     def number(self, v: Value) -> Any:
         """A Python number."""
@@ -185,13 +196,41 @@ class Frame:
         if buffer.kind == "arena":
             start = self.address_of_arena + buffer.offset
         else:
-            start = int(self._table[self._execution.program.buffers[buffer.kind, buffer.number]])
+            start = int(self.table[self._execution.program.buffers[buffer.kind, buffer.number]])
         return seen_at(start + place.offset, place.ghost)
+
+    # For a call that goes on where the last one has ended
+
+    def works_on(self, arrays: Sequence[Array]) -> bool:
+        """Whether the last call has worked on these, which are the first inputs."""
+        return all(
+            entry is None or i >= len(arrays) or self.table[entry] == address(arrays[i])
+            for i, entry in self._execution.arrays
+        )
+
+    def gives(self, number: int, array: Array) -> bool:
+        """Whether the last call has given away this array as that result."""
+        entry = self._slots[number]
+        return entry is not None and int(self.table[entry]) == address(array)
+
+    def memory(self, number: int) -> Any:
+        """What views of the array of that result refer to."""
+        entry = self._slots[number]
+        return None if entry is None else self._pools[number].memory_at(int(self.table[entry]))
+
+    def choice(self, number: int) -> tuple[int | None, _Pool]:
+        """Where the address of that result stands, and arrays for it."""
+        return self._slots[number], self._pools[number]
+
+    def forget(self, inputs: Sequence[int]) -> None:
+        """Expect other arrays in these places, whose addresses have been exchanged."""
+        for i in inputs:
+            self._seen[i] = _nothing
 
     @property
     def address_of_arena(self) -> int:
         """Where the arena begins."""
-        return int(self._table[0])
+        return int(self.table[0])
 
 
 def _nothing() -> None:
@@ -204,18 +243,19 @@ class _Pool:
     def __init__(self, place: Place) -> None:
         self._ghost = place.ghost
         self._known: list[_Given] = []
-        self.address = 0
 
-    def free(self, idle: Container[int]) -> Array:
+    def free(self, idle: Container[int] = ()) -> _Given:
         """An array that nobody else has, but for those in ``idle``, which one tensor may have."""
         for one in self._known:
             if one.is_free(idle):
-                break
-        else:
-            one = _Given(self._ghost)
-            self._known.append(one)
-        self.address = one.address
-        return one.array
+                return one
+        one = _Given(self._ghost)
+        self._known.append(one)
+        return one
+
+    def memory_at(self, start: int) -> Any:
+        """The memory of the array that begins there."""
+        return next((one.memory for one in self._known if one.address == start), None)
 
 
 class _Given:
@@ -282,11 +322,11 @@ class _Host:
         return frame.number(v) if v.aval is None else frame.array(self._places[v])
 
 
-def _viewed(v: Value, array: Array) -> Array:
+def viewed(v: Value, array: Array) -> Array:
     """The view ``v`` of the array of its base."""
     if v.node is None or v.node.op.kind != "view":
         return array
-    source = _viewed(v.node.inputs[0], array)
+    source = viewed(v.node.inputs[0], array)
     return np.asarray(v.node.op.run(np, source, **v.node.params))
 
 

@@ -1,0 +1,135 @@
+"""A replay that finds everything as the last one has left it, so that nothing but the program has to run.
+
+What Python does around a program of a hundred microseconds takes as long as the program where it goes through lists of
+arrays and makes tensors anew; the more so as the program has pushed Python's objects out of the caches.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import Any
+from weakref import getweakrefcount
+
+from torchlite._tensor import Tensor, wrap
+from torchlite.backends.memory import address
+from torchlite.compiler.captured import Captured
+from torchlite.compiler.identities import Identities
+from torchlite.compiler.program import Execution
+from torchlite.compiler.program.execution import Frame, viewed
+
+_data, _storage, _grad = map(attrgetter, ("_data", "_storage", "_grad"))
+
+
+def repetition(captured: Captured, tensors: Sequence[Tensor], moving: Sequence[int]) -> Repetition | None:
+    """What is needed to repeat the replay that has just ended; None where a repetition would have to do more.
+
+    Args:
+        captured: the call.
+        tensors: in the places of its externals.
+        moving: which of these may be others next time.
+    """
+    run = captured.run
+    if not isinstance(run, Execution) or not run.repeats or captured.backward is not None or captured.generators:
+        return None
+    fresh, slots, written = captured.parts(run.outputs)
+    leaving = [*fresh, *slots]
+    if any(kind != "result" for _, kind, _ in leaving) or any(
+        v is not None or kind == "result" for v, kind, _ in written
+    ):
+        return None
+    if any(type(spec) is not int or i in moving for i, spec, _ in captured.slots):
+        return None
+    frame = run.take_frame()
+    if frame is None:
+        return None
+    made = Repetition(captured, run, frame, tensors, moving)
+    if frame.works_on([t._data for t in tensors]) and made.gradients_are_of(frame):
+        made.begin()
+        return made
+    made.end()  # another thread's
+    return None
+
+
+class Repetition:
+    """A replay with the memory and the gradients of the last one; see `repetition`."""
+
+    def __init__(
+        self, captured: Captured, run: Execution, frame: Frame, tensors: Sequence[Tensor], moving: Sequence[int]
+    ) -> None:
+        self._run, self._frame = run, frame
+        fresh, slots, _ = captured.parts(run.outputs)
+        stays = [(i, number) for (i, _, read), (_, _, number) in zip(captured.slots, slots, strict=True) if not read]
+        self._stay = {number: tensors[i]._grad for i, number in stays}
+        self._gradients: list[Any] = list(self._stay.values())
+        memories = [frame.memory(number) for number in self._stay]
+        self._owned = [*self._gradients, *map(_storage, self._gradients), *map(_data, self._gradients), *memories]
+        attributes = [*map(vars, self._gradients), *map(vars, map(_storage, self._gradients))]
+        self._there = Identities(attributes, [(_grad, [tensors[i] for i, _ in stays])])
+        self._references: list[int] = []
+
+        chosen = list(dict.fromkeys(number for _, _, number in (*fresh, *slots) if number not in self._stay))
+        self._chosen = [frame.choice(number) for number in chosen]
+        self._outs = [(chosen.index(number), v) for v, _, number in fresh]
+        self._anew = [
+            (tensors[i], chosen.index(number))
+            for (i, _, read), (_, _, number) in zip(captured.slots, slots, strict=True)
+            if read
+        ]
+        self._moving = [(i, entry) for i in moving if (entry := run.program.buffers.get(("input", i))) is not None]
+        first = len(captured.externals)
+        self._numbers = [(run.program.numbers[v], captured.numbers[i - first]) for v, i in run.layout.floats]
+        self._written = [(tensors[i]._storage.written, times) for i, times in captured.writes if i not in moving]
+        self._written_moving = [(i, times) for i, times in captured.writes if i in moving]
+
+    def gradients_are_of(self, frame: Frame) -> bool:
+        """Whether the gradients lie where the program will write them."""
+        return all(
+            frame.gives(number, gradient._data) for number, gradient in self._stay.items() if gradient is not None
+        )
+
+    def begin(self) -> None:
+        """Take note of how many have the gradients, now that nobody else has."""
+        self._references = list(map(sys.getrefcount, self._owned))
+
+    def holds(self) -> bool:
+        """Whether the gradients of the last call are where it has left them, untouched, and nobody else has one."""
+        return (
+            self._there.hold()
+            and list(map(sys.getrefcount, self._owned)) == self._references
+            and not any(map(getweakrefcount, self._gradients))
+        )
+
+    def __call__(self, tensors: Sequence[Tensor]) -> list[Any]:
+        """Run the program with these tensors, and give its fresh results.
+
+        Raises:
+            Stopped: where a check fails; nothing has been changed then.
+        """
+        frame = self._frame
+        table, numbers = frame.table, frame.numbers
+        for i, entry in self._moving:
+            table[entry] = address(tensors[i]._data)
+        for k, slot in self._numbers:
+            numbers[k] = slot.read()
+        arrays = []
+        for place, pool in self._chosen:
+            given = pool.free()
+            if place is not None:
+                table[place] = given.address
+            arrays.append(given.array)
+        for segment in self._run.segments:
+            segment(frame)
+        for written, times in self._written:
+            written(times)
+        for i, times in self._written_moving:
+            tensors[i]._storage.written(times)
+        for holder, k in self._anew:
+            holder._grad = wrap(arrays[k])
+        return [wrap(arrays[k] if v is None else viewed(v, arrays[k])) for k, v in self._outs]
+
+    def end(self) -> None:
+        """Give the memory back."""
+        self._frame.forget([i for i, _ in self._moving])
+        self._run.give_back(self._frame)
