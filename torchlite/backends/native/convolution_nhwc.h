@@ -101,11 +101,15 @@ ALWAYS long result_of(const Axis a, long q, long k) {
 }
 ALWAYS long reads_of(const Axis a, long results) { return last_read(a, results - 1) - first_read(a, 0) + 1; }
 
+// The first and the last row that are there of those that results of rows begin to end - 1 read.
+ALWAYS long first_row(const Convolution g, long begin) { return at_least(first_read(g.down, begin), 0); }
+ALWAYS long last_row(const Convolution g, long end) { return at_most(last_read(g.down, end - 1), g.height - 1); }
+
 typedef struct { const float *source; long step, first; } WindowRows;  // row `first`, where a window begins at result 0, and on
 
-// The rows that results of rows begin to end - 1 read; copied where zeros must lie beside them, or channels side by side.
+// Those rows; copied where zeros must lie beside them, or channels side by side.
 ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin, long end) {
-    const long first = at_least(first_read(g.down, begin), 0), last = at_most(last_read(g.down, end - 1), g.height - 1);
+    const long first = first_row(g, begin), last = last_row(g, end);
     const long start = (g.left + first_read(g.across, 0)) * g.channels, length = g.padded * g.channels;
     const float *from = source + sample * g.sample_step + first * g.row_step;
     if (!g.copied) return (WindowRows){from + start, g.row_step, first};
@@ -135,7 +139,36 @@ ALWAYS Band band_of(const Convolution g, long index) {
     const long bands = parts(g.rows, g.band), begin = index % bands * g.band;
     return (Band){index / bands, begin, at_most(begin + g.band, g.rows)};
 }
-ALWAYS long first_band(const Convolution g, long share) { return share * g.samples * parts(g.rows, g.band) / g.shares; }
+ALWAYS long bands_of(const Convolution g) { return g.samples * parts(g.rows, g.band); }
+ALWAYS long first_band(const Convolution g, long share) { return share * bands_of(g) / g.shares; }
+
+// ---- what comes next, fetched while the rest is computed ----
+
+typedef struct { const float *at; long size; } Run;  // of numbers side by side
+
+// Asks for one of `pieces` equal pieces. Read when they are wanted, numbers come faster than memory gives them, and later none.
+ALWAYS void fetch(Run run, long piece, long pieces) {
+    enum { LINE = 64 / sizeof(float) };
+    const long length = parts(parts(run.size, LINE), pieces) * LINE, end = at_most((piece + 1) * length, run.size);
+    for (long i = piece * length; i < end; i += LINE) __builtin_prefetch(run.at + i, 0, 2);
+}
+
+// What band number `index` reads of the source, unless it reads little of what lies there.
+ALWAYS Run source_of_band(const Convolution g, const float *source, long index) {
+    if (g.channel_step != 1 || g.column_step != g.channels || g.row_step != g.width * g.channels) return (Run){0};
+    if (g.down.taps < g.down.step || g.across.taps < g.across.step || index >= bands_of(g)) return (Run){0};
+    const Band band = band_of(g, index);
+    const long first = first_row(g, band.begin), end = last_row(g, band.end) + 1;
+    return (Run){source + band.sample * g.sample_step + first * g.row_step, (end - first) * g.row_step};
+}
+
+// The gradients that belong to it.
+ALWAYS Run grad_of_band(const Convolution g, const float *grad, long index) {
+    if (index >= bands_of(g)) return (Run){0};
+    const Band band = band_of(g, index);
+    const long length = g.columns * g.results;
+    return (Run){grad + (band.sample * g.rows + band.begin) * length, (band.end - band.begin) * length};
+}
 
 // ---- convolution, and the gradient of its input ----
 
@@ -197,9 +230,11 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
         const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        const Run next = source_of_band(g, arrays->source, i + 1);
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
+            fetch(next, row - band.begin, g.band);
             for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
@@ -249,9 +284,11 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
             }
 }
 
+typedef struct { Run source, grad; long piece, pieces; } Next;  // the next band, and the piece to fetch with the next row
+
 // Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
 ALWAYS void add_band(const Convolution g, long channels, const WindowRows *rows, const float *x, const float *grad, Band band,
-                     long down, long width, float *out) {
+                     long down, long width, float *out, Next *next) {
     const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
     Sums sums;
     WHOLLY for (long c = 0; c < channels; c++)
@@ -259,6 +296,8 @@ ALWAYS void add_band(const Convolution g, long channels, const WindowRows *rows,
             WHOLLY for (long v = 0; v < vectors; v++)
                 sums[k][c][v] = load(out + ((c * g.across.taps + k) * vectors + v) * LANES);
     for (long row = band.begin; row < band.end; row++, grad += g.columns * g.results) {
+        fetch(next->source, next->piece, next->pieces);
+        fetch(next->grad, next->piece++, next->pieces);
         const long read = source_of(g.down, g.height, row, down);
         if (read < 0) continue;
         const float *line = x + (read - rows->first) * rows->step;
@@ -281,15 +320,17 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
         const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
-        const float *grad = arrays->grad + (band.sample * g.rows + band.begin) * g.columns * g.results;
+        const float *grad = grad_of_band(g, arrays->grad, i).at;
+        Next next = {source_of_band(g, arrays->source, i + 1), grad_of_band(g, arrays->grad, i + 1), 0,
+                     groups_of(g) * g.down.taps * parts(g.channels, channels) * (band.end - band.begin)};
         for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
             const long block = index / g.down.taps, down = index % g.down.taps;
             const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
             float *out = sums + index * packed_row(g);
             long c = 0;
             for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
-                add_band(g, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out);
-            if (rest) add_band(g, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out);
+                add_band(g, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
+            if (rest) add_band(g, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
         }
     }
 }
