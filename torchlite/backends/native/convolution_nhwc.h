@@ -105,23 +105,33 @@ ALWAYS long reads_of(const Axis a, long results) { return last_read(a, results -
 ALWAYS long first_row(const Convolution g, long begin) { return at_least(first_read(g.down, begin), 0); }
 ALWAYS long last_row(const Convolution g, long end) { return at_most(last_read(g.down, end - 1), g.height - 1); }
 
-typedef struct { const float *source; long step, first; } WindowRows;  // row `first`, where a window begins at result 0, and on
+typedef struct {
+    const float *source;     // row `first`, where a window begins at result 0, and on
+    long step, first;
+    const float *uncopied;   // the row `next`, which is not there before it has been copied
+    float *scratch;
+    long next;
+} WindowRows;
 
-// Those rows; copied where zeros must lie beside them, or channels side by side.
-ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin, long end) {
-    const long first = first_row(g, begin), last = last_row(g, end);
-    const long start = (g.left + first_read(g.across, 0)) * g.channels, length = g.padded * g.channels;
+// Those rows, to be copied first where zeros must lie beside them, or channels side by side.
+ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin) {
+    const long first = first_row(g, begin), start = (g.left + first_read(g.across, 0)) * g.channels;
     const float *from = source + sample * g.sample_step + first * g.row_step;
-    if (!g.copied) return (WindowRows){from + start, g.row_step, first};
-    float *to = scratch + g.left * g.channels;
-    for (long row = first; row <= last; row++, from += g.row_step, to += length) {
+    if (!g.copied) return (WindowRows){from + start, g.row_step, first, NULL, NULL, g.height};
+    return (WindowRows){scratch + start, g.padded * g.channels, first, from, scratch + g.left * g.channels, first};
+}
+
+// Copies what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to nothing.
+ALWAYS void copy_rows(const Convolution g, WindowRows *rows, long last) {
+    for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step, rows->scratch += g.padded * g.channels) {
+        const float *from = rows->uncopied;
+        float *to = rows->scratch;
         if (g.channel_step == 1 && g.column_step == g.channels)
             for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
         else
             for (long c = 0; c < g.channels; c++)
                 for (long w = 0; w < g.width; w++) to[w * g.channels + c] = from[w * g.column_step + c * g.channel_step];
     }
-    return (WindowRows){scratch + start, length, first};
 }
 
 ALWAYS long copied_size(const Convolution g) { return g.copied * g.padded * g.channels; }
@@ -229,12 +239,13 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
     const long lanes = lanes_of(g);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
-        const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
         const Run next = source_of_band(g, arrays->source, i + 1);
         for (long row = band.begin; row < band.end; row++) {
             const long position = (band.sample * g.rows + row) * g.columns;
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
             fetch(next, row - band.begin, g.band);
+            copy_rows(g, &rows, last_row(g, row + 1));
             for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
@@ -287,7 +298,7 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
 typedef struct { Run source, grad; long piece, pieces; } Next;  // the next band, and the piece to fetch with the next row
 
 // Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
-ALWAYS void add_band(const Convolution g, long channels, const WindowRows *rows, const float *x, const float *grad, Band band,
+ALWAYS void add_band(const Convolution g, long channels, WindowRows *rows, const float *x, const float *grad, Band band,
                      long down, long width, float *out, Next *next) {
     const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
     Sums sums;
@@ -300,6 +311,7 @@ ALWAYS void add_band(const Convolution g, long channels, const WindowRows *rows,
         fetch(next->grad, next->piece++, next->pieces);
         const long read = source_of(g.down, g.height, row, down);
         if (read < 0) continue;
+        copy_rows(g, rows, read);
         const float *line = x + (read - rows->first) * rows->step;
         long o = 0;
         for (; o + pixels <= g.columns; o += pixels)
@@ -319,7 +331,7 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
     memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
-        const WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin, band.end);
+        WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
         const float *grad = grad_of_band(g, arrays->grad, i).at;
         Next next = {source_of_band(g, arrays->source, i + 1), grad_of_band(g, arrays->grad, i + 1), 0,
                      groups_of(g) * g.down.taps * parts(g.channels, channels) * (band.end - band.begin)};

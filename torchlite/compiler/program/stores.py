@@ -79,7 +79,7 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
     if c_type(out) != "bfloat16":
         made.stores = [(stream, name) for stream, name in made.stores if stream.place is not place]
     tile = _Tile(dimensions.lengths, [False, False, False, True], made)
-    return Store(target, *tile.called(_number(out, "tile[i]"), writer, []))
+    return Store(target, *tile.called(_number(out, "tile[i]"), writer, tile.ahead()))
 
 
 def _number(out: Value, sum_: str) -> str:
