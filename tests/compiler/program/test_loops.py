@@ -75,6 +75,13 @@ def test_large_arrays_are_divided(shape):
         compare(lambda x, dims=dims: ((x * 2).sum(dims), x + 1), x, tolerance=1e-4)
 
 
+@pytest.mark.parametrize("dims", [(0, 1, 2), (1, 2), (0, 2)])
+def test_reductions_of_what_is_repeated_between_others(dims):
+    """Dimensions that are reduced together, and can't be joined because an operand has fewer of them."""
+    x, y = torch.randn(6, 50, 40, 24), torch.randn(6, 1, 40, 24)
+    compare(lambda x, y: ((x * y).sum(dims), (x - y).mean(dims, keepdim=True)), x, y, tolerance=1e-4)
+
+
 def test_results_do_not_depend_on_the_number_of_threads():
     x = torch.randn(500, 700)
     f = torch.compile(lambda x: (x.sum(0), x.sum(1), x.sum(), (x * x).exp().mean(0)))

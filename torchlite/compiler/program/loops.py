@@ -186,10 +186,11 @@ class Nest:
         return Function(whole(_TASK, [_GIVEN, *lines]), self._places(), -(-count // share), flat=False)
 
     def _down(self) -> Function:
-        """[reduced, kept] or [kept, reduced, kept]: sums of a part of the rows lie in the scratch memory."""
+        """[reduced …, kept] or [kept, reduced …, kept]: sums of a part of the rows lie in the scratch memory."""
         kept = self.lengths[-1]
-        rows = self.lengths[-2]
-        outer = self.lengths[0] if len(self.lengths) == 3 else 1
+        first = self.flags.index(True)
+        rows = math.prod(self.lengths[first:-1])
+        outer = self.lengths[0] if first else 1
         share = max(1, GRAIN // kept, -(-rows * outer // _MOST_PARTS))
         chunks = -(-rows // share)
         before, scratch = self._partials(outer * chunks * kept)
@@ -202,7 +203,8 @@ class Nest:
             lines.append(f"for (long i = 0; i < {kept}; i++) a{i}[i] = {r.how.start};")
         lines.append(f"const long group = index / {chunks}, chunk = index % {chunks};")
         lines.append(f"for (long r = chunk * {share}; r < at_most((chunk + 1) * {share}, {rows}); r++) {{")
-        steps = [self._at(k, ["group", "r"][-len(self.lengths) + 1 :], 0) for k in range(len(self.body.streams()))]
+        names = [*["group"][:first], *_coordinates("r", self.lengths[first:-1])]
+        steps = [self._at(k, names, 0) for k in range(len(self.body.streams()))]
         lines += indented([*steps, *self._numbers(), *self._inner("0", str(kept), down=True)])
         lines.append("}")
         if near:
@@ -218,7 +220,7 @@ class Nest:
         for i, r in enumerate(self.body.reductions):
             k = len(self.body.streams()) + i
             step = self.strides[k][-1]
-            group = self.strides[k][0] if len(self.lengths) == 3 else 0
+            group = self.strides[k][0] if outer > 1 else 0
             lines.append(f"for (long g = 0; g < {outer}; g++) {{")
             lines += indented([
                 f"{r.how.kind} *first = partial{i} + g * {chunks * kept};",
@@ -247,12 +249,7 @@ class Nest:
 
     def _coordinates(self, index: str, lengths: Sequence[int], first: int, prefix: str = "s") -> list[str]:
         """Pointers to where a row begins whose number among rows of these dimensions is ``index``."""
-        names: list[str] = []
-        left = math.prod(lengths)
-        for n in lengths:
-            left //= n
-            text = f"{index} / {left}" if left > 1 else index
-            names.append(f"({text} % {n})" if names and left * n < math.prod(lengths) else f"({text})")
+        names = _coordinates(index, lengths)
         of = "p" if prefix == "s" else "s"
         inner = len(self.body.streams()) if prefix == "q" else len(self.all)
         return [self._at(k, names, first, prefix, of) for k in range(inner)]
@@ -318,10 +315,22 @@ def _replaced(text: str, accumulator: str) -> str:
     return text.replace("sqrt(a)", f"sqrt({accumulator})") if "(" in text else accumulator + text[1:]
 
 
+def _coordinates(index: str, lengths: Sequence[int]) -> list[str]:
+    """The place along each dimension of what has the number ``index`` among all."""
+    names: list[str] = []
+    left = math.prod(lengths)
+    for n in lengths:
+        left //= n
+        text = f"{index} / {left}" if left > 1 else index
+        names.append(f"({text} % {n})" if names and left * n < math.prod(lengths) else f"({text})")
+    return names
+
+
 def _tangled(flags: Sequence[bool]) -> bool:
-    """Whether joined dimensions are neither kept … reduced … nor (kept) reduced kept, one each."""
+    """Whether joined dimensions are neither kept … reduced … nor (kept) reduced … kept, those that are kept one each."""
     kept_first = [*flags] == sorted(flags)
-    return not kept_first and [*flags] not in ([True, False], [False, True, False])
+    middle = flags[int(not flags[0]) : -1] if flags else []
+    return not kept_first and not (all(middle) and not flags[-1])
 
 
 def indented(lines: Sequence[str]) -> list[str]:
