@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,17 +17,17 @@ from torchlite.ir import Aval
 _LARGEST = 1 << 16
 
 
-def fold_constants(graph: Graph) -> Graph:
-    """Operations on constants replaced by their results, unless those are large."""
-    return rewritten(graph, _folded)
+def fold_constants(graph: Graph, largest: int = _LARGEST) -> Graph:
+    """Operations on constants replaced by their results, unless those have more than ``largest`` elements."""
+    return rewritten(graph, partial(_folded, largest=largest))
 
 
-def _folded(node: Node) -> Replacement:
+def _folded(node: Node, largest: int) -> Replacement:
     if node.op.kind in ("random", "host") or node.lifted or not node.inputs:
         return None
     if any(v.constant is None for v in node.inputs):
         return None
-    if any(v.aval is None or v.aval.size > _LARGEST for v in node.outputs):
+    if any(v.aval is None or v.aval.size > largest for v in node.outputs):
         return None
     if node.device != CPU:
         return None

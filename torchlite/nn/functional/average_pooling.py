@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from torchlite import dtypes
-from torchlite._tensor import Tensor
+from torchlite._tensor import Tensor, wrap
 from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.nn.functional.lengths import lengths, pooling_window
 from torchlite.nn.functional.max_pooling import max_pool1d, max_pool2d, max_pool3d
 from torchlite.ops.arithmetic import div, sign
+from torchlite.ops.conversion import to
 from torchlite.ops.destination import takes_out
 from torchlite.ops.pointwise import relu
 from torchlite.ops.pooling import sum_windows
@@ -92,7 +93,8 @@ def _averaged(
     elif not any(window.padding) and not window.ceil:
         divisor = math.prod(window.kernel)
     else:
-        divisor = total.new_tensor(_counts(window, size_of(input, window), size_of(total, window), count_include_pad))
+        counts = _counts(window, size_of(input, window), size_of(total, window), count_include_pad)
+        divisor = to(wrap(counts.astype(total.dtype.numpy)), total.device)
     mean = total / divisor if total.is_floating_point() else div(total, divisor, rounding_mode="trunc")
     return mean.to(input.dtype) if half else mean
 

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
-from torchlite.errors import DeviceError
+from torchlite.extras import extra
 from torchlite.train.loggers.logger import Logger
-
-
-def package(name: str) -> Any:
-    """A package that is an extra of this one.
-
-    Raises:
-        DeviceError: naming the extra, where it is not installed.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name != name:
-            raise
-        raise DeviceError(
-            f"log: {name} needs the package {name}, which is not installed: pip install 'torchlite[{name}]'"
-        ) from None
 
 
 class MLflow(Logger):
@@ -36,7 +19,7 @@ class MLflow(Logger):
 
     def __init__(self, experiment: str | None = None, tracking_uri: str | None = None, every: int = 1) -> None:
         super().__init__(every)
-        self._mlflow = package("mlflow")
+        self._mlflow = extra("mlflow", "log: mlflow")
         self.experiment, self.tracking_uri = experiment, tracking_uri
 
     def open(self, config: Any, _step: int) -> None:
@@ -77,7 +60,7 @@ class WeightsAndBiases(Logger):
         self, project: str | None = None, entity: str | None = None, mode: str | None = None, every: int = 1
     ) -> None:
         super().__init__(every)
-        self._wandb = package("wandb")
+        self._wandb = extra("wandb", "log: wandb")
         self.project, self.entity, self.mode = project, entity, mode
         self._run: Any = None
 
@@ -114,7 +97,7 @@ class Trackio(Logger):
 
     def __init__(self, project: str | None = None, space_id: str | None = None, every: int = 1) -> None:
         super().__init__(every)
-        self._trackio = package("trackio")
+        self._trackio = extra("trackio", "log: trackio")
         self.project, self.space_id = project, space_id
 
     def open(self, config: Any, _step: int) -> None:
