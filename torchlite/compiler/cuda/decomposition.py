@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import backends
 from torchlite.compiler.cuda.scalars import HALVES
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY, Aval, Shape
+from torchlite.compiler.passes.steps import Steps, written_out
+from torchlite.compiler.passes.steps import aval_of as _aval
+from torchlite.ir import Shape
 
 _ROOT_HALF, _ROOT_TWO_OVER_PI, _CUBIC = math.sqrt(0.5), math.sqrt(2 / math.pi), 0.044715
 Dims = tuple[int, ...]
@@ -23,68 +23,15 @@ Dims = tuple[int, ...]
 
 def decomposed(graph: Graph, wanted: Callable[[Node], bool]) -> Graph:
     """The graph with those operations written out that are ``wanted`` and have a rule."""
-    inserted: list[Node] = []
-
-    def rule(node: Node) -> Replacement:
-        written_out = _RULES.get(node.op.name)
-        if written_out is None or node.lifted or not wanted(node):
-            return None
-        steps = _Steps(node, inserted)
-        found = written_out(steps, *node.inputs, **node.params)
-        return found if found is None or isinstance(found, tuple) else (found,)
-
-    return rewritten(graph, rule, inserted)
+    return written_out(graph, _RULES, wanted, _Steps)
 
 
-class _Steps:
-    """Appends operations on one device: ``steps.exp(x)``."""
-
-    def __init__(self, node: Node, nodes: list[Node]) -> None:
-        self.node = node
-        self.nodes = nodes
-
-    def __getattr__(self, name: str) -> Callable[..., Value]:
-        op = REGISTRY[name]
-
-        def append(*operands: Any, **params: Any) -> Value:
-            like = next(v for v in operands if isinstance(v, Value))
-            inputs = tuple(v if isinstance(v, Value) else self.number(v, like) for v in operands)
-            aval = op.infer(*(v.aval for v in inputs), **params)
-            step = Node(op, inputs, params, line=self.node.line)
-            step.outputs = (Value(Aval(tuple(aval.shape), np.dtype(aval.dtype), self.node.device), step),)
-            self.nodes.append(step)
-            return step.outputs[0]
-
-        return append
-
-    def number(self, number: Any, like: Value) -> Value:
-        """A constant of the dtype of ``like``."""
-        return self.array(np.array(number, _aval(like).dtype))
-
-    def array(self, array: Any) -> Value:
-        """A constant."""
-        constant = backends.to_device(array, self.node.device)
-        return Value(Aval(array.shape, array.dtype, self.node.device), constant=constant)
+class _Steps(Steps):
+    """With half types as float32."""
 
     def wide(self, *values: Value) -> list[Value]:
         """Half types as float32, others as they are."""
         return [self.cast(v, dtype=np.dtype(np.float32)) if str(_aval(v).dtype) in HALVES else v for v in values]
-
-    def rounded(self, v: Value, i: int = 0) -> Value:
-        """``v`` in the dtype and shape of the operation's i-th result."""
-        wanted = _aval(self.node.outputs[i])
-        if _aval(v).shape != wanted.shape:
-            v = self.view(v, shape=wanted.shape)
-        return v if _aval(v).dtype == wanted.dtype else self.cast(v, dtype=wanted.dtype)
-
-    def total(self, v: Value, dims: Dims) -> Value:
-        """The sum over ``dims``, which stay as length 1."""
-        return self.sum(v, dims=dims, keepdim=True)
-
-
-def _aval(v: Value) -> Aval:
-    assert v.aval is not None
-    return v.aval
 
 
 def _count(v: Value, dims: Dims) -> int:
