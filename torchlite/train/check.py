@@ -199,9 +199,7 @@ def _smoke(config: Config) -> list[Problem]:
     card = data_card(config.data)
     batch = min(config.data.batch_size, 8)
     rng = np.random.default_rng(config.seed)
-    samples = _made_up(rng, (batch, *card.input.shape), card.input.dtype, card.scale + 1)
-    keys = sample_keys(config.seed, 0, np.arange(batch))
-    x = from_numpy(np.ascontiguousarray(pipeline(config, "train")(samples, keys)))
+    x = _made_up_samples(config, rng, batch, "train")
     y = tensor(_made_up(rng, (batch, *card.target.shape), card.target.dtype, card.num_classes))
     model = build_models(config, trace_models(config, x.shape[1:], x.dtype, batch), CPU)
     try:
@@ -213,6 +211,21 @@ def _smoke(config: Config) -> list[Problem]:
         path = ("model",) if config.train.step is None else ("train", "step")
         return [Problem(path, "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")]
     return _non_finite(loss, model)
+
+
+def made_up_inputs(config: Config, trace: Trace, batch: int, seed: int) -> Tensor:
+    """A batch of what a model takes, made up: samples behind the transforms of evaluation, or numbers where it says what it takes."""
+    rng = np.random.default_rng(seed)
+    if trace.model.input is not None:
+        return from_numpy(rng.normal(size=(batch, *trace.model.input)).astype(np.float32))
+    return _made_up_samples(config, rng, batch, "eval")
+
+
+def _made_up_samples(config: Config, rng: np.random.Generator, batch: int, stage: str) -> Tensor:
+    card = data_card(config.data)
+    samples = _made_up(rng, (batch, *card.input.shape), card.input.dtype, card.scale + 1)
+    keys = sample_keys(config.seed, 0, np.arange(batch))
+    return from_numpy(np.ascontiguousarray(pipeline(config, stage)(samples, keys)))
 
 
 def _made_up(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, values: int) -> np.ndarray[Any, Any]:

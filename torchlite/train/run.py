@@ -19,7 +19,7 @@ from torchlite.train.checkpoint import Checkpoint, CheckpointStore
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.drift import Drift, drift
-from torchlite.train.exporting import export
+from torchlite.train.exporting import check_formats, export_all
 from torchlite.train.loop import Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
@@ -109,6 +109,7 @@ def train(
     Raises:
         TorchliteError: what went wrong, by its kind; the folder then says so too.
     """
+    check_formats(config.export)
     plan = make_plan(config)
     run = run_directory.create(config, root, overrides, _describe_data(plan), folder)
     with run.locked():
@@ -116,11 +117,10 @@ def train(
 
 
 def _exported(outcome: Outcome, config: Config) -> Outcome:
-    """The outcome, after the weights of a finished run were written in the formats that `export` lists."""
+    """The outcome, after what a finished run has trained was written in the formats that `export` lists."""
     if outcome.completed and config.export:
         trained = load_trained(outcome.run.path, "best", "cpu", allow_code=True)
-        for name in config.export:
-            export(trained, outcome.run.path / "exports" / f"model.{name}", name)
+        export_all(trained, config.export, outcome.run.path / "exports")
     return outcome
 
 

@@ -273,8 +273,9 @@ class Config(Section):
         default=[], description="Where the numbers go besides metrics.jsonl and metrics.csv."
     )
     report: bool = Field(default=True, description="Whether a finished run gets a page, report.html.")
-    export: list[Literal["safetensors", "npz", "pt"]] = Field(
-        default=[], description="Formats in which the best weights are written when training has finished."
+    export: list[Literal["safetensors", "npz", "pt", "onnx", "c"]] = Field(
+        default=[],
+        description="Formats in which the best weights (of onnx and c the whole model) are written when training has finished.",
     )
     early_stop: EarlyStop | None = Field(default=None, description="Early stopping; off where unset.")
     sweep: Sweep | None = Field(default=None, description="What `torchlite sweep` tries; other commands pass it over.")
