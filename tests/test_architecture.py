@@ -14,6 +14,7 @@ PACKAGES = {"torchlite": ROOT / "torchlite", "torchlite.cli": ROOT / "cli", "tor
 FLOORS = {
     "torchlite.ir": 0,
     "torchlite.errors": 0,
+    "torchlite.extras": 0,
     "torchlite.devices": 0,
     "torchlite.dtypes": 0,
     "torchlite.batching": 0,
@@ -60,6 +61,7 @@ FLOORS = {
     "torchlite.utils": 6,
     "torchlite.vision": 7,
     "torchlite.audio": 7,
+    "torchlite.onnx": 7,
     "torchlite.datasets": 7,
     "torchlite.namespace": 7,
     "torchlite.namespace_late": 7,

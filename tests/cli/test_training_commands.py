@@ -142,6 +142,46 @@ def test_export(torchlite, run, format, tmp_path):
     assert target.stat().st_size > 1000
 
 
+@pytest.mark.parametrize("arguments", [("onnx",), ("onnx", "--dynamic", "--opset", "20"), ("c", "--batch", "2")])
+def test_export_of_a_program(torchlite, run, arguments, tmp_path):
+    format, *flags = arguments
+    if format == "onnx":
+        pytest.importorskip("onnx")
+    result = torchlite("export", run, "--format", format, "-o", tmp_path / f"small-1.{format}", *flags)
+    assert result.code == 0, result.err
+    samples = "N" if "--dynamic" in flags else flags[-1] if flags else "1"
+    assert f"[{samples}, 1, 8, 8] -> [{samples}, 10]  parity on 16 batches" in result.out
+    assert "argmax 100 %" in result.out
+    names = ["small-1.c", "small-1.h"] if format == "c" else ["small-1.onnx"]
+    assert sorted(path.name for path in tmp_path.glob("small-1.*")) == names
+    if format == "c":
+        assert "int small_1_predict(const float *in, float *out)" in (tmp_path / "small-1.h").read_text()
+
+
+def test_export_of_other_numbers_exits_10_and_writes_nothing(torchlite, run, tmp_path, monkeypatch):
+    monkeypatch.setattr("torchlite.train.exporting._TOLERANCE", -1.0)
+    result = torchlite("export", run, "--format", "c", "-o", tmp_path / "model.c")
+    assert result.code == 10
+    assert "computes other results" in result.err
+    assert not list(tmp_path.glob("model.*")) and not list(tmp_path.glob(".export*"))
+
+
+def test_flags_of_another_format_are_refused(torchlite, run):
+    assert torchlite("export", run, "--format", "c", "--dynamic").code == 2
+    assert torchlite("export", run, "--format", "onnx", "--dynamic", "--batch", "4").code == 2
+    assert torchlite("export", run, "--format", "c", "--model", "G").code == 2
+
+
+def test_formats_of_a_configuration_are_written_in_the_end(torchlite, tmp_path):
+    assert torchlite("train", write_config(tmp_path), *QUICK, "export=npz,c", "--quiet").code == 0
+    written = (find_run("runs/small/latest").path / "exports").iterdir()
+    assert sorted(path.name for path in written) == [
+        "model.c",
+        "model.h",
+        "model.npz",
+    ]
+
+
 def test_export_of_an_unknown_format(torchlite, run):
     result = torchlite("export", run, "--output", "model.h5")
     assert result.code == 2

@@ -1,5 +1,8 @@
 """Every operator that has a form in ONNX, with the samples of its record: ONNX Runtime computes what torchlite does."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,7 +18,11 @@ from torchlite.onnx.exporting import difference  # noqa: E402
 from torchlite.onnx.operators import RULES  # noqa: E402
 
 torch.vmap  # noqa: B018 - loads every module that registers operators
-NAMES = sorted(name for name in RULES if ir.REGISTRY[name].samples is not None and ir.REGISTRY[name].samples(np.random.default_rng(0)))
+NAMES = sorted(
+    name
+    for name in RULES
+    if ir.REGISTRY[name].samples is not None and ir.REGISTRY[name].samples(np.random.default_rng(0))
+)
 INTEGERS = {"bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor"}
 REFUSED = {  # samples that have no form, by a part of the error
     "gru": "packed", "index": "several tensors behind a slice", "lstm": "packed", "rnn": "packed",
@@ -60,5 +67,13 @@ def test_onnx_runtime_computes_the_same(name, sample):
 
 
 def test_an_operator_without_a_form_is_named_with_its_line():
-    with pytest.raises(UnsupportedOperatorError, match=r"lgamma, asked for in .*test_every_operator.py:\d+, has no form in ONNX"):
+    with pytest.raises(
+        UnsupportedOperatorError, match=r"lgamma, asked for in .*test_every_operator.py:\d+, has no form in ONNX"
+    ):
         export(lambda x: torch.lgamma(x), torch.ones(2))
+
+
+def test_the_page_lists_the_operators():
+    page = (Path(__file__).parents[2] / "docs/export.md").read_text()
+    listed = page.partition("<!-- operators: onnx -->")[2].partition("<!-- end: operators -->")[0]
+    assert re.findall(r"`(\w+)`", listed) == sorted(RULES)

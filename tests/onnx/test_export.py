@@ -41,7 +41,10 @@ class Classifier(nn.Module):
 image, sequence = (3, 8, 8), (5, 16)
 LAYERS = {
     "convolutional": (
-        nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+        nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(), nn.Linear(4, 3),
+        ),
         image,
     ),
     "transposed": (nn.ConvTranspose2d(3, 4, 3, 2, padding=1, output_padding=1), image),
@@ -56,7 +59,10 @@ LAYERS = {
     "lstm": (First(nn.LSTM(16, 8, 2, batch_first=True, bidirectional=True)), sequence),
     "gru": (First(nn.GRU(16, 8, batch_first=True)), sequence),
     "rnn": (First(nn.RNN(16, 8, nonlinearity="relu", batch_first=True)), sequence),
-    "activations": (nn.Sequential(nn.ELU(), nn.SELU(), nn.CELU(0.5), nn.Mish(), nn.Hardswish(), nn.PReLU(), nn.GELU("tanh"), nn.GLU()), sequence),
+    "activations": (
+        nn.Sequential(nn.ELU(), nn.SELU(), nn.CELU(0.5), nn.Mish(), nn.Hardswish(), nn.PReLU(), nn.GELU("tanh"), nn.GLU()),
+        sequence,
+    ),
 }  # fmt: skip
 
 

@@ -100,7 +100,9 @@ def _tensors(result: Any) -> list[Tensor]:
         return [x for part in result for x in _tensors(part)]
     if result is None:
         return []
-    raise Uncapturable(f"the model returns a {type(result).__name__}; tensors, tuples, lists and dicts of them can be exported")
+    raise Uncapturable(
+        f"the model returns a {type(result).__name__}; tensors, tuples, lists and dicts of them can be exported"
+    )
 
 
 def _names(model: Any) -> dict[int, str]:

@@ -72,9 +72,7 @@ def export(
     inference, varying = _captured(model, args, names, axes)
     results = _output_names(output_names, inference)
     where = next(((names.index(name), of[0]) for name, of in axes.items()), None)
-    writer = Writer(
-        inference.graph, varying, inputs=names, outputs=results, length_of=where, opset=opset, rules=RULES
-    )
+    writer = Writer(inference.graph, varying, inputs=names, outputs=results, length_of=where, opset=opset, rules=RULES)
     proto = onnx.helper.make_model(
         writer.model_graph(),
         producer_name="torchlite",
@@ -170,7 +168,10 @@ def _captured(
         raise OnnxExporterError(f"what the model computes depends on the length that varies: {error}") from None
 
 
-_LENGTHS = (3, 5)  # no length of 1, which is broadcast; both odd, so that neither halves evenly where the other does not
+_LENGTHS = (
+    3,
+    5,
+)  # no length of 1, which is broadcast; both odd, so that neither halves evenly where the other does not
 
 
 def _with_length(

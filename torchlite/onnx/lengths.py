@@ -60,8 +60,8 @@ class _Comparison:
             self.value(a, b)
         if len(one.nodes) != len(other.nodes):
             raise Differs(f"there are {len(one.nodes)} and {len(other.nodes)} operations")
-        for a, b in zip(one.nodes, other.nodes, strict=True):
-            self.node(a, b)
+        for node, like in zip(one.nodes, other.nodes, strict=True):
+            self.node(node, like)
         for v, w in zip(one.outputs, other.outputs, strict=True):
             self.read(v, w, "a result")
         return self.found

@@ -18,7 +18,6 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.errors import DeviceError, ExportError, UsageError
 from torchlite.extras import extra
-from torchlite.ops.exchange import from_numpy
 from torchlite.serialization import load, save
 from torchlite.serialization.npz import read_npz, write_npz
 from torchlite.serialization.safetensors import read_safetensors, write_safetensors
@@ -225,7 +224,9 @@ def _c(trained: Trained, name: str, model: nn.Module, target: Path, options: Pro
                     made, written[0], written[2] if made.weights is not None else None, Path(folder)
                 )
             except toolchain.Unavailable as error:
-                raise DeviceError(f"the program can't be compared with the model: {error}; --no-verify leaves that out") from None
+                raise DeviceError(
+                    f"the program can't be compared with the model: {error}; --no-verify leaves that out"
+                ) from None
             runner = Path(toolchain.compiler().command[0]).name
             batches = _batches(trained, name, [options.batch] * _BATCHES)
             said.append(_parity(trained, f"a program that {runner} compiled", model, batches, compiled).check())
@@ -276,6 +277,7 @@ def export_all(trained: Trained, formats: Sequence[Format], folder: Path) -> Non
         if name not in PROGRAMS:
             export(trained, folder / f"model.{name}", name)
             continue
-        for model in trained.config.models or {None: None}:
+        names: list[str | None] = [*trained.config.models] or [None]
+        for model in names:
             options = ProgramOptions(model=model, dynamic=name == "onnx")
             export_program(trained, folder / f"{model or 'model'}.{name}", name, options)

@@ -113,10 +113,10 @@ def _last(rule: Rule) -> Rule:
     def turned(s: Steps, x: Value, *, dim: int) -> Value | None:
         ndim = _ndim(x)
         if dim == ndim - 1:
-            return rule(s, x)  # type: ignore[no-any-return]
+            return rule(s, x)
         order = tuple([d for d in range(ndim) if d != dim] + [dim])
         found = rule(s, s.clone(s.permute(x, dims=order), order=()))
-        return found and s.permute(found, dims=tuple(int(d) for d in np.argsort(order)))  # type: ignore[no-any-return]
+        return found and s.permute(found, dims=tuple(int(d) for d in np.argsort(order)))
 
     return turned
 

@@ -56,7 +56,16 @@ def compile_standalone(made: Standalone, source: Path, weights: Path | None, fol
     """
     program = folder / made.name
     using = toolchain.compiler()
-    command = [*using.command, *FLAGS, "-march=native", f"-D{made.name.upper()}_MAIN", "-o", str(program), str(source), "-lm"]
+    command = [
+        *using.command,
+        *FLAGS,
+        "-march=native",
+        f"-D{made.name.upper()}_MAIN",
+        "-o",
+        str(program),
+        str(source),
+        "-lm",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     if done.returncode:
         errors = "\n".join(done.stderr.strip().splitlines()[:8])

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from string import Template
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from torchlite.ir import REGISTRY
 EMBEDDED = 1 << 20
 """Bytes of weights up to which they are part of the text; larger ones are a file that the program loads."""
 
-_TYPES = {"float32": "float", "float64": "double", "int64": "int64_t", "int32": "int32_t", "uint8": "uint8_t", "bool": "uint8_t"}
+_TYPES = {
+    "float32": "float",
+    "float64": "double",
+    "int64": "int64_t",
+    "int32": "int32_t",
+    "uint8": "uint8_t",
+    "bool": "uint8_t",
+}
 FLAGS = ("-O3", "-std=gnu11", "-fno-math-errno", "-fno-trapping-math", "-fopenmp-simd")
 """What the text is best compiled with, beside ``-march=native`` and, for several threads, ``-fopenmp``."""
 
@@ -72,8 +80,12 @@ def standalone(model: Any, args: Sequence[Any], name: str = "model", *, embedded
     captured = captured_inference(model, args, (*PLAIN[1:], optimized, with_kernels, *PLAIN[1:], _dense_results))
     graph = captured.graph
     known = set(graph.values())
+    for v in (*graph.inputs, *graph.outputs):
+        if v.aval is not None and str(v.aval.dtype) not in _TYPES:
+            raise WithoutC(f"an input or a result is {v.aval.dtype}; {', '.join(_TYPES)} can be")
     for node in graph.nodes:
-        _check(node)
+        if not has_kernel(node):
+            _refuse(node)
         for v in node.reads():
             if v not in known and v.constant is None and v.node is not None:  # a result that was not written out
                 _refuse(v.node)
@@ -97,18 +109,24 @@ def _dense_results(graph: Graph) -> Graph:
     return Graph(graph.name, graph.inputs, tuple(nodes), tuple(outputs))
 
 
-def _check(node: Node) -> None:
-    if not has_kernel(node):
-        _refuse(node)
-    for v in (*node.inputs, *node.outputs):
-        if v.aval is not None and v.constant is None and v.node is None and str(v.aval.dtype) not in _TYPES:
-            raise WithoutC(f"an input is {v.aval.dtype}; {', '.join(_TYPES)} can be")
-
-
 def _refuse(node: Node | None) -> None:
     assert node is not None
     kinds = ", ".join(f"{v.aval.dtype}{list(v.aval.shape)}" for v in node.inputs if v.aval is not None)
     raise WithoutC(f"{node.op.name} of {kinds}, asked for in {node.line or 'the model'}, has no C here")
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """An array that the functions take."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+    @property
+    def described(self) -> str:
+        """As in ``in: float[1][64]``."""
+        return f"//   {self.name}: {self.kind}{''.join(f'[{n}]' for n in self.shape)}"
 
 
 class _Text:
@@ -116,6 +134,8 @@ class _Text:
 
     def __init__(self, name: str, graph: Graph, layout: Layout, program: Program, embedded: int) -> None:
         self.name, self.graph, self.layout, self.program = name, graph, layout, program
+        self.ins, self.outs = _arguments("in", graph.inputs), _arguments("out", graph.outputs)
+        self.memory = max(layout.arena, ALIGNED)
         self.places: list[int] = []
         self.weights = b""
         for array in layout.constants:
@@ -126,96 +146,70 @@ class _Text:
 
     def whole(self) -> Standalone:
         """All of it."""
-        inputs = tuple(_described(v) for v in self.graph.inputs)
-        outputs = tuple(_described(v) for v in self.graph.outputs)
         body = re.sub(r"^int segment", "static int segment", self.program.source, flags=re.MULTILINE)
-        parts = [self._introduction(), _beginning(self.program.headers), body, self._weights(), self._predict(), self._main()]
-        weights = self.weights if self.loads else None
-        return Standalone(self.name, "\n".join(parts), self._header(), weights, inputs, outputs)
+        weights = self._loading() if self.loads else self._embedded()
+        parts = [self._introduction(), _beginning(self.program.headers), body, weights, self._predict(), self._main()]
+        return Standalone(
+            self.name,
+            "\n".join(parts),
+            self._header(),
+            self.weights if self.loads else None,
+            tuple(_described(v) for v in self.graph.inputs),
+            tuple(_described(v) for v in self.graph.outputs),
+        )
+
+    def _filled(self, template: str, **more: str) -> str:
+        """A template with $NAME, $name, $memory and others in it replaced."""
+        known = {"NAME": self.name.upper(), "name": self.name, "memory": str(self.memory), "aligned": str(ALIGNED)}
+        return Template(template).substitute(known | more)
 
     def _introduction(self) -> str:
-        flags = " ".join(FLAGS)
-        return (
-            f"// {self.name}: a model as one file of C, written by torchlite.\n"
-            f"//\n"
-            f"//   cc {flags} -march=native -c {self.name}.c          to link, with -lm\n"
-            f"//   cc {flags} -march=native -D{self._macro('MAIN')} {self.name}.c -lm   a program that maps inputs on its\n"
-            f"//   standard input to results on its standard output, as the numbers lie in memory\n"
-            f"//\n"
-            f"// With -fopenmp it uses several threads; results are the same with any number of them.\n"
-        )
-
-    def _macro(self, what: str) -> str:
-        return f"{self.name}_{what}".upper()
+        return self._filled(_INTRODUCTION, flags=" ".join(FLAGS))
 
     def _signature(self, function: str, first: str = "") -> str:
-        arguments = [first] if first else []
-        arguments += [f"const {_c(v)} *{one}" for v, one in zip(self.graph.inputs, _numbered("in", self.graph.inputs), strict=True)]
-        arguments += [f"{_c(v)} *{one}" for v, one in zip(self.graph.outputs, _numbered("out", self.graph.outputs), strict=True)]
-        return f"int {self.name}_{function}({', '.join(arguments)})"
+        given = [f"const {one.kind} *{one.name}" for one in self.ins] + [f"{one.kind} *{one.name}" for one in self.outs]
+        return f"int {self.name}_{function}({', '.join([first] * bool(first) + given)})"
 
     def _header(self) -> str:
-        guard = self._macro("H")
-        listed = zip((*self.graph.inputs, *self.graph.outputs), (*_numbered("in", self.graph.inputs), *_numbered("out", self.graph.outputs)), strict=True)
-        arrays = "\n".join(f"//   {one}: {_c(v)}[{']['.join(map(str, v.shape))}]" if v.shape else f"//   {one}: {_c(v)}" for v, one in listed)
-        checks = "\n".join(f"//   {i}: {node.op.name} of {node.line}" for i, node in enumerate(self.program.checks, 1))
-        refusals = f"// What is returned is 0, or says what is wrong with the inputs:\n{checks}\n" if checks else "// What is returned is 0.\n"
-        load = (
-            f"// Reads the weights, once and before anything else; 0 where that went well.\n"
-            f"int {self.name}_load(const char *path);\n\n"
-            if self.loads
-            else ""
-        )
-        return (
-            f"#ifndef {guard}\n#define {guard}\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
-            f"#ifdef __cplusplus\nextern \"C\" {{\n#endif\n\n{load}"
-            f"// Arrays are dense, in the order of their dimensions:\n{arrays}\n{refusals}"
-            f"// One call at a time; for several at once give each memory of its own.\n"
-            f"{self._signature('predict')};\n\n"
-            f"enum {{ {self._macro('MEMORY')} = {max(self.layout.arena, ALIGNED)} }};  // bytes, at an address that {ALIGNED} divides\n"
-            f"{self._signature('predict_in', 'void *memory')};\n\n"
-            f"#ifdef __cplusplus\n}}\n#endif\n\n#endif\n"
+        refused = "".join(f"\n//   {i}: {node.op.name} of {node.line}" for i, node in enumerate(self.program.checks, 1))
+        return self._filled(
+            _HEADER,
+            load=self._filled(_LOAD_DECLARED) if self.loads else "",
+            arrays="\n".join(one.described for one in (*self.ins, *self.outs)),
+            returned="0, or says which check of the inputs has failed:" + refused if refused else "0.",
+            predict=self._signature("predict"),
+            predict_in=self._signature("predict_in", "void *memory"),
         )
 
-    def _weights(self) -> str:
-        if self.loads:
-            return (
-                f"#include <stdio.h>\n\nenum {{ WEIGHTS = {len(self.weights)} }};\nstatic char *weights;\n\n"
-                f"int {self.name}_load(const char *path) {{\n"
-                f"    FILE *file = fopen(path, \"rb\");\n    if (file == NULL) return 1;\n"
-                f"    char *memory = aligned_alloc({ALIGNED}, (WEIGHTS + {ALIGNED - 1}) / {ALIGNED} * {ALIGNED});\n"
-                f"    size_t read = memory == NULL ? 0 : fread(memory, 1, WEIGHTS, file);\n    fclose(file);\n"
-                f"    if (read != WEIGHTS) {{\n        free(memory);\n        return 1;\n    }}\n"
-                f"    weights = memory;\n    return 0;\n}}\n"
-            )
+    def _loading(self) -> str:
+        return self._filled(_LOAD, bytes=str(len(self.weights)))
+
+    def _embedded(self) -> str:
         padded = self.weights + b"\0" * (-len(self.weights) % 8)
         words = [f"0x{word:x}" for word in np.frombuffer(padded, np.dtype("<u8")).tolist()] or ["0"]
-        lines = ",\n    ".join(", ".join(words[i : i + 12]) for i in range(0, len(words), 12))
-        return (
-            f"static const _Alignas({ALIGNED}) uint64_t weight_words[] = {{\n    {lines},\n}};\n"
-            f"static char *const weights = (char *)weight_words;\n"
-        )
+        lines = ",\n    ".join(", ".join(words[i : i + 6]) for i in range(0, len(words), 6))
+        return self._filled(_WEIGHTS, words=lines)
 
     def _predict(self) -> str:
-        ins, outs = _numbered("in", self.graph.inputs), _numbered("out", self.graph.outputs)
         table = ["memory"] + ["NULL"] * len(self.program.buffers)
         for (kind, number), entry in self.program.buffers.items():
-            table[entry] = {
-                "input": lambda i: f"(char *){ins[i]}",
-                "result": lambda i: f"(char *){outs[self._output_of(i)]}",
-                "constant": lambda i: f"weights + {self.places[i]}",
-            }[kind](number)  # fmt: skip
-        calls = "\n".join(f"    code = code ? code : {name}(at, numbers);" for name in self.program.segments)
-        given = ", ".join((*ins, *outs))
-        return (
-            f"{self._signature('predict_in', 'void *memory')} {{\n"
-            f"    char *const at[] = {{{', '.join(table)}}};\n"
-            f"    double numbers[{max(len(self.program.numbers), 1)}] = {{0}};\n    int code = 0;\n"
-            f"    (void)at, (void)numbers;\n{calls}\n    return code;\n}}\n\n"
-            f"{self._signature('predict')} {{\n"
-            f"    static _Alignas({ALIGNED}) char memory[{max(self.layout.arena, ALIGNED)}];\n"
-            f"    return {self.name}_predict_in(memory, {given});\n}}\n"
+            table[entry] = self._address(kind, number)
+        return self._filled(
+            _PREDICT,
+            predict=self._signature("predict"),
+            predict_in=self._signature("predict_in", "void *memory"),
+            table=", ".join(table),
+            numbers=str(max(len(self.program.numbers), 1)),
+            calls="\n".join(f"    code = code ? code : {name}(at, numbers);" for name in self.program.segments),
+            given=", ".join(one.name for one in (*self.ins, *self.outs)),
         )
+
+    def _address(self, kind: str, number: int) -> str:
+        if kind == "input":
+            return f"(char *){self.ins[number].name}"
+        if kind == "constant":
+            return f"weights + {self.places[number]}"
+        return f"(char *){self.outs[self._output_of(number)].name}"
 
     def _output_of(self, number: int) -> int:
         """Which output a result of the layout is."""
@@ -228,34 +222,136 @@ class _Text:
         raise AssertionError("a result that is no output")
 
     def _main(self) -> str:
-        ins, outs = _numbered("in", self.graph.inputs), _numbered("out", self.graph.outputs)
-        arrays = [
-            f"    static {_c(v)} {one}[{max(math.prod(v.shape), 1)}];"
-            for v, one in zip((*self.graph.inputs, *self.graph.outputs), (*ins, *outs), strict=True)
-        ]
-        first = [f"fread({one}, sizeof {one}, 1, stdin) == 1" for one in ins]
-        last = [f"        fwrite({one}, sizeof {one}, 1, stdout);" for one in outs]
-        load = f"    if (count < 2 || {self.name}_load(arguments[1])) return fprintf(stderr, \"expected the file of weights\\n\"), 2;\n" if self.loads else ""
-        return (
-            f"#ifdef {self._macro('MAIN')}\n#include <stdio.h>\n\nint main(int count, char **arguments) {{\n"
-            f"    (void)count, (void)arguments;\n{load}" + "\n".join(arrays) + f"\n    while ({' && '.join(first) or '0'}) {{\n"
-            f"        int code = {self.name}_predict({', '.join((*ins, *outs))});\n"
-            f"        if (code) return fprintf(stderr, \"the inputs are refused: %d\\n\", code), 1;\n" + "\n".join(last) + "\n    }\n    return 0;\n}\n#endif\n"
+        arguments = (*self.ins, *self.outs)
+        return self._filled(
+            _MAIN,
+            load=self._filled(_MAIN_LOAD) if self.loads else "",
+            arrays="\n".join(f"    static {one.kind} {one.name}[{max(math.prod(one.shape), 1)}];" for one in arguments),
+            read=" && ".join(f"fread({one.name}, sizeof {one.name}, 1, stdin) == 1" for one in self.ins) or "0",
+            given=", ".join(one.name for one in arguments),
+            write="\n".join(f"        fwrite({one.name}, sizeof {one.name}, 1, stdout);" for one in self.outs),
         )
+
+
+_INTRODUCTION = """\
+// $name: a model as one file of C, written by torchlite.
+//
+//   cc $flags -march=native -c $name.c
+//       to be linked with -lm; its interface is $name.h
+//   cc $flags -march=native -D${NAME}_MAIN -o $name $name.c -lm
+//       a program that maps inputs on its standard input to results on its standard output, as numbers lie in memory
+//
+// With -fopenmp it uses several threads; results are the same with any number of them.
+"""
+
+_HEADER = """\
+#ifndef ${NAME}_H
+#define ${NAME}_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+$load// Arrays are dense, in the order of their dimensions:
+$arrays
+// What is returned is $returned
+// One call at a time; for several at once give each memory of its own, by the second function.
+$predict;
+
+enum { ${NAME}_MEMORY = $memory };  // bytes, at an address that $aligned divides
+$predict_in;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
+"""
+
+_LOAD_DECLARED = """\
+// Reads the file of weights, once and before anything else; 0 where that went well.
+int ${name}_load(const char *path);
+
+"""
+
+_LOAD = """\
+#include <stdio.h>
+
+enum { WEIGHTS = $bytes };
+static char *weights;
+
+int ${name}_load(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL) return 1;
+    char *memory = aligned_alloc($aligned, (WEIGHTS + $aligned - 1) / $aligned * $aligned);
+    size_t read = memory == NULL ? 0 : fread(memory, 1, WEIGHTS, file);
+    fclose(file);
+    if (read != WEIGHTS) {
+        free(memory);
+        return 1;
+    }
+    weights = memory;
+    return 0;
+}
+"""
+
+_WEIGHTS = """\
+static const _Alignas($aligned) uint64_t weight_words[] = {
+    $words,
+};
+static char *const weights = (char *)weight_words;
+"""
+
+_PREDICT = """\
+$predict_in {
+    char *const at[] = {$table};
+    double numbers[$numbers] = {0};
+    int code = 0;
+    (void)weights, (void)at, (void)numbers;
+$calls
+    return code;
+}
+
+$predict {
+    static _Alignas($aligned) char memory[$memory];
+    return ${name}_predict_in(memory, $given);
+}
+"""
+
+_MAIN = """\
+#ifdef ${NAME}_MAIN
+#include <stdio.h>
+
+int main(int count, char **arguments) {
+    (void)count, (void)arguments;
+$load$arrays
+    while ($read) {
+        int code = ${name}_predict($given);
+        if (code) return fprintf(stderr, "the inputs are refused: %d\\n", code), 1;
+$write
+    }
+    return 0;
+}
+#endif
+"""
+
+_MAIN_LOAD = """\
+    if (count < 2 || ${name}_load(arguments[1])) return fprintf(stderr, "expected the file of weights\\n"), 2;
+"""
+
+
+def _arguments(word: str, values: Sequence[Value]) -> list[_Argument]:
+    names = [word] if len(values) == 1 else [f"{word}{i}" for i in range(len(values))]
+    described = (_described(v) for v in values)
+    return [_Argument(name, _TYPES[str(dtype)], shape) for name, (shape, dtype) in zip(names, described, strict=True)]
 
 
 def _described(v: Value) -> tuple[tuple[int, ...], np.dtype[Any]]:
     assert v.aval is not None
     return tuple(v.shape), np.dtype(v.aval.dtype)
-
-
-def _c(v: Value) -> str:
-    assert v.aval is not None
-    return _TYPES[str(v.aval.dtype)]
-
-
-def _numbered(word: str, values: Sequence[Value]) -> list[str]:
-    return [word] if len(values) == 1 else [f"{word}{i}" for i in range(len(values))]
 
 
 _POOL = "static void (*parallel)(Task task, void *argument, long count);"

@@ -11,7 +11,23 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.onnx.writer import Rule, Writer
 
 _SAME = (
-    *("abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "log", "neg"),
+    *(
+        "abs",
+        "acos",
+        "acosh",
+        "asin",
+        "asinh",
+        "atan",
+        "atanh",
+        "ceil",
+        "cos",
+        "cosh",
+        "erf",
+        "exp",
+        "floor",
+        "log",
+        "neg",
+    ),
     *("reciprocal", "relu", "round", "sigmoid", "sign", "sin", "sinh", "sqrt", "tan", "tanh"),
 )
 _ARITHMETIC = ("add", "div", "maximum", "minimum", "mul", "pow", "sub")

@@ -28,7 +28,9 @@ def _recurrent(
         raise writer.unsupported("whose weights are computed")
     hidden = matrix.shape[1]
     x, weight, bias = _input(writer, node)
-    both = np.concatenate([_ordered(bias, order), _ordered(np.zeros_like(bias) if own_bias is None else own_bias, order)])
+    both = np.concatenate(
+        [_ordered(bias, order), _ordered(np.zeros_like(bias) if own_bias is None else own_bias, order)]
+    )
     return writer.add(
         kind,
         x,
@@ -72,8 +74,7 @@ def _lstm(writer: Writer, node: Node) -> list[str | None]:
         raise writer.unsupported("with a projection")
     states = [writer.of(v) for v in node.inputs[1:3]]
     y, _, last = _recurrent(writer, node, "LSTM", _LSTM, states, outputs=3)
-    hidden, cells, _ = node.outputs
-    return [_all_steps(writer, y), _last_cells(writer, node, cells, last), None]
+    return [_all_steps(writer, y), _last_cells(writer, node, node.outputs[1], last), None]
 
 
 def _last_cells(writer: Writer, node: Node, cells: Value, last: str) -> str | None:
@@ -94,9 +95,7 @@ def _gru(writer: Writer, node: Node) -> list[str | None]:
     own = node.inputs[3].constant if len(node.inputs) > 3 else None
     if len(node.inputs) > 3 and own is None:
         raise writer.unsupported("whose weights are computed")
-    y, _ = _recurrent(
-        writer, node, "GRU", _GRU, [writer.of(node.inputs[1])], own, linear_before_reset=1, outputs=2
-    )
+    y, _ = _recurrent(writer, node, "GRU", _GRU, [writer.of(node.inputs[1])], own, linear_before_reset=1, outputs=2)
     return [_all_steps(writer, y), None]
 
 

@@ -81,7 +81,7 @@ def _argsort(writer: Writer, node: Node) -> str:
         "TopK", writer.of(node.inputs[0]), writer.lengths([length]), axis=dim, largest=int(node.params["descending"]),
         outputs=2,
     )  # fmt: skip
-    return places  # type: ignore[no-any-return]
+    return places
 
 
 RULES: dict[str, Rule] = {
