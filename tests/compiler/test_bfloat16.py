@@ -117,3 +117,25 @@ def test_products_and_convolutions_are_lowered_as_bfloat16():
     assert all(how is not None and "bfloat16.h" in how.headers for how in found.values())
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a.float().numpy(), b.float().numpy(), rtol=2**-7, atol=2**-7)
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"proj_size": 5}], ids=str)
+def test_a_recurrent_layer_under_autocast(options):
+    torch.manual_seed(0)
+    layer, x = torch.nn.LSTM(6, 20, **options), drawn(7, 34, 6).float()
+
+    def step(x):
+        layer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            out = layer(x)[0]
+        out.float().square().sum().backward()
+        return (out.detach().float(), *(p.grad for p in layer.parameters()))
+
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(3):
+        got = compiled(x)
+    for a, b in zip(got, step(x), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2**-5, atol=2**-6 * b.abs().max().item())
+    found = [lowering(n) for n in compiled.graph.nodes if n.op.name in ("lstm", "lstm_grad")]
+    if "proj_size" not in options:
+        assert all(how is not None and "bfloat16_recurrent.h" in how.headers for how in found)

@@ -160,6 +160,7 @@ def _sigmoid_(xp: Any, x: Any) -> Any:
     return xp.reciprocal(x, out=x)
 
 
+@accelerated("recurrent.lstm")
 @widened
 @accelerated("recurrent.lstm")
 @np.errstate(all="ignore")
@@ -251,6 +252,7 @@ def _lstm_gradients(
     return stack(d_gates), dh, dc, stack(d_out)
 
 
+@accelerated("recurrent.lstm_grad")
 @widened
 @accelerated("recurrent.lstm_grad")
 def _run_lstm_grad(

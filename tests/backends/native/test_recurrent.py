@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import torchlite as torch
-from torchlite import ir
+from torchlite import dtypes, ir
 from torchlite.backends.native import kernel
 
 SIZES = [(1, 1, 1), (5, 3, 7), (4, 17, 16), (9, 40, 50), (3, 33, 128)]
@@ -50,6 +50,28 @@ def test_lstm_and_its_gradient(size, reverse, packed):
     for given in ((True, True), (True, False), (False, True)):
         cotangents = [draw(*cs.shape, seed=i) for i, there in enumerate(given) if there]
         agree(both("lstm_grad", kept, c0, w_hh, cs, *cotangents, given=given, **params), 1e-4, 1e-5)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("size", [(5, 3, 7), (9, 40, 50), (3, 33, 128)])
+def test_lstm_of_bfloat16_is_that_of_float32_rounded(size, reverse, packed):
+    half, wide = dtypes.bfloat16.numpy, np.float32
+    params = {"batch_sizes": sizes(*size[:2], packed), "reverse": reverse}
+
+    def compared(op, *arrays, **more):
+        given = [a.astype(half) for a in arrays]
+        fast = both(op, *given, **params, **more)[0]
+        exact = both(op, *(a.astype(wide) for a in given), **params, **more)[1]
+        assert all(a.dtype == half for a in fast)
+        agree([[a.astype(wide) for a in fast], exact], 2**-6, 2**-6 * max(np.abs(a).max() for a in exact))
+        return fast
+
+    gates, h0, c0, w_hh = inputs(*size)
+    _, cs, kept = compared("lstm", gates, h0, c0, w_hh)
+    for given in ((True, True), (False, True)):
+        cotangents = [draw(*cs.shape, seed=i) for i, there in enumerate(given) if there]
+        compared("lstm_grad", kept, c0, w_hh, cs, *cotangents, given=given)
 
 
 @pytest.mark.parametrize("packed", [False, True])

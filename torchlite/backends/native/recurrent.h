@@ -8,21 +8,25 @@
 enum { MOST_GATES = 4, GATE_ROWS = REGISTERS >= 32 ? 4 : 2 };
 
 typedef struct {
+    const int64_t *batch_sizes;  // NULL where all steps have all samples
+    long steps, samples, width, reverse;
+} Sequences;
+
+typedef struct {
     const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none
     float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;
     const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
-    const int64_t *batch_sizes;  // NULL where all steps have all samples
-    long steps, samples, width, reverse;
+    Sequences of;
 } Recurrent;
 
 // So many samples that two tasks or more have work; the numbers of a sample depend on no other.
 static inline long samples_a_task(long samples) { return samples >= 32 ? 16 : samples >= 16 ? 8 : 4; }
 
-static inline long step_at(const Recurrent *r, long s) { return r->reverse ? r->steps - 1 - s : s; }
+static inline long step_at(const Sequences *of, long s) { return of->reverse ? of->steps - 1 - s : s; }
 
 // How many of a task's samples a step has.
-static inline long running(const Recurrent *r, long t, long first, long rows) {
-    return r->batch_sizes ? at_least(at_most(r->batch_sizes[t] - first, rows), 0) : rows;
+static inline long running(const Sequences *of, long t, long first, long rows) {
+    return of->batch_sizes ? at_least(at_most(of->batch_sizes[t] - first, rows), 0) : rows;
 }
 
 // w_hh (gates * width, width) as [LANES units][width][gate][unit], filled up with zeros.
@@ -64,14 +68,15 @@ static inline __attribute__((always_inline)) void gate_product(const int gates, 
 GATE_TILE(lstm_tile, 4)
 GATE_TILE(gru_tile, 3)
 
-// The gates of a tile's sample, all units: short chains of arithmetic, of which processors have several under way.
-static inline void lstm_gates(float *tile) {
+// The gates of some of a sample's units, which lie side by side: short chains of arithmetic, of which processors have several
+// under way.
+static inline __attribute__((always_inline)) void lstm_gates(float *tile, const int units) {
 #pragma omp simd
-    for (int j = 0; j < 2 * LANES; j++) tile[j] = gate_(tile[j]);
+    for (int j = 0; j < 2 * units; j++) tile[j] = gate_(tile[j]);
 #pragma omp simd
-    for (int j = 2 * LANES; j < 3 * LANES; j++) tile[j] = tanh_(tile[j]);
+    for (int j = 2 * units; j < 3 * units; j++) tile[j] = tanh_(tile[j]);
 #pragma omp simd
-    for (int j = 3 * LANES; j < 4 * LANES; j++) tile[j] = gate_(tile[j]);
+    for (int j = 3 * units; j < 4 * units; j++) tile[j] = gate_(tile[j]);
 }
 
 static inline __attribute__((always_inline)) void lstm_units(const float *tile, long units, const float *before, float *c,
@@ -110,12 +115,13 @@ static void keep_states(const float *before, float *after, long count, long widt
 
 static void lstm_task(void *argument, long index) {
     const Recurrent *l = argument;
-    long width = l->width, each = samples_a_task(l->samples), first = index * each, rows = at_most(each, l->samples - first);
+    const Sequences *of = &l->of;
+    long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
     float tile[GATE_ROWS * 4 * LANES] = {0};
-    for (long s = 0; s < l->steps; s++) {
-        long ahead = s + 1 < l->steps ? 4 * (step_at(l, s + 1) - step_at(l, s)) * l->samples * width : 0;
-        long t = step_at(l, s), at = (t * l->samples + first) * width, active = running(l, t, first, rows);
+    for (long s = 0; s < of->steps; s++) {
+        long ahead = s + 1 < of->steps ? 4 * (step_at(of, s + 1) - step_at(of, s)) * of->samples * width : 0;
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = l->panels + unit * width * 4;
             long units = at_most(LANES, width - unit);
@@ -129,7 +135,7 @@ static void lstm_task(void *argument, long index) {
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }
                 lstm_tile(own, h_before + r * width, panel, width, tile);
-                for (long i = 0; i < own; i++) lstm_gates(tile + i * 4 * LANES);
+                for (long i = 0; i < own; i++) lstm_gates(tile + i * 4 * LANES, LANES);
                 for (long i = 0; i < own; i++) {
                     const float *before = c_before + (r + i) * width + unit;
                     float *c = l->out_c + place + i * width, *h = l->out_h + place + i * width;
@@ -149,11 +155,12 @@ static void lstm_task(void *argument, long index) {
 
 static void gru_task(void *argument, long index) {
     const Recurrent *g = argument;
-    long width = g->width, each = samples_a_task(g->samples), first = index * each, rows = at_most(each, g->samples - first);
+    const Sequences *of = &g->of;
+    long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *before = g->h0 + first * width;
     float tile[GATE_ROWS * 3 * LANES] = {0};
-    for (long s = 0; s < g->steps; s++) {
-        long t = step_at(g, s), at = (t * g->samples + first) * width, active = running(g, t, first, rows);
+    for (long s = 0; s < of->steps; s++) {
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = g->panels + unit * width * 3;
             long units = at_most(LANES, width - unit);
@@ -188,8 +195,8 @@ static void add_cotangents(float *sum, long step, const float *g, long rows, lon
 // dh of the running samples = or += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
 static void through_weight(const Recurrent *r, const float *d, long gates, float *dh, long rows, int adding) {
     static const float one = 1.0f;
-    long whole = whole_lanes(r->width);
-    multiply_strips((Matrix){d, gates * r->width, 1}, (Matrix){r->panels, whole, 1}, gates * r->width,
+    long whole = whole_lanes(r->of.width);
+    multiply_strips((Matrix){d, gates * r->of.width, 1}, (Matrix){r->panels, whole, 1}, gates * r->of.width,
                    (Target){dh, whole, &one, 0, adding}, rows, whole);
 }
 
@@ -202,15 +209,26 @@ enum { TASK_SAMPLES = 16 };
 // Floats that a task of the gradient needs: cotangents of both states.
 static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * whole_lanes(width); }
 
+typedef struct { float i, f, g, o; } Gates;
+
+// The cotangents of one unit's gates from those of its states, of which c's becomes that of the state before.
+static inline Gates lstm_cotangents(Gates a, float c_before, float c, float by_h, float *by_c) {
+    float y = tanh_(c), through = *by_c + by_h * a.o * (1.0f - y * y);
+    *by_c = through * a.f;
+    return (Gates){through * a.g * a.i * (1.0f - a.i), through * c_before * a.f * (1.0f - a.f),
+                   through * a.i * (1.0f - a.g * a.g), by_h * y * a.o * (1.0f - a.o)};
+}
+
 static void lstm_grad_task(void *argument, long index) {
     const Recurrent *l = argument;
-    long width = l->width, whole = whole_lanes(width), each = samples_a_task(l->samples), first = index * each;
-    long rows = at_most(each, l->samples - first);
+    const Sequences *of = &l->of;
+    long width = of->width, whole = whole_lanes(width), each = samples_a_task(of->samples), first = index * each;
+    long rows = at_most(each, of->samples - first);
     float *dh = l->scratch + index * recurrent_scratch(width), *dc = dh + TASK_SAMPLES * whole;
     memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
-    for (long s = l->steps - 1; s >= 0; s--) {
-        long t = step_at(l, s), at = (t * l->samples + first) * width, active = running(l, t, first, rows);
-        const float *c_before = s ? l->cs + (step_at(l, s - 1) * l->samples + first) * width : l->c0 + first * width;
+    for (long s = of->steps - 1; s >= 0; s--) {
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
+        const float *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
         add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
         add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
         for (long r = 0; r < active; r++) {
@@ -218,13 +236,12 @@ static void lstm_grad_task(void *argument, long index) {
             float *d = l->d_gates + 4 * (at + r * width), *by_h = dh + r * whole, *by_c = dc + r * whole;
 #pragma omp simd
             for (long j = 0; j < width; j++) {
-                float i = kept[j], f = kept[width + j], g = kept[2 * width + j], o = kept[3 * width + j];
-                float y = tanh_(c_new[j]), through = by_c[j] + by_h[j] * o * (1.0f - y * y);
-                d[j] = through * g * i * (1.0f - i);
-                d[width + j] = through * c_old[j] * f * (1.0f - f);
-                d[2 * width + j] = through * i * (1.0f - g * g);
-                d[3 * width + j] = by_h[j] * y * o * (1.0f - o);
-                by_c[j] = through * f;
+                Gates gates = {kept[j], kept[width + j], kept[2 * width + j], kept[3 * width + j]};
+                Gates by_gates = lstm_cotangents(gates, c_old[j], c_new[j], by_h[j], &by_c[j]);
+                d[j] = by_gates.i;
+                d[width + j] = by_gates.f;
+                d[2 * width + j] = by_gates.g;
+                d[3 * width + j] = by_gates.o;
             }
         }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
@@ -236,13 +253,14 @@ static void lstm_grad_task(void *argument, long index) {
 
 static void gru_grad_task(void *argument, long index) {
     const Recurrent *g = argument;
-    long width = g->width, whole = whole_lanes(width), each = samples_a_task(g->samples), first = index * each;
-    long rows = at_most(each, g->samples - first);
+    const Sequences *of = &g->of;
+    long width = of->width, whole = whole_lanes(width), each = samples_a_task(of->samples), first = index * each;
+    long rows = at_most(each, of->samples - first);
     float *dh = g->scratch + index * recurrent_scratch(width);
     memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
-    for (long s = g->steps - 1; s >= 0; s--) {
-        long t = step_at(g, s), at = (t * g->samples + first) * width, active = running(g, t, first, rows);
-        const float *before = s ? g->hs + (step_at(g, s - 1) * g->samples + first) * width : g->h0 + first * width;
+    for (long s = of->steps - 1; s >= 0; s--) {
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
+        const float *before = s ? g->hs + (step_at(of, s - 1) * of->samples + first) * width : g->h0 + first * width;
         add_cotangents(dh, whole, g->g_h ? g->g_h + at : NULL, rows, width);
         for (long r = 0; r < active; r++) {
             const float *kept = g->kept + 4 * (at + r * width), *old = before + r * width;

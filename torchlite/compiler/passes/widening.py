@@ -14,7 +14,7 @@ from torchlite.ir import REGISTRY
 _BFLOAT16, _FLOAT32 = dtypes.bfloat16.numpy, np.dtype(np.float32)
 # Operators that have kernels for float32 alone, and that are `widened`.
 _WIDENED = {
-    "attention", "attention_grad", "lstm", "lstm_grad", "max_pool", "spread_to_windows",
+    "attention", "attention_grad", "max_pool", "spread_to_windows",
     "softmax", "softmax_grad", "log_softmax", "log_softmax_grad",
 }  # fmt: skip
 

@@ -1,0 +1,240 @@
+// The LSTM of `recurrent.h` for arrays of bfloat16. Gates and states are computed in float32; what the recurrent weight is
+// multiplied by, the states and in the gradient the cotangents of the gates, is rounded as it is stored. A task has as many
+// samples as a tile has rows, and for each step it reads the weight, packed in tiles, once.
+
+enum {
+    LSTM_TILES = 4,  // of 16 columns, whose sums are in tile registers at once: the gates of 16 units
+    LSTM_COLUMNS = LSTM_TILES * BF16_SIDE,
+    LSTM_WORDS = LSTM_TILES * BF16_TILE,
+};
+
+typedef struct {
+    const uint16_t *gates, *h0, *c0, *cs, *kept, *g_h, *g_c;  // g_h, g_c: NULL where there is none
+    uint16_t *out_h, *out_c, *out_kept, *d_gates, *d_h0, *d_c0;
+    const uint32_t *weight;  // packed
+    void *scratch;           // bf16_lstm_scratch bytes a task, at a multiple of 64
+    Sequences of;
+} Bf16Lstm;
+
+// sums (16 rows, 64 columns) = 16 rows of 32 `depth` numbers times packed columns, [depth][tile][pair][16 columns].
+static void bf16_gate_sums(int tiles, const uint16_t *left, const uint32_t *right, long depth, float *sums) {
+    long row = depth * BF16_DEPTH;
+#ifdef __AMX_BF16__
+    if (tiles) {
+        enum { WORDS = BF16_SIDE * sizeof(uint32_t), ROW = LSTM_COLUMNS * sizeof(float) };
+        _tile_zero(0);
+        _tile_zero(1);
+        _tile_zero(2);
+        _tile_zero(3);
+        for (long d = 0; d < depth; d++, right += LSTM_WORDS) {
+            _tile_loadd(4, left + d * BF16_DEPTH, row * (long)sizeof *left);
+            _tile_loadd(6, right, WORDS);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_loadd(7, right + BF16_TILE, WORDS);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_loadd(6, right + 2 * BF16_TILE, WORDS);
+            _tile_dpbf16ps(2, 4, 6);
+            _tile_loadd(7, right + 3 * BF16_TILE, WORDS);
+            _tile_dpbf16ps(3, 4, 7);
+        }
+        _tile_stored(0, sums, ROW);
+        _tile_stored(1, sums + BF16_SIDE, ROW);
+        _tile_stored(2, sums + 2 * BF16_SIDE, ROW);
+        _tile_stored(3, sums + 3 * BF16_SIDE, ROW);
+        return;
+    }
+#else
+    (void)tiles;
+#endif
+    for (int first = 0; first < BF16_SIDE; first += BF16_ROWS)
+        for (int column = 0; column < LSTM_COLUMNS; column += BF16_WIDE) {
+            const uint32_t *words = right + column / BF16_SIDE * BF16_TILE + column % BF16_SIDE;
+            Bf16Sums sum[BF16_ROWS];
+            UNROLLED for (int r = 0; r < BF16_ROWS; r++) sum[r] = (Bf16Sums){0};
+            for (long d = 0; d < depth; d++)
+                for (long pair = 0; pair < BF16_SIDE; pair++)
+                    UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                        sum[r] = bf16_dot(sum[r], bf16_pair(left + (first + r) * row + d * BF16_DEPTH + 2 * pair),
+                                          words + d * LSTM_WORDS + pair * BF16_SIDE);
+            UNROLLED for (int r = 0; r < BF16_ROWS; r++) store(sums + (first + r) * LSTM_COLUMNS + column, (Vector)sum[r]);
+        }
+}
+
+static inline long bf16_depth(long k) { return parts(k, BF16_DEPTH); }
+
+static inline long whole_columns(long width) { return parts(width, LSTM_COLUMNS) * LSTM_COLUMNS; }
+
+// w_hh (4 width, width) for h times its transpose: blocks of 16 units, whose gates are the tiles.
+static void bf16_pack_gates(const uint16_t *w_hh, long width, uint32_t *to) {
+    Bf16Operand o = {.at = w_hh, .half = 1, .line_step = width, .k_step = 1};
+    for (long unit = 0; unit < width; unit += BF16_SIDE)
+        for (long k = 0; k < width; k += BF16_DEPTH)
+            for (long gate = 0; gate < LSTM_TILES; gate++, to += BF16_TILE)
+                bf16_pack_tile(&o, (gate * width + unit) * width + k, at_most(BF16_SIDE, width - unit),
+                               at_most(BF16_DEPTH, width - k), 0, to);
+}
+
+// The same for d (rows, 4 width) times it: blocks of 64 units.
+static void bf16_pack_units(const uint16_t *w_hh, long width, uint32_t *to) {
+    Bf16Operand o = {.at = w_hh, .half = 1, .line_step = 1, .k_step = width};
+    for (long column = 0; column < width; column += LSTM_COLUMNS)
+        for (long k = 0; k < 4 * width; k += BF16_DEPTH)
+            for (long unit = column; unit < column + LSTM_COLUMNS; unit += BF16_SIDE, to += BF16_TILE)
+                bf16_pack_tile(&o, k * width + unit, at_least(at_most(BF16_SIDE, width - unit), 0),
+                               at_most(BF16_DEPTH, 4 * width - k), 0, to);
+}
+
+// Bytes of the packed weight, in forward and in the gradient.
+static inline long bf16_weight_bytes(long width, int gradient) {
+    return gradient ? bf16_depth(4 * width) * BF16_DEPTH * whole_columns(width) * 2
+                    : bf16_depth(width) * LSTM_WORDS * parts(width, BF16_SIDE) * 4;
+}
+
+// Bytes of a task: both states of its samples before and after a step; in the gradient the cotangents of states and gates.
+static inline long bf16_lstm_scratch(long width, int gradient) {
+    return BF16_SIDE * (gradient ? 8 * whole_columns(width) + 2 * BF16_DEPTH * bf16_depth(4 * width)
+                                 : 4 * whole_columns(width) + 2 * 2 * BF16_DEPTH * bf16_depth(width));
+}
+
+// Rounds numbers, and most often just as many as a vector has.
+static inline void bf16_store(const float *from, long count, uint16_t *to) {
+#ifdef __AVX512BF16__
+    if (count == BF16_SIDE) {
+        _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)));
+        return;
+    }
+#endif
+    for (long i = 0; i < count; i++) to[i] = bf16_of(from[i]);
+}
+
+static inline void bf16_load(const uint16_t *from, long count, float *to) {
+#pragma omp simd
+    for (long i = 0; i < count; i++) to[i] = bf16_wide(from[i]);
+}
+
+// One sample's 16 units: from the sums of their gates to their states.
+static inline __attribute__((always_inline)) void bf16_lstm_units(float *sums, const uint16_t *gates, long units, long width,
+                                                                  float *c, uint16_t *out_c, uint16_t *h, uint16_t *out_h,
+                                                                  uint16_t *kept) {
+    float states[BF16_SIDE];
+    for (int gate = 0; gate < LSTM_TILES; gate++)
+#pragma omp simd
+        for (long j = 0; j < units; j++) sums[gate * BF16_SIDE + j] += bf16_wide(gates[gate * width + j]);
+    lstm_gates(sums, BF16_SIDE);
+#pragma omp simd
+    for (int j = 0; j < BF16_SIDE; j++) {
+        c[j] = sums[BF16_SIDE + j] * c[j] + sums[j] * sums[2 * BF16_SIDE + j];
+        states[j] = sums[3 * BF16_SIDE + j] * tanh_(c[j]);
+    }
+    for (int gate = 0; gate < LSTM_TILES; gate++) bf16_store(sums + gate * BF16_SIDE, units, kept + gate * width);
+    bf16_store(c, units, out_c);
+    bf16_store(states, units, h);
+    memcpy(out_h, h, (size_t)units * sizeof *h);
+}
+
+static void bf16_lstm_task(void *argument, long index) {
+    const Bf16Lstm *l = argument;
+    const Sequences *of = &l->of;
+    long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
+    long depth = bf16_depth(width), line = depth * BF16_DEPTH, whole = whole_columns(width);
+    char *room = (char *)l->scratch + index * bf16_lstm_scratch(width, 0);
+    float *c = (float *)room, sums[BF16_SIDE * LSTM_COLUMNS] __attribute__((aligned(64)));
+    uint16_t *h = (uint16_t *)(c + BF16_SIDE * whole), *next = h + BF16_SIDE * line;
+    int tiles = bf16_tiles_allowed();
+    memset(room, 0, (size_t)bf16_lstm_scratch(width, 0));
+    for (long r = 0; r < rows; r++) {
+        memcpy(h + r * line, l->h0 + (first + r) * width, (size_t)width * sizeof *h);
+        bf16_load(l->c0 + (first + r) * width, width, c + r * whole);
+    }
+    if (tiles) bf16_begin_tiles(BF16_SIDE);
+    for (long s = 0; s < of->steps; s++) {
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
+        for (long unit = 0; unit < width; unit += BF16_SIDE) {
+            long units = at_most(BF16_SIDE, width - unit);
+            bf16_gate_sums(tiles, h, l->weight + unit / BF16_SIDE * depth * LSTM_WORDS, depth, sums);
+            for (long r = 0; r < active; r++) {
+                long place = at + r * width;
+                float *sum = sums + r * LSTM_COLUMNS, *state = c + r * whole + unit;
+                uint16_t *after = next + r * line + unit, *out_h = l->out_h + place + unit, *out_c = l->out_c + place + unit;
+                const uint16_t *gates = l->gates + 4 * place + unit;
+                uint16_t *kept = l->out_kept + 4 * place + unit;
+                if (units == BF16_SIDE) bf16_lstm_units(sum, gates, BF16_SIDE, width, state, out_c, after, out_h, kept);
+                else bf16_lstm_units(sum, gates, units, width, state, out_c, after, out_h, kept);
+            }
+        }
+        for (long r = active; r < rows; r++) {  // which have ended
+            memcpy(next + r * line, h + r * line, (size_t)width * sizeof *h);
+            memcpy(l->out_h + at + r * width, h + r * line, (size_t)width * sizeof *h);
+            bf16_store(c + r * whole, width, l->out_c + at + r * width);
+            memset(l->out_kept + 4 * (at + r * width), 0, (size_t)(4 * width) * sizeof *h);
+        }
+        uint16_t *before = h;
+        h = next;
+        next = before;
+    }
+    if (tiles) bf16_end_tiles();
+}
+
+static void bf16_add_cotangents(float *sum, long step, const uint16_t *g, long rows, long width) {
+    for (long r = 0; g && r < rows; r++)
+#pragma omp simd
+        for (long j = 0; j < width; j++) sum[r * step + j] += bf16_wide(g[r * width + j]);
+}
+
+// One sample's 16 units.
+static inline __attribute__((always_inline)) void bf16_lstm_unit_grads(const uint16_t *kept, const uint16_t *c_before,
+                                                                       const uint16_t *c, const float *by_h, float *by_c,
+                                                                       uint16_t *d, long units, long width) {
+    float by_gates[LSTM_COLUMNS];
+#pragma omp simd
+    for (long j = 0; j < units; j++) {
+        Gates gates = {bf16_wide(kept[j]), bf16_wide(kept[width + j]), bf16_wide(kept[2 * width + j]), bf16_wide(kept[3 * width + j])};
+        Gates g = lstm_cotangents(gates, bf16_wide(c_before[j]), bf16_wide(c[j]), by_h[j], &by_c[j]);
+        by_gates[j] = g.i;
+        by_gates[BF16_SIDE + j] = g.f;
+        by_gates[2 * BF16_SIDE + j] = g.g;
+        by_gates[3 * BF16_SIDE + j] = g.o;
+    }
+    for (int gate = 0; gate < LSTM_TILES; gate++) bf16_store(by_gates + gate * BF16_SIDE, units, d + gate * width);
+}
+
+static void bf16_lstm_grad_task(void *argument, long index) {
+    const Bf16Lstm *l = argument;
+    const Sequences *of = &l->of;
+    long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
+    long depth = bf16_depth(4 * width), line = depth * BF16_DEPTH, whole = whole_columns(width);
+    char *room = (char *)l->scratch + index * bf16_lstm_scratch(width, 1);
+    float *dh = (float *)room, *dc = dh + BF16_SIDE * whole, sums[BF16_SIDE * LSTM_COLUMNS] __attribute__((aligned(64)));
+    uint16_t *d = (uint16_t *)(dc + BF16_SIDE * whole);
+    int tiles = bf16_tiles_allowed();
+    memset(room, 0, (size_t)bf16_lstm_scratch(width, 1));
+    if (tiles) bf16_begin_tiles(BF16_SIDE);
+    for (long s = of->steps - 1; s >= 0; s--) {
+        long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
+        const uint16_t *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
+        bf16_add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
+        bf16_add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
+        for (long r = 0; r < active; r++) {
+            for (long unit = 0; unit < width; unit += BF16_SIDE) {
+                const uint16_t *kept = l->kept + 4 * (at + r * width) + unit, *c = l->cs + at + r * width + unit;
+                const uint16_t *c_old = c_before + r * width + unit;
+                float *by_h = dh + r * whole + unit, *by_c = dc + r * whole + unit;
+                uint16_t *own = d + r * line + unit;
+                if (width - unit >= BF16_SIDE) bf16_lstm_unit_grads(kept, c_old, c, by_h, by_c, own, BF16_SIDE, width);
+                else bf16_lstm_unit_grads(kept, c_old, c, by_h, by_c, own, width - unit, width);
+            }
+            memcpy(l->d_gates + 4 * (at + r * width), d + r * line, (size_t)(4 * width) * sizeof *d);
+        }
+        memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof *d);
+        for (long column = 0; column < width; column += LSTM_COLUMNS) {
+            bf16_gate_sums(tiles, d, l->weight + column / LSTM_COLUMNS * depth * LSTM_WORDS, depth, sums);
+            for (long r = 0; r < active; r++)
+                memcpy(dh + r * whole + column, sums + r * LSTM_COLUMNS, LSTM_COLUMNS * sizeof *sums);
+        }
+    }
+    if (tiles) bf16_end_tiles();
+    for (long r = 0; r < rows; r++) {
+        bf16_store(dh + r * whole, width, l->d_h0 + (first + r) * width);
+        bf16_store(dc + r * whole, width, l->d_c0 + (first + r) * width);
+    }
+}
