@@ -96,40 +96,57 @@ static inline long bf16_lstm_scratch(long width, int gradient) {
                                  : 4 * whole_columns(width) + 2 * 2 * BF16_DEPTH * bf16_depth(width));
 }
 
-// Rounds numbers, and most often just as many as a vector has.
-static inline void bf16_store(const float *from, long count, uint16_t *to) {
-#ifdef __AVX512BF16__
-    if (count == BF16_SIDE) {
-        _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)));
-        return;
-    }
-#endif
+static inline void bf16_round(const float *from, long count, uint16_t *to) {
+#pragma omp simd
     for (long i = 0; i < count; i++) to[i] = bf16_of(from[i]);
 }
 
-static inline void bf16_load(const uint16_t *from, long count, float *to) {
+static inline void bf16_widen(const uint16_t *from, long count, float *to) {
 #pragma omp simd
     for (long i = 0; i < count; i++) to[i] = bf16_wide(from[i]);
 }
 
-// One sample's 16 units: from the sums of their gates to their states.
-static inline __attribute__((always_inline)) void bf16_lstm_units(float *sums, const uint16_t *gates, long units, long width,
-                                                                  float *c, uint16_t *out_c, uint16_t *h, uint16_t *out_h,
-                                                                  uint16_t *kept) {
-    float states[BF16_SIDE];
-    for (int gate = 0; gate < LSTM_TILES; gate++)
-#pragma omp simd
-        for (long j = 0; j < units; j++) sums[gate * BF16_SIDE + j] += bf16_wide(gates[gate * width + j]);
-    lstm_gates(sums, BF16_SIDE);
-#pragma omp simd
-    for (int j = 0; j < BF16_SIDE; j++) {
-        c[j] = sums[BF16_SIDE + j] * c[j] + sums[j] * sums[2 * BF16_SIDE + j];
-        states[j] = sums[3 * BF16_SIDE + j] * tanh_(c[j]);
+static inline Vector bf16_load_some(const uint16_t *from, long count) {
+    Vector x = {0};
+#ifdef __AVX512F__
+    if (count == LANES) return (Vector)_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)from)), 16);
+#endif
+    for (long i = 0; i < count; i++) x[i] = bf16_wide(from[i]);
+    return x;
+}
+
+static inline void bf16_store_some(uint16_t *to, Vector x, long count) {
+#ifdef __AVX512BF16__
+    if (count == LANES) {
+        _mm256_storeu_si256((__m256i *)to, (__m256i)_mm512_cvtneps_pbh((__m512)x));
+        return;
     }
-    for (int gate = 0; gate < LSTM_TILES; gate++) bf16_store(sums + gate * BF16_SIDE, units, kept + gate * width);
-    bf16_store(c, units, out_c);
-    bf16_store(states, units, h);
-    memcpy(out_h, h, (size_t)units * sizeof *h);
+#endif
+    for (long i = 0; i < count; i++) to[i] = bf16_of(x[i]);
+}
+
+// Some rows' units from `place` on, where their states go, from the sums of their gates; `next` are the states once more.
+static inline void bf16_lstm_block(const Bf16Lstm *l, const float *sums, long place, float *cells, long whole, uint16_t *next,
+                                   long line, long rows, long units) {
+    long width = l->of.width, gates_at = place + place / width * 3 * width;
+    Vector gates[4][GATE_ROWS], c[GATE_ROWS], h[GATE_ROWS];
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        long row = at_most(r, rows - 1);
+        c[r] = load(cells + row * whole);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            gates[gate][r] = load(sums + row * LSTM_COLUMNS + gate * BF16_SIDE) +
+                             bf16_load_some(l->gates + gates_at + (4 * row + gate) * width, units);
+    }
+    lstm_cells(gates, c, h);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        if (r >= rows) break;
+        store(cells + r * whole, c[r]);
+        bf16_store_some(l->out_c + place + r * width, c[r], units);
+        bf16_store_some(l->out_h + place + r * width, h[r], units);
+        bf16_store_some(next + r * line, h[r], units);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            bf16_store_some(l->out_kept + gates_at + (4 * r + gate) * width, gates[gate][r], units);
+    }
 }
 
 static void bf16_lstm_task(void *argument, long index) {
@@ -144,28 +161,22 @@ static void bf16_lstm_task(void *argument, long index) {
     memset(room, 0, (size_t)bf16_lstm_scratch(width, 0));
     for (long r = 0; r < rows; r++) {
         memcpy(h + r * line, l->h0 + (first + r) * width, (size_t)width * sizeof *h);
-        bf16_load(l->c0 + (first + r) * width, width, c + r * whole);
+        bf16_widen(l->c0 + (first + r) * width, width, c + r * whole);
     }
     if (tiles) bf16_begin_tiles(BF16_SIDE);
     for (long s = 0; s < of->steps; s++) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += BF16_SIDE) {
-            long units = at_most(BF16_SIDE, width - unit);
             bf16_gate_sums(tiles, h, l->weight + unit / BF16_SIDE * depth * LSTM_WORDS, depth, sums);
-            for (long r = 0; r < active; r++) {
-                long place = at + r * width;
-                float *sum = sums + r * LSTM_COLUMNS, *state = c + r * whole + unit;
-                uint16_t *after = next + r * line + unit, *out_h = l->out_h + place + unit, *out_c = l->out_c + place + unit;
-                const uint16_t *gates = l->gates + 4 * place + unit;
-                uint16_t *kept = l->out_kept + 4 * place + unit;
-                if (units == BF16_SIDE) bf16_lstm_units(sum, gates, BF16_SIDE, width, state, out_c, after, out_h, kept);
-                else bf16_lstm_units(sum, gates, units, width, state, out_c, after, out_h, kept);
-            }
+            for (long r = 0; r < active; r += GATE_ROWS)
+                for (long u = unit; u < at_most(unit + BF16_SIDE, width); u += LANES)
+                    bf16_lstm_block(l, sums + r * LSTM_COLUMNS + u - unit, at + r * width + u, c + r * whole + u, whole,
+                                    next + r * line + u, line, at_most(GATE_ROWS, active - r), at_most(LANES, width - u));
         }
         for (long r = active; r < rows; r++) {  // which have ended
             memcpy(next + r * line, h + r * line, (size_t)width * sizeof *h);
             memcpy(l->out_h + at + r * width, h + r * line, (size_t)width * sizeof *h);
-            bf16_store(c + r * whole, width, l->out_c + at + r * width);
+            bf16_round(c + r * whole, width, l->out_c + at + r * width);
             memset(l->out_kept + 4 * (at + r * width), 0, (size_t)(4 * width) * sizeof *h);
         }
         uint16_t *before = h;
@@ -181,21 +192,26 @@ static void bf16_add_cotangents(float *sum, long step, const uint16_t *g, long r
         for (long j = 0; j < width; j++) sum[r * step + j] += bf16_wide(g[r * width + j]);
 }
 
-// One sample's 16 units.
-static inline __attribute__((always_inline)) void bf16_lstm_unit_grads(const uint16_t *kept, const uint16_t *c_before,
-                                                                       const uint16_t *c, const float *by_h, float *by_c,
-                                                                       uint16_t *d, long units, long width) {
-    float by_gates[LSTM_COLUMNS];
-#pragma omp simd
-    for (long j = 0; j < units; j++) {
-        Gates gates = {bf16_wide(kept[j]), bf16_wide(kept[width + j]), bf16_wide(kept[2 * width + j]), bf16_wide(kept[3 * width + j])};
-        Gates g = lstm_cotangents(gates, bf16_wide(c_before[j]), bf16_wide(c[j]), by_h[j], &by_c[j]);
-        by_gates[j] = g.i;
-        by_gates[BF16_SIDE + j] = g.f;
-        by_gates[2 * BF16_SIDE + j] = g.g;
-        by_gates[3 * BF16_SIDE + j] = g.o;
+// Some samples' units from `place` on, where their states lie; d are the cotangents of the gates.
+static inline void bf16_lstm_grad_block(const Bf16Lstm *l, long place, const uint16_t *c_before, const float *dh, float *dc,
+                                        long whole, uint16_t *d, long line, long rows, long units) {
+    long width = l->of.width, gates_at = place + place / width * 3 * width;
+    Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS];
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        long row = at_most(r, rows - 1);
+        before[r] = bf16_load_some(c_before + row * width, units);
+        c[r] = bf16_load_some(l->cs + place + row * width, units);
+        by_h[r] = load(dh + row * whole);
+        by_c[r] = load(dc + row * whole);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            gates[gate][r] = bf16_load_some(l->kept + gates_at + (4 * row + gate) * width, units);
     }
-    for (int gate = 0; gate < LSTM_TILES; gate++) bf16_store(by_gates + gate * BF16_SIDE, units, d + gate * width);
+    lstm_cell_grads(gates, before, c, by_h, by_c);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        if (r >= rows) break;
+        store(dc + r * whole, by_c[r]);
+        UNROLLED for (int gate = 0; gate < 4; gate++) bf16_store_some(d + r * line + gate * width, gates[gate][r], units);
+    }
 }
 
 static void bf16_lstm_grad_task(void *argument, long index) {
@@ -214,17 +230,13 @@ static void bf16_lstm_grad_task(void *argument, long index) {
         const uint16_t *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
         bf16_add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
         bf16_add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
-        for (long r = 0; r < active; r++) {
-            for (long unit = 0; unit < width; unit += BF16_SIDE) {
-                const uint16_t *kept = l->kept + 4 * (at + r * width) + unit, *c = l->cs + at + r * width + unit;
-                const uint16_t *c_old = c_before + r * width + unit;
-                float *by_h = dh + r * whole + unit, *by_c = dc + r * whole + unit;
-                uint16_t *own = d + r * line + unit;
-                if (width - unit >= BF16_SIDE) bf16_lstm_unit_grads(kept, c_old, c, by_h, by_c, own, BF16_SIDE, width);
-                else bf16_lstm_unit_grads(kept, c_old, c, by_h, by_c, own, width - unit, width);
-            }
+        for (long r = 0; r < active; r += GATE_ROWS)
+            for (long unit = 0; unit < width; unit += LANES)
+                bf16_lstm_grad_block(l, at + r * width + unit, c_before + r * width + unit, dh + r * whole + unit,
+                                     dc + r * whole + unit, whole, d + r * line + unit, line, at_most(GATE_ROWS, active - r),
+                                     at_most(LANES, width - unit));
+        for (long r = 0; r < active; r++)
             memcpy(l->d_gates + 4 * (at + r * width), d + r * line, (size_t)(4 * width) * sizeof *d);
-        }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof *d);
         for (long column = 0; column < width; column += LSTM_COLUMNS) {
             bf16_gate_sums(tiles, d, l->weight + column / LSTM_COLUMNS * depth * LSTM_WORDS, depth, sums);
@@ -234,7 +246,7 @@ static void bf16_lstm_grad_task(void *argument, long index) {
     }
     if (tiles) bf16_end_tiles();
     for (long r = 0; r < rows; r++) {
-        bf16_store(dh + r * whole, width, l->d_h0 + (first + r) * width);
-        bf16_store(dc + r * whole, width, l->d_c0 + (first + r) * width);
+        bf16_round(dh + r * whole, width, l->d_h0 + (first + r) * width);
+        bf16_round(dc + r * whole, width, l->d_c0 + (first + r) * width);
     }
 }

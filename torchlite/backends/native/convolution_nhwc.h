@@ -182,17 +182,6 @@ ALWAYS Run grad_of_band(const Convolution g, const float *grad, long index) {
 
 // ---- convolution, and the gradient of its input ----
 
-ALWAYS Vector load_some(const float *from, long n) {
-    if (n >= LANES) return load(from);
-    Vector v = {0};
-    if (n > 0) memcpy(&v, from, (size_t)n * sizeof *from);
-    return v;
-}
-ALWAYS void store_some(float *to, Vector v, long n) {
-    if (n >= LANES) store(to, v);
-    else if (n > 0) memcpy(to, &v, (size_t)n * sizeof *to);
-}
-
 typedef struct { long count; const float *source[MOST_DOWN], *weight[MOST_DOWN]; } Taps;  // of the rows that meet
 
 // Sums for positions side by side, of which the first `width` channels of a block are stored.

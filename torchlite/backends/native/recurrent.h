@@ -68,30 +68,16 @@ static inline __attribute__((always_inline)) void gate_product(const int gates, 
 GATE_TILE(lstm_tile, 4)
 GATE_TILE(gru_tile, 3)
 
-// The gates of some of a sample's units, which lie side by side: short chains of arithmetic, of which processors have several
-// under way.
-static inline __attribute__((always_inline)) void lstm_gates(float *tile, const int units) {
-#pragma omp simd
-    for (int j = 0; j < 2 * units; j++) tile[j] = gate_(tile[j]);
-#pragma omp simd
-    for (int j = 2 * units; j < 3 * units; j++) tile[j] = tanh_(tile[j]);
-#pragma omp simd
-    for (int j = 3 * units; j < 4 * units; j++) tile[j] = gate_(tile[j]);
-}
-
-static inline __attribute__((always_inline)) void lstm_units(const float *tile, long units, const float *before, float *c,
-                                                             float *h, float *kept, long width) {
-#pragma omp simd
-    for (int j = 0; j < units; j++) {
-        float i = tile[j], f = tile[LANES + j], g = tile[2 * LANES + j], o = tile[3 * LANES + j];
-        float state = f * before[j] + i * g;
-        c[j] = state;
-        h[j] = o * tanh_(state);
-        kept[j] = i;
-        kept[width + j] = f;
-        kept[2 * width + j] = g;
-        kept[3 * width + j] = o;
-    }
+// Sums of gates i, f, g, o of LANES units of GATE_ROWS samples become the gates' values, the cells the new ones, and h the
+// states.
+static inline __attribute__((always_inline)) void lstm_cells(Vector gates[4][GATE_ROWS], Vector *c, Vector *h) {
+    sigmoids(gates[0], GATE_ROWS);
+    sigmoids(gates[1], GATE_ROWS);
+    tanhs(gates[2], GATE_ROWS);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) h[r] = c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
+    sigmoids(gates[3], GATE_ROWS);
+    tanhs(h, GATE_ROWS);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) h[r] = h[r] * gates[3][r];
 }
 
 static inline __attribute__((always_inline)) void gru_units(const float *tile, long units, const float *gates,
@@ -111,6 +97,24 @@ static inline __attribute__((always_inline)) void gru_units(const float *tile, l
 // Samples that have ended keep their states.
 static void keep_states(const float *before, float *after, long count, long width) {
     if (count > 0) memcpy(after, before, (size_t)(count * width) * sizeof *after);
+}
+
+// Some rows' units from `place` on, where their states go, from the sums of their gates.
+static inline void lstm_block(const Recurrent *l, const float *tile, long place, const float *c_before, long rows, long units) {
+    long width = l->of.width, gates_at = place + place / width * 3 * width;
+    Vector gates[4][GATE_ROWS], c[GATE_ROWS], h[GATE_ROWS];
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        c[r] = load_some(c_before + at_most(r, rows - 1) * width, units);
+        UNROLLED for (int gate = 0; gate < 4; gate++) gates[gate][r] = load(tile + (r * 4 + gate) * LANES);
+    }
+    lstm_cells(gates, c, h);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        if (r >= rows) break;
+        store_some(l->out_c + place + r * width, c[r], units);
+        store_some(l->out_h + place + r * width, h[r], units);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            store_some(l->out_kept + gates_at + (4 * r + gate) * width, gates[gate][r], units);
+    }
 }
 
 static void lstm_task(void *argument, long index) {
@@ -135,14 +139,7 @@ static void lstm_task(void *argument, long index) {
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }
                 lstm_tile(own, h_before + r * width, panel, width, tile);
-                for (long i = 0; i < own; i++) lstm_gates(tile + i * 4 * LANES, LANES);
-                for (long i = 0; i < own; i++) {
-                    const float *before = c_before + (r + i) * width + unit;
-                    float *c = l->out_c + place + i * width, *h = l->out_h + place + i * width;
-                    float *kept = l->out_kept + 4 * (at + (r + i) * width) + unit;
-                    if (units == LANES) lstm_units(tile + i * 4 * LANES, LANES, before, c, h, kept, width);
-                    else lstm_units(tile + i * 4 * LANES, units, before, c, h, kept, width);
-                }
+                lstm_block(l, tile, place, c_before + r * width + unit, own, units);
             }
         }
         keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
@@ -209,14 +206,43 @@ enum { TASK_SAMPLES = 16 };
 // Floats that a task of the gradient needs: cotangents of both states.
 static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * whole_lanes(width); }
 
-typedef struct { float i, f, g, o; } Gates;
+// LANES units of GATE_ROWS samples: the values of the gates become their cotangents, from those of the states, of which c's
+// become those of the states before; c becomes its tanh.
+static inline __attribute__((always_inline)) void lstm_cell_grads(Vector gates[4][GATE_ROWS], const Vector *c_before, Vector *c,
+                                                                  const Vector *by_h, Vector *by_c) {
+    tanhs(c, GATE_ROWS);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        Vector i = gates[0][r], f = gates[1][r], g = gates[2][r], o = gates[3][r];
+        Vector through = by_c[r] + by_h[r] * o * (1.0f - c[r] * c[r]);
+        by_c[r] = through * f;
+        gates[0][r] = through * g * i * (1.0f - i);
+        gates[1][r] = through * c_before[r] * f * (1.0f - f);
+        gates[2][r] = through * i * (1.0f - g * g);
+        gates[3][r] = by_h[r] * c[r] * o * (1.0f - o);
+    }
+}
 
-// The cotangents of one unit's gates from those of its states, of which c's becomes that of the state before.
-static inline Gates lstm_cotangents(Gates a, float c_before, float c, float by_h, float *by_c) {
-    float y = tanh_(c), through = *by_c + by_h * a.o * (1.0f - y * y);
-    *by_c = through * a.f;
-    return (Gates){through * a.g * a.i * (1.0f - a.i), through * c_before * a.f * (1.0f - a.f),
-                   through * a.i * (1.0f - a.g * a.g), by_h * y * a.o * (1.0f - a.o)};
+// Some samples' units from `place` on, where their states lie.
+static inline void lstm_grad_block(const Recurrent *l, long place, const float *c_before, const float *dh, float *dc, long rows,
+                                   long units) {
+    long width = l->of.width, whole = whole_lanes(width), gates_at = place + place / width * 3 * width;
+    Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS];
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        long row = at_most(r, rows - 1);
+        before[r] = load_some(c_before + row * width, units);
+        c[r] = load_some(l->cs + place + row * width, units);
+        by_h[r] = load(dh + row * whole);
+        by_c[r] = load(dc + row * whole);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            gates[gate][r] = load_some(l->kept + gates_at + (4 * row + gate) * width, units);
+    }
+    lstm_cell_grads(gates, before, c, by_h, by_c);
+    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+        if (r >= rows) break;
+        store(dc + r * whole, by_c[r]);
+        UNROLLED for (int gate = 0; gate < 4; gate++)
+            store_some(l->d_gates + gates_at + (4 * r + gate) * width, gates[gate][r], units);
+    }
 }
 
 static void lstm_grad_task(void *argument, long index) {
@@ -231,19 +257,10 @@ static void lstm_grad_task(void *argument, long index) {
         const float *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
         add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
         add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
-        for (long r = 0; r < active; r++) {
-            const float *kept = l->kept + 4 * (at + r * width), *c_old = c_before + r * width, *c_new = l->cs + at + r * width;
-            float *d = l->d_gates + 4 * (at + r * width), *by_h = dh + r * whole, *by_c = dc + r * whole;
-#pragma omp simd
-            for (long j = 0; j < width; j++) {
-                Gates gates = {kept[j], kept[width + j], kept[2 * width + j], kept[3 * width + j]};
-                Gates by_gates = lstm_cotangents(gates, c_old[j], c_new[j], by_h[j], &by_c[j]);
-                d[j] = by_gates.i;
-                d[width + j] = by_gates.f;
-                d[2 * width + j] = by_gates.g;
-                d[3 * width + j] = by_gates.o;
-            }
-        }
+        for (long r = 0; r < active; r += GATE_ROWS)
+            for (long unit = 0; unit < width; unit += LANES)
+                lstm_grad_block(l, at + r * width + unit, c_before + r * width + unit, dh + r * whole + unit, dc + r * whole + unit,
+                                at_most(GATE_ROWS, active - r), at_most(LANES, width - unit));
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         through_weight(l, l->d_gates + 4 * at, 4, dh, active, 0);
     }

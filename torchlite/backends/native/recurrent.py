@@ -17,12 +17,12 @@ Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
 
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "recurrent.h", "recurrent.c",
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "recurrent.c",
     lstm="aaaaaaaannnn->i", lstm_grad="aaaaaaaaaannnn->i", gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i",
 )  # fmt: skip
 IN_BFLOAT16 = Family(
-    "mathematics.h", "vectors.h", "strips.h", "recurrent.h", "bfloat16.h", "bfloat16_recurrent.h", "bfloat16_recurrent.c",
-    lstm="aaaaaaaannnn->i", lstm_grad="aaaaaaaaaannnn->i", weight_bytes="ni->n", task_bytes="ni->n",
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "bfloat16_recurrent.h",
+    "bfloat16_recurrent.c", lstm="aaaaaaaannnn->i", lstm_grad="aaaaaaaaaannnn->i", weight_bytes="ni->n", task_bytes="ni->n",
 )  # fmt: skip
 _FLOAT32 = np.dtype(np.float32)
 

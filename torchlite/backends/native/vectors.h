@@ -31,6 +31,19 @@ typedef float Anywhere __attribute__((vector_size(sizeof(float) * LANES), aligne
 static inline Vector load(const float *p) { return *(const Anywhere *)p; }
 static inline void store(float *p, Vector v) { *(Anywhere *)p = v; }
 
+// The first n numbers of a vector, all of them most often; zeros behind them.
+static inline __attribute__((always_inline)) Vector load_some(const float *from, long n) {
+    if (n >= LANES) return load(from);
+    Vector v = {0};
+    if (n > 0) memcpy(&v, from, (size_t)n * sizeof *from);
+    return v;
+}
+
+static inline __attribute__((always_inline)) void store_some(float *to, Vector v, long n) {
+    if (n >= LANES) store(to, v);
+    else if (n > 0) memcpy(to, &v, (size_t)n * sizeof *to);
+}
+
 typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
 
 // The larger of two numbers in each lane; b where a is NaN, and a where b is.

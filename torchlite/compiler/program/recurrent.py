@@ -86,7 +86,7 @@ class _Recurrent(Kernel):
 class _Float32(_Recurrent):
     """As ``recurrent.h`` does it."""
 
-    headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "recurrent.h")
+    headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h")
 
     def _weight_bytes(self, node: Node) -> int:
         width = self._sizes(node)[2]
@@ -111,7 +111,7 @@ class _Float32(_Recurrent):
 class _BFloat16(_Recurrent):
     """As ``bfloat16_recurrent.h`` does it."""
 
-    headers: tuple[str, ...] = ("strips.h", "recurrent.h", "bfloat16.h", "bfloat16_recurrent.h")
+    headers: tuple[str, ...] = ("strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "bfloat16_recurrent.h")
 
     def _weight_bytes(self, node: Node) -> int:
         return int(IN_BFLOAT16.weight_bytes(self._sizes(node)[2], self.gradient))
