@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
@@ -13,21 +14,46 @@ def command(
     run: options.Run,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     checkpoint: options.Checkpoint = "best",
-    per_class: Annotated[bool, typer.Option("--per-class", help="Also the accuracy of each class.")] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAME,...",
+            help="These metrics, not those of the configuration; with arguments as in YAML: 'f1,{top_k: 3}'.",
+            show_default=False,
+        ),
+    ] = None,
+    per_class: Annotated[bool, typer.Option("--per-class", help="Also those of each class.")] = False,
+    slices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--slices",
+            metavar="COLUMN",
+            help="Also of the samples with each value of this column of the table, or of each `class`.",
+            show_default=False,
+        ),
+    ] = None,
+    ci: Annotated[
+        bool, typer.Option("--ci", help="With intervals of 95 %: samples drawn anew a thousand times, seeded.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:N; that of the training where unset.")] = None,
     allow_code: options.AllowCode = False,
     require: options.Require = None,
     json: options.Json = False,
 ) -> None:
-    """Loss, accuracy and metrics of a run on a split; also written to eval/ in its folder."""
+    """Loss, accuracy and metrics of a run on a split; also written to eval/ in its folder.
+
+    --require takes accuracy>=0.9, of slices accuracy[sex=male]>=0.9 or accuracy[sex]>=0.9 (each of them), and of --ci the ends
+    of intervals, accuracy.low>=0.9.
+    """
     import json as json_module
 
     from torchlite.serialization.atomic import write_file
-    from torchlite.train.evaluation import evaluate_trained
+    from torchlite.train.evaluation import evaluate_trained, requirable
     from torchlite.train.trained import load_trained
 
-    trained = load_trained(run, checkpoint, device, allow_code=allow_code)
-    result = evaluate_trained(trained, split)
+    trained = load_trained(run, checkpoint, device, allow_code=allow_code, metrics=metrics)
+    result = evaluate_trained(trained, split, slices=slices or (), certain=ci)
     content = json_module.dumps(result, indent=2)
     folder = trained.run.path / "eval"
     folder.mkdir(exist_ok=True)
@@ -35,10 +61,31 @@ def command(
     if json:
         print(content)
     else:
-        listed = "  ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items())
-        print(f"{split}  {listed}  ({result['samples']:,} samples, checkpoint of step {result['step']})")
-        if per_class:
-            width = max(map(len, result["per_class"]))
-            for name, accuracy in result["per_class"].items():
-                print(f"  {name.ljust(width)}  {accuracy:.4f}")
-    options.check_requirements(require, result["metrics"])
+        _show(result, per_class=per_class)
+    options.check_requirements(require, *requirable(result))
+
+
+def _show(result: Mapping[str, Any], *, per_class: bool) -> None:
+    listed = "  ".join(f"{name} {_text(result, name)}" for name in result["metrics"])
+    print(f"{result['split']}  {listed}  ({result['samples']:,} samples, checkpoint of step {result['step']})")
+    if per_class and result["per_class"]:
+        rows = [["class", "samples", "accuracy", "precision", "f1"]]
+        for name, one in result["per_class"].items():
+            rows.append([name, f"{one['samples']:,}", *(f"{one[key]:.4f}" for key in ("accuracy", "precision", "f1"))])
+        print(_indented(rows))
+    for column, values in result.get("slices", {}).items():
+        names = [name for name in result["metrics"] if "/" not in name]
+        rows = [[column, "samples", *names]]
+        for value, part in values.items():
+            rows.append([value, f"{part['samples']:,}", *(_text(part, name) for name in names)])
+        print(_indented(rows))
+
+
+def _text(part: Mapping[str, Any], name: str) -> str:
+    """A number, with its interval where there is one."""
+    between = part.get("intervals", {}).get(name)
+    return f"{part['metrics'][name]:.4f}" + (f" [{between[0]:.4f}, {between[1]:.4f}]" if between else "")
+
+
+def _indented(rows: list[list[str]]) -> str:
+    return "\n".join(f"  {line}" for line in options.table(rows).splitlines())

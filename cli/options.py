@@ -88,7 +88,7 @@ def run_options(
     return changes
 
 
-_REQUIREMENT = re.compile(r"\s*(?P<name>[\w/.-]+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>[-+0-9.eE]+)\s*\Z")
+_REQUIREMENT = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign>>=|<=|>|<)\s*(?P<value>[-+0-9.eE]+)\s*\Z")
 _HOLDS = {
     ">=": lambda a, b: a >= b,
     "<=": lambda a, b: a <= b,
@@ -126,8 +126,15 @@ def parse_requirement(option: str, text: str) -> Requirement:
     return Requirement(match["name"], match["sign"], wanted)
 
 
-def check_requirements(requirements: list[str] | None, results: Mapping[str, float]) -> None:
+def check_requirements(
+    requirements: list[str] | None, results: Mapping[str, float], groups: Mapping[str, Sequence[str]] | None = None
+) -> None:
     """Hold results against what ``--require`` asked for.
+
+    Args:
+        requirements: as they were typed.
+        results: the numbers by name.
+        groups: names that stand for several results, each of which has to meet what is asked for.
 
     Raises:
         UsageError: for a requirement that can't be read or names no result.
@@ -136,10 +143,12 @@ def check_requirements(requirements: list[str] | None, results: Mapping[str, flo
     failed = []
     for text in requirements or ():
         one = parse_requirement("--require", text)
-        if one.name not in results:
-            raise UsageError(f"--require {text!r}: there is no {one.name!r}; the results are {', '.join(results)}")
-        if not one.holds(results[one.name]):
-            failed.append(f"{one.name} is {results[one.name]:.6g}, required {one.sign} {one.value:g}")
+        names = (groups or {}).get(one.name, [one.name])
+        for name in names:
+            if name not in results:
+                raise UsageError(f"--require {text!r}: there is no {name!r}; the results are {', '.join(results)}")
+            if not one.holds(results[name]):
+                failed.append(f"{name} is {results[name]:.6g}, required {one.sign} {one.value:g}")
     if failed:
         raise RequirementError("; ".join(failed))
 

@@ -117,7 +117,7 @@ def test_eval(torchlite, run):
     result = torchlite("eval", run, "--per-class")
     assert result.code == 0
     assert "(360 samples, checkpoint of step" in result.out
-    assert len([line for line in result.out.splitlines() if line.startswith("  ")]) == 10
+    assert len([line for line in result.out.splitlines() if line.startswith("  ")]) == 1 + 10
     report = json.loads(torchlite("eval", run, "--json", "--split", "val").out)
     assert report["samples"] == 143
     assert np.sum(report["confusion"]) == 143

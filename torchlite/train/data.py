@@ -12,6 +12,7 @@ from torchlite import datasets
 from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
 from torchlite.devices import Device
+from torchlite.errors import DataError, MissingDataError
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import Generator
 from torchlite.train.check import pipeline
@@ -114,6 +115,27 @@ def _encoder(config: Config, data: CsvData) -> tuple[TableEncoder, Rows]:
     """What encodes rows as those that are trained on were, and the rows of the training split."""
     rows = read_rows(data, config.path.parent, "train")
     return TableEncoder(data, [rows[i] for i in _parts(config, len(rows))["train"]]), rows
+
+
+def column_of_split(config: Config, split: str, column: str, *, optional: bool = False) -> list[str] | None:
+    """What a column of a table holds in each sample of a split, as it is written there.
+
+    Raises:
+        DataError: when there is no such column, unless it is ``optional``; None then.
+    """
+    data = config.data
+    assert isinstance(data, CsvData)
+    held_out = split == "val"
+    try:
+        rows = read_rows(data, config.path.parent, "train" if held_out else split, also=[column])
+    except MissingDataError:
+        raise
+    except DataError:
+        if optional:
+            return None
+        raise
+    chosen = _parts(config, len(rows))["val"] if held_out else range(len(rows))
+    return [rows[i][column] for i in chosen]
 
 
 def samples_of_rows(config: Config, rows: Rows) -> Samples:

@@ -25,8 +25,8 @@ PADDING, UNKNOWN = 0, 1
 _WORD = re.compile(r"\w+|[^\w\s]")
 
 
-def read_rows(data: CsvData, folder: Path, split: str) -> Rows:
-    """The rows of a split's file, each with the columns that the configuration names.
+def read_rows(data: CsvData, folder: Path, split: str, also: Sequence[str] = ()) -> Rows:
+    """The rows of a split's file, each with the columns that the configuration names, and those in ``also``.
 
     Raises:
         DataError: when the file is not there, has no such column, or a line has another number of fields than the first.
@@ -34,7 +34,7 @@ def read_rows(data: CsvData, folder: Path, split: str) -> Rows:
     name = data.train if split == "train" else data.test
     if name is None:
         raise DataError(f"the data has no split '{split}': name its file under data.{split}")
-    wanted = [*data.inputs, data.target.column]
+    wanted = list(dict.fromkeys((*data.inputs, data.target.column, *also)))
     try:
         with (folder / name).open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)

@@ -39,15 +39,30 @@ class Trained:
 
 
 def load_trained(
-    run: str | Path, which: str = "best", device: str | None = None, *, allow_code: bool = False
+    run: str | Path,
+    which: str = "best",
+    device: str | None = None,
+    *,
+    allow_code: bool = False,
+    metrics: str | None = None,
 ) -> Trained:
     """The model of a run at a checkpoint: "best", "last" or a step.
 
+    Args:
+        run: its folder.
+        which: the checkpoint.
+        device: where to put it; that of the training where None.
+        allow_code: whether code that came with the run may run.
+        metrics: those that the configuration is to have instead of its own, as YAML between brackets.
+
     Raises:
-        UsageError, CheckpointError: when there is no such run or checkpoint, or it is damaged.
+        UsageError, CheckpointError: when there is no such run or checkpoint, or it is damaged. ConfigError: for other metrics
+            than there are.
     """
     found = find_run(run)
     config = found.read_config(allow_code=allow_code)
+    if metrics is not None:
+        config = found.read_config(_with_metrics(config, metrics), allow_code=allow_code)
     checkpoint = checkpoint_of(found, which)
     target = choose_device(device or config.train.device)
     traces = traces_of(config)
@@ -56,3 +71,13 @@ def load_trained(
     default_generator.restore(state)  # the initial values that are about to be replaced cost no random numbers
     load_model(model, checkpoint.average or checkpoint.model, str(checkpoint.folder))
     return Trained(found, checkpoint, config, traces, model.eval(), target)
+
+
+def _with_metrics(config: Config, metrics: str) -> list[str]:
+    """The changes to a configuration that give it other metrics; nothing monitors those that it had."""
+    changes = [f"metrics=[{metrics}]"]
+    if config.checkpoint.monitor is not None:
+        changes += ["unset:checkpoint.monitor", *(["unset:checkpoint.mode"] if config.checkpoint.mode else [])]
+    if config.early_stop is not None:
+        changes.append("unset:early_stop")
+    return changes

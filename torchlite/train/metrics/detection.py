@@ -30,6 +30,7 @@ class MeanAveragePrecision(Metric):
     """
 
     kept = ("_detections", "_boxes", "_images")
+    additive = False
 
     def __init__(self, thresholds: tuple[float, ...] | None = None, max_detections: int = 100) -> None:
         self.thresholds = np.linspace(0.5, 0.95, 10) if thresholds is None else np.array(thresholds, np.float64)

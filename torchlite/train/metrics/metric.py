@@ -19,9 +19,11 @@ class Metric(ABC):
 
     Attributes:
         kept: the names of the attributes that are its state; `merge` adds them unless the metric says otherwise.
+        additive: whether the state of several samples is the sum of the states of each.
     """
 
     kept: ClassVar[tuple[str, ...]]
+    additive: ClassVar[bool] = True
 
     @abstractmethod
     def update(self, outputs: Any, target: Any) -> None:

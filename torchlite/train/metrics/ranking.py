@@ -16,6 +16,7 @@ class _OfScores(Metric):
     """A metric that needs every score, and keeps them."""
 
     kept = ("_scores", "_targets", "_separate")
+    additive = False
 
     def __init__(
         self, average: Literal["macro", "micro", "weighted", "none"] = "macro", ignore_index: int = -100

@@ -65,6 +65,7 @@ class R2(Metric):
     """
 
     kept = ("count", "mean", "spread", "residual")
+    additive = False
 
     def __init__(self) -> None:
         self.count = 0

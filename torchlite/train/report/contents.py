@@ -110,7 +110,7 @@ def _evaluation(trained: Trained) -> str:
     if result["confusion"]:
         names = list(result["per_class"])
         matrix = charts.matrix("Confusion matrix", np.array(result["confusion"]), names)
-        recalls = [[name, f"{recall:.1%}"] for name, recall in result["per_class"].items()]
+        recalls = [[name, f"{one['accuracy']:.1%}"] for name, one in result["per_class"].items()]
         content += f"<br>{matrix}{folded('Recognised of each class', table(['class', 'share'], recalls))}"
     return section("Evaluation", content)
 
