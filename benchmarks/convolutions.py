@@ -51,7 +51,9 @@ def ours(case: tuple[int, ...]) -> Calls:
     }
     text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
     for name, made in kernels.items():
-        arguments = "a, b, c, scratch" if name == "weight" else "a, b, NULL, c, scratch, NULL, NULL"
+        arguments = (
+            "a, b, c, scratch, NULL, NULL" if name == "weight" else "a, b, NULL, c, scratch, NULL, NULL, NULL, NULL"
+        )
         text += [made.text, EXPORT.format(name=name, arguments=arguments)]
     functions = library.load("".join(text))
     rng = np.random.default_rng(0)

@@ -120,7 +120,58 @@ def test_batch_norm_with_residual():
         return torch.relu(y + other)
 
     tensors = [drawn(6, 3, 8, 9), drawn(17, 3, 3, 3, seed=1), drawn(17, seed=2), drawn(17, seed=3), drawn(6, 17, 8, 9)]
-    check(function, *tensors, kernels=("CONVOLUTION", "STANDARDIZE"))
+    check(function, *tensors, kernels=("CONVOLUTION", "merge_moments"))
+
+
+@pytest.mark.parametrize("how", CONVOLUTIONS)
+@pytest.mark.parametrize("channels", [5, 16, 32, 70])
+@pytest.mark.parametrize("residual", [True, False])
+def test_batch_norms_between_convolutions(how, channels, residual):
+    """What is normalized is computed where convolutions read it, and summed up where they store it."""
+
+    def function(x, first, second, third, weight, bias):
+        y = F.batch_norm(F.conv2d(x, first, padding=1), None, None, weight, bias, True)
+        z = F.batch_norm(F.conv2d(torch.relu(y), second, padding=1), None, None, weight, bias, True)
+        return torch.relu(F.conv2d(torch.relu(z + y if residual else z), third, **CONVOLUTIONS[how]))
+
+    weights = [drawn(channels, n, 3, 3, seed=n) * 0.1 for n in (3, channels, channels)]
+    tensors = [drawn(3, 3, 9, 8), *weights, drawn(channels, seed=1), drawn(channels, seed=2)]
+    check(function, *tensors, kernels=("CONVOLUTION", "merge_moments", "add_parts"), tolerance=1e-4)
+
+
+def test_what_is_normalized_takes_no_memory():
+    """Of two convolutions with batch norm between them only their results lie in memory."""
+
+    @torch.compile(fullgraph=True)
+    def function(x, first, second, weight, bias):
+        y = F.conv2d(x, first, padding=1)
+        return F.conv2d(torch.relu(F.batch_norm(y, None, None, weight, bias, True)), second, padding=1)
+
+    tensors = drawn(4, 3, 16, 16), drawn(16, 3, 3, 3), drawn(16, 16, 3, 3), drawn(16), drawn(16)
+    for _ in range(3):
+        function(*tensors)
+    if COMPILED:
+        steps = function.variants[0].captured.run.layout.steps
+        large = {p.buffer for step in steps for p in step.places.values() if p.ghost.size == 4 * 16 * 16 * 16}
+        assert len(large) == 3  # the results of both, and a copy of the second in the order in which it leaves
+
+
+def test_a_batch_norm_of_numbers_far_from_zero():
+    def function(x, w, bias):
+        return F.batch_norm(F.conv2d(x, w, bias), None, None, None, None, True)
+
+    w = torch.from_numpy(np.eye(4, dtype=np.float32)[:, :, None, None] * np.ones((1, 1, 1, 1), np.float32))
+    x, bias = drawn(4, 4, 16, 16), torch.full((4,), 1000.0)
+    compiled = torch.compile(function, fullgraph=True)
+    for _ in range(3):
+        got = compiled(x, w, bias)
+    wide = x.numpy().astype(np.float64) + 1000.0
+    rounded = (x.numpy() + np.float32(1000.0)).astype(np.float64)
+    assert abs(rounded - wide).max() < 1e-4
+    expected = (rounded - rounded.mean((0, 2, 3), keepdims=True)) / np.sqrt(
+        rounded.var((0, 2, 3), keepdims=True) + 1e-5
+    )
+    np.testing.assert_allclose(got.numpy(), expected, rtol=0, atol=2e-4)
 
 
 def test_gradient_of_batch_norm_whose_weight_needs_none():

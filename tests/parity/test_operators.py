@@ -153,6 +153,10 @@ def standardize(x: Any, dims: Any, eps: Any) -> Any:
     return (x - mean) * scale, mean, scale
 
 
+def moments(x: Any, dims: Any, eps: Any) -> Any:
+    return standardize(x, dims, eps)[1:]
+
+
 def standardize_grad(g: Any, standard: Any, scale: Any, dims: Any) -> Any:
     along = (g * standard).mean(dims, keepdim=True)
     return (g - g.mean(dims, keepdim=True) - standard * along) * scale
@@ -184,6 +188,7 @@ COUNTERPARTS: dict[str, Any] = {
     "constant_pad": lambda x, widths, value: F.pad(x, padding(widths), value=value),
     "argsort": lambda x, dim, descending: torch.argsort(x, dim=dim, descending=descending, stable=True),
     "standardize": standardize,
+    "moments": moments,
     "standardize_grad": standardize_grad,
     "affine": lambda x, weight, bias: x * weight + bias,
     "sum_of_products": lambda x, y, shape: (x * y).sum_to_size(shape),
@@ -212,7 +217,7 @@ COUNTERPARTS |= {name: reduction(name) for name in ("sum", "mean", "amax", "amin
 
 OPS = sorted(COUNTERPARTS)
 FLOAT_ONLY = {
-    "standardize", "standardize_grad", "affine", "sum_of_products", "mean",
+    "standardize", "moments", "standardize_grad", "affine", "sum_of_products", "mean",
     "convolution", "convolution_input_grad", "convolution_weight_grad", "im2col", "col2im", "sum_windows",
     "share_among_windows", "max_pool", "resample",
 }  # fmt: skip

@@ -102,6 +102,24 @@ _standardize = register(
 )
 
 
+def _moments_vjp(g: Any, out: Any, x: Any, dims: tuple[int, ...], eps: float) -> Tensor | None:
+    mean, scale = out
+    return standardize_vjp((None, *g), ((x - mean) * scale, mean, scale), x, dims, eps)
+
+
+register(
+    Op(
+        "moments",
+        "reduce",
+        run=lambda xp, x, *, dims, eps: _run(xp, x, dims=dims, eps=eps)[1:],
+        infer=lambda x, *, dims, eps: _infer(x, dims=dims, eps=eps)[1:],
+        vjp=(_moments_vjp,),
+        samples=_standardize.samples,
+        doc="μ and 1 / √(σ² + eps) with the biased σ² over dimensions, which are kept as length 1.",
+    )
+)
+
+
 def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, Tensor, Tensor]:
     """(x - μ) / √(σ² + eps), μ and 1 / √(σ² + eps), the last two with the reduced dimensions kept as length 1."""
     return apply(_standardize, (x,), {"dims": dims, "eps": eps})

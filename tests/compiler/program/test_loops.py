@@ -53,6 +53,14 @@ def test_elementwise_in_any_strides(seed):
     compare(lambda x, y, row: (x * row + y, (x - y).relu() * row, (x > y).logical_or(row > 0)), x, y, row)
 
 
+def test_sums_down_several_dimensions_that_lie_apart():
+    x, y = torch.randn(6, 5, 4, 7), torch.randn(6, 1, 1, 7)
+    lying = x.permute(0, 3, 1, 2)  # channels side by side, and a number for each sample and channel
+    compare(lambda x, y: ((x * y).sum((0, 2, 3)), (x * y).sum((0, 2, 3), keepdim=True)), lying, y.permute(0, 3, 1, 2))
+    units = compare(lambda x, y: ((x * y).sum((1, 2)),), x.view(6, 20, 7)[:, None], y)
+    assert units
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_reductions_over_any_dimensions(seed):
     rng = random.Random(100 + seed)

@@ -37,6 +37,8 @@ typedef struct {
     float *target, *scratch;                     // without a target, rows are only handed to `finish`
     Finish finish;                               // for each row of positions, or NULL
     void *context;
+    Finish fill;                                 // makes rows of the source where there is none, or NULL
+    void *fill_context;
 } ConvolutionArrays;
 
 // ---- what a tile is ----
@@ -110,23 +112,26 @@ typedef struct {
     long step, first;
     const float *uncopied;   // the row `next`, which is not there before it has been copied
     float *scratch;
-    long next;
+    long next, sample;
 } WindowRows;
 
 // Those rows, to be copied first where zeros must lie beside them, or channels side by side.
 ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scratch, long sample, long begin) {
     const long first = first_row(g, begin), start = (g.left + first_read(g.across, 0)) * g.channels;
     const float *from = source + sample * g.sample_step + first * g.row_step;
-    if (!g.copied) return (WindowRows){from + start, g.row_step, first, NULL, NULL, g.height};
-    return (WindowRows){scratch + start, g.padded * g.channels, first, from, scratch + g.left * g.channels, first};
+    if (!g.copied) return (WindowRows){from + start, g.row_step, first, NULL, NULL, g.height, sample};
+    return (WindowRows){scratch + start, g.padded * g.channels, first, from, scratch + g.left * g.channels, first, sample};
 }
 
-// Copies what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to nothing.
-ALWAYS void copy_rows(const Convolution g, WindowRows *rows, long last) {
+// Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to nothing.
+ALWAYS void copy_rows(const Convolution g, const ConvolutionArrays *arrays, WindowRows *rows, long last) {
     for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step, rows->scratch += g.padded * g.channels) {
         const float *from = rows->uncopied;
         float *to = rows->scratch;
-        if (g.channel_step == 1 && g.column_step == g.channels)
+        if (arrays->fill)
+            arrays->fill(arrays->fill_context, to, g.channels, (rows->sample * g.height + rows->next) * g.width, 0, g.width,
+                         g.channels);
+        else if (g.channel_step == 1 && g.column_step == g.channels)
             for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
         else
             for (long c = 0; c < g.channels; c++)
@@ -234,7 +239,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
             const long position = (band.sample * g.rows + row) * g.columns;
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
             fetch(next, row - band.begin, g.band);
-            copy_rows(g, &rows, last_row(g, row + 1));
+            copy_rows(g, arrays, &rows, last_row(g, row + 1));
             for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
@@ -287,8 +292,8 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
 typedef struct { Run source, grad; long piece, pieces; } Next;  // the next band, and the piece to fetch with the next row
 
 // Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
-ALWAYS void add_band(const Convolution g, long channels, WindowRows *rows, const float *x, const float *grad, Band band,
-                     long down, long width, float *out, Next *next) {
+ALWAYS void add_band(const Convolution g, const ConvolutionArrays *arrays, long channels, WindowRows *rows, const float *x,
+                     const float *grad, Band band, long down, long width, float *out, Next *next) {
     const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
     Sums sums;
     WHOLLY for (long c = 0; c < channels; c++)
@@ -300,7 +305,7 @@ ALWAYS void add_band(const Convolution g, long channels, WindowRows *rows, const
         fetch(next->grad, next->piece++, next->pieces);
         const long read = source_of(g.down, g.height, row, down);
         if (read < 0) continue;
-        copy_rows(g, rows, read);
+        copy_rows(g, arrays, rows, read);
         const float *line = x + (read - rows->first) * rows->step;
         long o = 0;
         for (; o + pixels <= g.columns; o += pixels)
@@ -330,8 +335,8 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
             float *out = sums + index * packed_row(g);
             long c = 0;
             for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
-                add_band(g, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
-            if (rest) add_band(g, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
+                add_band(g, arrays, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
+            if (rest) add_band(g, arrays, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
         }
     }
 }
@@ -353,8 +358,8 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
 
 // ---- functions of one convolution ----
 
-// name(source, weight, bias, result, scratch, finish, context): the convolution that the braces describe, or the gradient of
-// an input. Scratch begins with the packed weights.
+// name(source, weight, bias, result, scratch, finish, context, fill, fill_context): the convolution that the braces describe, or
+// the gradient of an input. Scratch begins with the packed weights.
 #define CONVOLUTION(name, result_step, channel_step, ...)                                                           \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_pack(void *argument, long index) {                                                           \
@@ -363,16 +368,17 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
     }                                                                                                               \
     static void name##_share(void *argument, long share) { convolve(name##_geometry(), argument, share); }          \
     static void name(const float *source, const float *weight, const float *bias, float *target, float *scratch,    \
-                     Finish finish, void *context) {                                                                \
+                     Finish finish, void *context, Finish fill, void *fill_context) {                               \
         const Convolution g = name##_geometry();                                                                    \
         ConvolutionArrays arrays = {.source = source, .weight = weight, .bias = bias, .target = target,             \
-                                    .scratch = scratch, .finish = finish, .context = context};                      \
+                                    .scratch = scratch, .finish = finish, .context = context,                       \
+                                    .fill = fill, .fill_context = fill_context};                                    \
         parallel(name##_pack, &arrays, groups_of(g) * g.down.taps);                                                 \
         arrays.weight = scratch, arrays.scratch = scratch + packed_size(g);                                         \
         parallel(name##_share, &arrays, g.shares);                                                                  \
     }
 
-// name(source, grad, result, scratch): the gradient of the weight of the convolution that the braces describe.
+// name(source, grad, result, scratch, fill, fill_context): the gradient of the weight of the convolution that the braces describe.
 #define WEIGHT_GRADIENT(name, ...)                                                                                  \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_share(void *argument, long share) { sum_weights(name##_geometry(), argument, share); }       \
@@ -380,9 +386,11 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
         const ConvolutionArrays *arrays = argument;                                                                 \
         total_weights(name##_geometry(), arrays->source, arrays->target, index);                                    \
     }                                                                                                               \
-    static void name(const float *source, const float *grad, float *target, float *scratch) {                       \
+    static void name(const float *source, const float *grad, float *target, float *scratch, Finish fill,            \
+                     void *fill_context) {                                                                          \
         const Convolution g = name##_geometry();                                                                    \
-        ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch,                              \
+        ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch, .fill = fill,                \
+                                    .fill_context = fill_context,                                                   \
                                     .scratch = scratch + g.shares * packed_size(g)};                                \
         parallel(name##_share, &arrays, g.shares);                                                                  \
         arrays.source = scratch, arrays.target = target;                                                            \

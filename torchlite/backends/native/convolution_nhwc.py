@@ -39,10 +39,11 @@ class Axis(NamedTuple):
 
 
 class Kernel(NamedTuple):
-    """A function in C, ``scratch`` the numbers of float32 that it wants."""
+    """A function in C, ``scratch`` the numbers of float32 that it wants, ``band`` the rows of a result that one thread does."""
 
     text: str
     scratch: int
+    band: int = 0
 
 
 Sizes = tuple[int, int, int, int]
@@ -61,7 +62,7 @@ def handles(window: Any, groups: int) -> bool:
 
 
 def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(x, weight, bias, out, scratch, finish, context)``, for a weight (O, I, kh, kw); the bias may be NULL.
+    """``name(x, weight, bias, out, scratch, finish, context, fill, fill_context)``, for a weight (O, I, kh, kw); the bias may be NULL.
 
     Args:
         x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
@@ -70,29 +71,29 @@ def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | Non
     """
     down, across = forward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch = geometry(x, out, (down, across), steps or dense(x))
+    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x))
     text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
-    return Kernel(text, scratch + _packed(x[3], out[3], taps))
+    return Kernel(text, scratch + _packed(x[3], out[3], taps), band)
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(g, weight, bias, x, scratch, finish, context)``: the cotangent of the input, of sizes ``x``, from ``g``, its result's."""
+    """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
     down, across = backward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch = geometry(g, x, (down, across), steps or dense(g))
+    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g))
     text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
-    return Kernel(text, scratch + _packed(g[3], x[3], taps))
+    return Kernel(text, scratch + _packed(g[3], x[3], taps), band)
 
 
 def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(x, g, weight, scratch)``: the cotangent of the weight, where g has no gaps."""
+    """``name(x, g, weight, scratch, fill, fill_context)``: the cotangent of the weight, where g has no gaps."""
     down, across = forward_axes(window)
     packed = _packed(x[3], g[3], down.taps * across.taps)
     shares = SHARES
     while shares > 4 and shares * packed > _WEIGHTS:
         shares //= 2
     band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
-    fields, scratch = geometry(x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2))
+    fields, scratch, _ = geometry(x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2))
     return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
 
 
@@ -127,8 +128,8 @@ def geometry(
     shares: int = SHARES,
     band: int | None = None,
     copies: bool = True,
-) -> tuple[str, int]:
-    """The fields of ``Convolution`` in C, and the scratch that all shares take: copied rows, and a row of results.
+) -> tuple[str, int, int]:
+    """The fields of ``Convolution`` in C, the scratch that all shares take (copied rows, and a row of results), and the band.
 
     Args:
         source: its sizes.
@@ -153,7 +154,7 @@ def geometry(
     copied = min(span, height) if copies else 0
     shares = min(shares, samples * -(-rows // band))
     fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)
-    return braces(fields), shares * (copied * padded * channels + columns * results)
+    return braces(fields), shares * (copied * padded * channels + columns * results), band
 
 
 def braces(fields: Iterable[object]) -> str:

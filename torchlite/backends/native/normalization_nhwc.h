@@ -10,10 +10,8 @@ typedef struct { long positions, channels; } Normalization;
 
 typedef struct {
     const float *x, *y;  // of the gradient: the cotangent, and what was standardized
-    float *target, *mean, *scale, *scratch;  // without a target, blocks are only handed to `finish`
+    float *target, *mean, *scale, *scratch;
     float eps;
-    Finish finish;
-    void *context;
 } NormalizationArrays;
 
 ALWAYS long norm_shares(const Normalization n) {
@@ -64,7 +62,7 @@ ALWAYS void share_moments(const Normalization n, const NormalizationArrays *arra
 }
 
 // mean, and 1 / sqrt(variance + eps), from the moments of all shares.
-ALWAYS void merge_moments(const Normalization n, const NormalizationArrays *arrays) {
+ALWAYS void merge_shares(const Normalization n, const NormalizationArrays *arrays) {
     for (long c = 0; c < n.channels; c++) {
         double mean = 0.0, squares = 0.0;
         for (long share = 0; share < norm_shares(n); share++) {
@@ -77,20 +75,6 @@ ALWAYS void merge_moments(const Normalization n, const NormalizationArrays *arra
         }
         arrays->mean[c] = (float)mean;
         arrays->scale[c] = 1.0f / sqrtf((float)(squares / (double)n.positions) + arrays->eps);
-    }
-}
-
-ALWAYS void share_standardized(const Normalization n, const NormalizationArrays *arrays, long share) {
-    const float *mean = arrays->mean, *scale = arrays->scale;
-    float *block = arrays->scratch + norm_shares(n) * 4 * n.channels + share * norm_block(n) * n.channels;
-    for (long row = norm_first(n, share), end = norm_first(n, share + 1); row < end; row += norm_block(n)) {
-        const long rows = at_most(norm_block(n), end - row);
-        const float *x = arrays->x + row * n.channels;
-        float *out = arrays->target ? arrays->target + row * n.channels : block;
-        for (long r = 0; r < rows; r++)
-#pragma omp simd
-            for (long c = 0; c < n.channels; c++) out[r * n.channels + c] = (x[r * n.channels + c] - mean[c]) * scale[c];
-        if (arrays->finish) arrays->finish(arrays->context, out, n.channels, row, 0, rows, n.channels);
     }
 }
 
@@ -130,18 +114,14 @@ ALWAYS void share_gradient(const Normalization n, const NormalizationArrays *arr
     }
 }
 
-// name(x, out, mean, scale, scratch, finish, context): out = (x - mean) * scale.
-#define STANDARDIZE(name, rows, columns, epsilon)                                                             \
-    ALWAYS Normalization name##_sizes(void) { return (Normalization){rows, columns}; }                        \
-    static void name##_moments(void *argument, long share) { share_moments(name##_sizes(), argument, share); }      \
-    static void name##_share(void *argument, long share) { share_standardized(name##_sizes(), argument, share); }   \
-    static void name(const float *x, float *out, float *mean, float *scale, float *scratch, Finish finish,          \
-                     void *context) {                                                                               \
-        NormalizationArrays arrays = {.x = x, .target = out, .mean = mean, .scale = scale, .scratch = scratch,      \
-                                      .eps = epsilon, .finish = finish, .context = context};                        \
-        parallel(name##_moments, &arrays, norm_shares(name##_sizes()));                                             \
-        merge_moments(name##_sizes(), &arrays);                                                                     \
+// name(x, mean, scale, scratch)
+#define MOMENTS(name, rows, columns, epsilon)                                                                       \
+    ALWAYS Normalization name##_sizes(void) { return (Normalization){rows, columns}; }                              \
+    static void name##_share(void *argument, long share) { share_moments(name##_sizes(), argument, share); }        \
+    static void name(const float *x, float *mean, float *scale, float *scratch) {                                   \
+        NormalizationArrays arrays = {.x = x, .mean = mean, .scale = scale, .scratch = scratch, .eps = epsilon};    \
         parallel(name##_share, &arrays, norm_shares(name##_sizes()));                                               \
+        merge_shares(name##_sizes(), &arrays);                                                                      \
     }
 
 // name(g, y, scale, out, scratch): the cotangent of what was standardized to y.

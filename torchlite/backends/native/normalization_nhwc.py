@@ -6,15 +6,12 @@ from torchlite.backends.native.convolution_nhwc import Kernel
 
 HEADERS = ("convolution_nhwc.h", "normalization_nhwc.h")
 
-_SHARES, _BLOCK = 64, 1 << 12  # as in C
+_SHARES = 64  # as in C
 
 
-def standardize(name: str, positions: int, channels: int, eps: float) -> Kernel:
-    """``name(x, out, mean, scale, scratch, finish, context)``: (x - mean) / √(variance + eps) for each channel."""
-    return Kernel(
-        f"STANDARDIZE({name}, {positions}, {channels}, {float(eps)!r}f)\n",
-        _SHARES * (channels * 4 + max(_BLOCK, channels)),
-    )
+def moments(name: str, positions: int, channels: int, eps: float) -> Kernel:
+    """``name(x, mean, scale, scratch)``: the mean and 1 / √(variance + eps) of each channel."""
+    return Kernel(f"MOMENTS({name}, {positions}, {channels}, {float(eps)!r}f)\n", _SHARES * channels * 4)
 
 
 def standardize_grad(name: str, positions: int, channels: int) -> Kernel:

@@ -17,11 +17,11 @@ def handles(window: Any) -> bool:
 
 def max_pool(name: str, x: Sizes, out: Sizes, window: Any) -> Kernel:
     """``name(x, out, places)``: the largest element of every window, and its place in the window."""
-    fields, _ = geometry(x, out, forward_axes(window), dense(x), copies=False)
+    fields, _, _ = geometry(x, out, forward_axes(window), dense(x), copies=False)
     return Kernel(f"MAX_POOL({name}, {fields})\n", 0)
 
 
 def spread(name: str, g: Sizes, out: Sizes, window: Any) -> Kernel:
     """``name(g, places, out, scratch, finish, context)``: zeros to which each element is added at its place."""
-    fields, scratch = geometry(g, out, backward_axes(window), dense(g), copies=False)
+    fields, scratch, _ = geometry(g, out, backward_axes(window), dense(g), copies=False)
     return Kernel(f"SPREAD({name}, {fields})\n", scratch)

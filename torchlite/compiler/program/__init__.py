@@ -9,6 +9,7 @@ from __future__ import annotations
 from torchlite.backends.native import toolchain
 from torchlite.backends.native.library import load, text, warn_once
 from torchlite.compiler.graph import Graph
+from torchlite.compiler.passes.moments import take_moments
 from torchlite.compiler.program.execution import Execution, Stopped
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.layout import Unplaceable, lay_out
@@ -26,6 +27,7 @@ def program(graph: Graph, interface: Interface, *, apart: bool = False) -> Execu
     if not toolchain.enabled():
         return None
     try:
+        graph = take_moments(graph)
         layout = lay_out(graph, interface)
         written = Writer(graph, layout, apart=apart).program()
         library = load(text(*written.headers) + "\n" + written.source)

@@ -37,6 +37,16 @@ class Reduced:
     target: Stream
 
 
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and 1 / sqrt(variance + eps) that are taken in a loop: of which element, and where they go."""
+
+    element: str
+    mean: Stream
+    scale: Stream
+    eps: float
+
+
 class Dimensions:
     """What a loop goes through: the dimensions that all its shapes have in common, in the order of memory."""
 
@@ -68,16 +78,22 @@ class Body:
         lines: what is computed.
         stores: streams with the names of what is written to them.
         reductions: of what is read or computed.
+        moments: of the same.
     """
 
     reads: list[tuple[Stream, str]] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     stores: list[tuple[Stream, str]] = field(default_factory=list)
     reductions: list[Reduced] = field(default_factory=list)
+    moments: list[Moments] = field(default_factory=list)
 
     def streams(self) -> list[Stream]:
         """All that are read or written for each element."""
         return [s for s, _ in (*self.reads, *self.stores)]
+
+    def results(self) -> list[Stream]:
+        """Where reductions go."""
+        return [r.target for r in self.reductions] + [s for m in self.moments for s in (m.mean, m.scale)]
 
 
 def body(loop: Loop, dimensions: Dimensions, places: Mapping[Value, Place], stored: Container[Value]) -> Body:
@@ -118,12 +134,16 @@ def body(loop: Loop, dimensions: Dimensions, places: Mapping[Value, Place], stor
         if out in stored:
             made.stores.append((_written(out, dimensions, places), f"v{i}"))
     for node in loop.reductions:
+        shape = node.inputs[0].shape
+        if node.op.name == "moments":
+            mean, scale = (_result(v, node.params["dims"], shape, dimensions, places) for v in node.outputs)
+            made.moments.append(Moments(name(node.inputs[0], shape), mean, scale, node.params["eps"]))
+            continue
         rule = reduction(node)
-        assert rule is not None and node.inputs[0].aval is not None
-        shape = node.inputs[0].aval.shape
+        assert rule is not None
         given = [name(v, shape) for v in node.inputs]
         element = rule.element.replace("x", "\0").replace("y", given[-1]).replace("\0", given[0])
-        made.reductions.append(Reduced(rule, element, _result(node.outputs[0], rule, shape, dimensions, places)))
+        made.reductions.append(Reduced(rule, element, _result(node.outputs[0], rule.dims, shape, dimensions, places)))
     return made
 
 
@@ -132,7 +152,9 @@ def _written(v: Value, dimensions: Dimensions, places: Mapping[Value, Place]) ->
     return Stream(places[v], dimensions.strides(places[v].ghost, v.aval.shape), c_type(v) or "")
 
 
-def _result(v: Value, rule: Reduction, shape: Shape, dimensions: Dimensions, places: Mapping[Value, Place]) -> Stream:
-    kept = tuple(1 if d in rule.dims else n for d, n in enumerate(shape))
+def _result(
+    v: Value, dims: Sequence[int], shape: Shape, dimensions: Dimensions, places: Mapping[Value, Place]
+) -> Stream:
+    kept = tuple(1 if d in dims else n for d, n in enumerate(shape))
     ghost = places[v].ghost.reshape(kept, copy=False)
     return Stream(places[v], dimensions.strides(ghost, shape), c_type(v) or "")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from torchlite.backends.native.convolution_nhwc import Sizes
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.lowering import Plain
-from torchlite.compiler.program.places import Order
-from torchlite.compiler.program.stores import CHANNELS_LAST
+from torchlite.compiler.program.places import CHANNELS_LAST, Order
 
 
 class OfChannels(Plain):

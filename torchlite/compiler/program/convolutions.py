@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import NamedTuple
+
 import numpy as np
 
 from torchlite.backends.native import bfloat16_convolution as of_bfloat16
@@ -11,8 +14,8 @@ from torchlite.backends.native.convolution_nhwc import Kernel, Sizes
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
-from torchlite.compiler.program.places import Array, Order
-from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
+from torchlite.compiler.program.places import CHANNELS_LAST, Array, Order
+from torchlite.compiler.program.stores import fill_of_channels, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
 _WEIGHT: Order = (0, 1, 2, 3)
@@ -34,6 +37,21 @@ def lowered(node: Node) -> Lowering | None:
     return of_weight if node.op.name == "convolution_weight_grad" else of_positions
 
 
+class _Source(NamedTuple):
+    """What a kernel reads as C: an array, or what makes its rows."""
+
+    array: str
+    steps: Sizes
+    fill: tuple[str, str]
+
+
+def _source(v: Value, writer: Writer) -> _Source:
+    if v in writer.step.unit.before:
+        return _Source("NULL", _ANYHOW, fill_of_channels(v, writer))
+    steps = distances(writer.step.places[v].strides)
+    return _Source(f"(const float *)({writer.pointer(v)})", steps, ("NULL", "NULL"))
+
+
 class _OfPositions(Continued):
     """A convolution, or the gradient of an input, which is one in its way."""
 
@@ -47,17 +65,35 @@ class _Float32(_OfPositions):
 
     headers: tuple[str, ...] = (of_float32.HEADER,)
 
+    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """What windows move over."""
+        return number == 0
+
+    def covers(self, node: Node, number: int) -> bool:
+        """Where all rows of a sample are done at once."""
+        x, out = node.inputs[0], node.outputs[0]
+        axes = of_float32.forward_axes if node.op.name == "convolution" else of_float32.backward_axes
+        _, last = axes(node.params["window"])[0].reads(out.shape[2])
+        return number == 0 and last >= x.shape[2] - 1 and self._kernel(node, _ANYHOW).band == out.shape[2]
+
+    def together(self, node: Node) -> int:
+        """A band of rows, or one row."""
+        rows, columns = node.outputs[0].shape[2:]
+        band = self._kernel(node, _ANYHOW).band
+        return columns * (band if rows % band == 0 else 1)
+
     def scratch(self, node: Node) -> int:
         """Packed weights, and rows with zeros beside them."""
         return 4 * self._kernel(node, _ANYHOW).scratch
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        source, weight, *bias = (f"(const float *)({writer.pointer(v)})" for v in node.inputs)
-        kernel = self._kernel(node, distances(writer.step.places[node.inputs[0]].strides))
-        name = writer.function(kernel.text, "convolution")
+        weight, *bias = (f"(const float *)({writer.pointer(v)})" for v in node.inputs[1:])
+        source = _source(node.inputs[0], writer)
+        name = writer.function(self._kernel(node, source.steps).text, "convolution")
         target, finish, context = store_of_channels(node, writer)
-        given = (source, weight, *(bias or ["NULL"]), target, f"(float *)({writer.scratch()})", finish, context)
+        scratch = f"(float *)({writer.scratch()})"
+        given = (source.array, weight, *(bias or ["NULL"]), target, scratch, finish, context, *source.fill)
         writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes) -> Kernel:
@@ -67,6 +103,10 @@ class _Float32(_OfPositions):
 
 class _Float32WeightGrad(Plain):
     headers: tuple[str, ...] = _Float32.headers
+
+    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """What windows move over."""
+        return number == 0
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides of the input; channels of the gradient side by side."""
@@ -78,11 +118,11 @@ class _Float32WeightGrad(Plain):
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        x, g = (f"(const float *)({writer.pointer(v)})" for v in node.inputs)
-        kernel = self._kernel(node, distances(writer.step.places[node.inputs[0]].strides))
-        target = writer.pointer(node.outputs[0])
-        name = writer.function(kernel.text, "weights")
-        writer.statement(f"{name}({x}, {g}, (float *)({target}), (float *)({writer.scratch()}));")
+        x = _source(node.inputs[0], writer)
+        g, target = (f"(float *)({writer.pointer(v)})" for v in (node.inputs[1], node.outputs[0]))
+        name = writer.function(self._kernel(node, x.steps).text, "weights")
+        given = (x.array, g, target, f"(float *)({writer.scratch()})", *x.fill)
+        writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes) -> Kernel:
         x, g = map(sizes, node.inputs)
@@ -97,6 +137,10 @@ class _BFloat16(_OfPositions):
     """As ``bfloat16_convolution.h`` does it, with sums in float32 that are rounded once."""
 
     headers: tuple[str, ...] = ("bfloat16.h", "bfloat16_convolution.h")
+
+    def together(self, node: Node) -> int:
+        """A sample."""
+        return math.prod(node.outputs[0].shape[2:])
 
     def scratch(self, node: Node) -> int:
         """Packed weights, and samples with zeros beside them."""

@@ -12,7 +12,8 @@ from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.loops import Function, function, order_of_loop
 from torchlite.compiler.program.memory import plan
 from torchlite.compiler.program.parts import parts_of_wholes
-from torchlite.compiler.program.places import Array, Buffer, Order, Place, of_input, of_value
+from torchlite.compiler.program.places import CHANNELS_LAST, Array, Buffer, Order, Place, of_input, of_value
+from torchlite.compiler.program.tile_sums import scratch_of
 from torchlite.compiler.program.units import Loop, Unit, base, can_fail, flat, units
 from torchlite.ir import REGISTRY, Aval
 
@@ -206,6 +207,8 @@ class _Layouter:
                 and not (v.constant is not None and v.aval.size == 1 and unit.kind == "loop")
             ):
                 step.places[v] = self._place_of(v)
+        for loop in unit.before.values():
+            self._place_loop(loop, step, CHANNELS_LAST)
         for loop in unit.loops:
             order = self._place_loop(loop, step, follows)
             if unit.kind == "loop":
@@ -274,13 +277,18 @@ class _Layouter:
         root, how = unit.root, unit.how
         assert root is not None and how is not None
         arrays = [v for v in root.inputs if v.aval is not None]
-        lying = [self._place_of(v).order for v in arrays]
+        lying = [CHANNELS_LAST if v in unit.before else self._place_of(v).order for v in arrays]
         for v, wanted, order in zip(arrays, how.wanted(root, lying), lying, strict=True):
+            if v in unit.before:
+                continue
             if wanted is not None and wanted != order:
                 step.places[v] = self._reordered(v, wanted)
             else:
                 step.places[v] = self._place_of(v)
-        given = [step.places[v].order or tuple(range(step.places[v].ghost.ndim)) for v in arrays]
+        given = [
+            CHANNELS_LAST if v in unit.before else step.places[v].order or tuple(range(step.places[v].ghost.ndim))
+            for v in arrays
+        ]
         orders = how.orders(root, given)
         for v, order in zip(root.outputs, orders, strict=True):
             if v in self.parts.inside and how.anywhere:
@@ -289,7 +297,7 @@ class _Layouter:
                 self.places[v] = step.places[v] = target.seen(ghost_of(target.ghost))
             elif v in self.stored or not unit.loops or v is not unit.loops[0].follows:
                 step.places[v] = self._place_result(v, order, anywhere=how.anywhere)
-        size = how.scratch(root)
+        size = scratch_of(unit)
         if size:
             step.scratch = Buffer("arena", 0, size, 0)
         return orders[0]

@@ -81,8 +81,7 @@ class Nest:
 
     def __init__(self, lengths: Sequence[int], flags: Sequence[bool], body: Body) -> None:
         self.body = body
-        reduced = [r.target for r in body.reductions]
-        self.all = [*body.streams(), *reduced]
+        self.all = [*body.streams(), *body.results()]
         keep = [d for d, n in enumerate(lengths) if n > 1]
         self._join(keep, lengths, flags)
         if _tangled(self.flags):  # what stays comes first, then what is reduced

@@ -31,6 +31,15 @@ class Lowering(Protocol):
     def continues(self, node: Node) -> bool:
         """Whether elementwise operations on the first result can be done where it is stored."""
 
+    def computes(self, node: Node, number: int) -> bool:
+        """Whether it can compute the elements of this input itself, a row of positions at a time."""
+
+    def covers(self, node: Node, number: int) -> bool:
+        """Whether it then computes each of them, and once, so that they can be stored as well."""
+
+    def together(self, node: Node) -> int:
+        """How many positions of its first result one thread hands over, from the first of them on, so that it can sum them up; or 0."""
+
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:
         """In which order each input has to lie, densely; None for any strides. ``orders`` says how they lie (None: not densely)."""
 
@@ -59,6 +68,18 @@ class Plain:
         """No."""
         return False
 
+    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """No."""
+        return False
+
+    def covers(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """No."""
+        return False
+
+    def together(self, node: Node) -> int:  # noqa: ARG002
+        """None."""
+        return 0
+
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """The order of the dimensions."""
         return [tuple(range(v.aval.ndim)) if v.aval is not None else None for v in node.inputs]
@@ -78,7 +99,7 @@ _OPERATORS = {
     "convolutions": "convolution convolution_input_grad convolution_weight_grad",
     "copies": "cat view_scatter embed_view",
     "embeddings": "index index_add",
-    "normalization": "standardize standardize_grad",
+    "normalization": "moments standardize_grad",
     "pooling": "max_pool spread_to_windows",
     "products": "linear matmul",
     "recurrent": "lstm lstm_grad gru gru_grad",

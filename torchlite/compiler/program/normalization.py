@@ -7,17 +7,16 @@ import math
 from torchlite.backends.native import normalization_nhwc
 from torchlite.backends.native.convolution_nhwc import Kernel
 from torchlite.compiler.graph import Node
-from torchlite.compiler.program.channels import Continued, OfChannels, sizes
+from torchlite.compiler.program.channels import OfChannels, sizes
 from torchlite.compiler.program.lowering import Lowering
-from torchlite.compiler.program.places import Order
-from torchlite.compiler.program.stores import CHANNELS_LAST, store_of_channels
+from torchlite.compiler.program.places import CHANNELS_LAST, Order
 from torchlite.compiler.program.writer import Writer
 
 _NUMBERS: Order = (0, 1, 2, 3)  # of arrays (1, C, 1, 1)
 
 
 def lowered(node: Node) -> Lowering | None:
-    """How ``standardize`` and ``standardize_grad`` become C: over all dimensions of (N, C, H, W) but that of channels."""
+    """How ``moments`` and ``standardize_grad`` become C: over all dimensions of (N, C, H, W) but that of channels."""
     if node.params["dims"] != (0, 2, 3):
         return None
     if any(v.aval is None or v.aval.ndim != 4 or v.aval.dtype != "float32" for v in (*node.inputs, *node.outputs)):
@@ -25,12 +24,12 @@ def lowered(node: Node) -> Lowering | None:
     return _LOWERINGS[node.op.name]
 
 
-class _Standardize(Continued):
+class _Moments(OfChannels):
     headers: tuple[str, ...] = normalization_nhwc.HEADERS
 
     def orders(self, node: Node, orders: list[Order]) -> list[Order | None]:  # noqa: ARG002
-        """Channels side by side; the numbers of channels are dense."""
-        return [CHANNELS_LAST, _NUMBERS, _NUMBERS]
+        """The numbers of channels are dense."""
+        return [_NUMBERS, _NUMBERS]
 
     def scratch(self, node: Node) -> int:
         """Moments of parts."""
@@ -38,15 +37,13 @@ class _Standardize(Continued):
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        name = writer.function(self._kernel(node).text, "standardize")
-        target, finish, context = store_of_channels(node, writer)
-        x, mean, scale = (f"(float *)({writer.pointer(v)})" for v in (*node.inputs, *node.outputs[1:]))
-        scratch = f"(float *)({writer.scratch()})"
-        writer.statement(f"{name}({x}, {target}, {mean}, {scale}, {scratch}, {finish}, {context});")
+        name = writer.function(self._kernel(node).text, "moments")
+        x, mean, scale = (f"(float *)({writer.pointer(v)})" for v in (*node.inputs, *node.outputs))
+        writer.statement(f"{name}({x}, {mean}, {scale}, (float *)({writer.scratch()}));")
 
     def _kernel(self, node: Node) -> Kernel:
         *positions, channels = sizes(node.inputs[0])
-        return normalization_nhwc.standardize("NAME", math.prod(positions), channels, node.params["eps"])
+        return normalization_nhwc.moments("NAME", math.prod(positions), channels, node.params["eps"])
 
 
 class _StandardizeGrad(OfChannels):
@@ -71,4 +68,4 @@ class _StandardizeGrad(OfChannels):
         return normalization_nhwc.standardize_grad("NAME", math.prod(positions), channels)
 
 
-_LOWERINGS: dict[str, Lowering] = {"standardize": _Standardize(), "standardize_grad": _StandardizeGrad()}
+_LOWERINGS: dict[str, Lowering] = {"moments": _Moments(), "standardize_grad": _StandardizeGrad()}

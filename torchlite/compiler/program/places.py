@@ -14,6 +14,9 @@ Array = np.ndarray[Any, Any]
 Order = tuple[int, ...]
 """The dimensions of an array from the one with the largest stride to the one with the smallest."""
 
+CHANNELS_LAST: Order = (0, 2, 3, 1)
+"""The order of arrays (N, C, H, W) in which channels lie side by side."""
+
 
 @dataclass(eq=False)
 class Buffer:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.compiler.graph import Node
+from torchlite.compiler.passes.moments import CHANNELS
 from torchlite.compiler.program.expressions import c_type, number_type
 
 
@@ -40,6 +41,17 @@ def reduction(node: Node) -> Reduction | None:
     if None in types or any(v.aval is None or not v.aval.size for v in node.inputs):
         return None
     return _RULES[node.op.name](node, node.inputs[0].aval, node.outputs[0].aval)
+
+
+def sums_channels(node: Node) -> bool:
+    """Whether it adds up, in float32, each channel of an array (N, C, H, W), or takes its moments."""
+    x, out = node.inputs[0].aval if node.inputs else None, node.outputs[0].aval
+    if x is None or out is None or x.ndim != 4 or out.dtype != np.float32:
+        return False
+    if node.op.name == "moments":
+        return tuple(node.params["dims"]) == CHANNELS
+    rule = reduction(node)
+    return rule is not None and rule.dims == CHANNELS and rule.operator == "+"
 
 
 def _added(node: Node, x: Any, out: Any, finish: str = "a") -> Reduction | None:

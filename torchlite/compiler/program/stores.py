@@ -7,6 +7,7 @@ are those of all its matrices. Of an array (N, C, H, W) whose channels lie side 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from torchlite.compiler.graph import Node, Value
@@ -14,11 +15,9 @@ from torchlite.compiler.program.bodies import Body, Dimensions, Stream, body
 from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Nest, indented, whole
-from torchlite.compiler.program.places import Order
+from torchlite.compiler.program.places import CHANNELS_LAST
+from torchlite.compiler.program.tile_sums import HEADER, TileSums, partial_start
 from torchlite.compiler.program.writer import Writer
-
-CHANNELS_LAST: Order = (0, 2, 3, 1)
-"""The order of arrays (N, C, H, W) in which channels lie side by side."""
 
 
 class Store(NamedTuple):
@@ -70,7 +69,7 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
     place = writer.step.places.get(out)
     target = "NULL" if place is None else f"(float *)({writer.address(place)})"
     loop = next(iter(writer.step.unit.loops), None)
-    if loop is None or not loop.nodes:
+    if loop is None or not (loop.nodes or loop.reductions):
         return Store(target, "NULL", "NULL")
     dimensions = Dimensions(loop, CHANNELS_LAST)
     if dimensions.shape != out.aval.shape:
@@ -78,8 +77,29 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
     if c_type(out) != "bfloat16":
         made.stores = [(stream, name) for stream, name in made.stores if stream.place is not place]
-    tile = _Tile(dimensions.lengths, [False, False, False, True], made)
+    width = _width(node)
+    columns = "columns" if out.shape[1] % width else str(width)
+    sums = TileSums(writer.step.unit, made, width, columns) if loop.reductions else None
+    tile = _Tile(dimensions.lengths, [False, False, False, True], made, sums, columns)
     return Store(target, *tile.called(_number(out, "tile[i]"), writer, tile.ahead()))
+
+
+def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
+    """A function that makes the elements of an input (N, C, H, W) of a kernel in its tiles, and what it is given."""
+    loop = writer.step.unit.before[v]
+    dimensions = Dimensions(loop, CHANNELS_LAST)
+    made = body(loop, dimensions, writer.step.places, writer.layout.stored)
+    tile = _Tile(dimensions.lengths, [False, False, False, True], made, None, str(v.shape[1]))
+    return tile.called(None, writer, [], result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
+
+
+_BLOCK = 32  # columns that kernels of bfloat16 hand over, at most
+
+
+def _width(node: Node) -> int:
+    """How many columns a tile has, at most."""
+    out = node.outputs[0]
+    return min(out.shape[1], _BLOCK) if c_type(out) == "bfloat16" else out.shape[1]
 
 
 def _number(out: Value, sum_: str) -> str:
@@ -94,25 +114,51 @@ class _Tile(Nest):
         lengths: of the dimensions, in the order of memory.
         across: which of them, at the end, are columns.
         body: of one element.
+        sums: of the columns.
+        columns: how many a tile has, as C.
     """
 
-    def __init__(self, lengths: tuple[int, ...], across: list[bool], body: Body) -> None:
+    def __init__(
+        self,
+        lengths: tuple[int, ...],
+        across: list[bool],
+        body: Body,
+        sums: TileSums | None = None,
+        columns: str = "columns",
+    ) -> None:
         super().__init__(lengths, across, body)
         self.across = self.flags.index(True) if True in self.flags else len(self.flags)
+        self.sums = sums
+        self.columns = columns
 
-    def called(self, number: str, writer: Writer, ahead: list[str]) -> tuple[str, str]:
+    def called(
+        self, number: str | None, writer: Writer, ahead: list[str], result: str | None = None
+    ) -> tuple[str, str]:
         """The function and its context, the table of its arrays.
 
         Args:
-            number: of the tile, that the body sees.
+            number: of the tile, that the body sees; None where it sees none.
             writer: of the program.
             ahead: what is done to each row before.
+            result: what becomes of the number of the tile; None where that stays.
         """
-        lines = ["void *const *at = context;", *self._pointers()]
+        sums, place = self.sums, len(self.all)
+        lines = ["void *const *at = context;", *self._pointers(), *(sums.before(place) if sums else ())]
         lines.append("for (long r = row; r < row + rows; r++, tile += tile_step) {")
-        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *self._along_row(number)]
-        name = writer.loop(whole(_HEAD, [*lines, *indented(inner), "}"]))
-        return name, f"(void *[]){{{', '.join(writer.address(stream.place) for stream in self.all)}}}"
+        row = self._along_row(number, [*(sums.inside() if sums else ()), *([f"tile[i] = {result};"] if result else ())])
+        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *row]
+        text = whole(_HEAD, [*lines, *indented(inner), "}", *(sums.after() if sums else ())])
+        addresses = [writer.address(stream.place) for stream in self.all]
+        if sums is None:
+            return writer.loop(text), _table(addresses)
+        writer.require(HEADER)
+        first = len(self.body.streams())
+        text += sums.finish(place, first, [own[-1] for own in self.strides[first:]])
+        name, partial = writer.loop(text), writer.scratch(partial_start(writer.step.unit))
+        context = _table([*addresses, partial])
+        writer.statement(f"memset({partial}, 0, {sums.bytes});")
+        writer.afterwards(f"{name}_finish({context});")
+        return name, context
 
     def ahead(self) -> list[str]:
         """Fetch what the tile below needs, while that is computed: rows of tiles are too short for the processor to guess."""
@@ -125,7 +171,7 @@ class _Tile(Nest):
         ]
         return ["for (long i = 0; i < columns; i += LANES) {", *indented(far), "}"] if far else []
 
-    def _along_row(self, number: str) -> list[str]:
+    def _along_row(self, number: str | None, more: list[str]) -> list[str]:
         """The loop over the columns, which streams may see as several dimensions."""
         columns = self.lengths[self.across :]
         inside = []
@@ -140,10 +186,15 @@ class _Tile(Nest):
 
         reads = len(self.body.reads)
         inside += [f"const {read(s.kind, name, element(k))}" for k, (s, name) in enumerate(self.body.reads)]
-        inside.append(f"const float acc = {number};")
+        if number is not None:
+            inside.append(f"const float acc = {number};")
         inside += self.body.lines
         inside += [f"{element(k)} = {written(s.kind, name)};" for k, (s, name) in enumerate(self.body.stores, reads)]
-        return ['_Pragma("omp simd") for (long i = 0; i < columns; i++) {', *indented(inside), "}"]
+        return [f'_Pragma("omp simd") for (long i = 0; i < {self.columns}; i++) {{', *indented([*inside, *more]), "}"]
+
+
+def _table(addresses: Iterable[str]) -> str:
+    return f"(void *[]){{{', '.join(addresses)}}}"
 
 
 _HEAD = "NAME(void *context, float *tile, long tile_step, long row, long column, long rows, long columns)"

@@ -8,10 +8,11 @@ from typing import Literal
 
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.dead_code import has_effect
+from torchlite.compiler.program.again import computed_again, given
 from torchlite.compiler.program.expressions import expression
 from torchlite.compiler.program.lowering import Lowering, lowering
 from torchlite.compiler.program.numbers import is_number_in_c
-from torchlite.compiler.program.reductions import reduction
+from torchlite.compiler.program.reductions import reduction, sums_channels
 from torchlite.ir import Shape
 
 MOST_ARRAYS = 24
@@ -61,6 +62,7 @@ class Unit:
         root: the operation, for all but loops.
         how: how a kernel's root becomes C.
         loops: of elements; of a kernel the one that continues its result; several where equal loops run together.
+        before: inputs of a kernel whose elements it computes itself, with the loops that do.
     """
 
     kind: Kind
@@ -68,18 +70,19 @@ class Unit:
     root: Node | None = None
     how: Lowering | None = None
     loops: list[Loop] = field(default_factory=list)
+    before: dict[Value, Loop] = field(default_factory=dict)
     ancestors: int = 0
     users: set[Unit] = field(default_factory=set)
 
     def nodes(self) -> list[Node]:
         """All operations."""
-        inner = [n for loop in self.loops for n in (*loop.nodes, *loop.reductions)]
+        inner = [n for loop in (*self.before.values(), *self.loops) for n in (*loop.nodes, *loop.reductions)]
         return inner if self.root is None else [self.root, *inner]
 
     def reads(self) -> list[Value]:
         """What comes from outside."""
-        found = dict.fromkeys(() if self.root is None else self.root.reads())
-        for loop in self.loops:
+        found = dict.fromkeys(() if self.root is None else (v for v in self.root.reads() if v not in self.before))
+        for loop in (*self.before.values(), *self.loops):
             found.update(dict.fromkeys(loop.reads()))
         return list(found)
 
@@ -149,20 +152,23 @@ class _Grouping:
         self.of: dict[Value, Unit] = {}
         self.reduced: set[Value] = set()
         self.readers: dict[Value, list[Unit]] = {}
+        self.chains = computed_again(graph)
         outputs = {base(v) for v in graph.outputs}
         for node in graph.nodes:
-            if node.op.kind != "view":
+            if node.op.kind != "view" and node.outputs[0] not in self.chains:
                 self._place(node)
         self._merge()
         self._absorb()
+        self._absorb_before()
         self._run_together(outputs)
 
     def _place(self, node: Node) -> None:
         sized = all(v.aval is None or v.aval.size for v in (*node.inputs, *node.outputs))
         how = lowering(node) if sized else None
+        if how is not None and sums_channels(node) and self._join_kernel(node):
+            return
         if how is not None:
-            loop = Loop([_shape(node.outputs[0])], follows=node.outputs[0])
-            self._add(Unit("kernel", len(self.units), node, how, [loop] if how.continues(node) else []), node)
+            self._add(self._kernel(node, how), node)
         elif is_number_in_c(node, self.numbers):
             self.numbers.update(v for v in node.outputs if v.aval is None)
             self._add(Unit("number", len(self.units), node), node)
@@ -171,9 +177,42 @@ class _Grouping:
         elif sized and expression(node) is not None:
             self._join(node, _shape(node.outputs[0]), reduces=False)
         elif sized and reduction(node) is not None:
-            self._join(node, _shape(node.inputs[0]), reduces=True)
+            if not (sums_channels(node) and self._join_kernel(node)):
+                self._join(node, _shape(node.inputs[0]), reduces=True)
         else:
             self._add(Unit("host", len(self.units), node), node)
+
+    def _kernel(self, node: Node, how: Lowering) -> Unit:
+        loop = Loop([_shape(node.outputs[0])], follows=node.outputs[0])
+        unit = Unit("kernel", len(self.units), node, how, [loop] if how.continues(node) else [])
+        for i, v in enumerate(node.inputs):
+            if v in self.chains and how.computes(node, i):
+                unit.before[v] = Loop([_shape(v)], list(self.chains[v]))
+            elif v in self.chains:
+                self._lie_in_memory(v)
+        return unit
+
+    def _lie_in_memory(self, v: Value) -> None:
+        """Compute what was to be computed again wherever it is read."""
+        node = self.chains[v][-1]
+        self.chains = {w: chain for w, chain in self.chains.items() if w is not v}
+        self._join(node, _shape(v), reduces=False)
+
+    def _join_kernel(self, node: Node) -> bool:
+        """Let a kernel sum up what it, or what continues it, computes."""
+        for v in given(node, self.chains):
+            unit = self.of.get(flat(v))
+            if unit is None or unit.kind != "kernel" or not unit.loops or unit.how is None or unit.root is None:
+                continue
+            shape = _shape(node.inputs[0])
+            if (
+                unit.how.together(unit.root)
+                and shape == _shape(_root(unit))
+                and self._fits(unit, node, shape, reduces=True)
+            ):
+                self._put(unit, node, shape, reduces=True)
+                return True
+        return False
 
     def _join(self, node: Node, shape: Shape, *, reduces: bool) -> None:
         if not reduces and any(flat(v) in self.updates and _size(_shape(v)) == _size(shape) for v in node.inputs):
@@ -184,7 +223,11 @@ class _Grouping:
         else:
             unit = Unit("loop", len(self.units), loops=[Loop()])
             self._add(unit, None)
+        self._put(unit, node, shape, reduces=reduces)
+
+    def _put(self, unit: Unit, node: Node, shape: Shape, *, reduces: bool) -> None:
         loop = unit.loops[0]
+        loop.nodes += dict.fromkeys(n for v in node.inputs for n in self.chains.get(v, ()) if n not in loop.nodes)
         (loop.reductions if reduces else loop.nodes).append(node)
         if shape not in loop.shapes:
             loop.shapes.append(shape)
@@ -194,12 +237,13 @@ class _Grouping:
 
     def _candidates(self, node: Node, *, reduces: bool) -> Iterable[Unit]:
         """Units that compute what the operation reads, and then loops that read the same; that of single numbers is no reason."""
-        for v in node.inputs:
+        inputs = given(node, self.chains)
+        for v in inputs:
             unit = self.of.get(flat(v))
             alone = reduces or any(v in self.updates for v in node.outputs)
             if unit is not None and unit.loops and not (alone and unit.kind == "kernel"):
                 yield unit
-        for v in node.inputs:
+        for v in inputs:
             for unit in reversed(self.readers.get(flat(v), ()) if _size(_shape(v)) > 1 else ()):
                 if unit.kind == "loop":
                     yield unit
@@ -209,10 +253,11 @@ class _Grouping:
         if _size(loop.shapes[0]) != _size(shape) or refinement([*loop.shapes, shape]) is None:
             return False
         own = loop.computed()
+        inputs = [v for v in given(node, self.chains) if v.aval is not None]
         bit = 1 << unit.index
-        if not any(flat(v) in own or _size(_shape(v)) == _size(shape) for v in node.inputs if v.aval is not None):
+        if not any(flat(v) in own or _size(_shape(v)) == _size(shape) for v in inputs):
             return False
-        for v in node.inputs:
+        for v in inputs:
             if flat(v) in own:
                 continue
             source = self.of.get(base(v))
@@ -220,13 +265,15 @@ class _Grouping:
                 return False
             if source is unit or (source is not None and source.ancestors & bit):
                 return False
-        if unit.kind == "kernel" and not any(flat(v) in own for v in node.inputs):
+        if unit.kind == "kernel" and not any(flat(v) in own for v in inputs):
             return False
-        if any(self._lies_across(v, unit) for v in node.inputs):
+        if any(self._lies_across(v, unit) for v in inputs):
             return False
-        if len(loop.reads()) + len(node.inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
+        if len(loop.reads()) + len(inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
             return False
-        return not loop.reductions or not reduces or _pattern(loop.reductions[0]) == _pattern(node)
+        if unit.kind == "kernel" or not loop.reductions or not reduces:
+            return True
+        return _pattern(loop.reductions[0]) == _pattern(node)
 
     def _lies_across(self, v: Value, unit: Unit) -> bool:
         """Whether another kernel leaves an array in another order than this kernel, whose tiles would read it with large steps."""
@@ -241,7 +288,7 @@ class _Grouping:
             self._connect(unit, node)
 
     def _connect(self, unit: Unit, node: Node) -> None:
-        for v in node.reads():
+        for v in given(node, self.chains):
             self.readers.setdefault(flat(v), []).append(unit)
             source = self.of.get(base(v))
             if source is not None and source is not unit:
@@ -272,7 +319,7 @@ class _Grouping:
 
     def _take(self, first: Unit, unit: Unit) -> None:
         mine, other = first.loops[0], unit.loops[0]
-        mine.nodes += other.nodes
+        mine.nodes += [n for n in other.nodes if n not in mine.nodes]
         mine.shapes += [s for s in other.shapes if s not in mine.shapes]
         self._replace(unit, first)
 
@@ -286,6 +333,33 @@ class _Grouping:
             if len(kernels) != 1 or kernels[0].users - {unit} or not self._continues(kernels[0], unit):
                 continue
             self._take(kernels[0], unit)
+
+    def _absorb_before(self) -> None:
+        """Let the first kernel that reads what a loop computes do that loop, on its way in."""
+        for unit in list(self.units):
+            if unit.kind != "loop" or unit.loops[0].reductions or len(_streams(unit.loops[0])) > _FEW_ARRAYS:
+                continue
+            for kernel in sorted(unit.users, key=lambda user: user.index):
+                v = self._computed_before(unit, kernel)
+                if v is not None:
+                    kernel.before[v] = unit.loops[0]
+                    unit.users.remove(kernel)
+                    self._replace(unit, kernel)
+                    break
+
+    def _computed_before(self, unit: Unit, kernel: Unit) -> Value | None:
+        """The input of a kernel that it can compute, and store, instead of a loop; None where it can't."""
+        node, how, loop = kernel.root, kernel.how, unit.loops[0]
+        if node is None or how is None or any(v in self.updates for n in loop.nodes for v in n.outputs):
+            return None
+        mine = loop.computed()
+        read = [(i, v) for i, v in enumerate(node.inputs) if base(v) in mine]
+        if len(read) != 1 or any(flat(v) in mine for other in kernel.loops for v in other.reads()):
+            return None
+        ((i, v),) = read
+        if v not in mine or refinement(loop.shapes) != v.shape or not (how.computes(node, i) and how.covers(node, i)):
+            return None
+        return None if any(kernel.ancestors >> user.index & 1 for user in unit.users) else v
 
     def _continues(self, first: Unit, unit: Unit) -> bool:
         mine, other = first.loops[0], unit.loops[0]

@@ -67,6 +67,7 @@ class Writer:
         self.segments: list[str | Step] = []
         self.steps: list[list[Step]] = [[]]
         self.statements: list[str] = []
+        self.last: list[str] = []
         self.numbers: dict[Value, int] = {}
         self.buffers: dict[tuple[str, int], int] = {}
         self.checks: list[Node] = []
@@ -116,6 +117,10 @@ class Writer:
         """Do something at this point of the program."""
         self.statements.append(text)
 
+    def afterwards(self, text: str) -> None:
+        """Do something behind the unit that is being written."""
+        self.last.append(text)
+
     def pointer(self, v: Value) -> str:
         """The address of a value's first element, of type ``char *``."""
         return self.address(self.step.places[v])
@@ -157,6 +162,8 @@ class Writer:
             assert unit.root is not None and unit.how is not None
             self.require(*unit.how.headers)
             unit.how.write(unit.root, self)
+            self.statements += self.last
+            self.last.clear()
         elif unit.kind == "number":
             self._write_number(unit)
         elif unit.kind == "check":

@@ -1,0 +1,43 @@
+// Sums and moments of the channels of an array (N, H, W, C) that are formed in parts.
+//
+// A part's moments are its mean, the sum of squares around it, and how many numbers it has. With counts n and m, the sum of
+// squares around the common mean is M + M' + (mean - mean')^2 n m / (n + m) (Chan, Golub and LeVeque).
+
+// Adds `rows` numbers to moments, of which the sums of x - shift and of its squares are known.
+static inline void add_moments(float *mean, float *squares, float *count, float shift, float sum, float sum_of_squares,
+                               float rows) {
+    const float rest = sum / rows, distance = shift + rest - *mean, weight = rows / (*count + rows);
+    *squares += sum_of_squares - rest * sum + distance * distance * *count * weight;
+    *mean += distance * weight;
+    *count += rows;
+}
+
+// Adds the numbers of all parts, which lie `step` apart, to those of the first.
+static inline void add_parts(float *sums, long parts_, long step, long channels) {
+    for (long p = 1; p < parts_; p++)
+        for (long c = 0; c < channels; c++) sums[c] += sums[p * step + c];
+}
+
+enum { MERGED = 64 };  // channels at a time
+
+// mean, and 1 / sqrt(variance + eps), of the moments of all parts, which lie `step` apart.
+static inline void merge_moments(const float *mean, const float *squares, const float *count, long parts_, long step,
+                                 long channels, float eps, float *means, long mean_step, float *scales, long scale_step) {
+    for (long first = 0; first < channels; first += MERGED) {
+        double n[MERGED] = {0}, middle[MERGED] = {0}, total[MERGED] = {0};
+        const long width = at_most(channels - first, MERGED);
+        for (long p = 0; p < parts_; p++)
+#pragma omp simd
+            for (long c = 0; c < width; c++) {
+                const long at = p * step + first + c;
+                const double more = (double)count[at], weight = more / (n[c] + more), distance = (double)mean[at] - middle[c];
+                total[c] += (double)squares[at] + distance * distance * n[c] * weight;
+                middle[c] += distance * weight;
+                n[c] += more;
+            }
+        for (long c = 0; c < width; c++) {
+            means[(first + c) * mean_step] = (float)middle[c];
+            scales[(first + c) * scale_step] = 1.0f / sqrtf((float)(total[c] / n[c]) + eps);
+        }
+    }
+}
