@@ -59,7 +59,7 @@ class Card:
 
     `splits` maps a split to its number of samples. `mean` and `std` are per channel, of the training
     split's pixels divided by `scale` (the largest value a pixel can have). `folders` are places of the
-    system where the files may already lie.
+    system where the files may already lie. `sample_rate` is that of sounds.
     """
 
     name: str
@@ -76,6 +76,7 @@ class Card:
     std: tuple[float, ...]
     folders: tuple[Path, ...]
     files: tuple[File, ...]
+    sample_rate: int | None = None
 
     @property
     def num_classes(self) -> int:

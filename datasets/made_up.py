@@ -1,11 +1,13 @@
 """Data that is made on the spot, for examples and tests that need no download.
 
-``python -m torchlite.datasets.made_up FOLDER`` writes the tables that lie in ``bundled/``.
+``python -m torchlite.datasets.made_up FOLDER`` writes the tables and the folders that lie in ``bundled/``.
 """
 
 import csv
 import io
 import sys
+import wave
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ TONES_RATE = 8000
 """Samples a second of `tones`."""
 
 _PASSENGERS, _REVIEWS = 600, 500
+_SIDE, _SHAPES_EACH, _SOUNDS_EACH = 20, 30, 14
 
 
 def tones(split: str, count: int) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
@@ -91,8 +94,60 @@ def _csv(header: list[str], rows: list[list[Any]]) -> str:
     return file.getvalue()
 
 
+def shapes() -> dict[str, bytes]:
+    """Small grey pictures (PGM) of circles, crosses and squares anywhere, of any size, on noise: by the names of their files."""
+    rng = np.random.default_rng(13)
+    rows, columns = np.mgrid[:_SIDE, :_SIDE]
+    files = {}
+    for kind in ("circle", "cross", "square"):
+        for number in range(_SHAPES_EACH):
+            radius = rng.uniform(4, 8)
+            y, x = np.abs(rows - rng.uniform(8, 12)), np.abs(columns - rng.uniform(8, 12))
+            inside = {
+                "circle": y**2 + x**2 <= radius**2,
+                "cross": (np.minimum(y, x) <= radius / 4) & (np.maximum(y, x) <= radius),
+                "square": np.maximum(y, x) <= 0.85 * radius,
+            }[kind]
+            picture = rng.normal(90, 25, inside.shape) + rng.uniform(60, 120) * inside
+            pixels = np.clip(picture, 0, 255).astype(np.uint8).tobytes()
+            files[f"{kind}/{number:02d}.pgm"] = f"P5 {_SIDE} {_SIDE} 255\n".encode() + pixels
+    return files
+
+
+def sounds() -> dict[str, bytes]:
+    """A quarter of a second (WAV, 8 bits) of buzzing, hissing and whistling: by the names of their files."""
+    rng = np.random.default_rng(14)
+    t = np.arange(TONES_RATE // 4) / TONES_RATE
+    files = {}
+    for kind in ("buzz", "hiss", "whistle"):
+        for number in range(_SOUNDS_EACH):
+            pitch = rng.uniform(90, 200) if kind == "buzz" else rng.uniform(900, 2200)
+            trembling = 0.02 * np.sin(2 * np.pi * rng.uniform(4, 9) * t)
+            sine = np.sin(2 * np.pi * pitch * (t + trembling / 10))
+            clean = {"buzz": np.sign(sine), "hiss": rng.normal(0, 0.5, t.shape), "whistle": sine}[kind]
+            noisy = rng.uniform(0.3, 0.9) * clean + rng.normal(0, 0.05, t.shape)
+            files[f"{kind}/{number:02d}.wav"] = _wav((127.5 * (1 + np.clip(noisy, -1, 1))).astype(np.uint8))
+    return files
+
+
+def _wav(samples: np.ndarray[Any, Any]) -> bytes:
+    file = io.BytesIO()
+    with wave.open(file, "wb") as writer:
+        writer.setnchannels(1)
+        writer.setsampwidth(1)
+        writer.setframerate(TONES_RATE)
+        writer.writeframes(samples.tobytes())
+    return file.getvalue()
+
+
 TABLES = {"passengers.csv": passengers, "reviews.csv": reviews}
+FOLDERS: dict[str, Callable[[], dict[str, bytes]]] = {"shapes": shapes, "sounds": sounds}
 
 if __name__ == "__main__":
     for name, make in TABLES.items():
         (Path(sys.argv[1]) / name).write_text(make(), encoding="utf-8")
+    for folder, make_files in FOLDERS.items():
+        for name, content in make_files().items():
+            path = Path(sys.argv[1]) / folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)

@@ -131,6 +131,10 @@ CASES = [
     Planted("loss by its class", "TL303", "type: cross_entropy", "type: «CrossEntropyLoss»", "'cross_entropy'?"),
     Planted("optimizer", "TL303", "type: adamw", "type: «admw»", "did you mean 'adamw'?"),
     Planted("schedule", "TL303", "type: cosine", "type: «cosin»", "did you mean 'cosine'?"),
+    Planted(
+        "schedule by another word", "TL303", "type: cosine, warmup: 1 epoch", "type: «plateau»", "ReduceLROnPlateau"
+    ),
+    Planted("checkpoints at leisure", "TL201", "mode: max}", "mode: max, «async»: true}", "whole before the next step"),
     Planted("metric", "TL303", "metrics: [accuracy]", "metrics: [«acuracy»]", "did you mean 'accuracy'?"),
     Planted("transform", "TL303", "[to_float", "[«tofloat»", "did you mean 'to_float'?"),
     Planted("dataset", "TL303", "type: mnist", "type: «minst»", "did you mean 'mnist'?"),
@@ -301,6 +305,45 @@ optim:
   groups: [{match: "1", lr: 1e-4}]
 train: {epochs: 5}
 """
+PICTURES = """\
+version: 1
+name: pictures
+data:
+  type: image_folder
+  root: faces
+  classes: [happy, sad]
+  image: {size: [32, 32], channels: 3, fit: crop}
+  split: {val: 0.2, stratify: true}
+  cache: ram
+  batch_size: 8
+  transforms: [{color_jitter: {contrast: 0.2}}, to_float, {normalize: imagenet}]
+  mix: {mixup: 0.2, cutmix: 1.0, p: 0.5}
+model:
+  type: resnet18
+  num_classes: $data.num_classes
+  stem: small
+  init: [{match: "layer.*conv.*", type: kaiming_normal, mode: fan_out}, {match: fc, type: zeros}]
+optim: {type: adamw, lr: 1e-3}
+train: {epochs: 5}
+eval: {batches: 4}
+"""
+SPEECH = """\
+version: 1
+name: speech
+data:
+  type: audio_folder
+  root: words
+  classes: ["yes", "no"]
+  sample_rate: 16000
+  clip: 1.0 s
+  val: others
+  batch_size: 8
+  transforms: [{to_float: $data.scale}, {log_mel: {n_fft: 512, hop: 160}}, {spec_augment: {freq: 8}}]
+model: {layers: [Flatten, {Linear: $data.num_classes}]}
+optim: {type: adamw, lr: 1e-3}
+train: {epochs: 5}
+checkpoint: {monitor: val/loss}
+"""
 OWN_CODE = "class Step:\n    def __init__(self, scale: float = 1.0) -> None: ...\n    def __call__(self, context, batch): ...\n"
 
 ELSEWHERE: dict[str, list[Planted]] = {
@@ -324,6 +367,8 @@ ELSEWHERE: dict[str, list[Planted]] = {
             "only input",
         ),
         Planted("fact of a table", "TL301", "$data.num_classes", "«$data.num_class»", "did you mean 'num_classes'?"),
+        Planted("columns to leave out", "TL201", "  split: {val", "  «drop»: [name]\n  split: {val", "left out"),
+        Planted("tokenizer of a column", "TL201", "impute: median}", "«tokenizer»: word}", "vocab"),
         Planted("average", "TL201", "ema: 0.9", "«emma»: 0.9", "did you mean 'ema'?"),
         Planted("average above one", "TL205", "ema: 0.9", "ema: «1.5»"),
         Planted("exemption", "TL201", "no_decay: [bias]", "«no_deacy»: [bias]", "did you mean 'no_decay'?"),
@@ -338,6 +383,8 @@ ELSEWHERE: dict[str, list[Planted]] = {
             "«sequence_crossentropy»",
             "'sequence_cross_entropy'?",
         ),
+        Planted("tokenizer", "TL201", "context: 16", "context: 16, «tokenizer»: char", "alphabet"),
+        Planted("task of a text", "TL201", "context: 16", "context: 16, «task»: lm", "character after it"),
         Planted("callback", "TL303", "sample_text", "«sampel_text»", "did you mean 'sample_text'?"),
         Planted("argument of a callback", "TL203", "prompt: a", "«promt»: a", "did you mean 'prompt'?"),
         Planted("duration of a callback", "TL209", "every: 50 steps", "every: «50 stepps»", "500 steps"),
@@ -387,11 +434,92 @@ ELSEWHERE: dict[str, list[Planted]] = {
         Planted("rate of a group", "TL205", "lr: 1e-4", "lr: «-1»"),
         Planted("pattern of a group", "TL205", 'match: "1"', 'match: «"("»'),
         Planted("argument of distill", "TL203", "temperature: 2.0", "«temprature»: 2.0", "did you mean 'temperature'?"),
+        Planted("strictness of init", "TL201", "ignore_extra: true", "«strict»: false", "expect_missing"),
+        Planted("hints that are no list", "TL210", "temperature: 2.0", "hints: «layer3»"),
         Planted("share of distill", "TL205", "alpha: 0.5", "alpha: «5»"),
         Planted(
             "loss without its teacher", "TL414", PUPIL[PUPIL.index("teacher:") : PUPIL.index("init:")], "", "teacher"
         ),
         Planted("teacher without its loss", "TL402", "{type: distill, alpha: 0.5, temperature: 2.0}", "cross_entropy"),
+    ],
+    PICTURES: [
+        Planted("kind of folder", "TL303", "type: image_folder", "type: «imagefolder»", "did you mean 'image_folder'?"),
+        Planted(
+            "folder without a root",
+            "TL204",
+            "data:\n  type: image_folder\n  root: faces",
+            "«data»:\n  type: image_folder",
+        ),
+        Planted(
+            "folder that is not there", "TL204", "root: faces\n  classes: [happy, sad]", "root: «faces»", "list them"
+        ),
+        Planted("classes by another word", "TL201", "  classes: [", "  «class_names»: [", "did you mean 'classes'?"),
+        Planted("section of images", "TL201", "  image: {", "  «images»: {", "did you mean 'image'?"),
+        Planted("folder without sizes", "TL204", "  image: {size: [32, 32], channels: 3, fit: crop}", ""),
+        Planted("key of images", "TL201", "{size: [32", "{«sizes»: [32", "did you mean 'size'?"),
+        Planted("one size", "TL205", "[32, 32]", "«[32]»", "[32, 32]"),
+        Planted("no size", "TL205", "[32, 32]", "«[0, 32]»", "[32, 32]"),
+        Planted("two channels", "TL206", "channels: 3", "channels: «2»", "one of"),
+        Planted("way of fitting", "TL206", "fit: crop", "fit: «crp»", "did you mean 'crop'?"),
+        Planted("cache", "TL206", "cache: ram", "cache: «disk»", "one of"),
+        Planted("target of none", "TL206", "  cache: ram", "  target: «null»", "did you mean 'none'?"),
+        Planted("classes of no target", "TL402", "classes: [happy, sad]", "target: none\n  classes: «[happy, sad]»"),
+        Planted(
+            "stratified by another word", "TL201", "stratify: true", "«stratified»: true", "did you mean 'stratify'?"
+        ),
+        Planted("column to stratify by", "TL202", "stratify: true", "stratify: «label»"),
+        Planted("stratified by position", "TL402", "stratify: true", "by: position, stratify: «true»"),
+        Planted("order of a split", "TL206", "stratify: true", "by: «postion»", "did you mean 'position'?"),
+        Planted("folds", "TL201", "stratify: true", "«folds»: 5", "data.split.seed"),
+        Planted("key of mixing", "TL201", "{mixup: 0.2", "{«mixpu»: 0.2", "did you mean 'mixup'?"),
+        Planted("section of mixing", "TL201", "  mix: {", "  «mixing»: {", "did you mean 'mix'?"),
+        Planted("nothing to mix", "TL204", "{mixup: 0.2, cutmix: 1.0, p: 0.5}", "{p: 0.5}", "mixup"),
+        Planted("negative mixing", "TL205", "mixup: 0.2", "mixup: «-1»"),
+        Planted("share of mixing", "TL205", "p: 0.5", "p: «1.5»"),
+        Planted("network by name", "TL303", "type: resnet18", "type: «resnet-18»", "did you mean 'resnet18'?"),
+        Planted("argument of a network", "TL203", "  stem: small", "  «stm»: small", "did you mean 'stem'?"),
+        Planted("word for a network", "TL210", "stem: small", "stem: «tiny»"),
+        Planted(
+            "initializer", "TL303", "type: kaiming_normal", "type: «kaiming_nromal»", "did you mean 'kaiming_normal'?"
+        ),
+        Planted("initializer by another word", "TL303", "type: kaiming_normal", "type: «kaiming»", "'kaiming_normal'?"),
+        Planted("argument of an initializer", "TL203", "mode: fan_out", "«mod»: fan_out", "did you mean 'mode'?"),
+        Planted("match of an initializer", "TL201", "{match: fc", "{«macth»: fc", "did you mean 'match'?"),
+        Planted("pattern of an initializer", "TL205", 'match: "layer.*conv.*"', 'match: «"("»'),
+        Planted("jitter", "TL205", "contrast: 0.2", "contrast: «2»"),
+        Planted("statistics", "TL210", "normalize: imagenet", "normalize: «imagnet»"),
+        Planted("batches of an evaluation", "TL201", "batches: 4", "«max_batches»: 4", "did you mean 'batches'?"),
+        Planted("no batches", "TL205", "batches: 4", "batches: «0»"),
+        Planted("memory layout", "TL201", "{epochs: 5", "{«channels_last»: true, epochs: 5", "compiler"),
+    ],
+    SPEECH: [
+        Planted("kind of sounds", "TL303", "type: audio_folder", "type: «audiofolder»", "did you mean 'audio_folder'?"),
+        Planted(
+            "rate by another word",
+            "TL201",
+            "  sample_rate: 16000",
+            "  «sampling_rate»: 16000",
+            "did you mean 'sample_rate'?",
+        ),
+        Planted("sounds without a rate", "TL204", "  sample_rate: 16000\n", ""),
+        Planted("clip without a unit", "TL209", "clip: 1.0 s", "clip: «1.0»", "1.0 s"),
+        Planted("clip of a wrong unit", "TL209", "clip: 1.0 s", "clip: «1 min»", "250 ms"),
+        Planted("features", "TL201", "  val: others", "  val: others\n  «features»: {log_mel: {}}", "data.transforms"),
+        Planted(
+            "transform by another word",
+            "TL303",
+            "{log_mel: {n_fft",
+            "{«mel_spectrogram»: {n_fft",
+            "did you mean 'log_mel'?",
+        ),
+        Planted("argument of a spectrogram", "TL203", "hop: 160", "«hops»: 160", "did you mean 'hop'?"),
+        Planted("no hop", "TL205", "hop: 160", "hop: «0»"),
+        Planted("negative stretch", "TL205", "freq: 8", "freq: «-8»"),
+        Planted(
+            "two kinds of validation", "TL211", "  val: others", "  split: {val: 0.1}\n  val: «others»", "keep one"
+        ),
+        Planted("validation that is not there", "TL401", "  val: others\n", "", "data.split.val"),
+        Planted("fact of sounds", "TL301", "$data.scale", "«$data.scal»", "did you mean 'scale'?"),
     ],
 }
 """Mistakes in the sections that `VALID` has not, by the configuration that they are planted into."""

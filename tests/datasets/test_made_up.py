@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from torchlite import datasets
-from torchlite.datasets.made_up import TABLES
+from torchlite.datasets.made_up import FOLDERS, TABLES
 
 BUNDLED = Path(datasets.__file__).parent / "bundled"
 
@@ -14,6 +14,13 @@ BUNDLED = Path(datasets.__file__).parent / "bundled"
 @pytest.mark.parametrize("name", TABLES)
 def test_the_bundled_tables_are_those_that_are_made(name: str) -> None:
     assert (BUNDLED / name).read_text(encoding="utf-8") == TABLES[name]()
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_bundled_folders_are_those_that_are_made(name: str) -> None:
+    folder = BUNDLED / name
+    there = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.*")}
+    assert there == FOLDERS[name]()
 
 
 def test_tones_are_the_same_every_time_and_differ_by_split() -> None:

@@ -104,6 +104,17 @@ def test_classes_that_do_not_occur_are_left_out_of_the_mean() -> None:
     equal(shown("precision", logits, targets), wanted)
 
 
+def test_brier() -> None:
+    rng = np.random.default_rng(5)
+    logits, yes = rng.standard_normal(300) * 3, rng.integers(0, 2, 300)
+    wanted = sk.brier_score_loss(yes, 1 / (1 + np.exp(-logits)))
+    equal(shown("brier", logits[:, None], yes[:, None].astype(np.float64)), wanted)
+    equal(shown("brier", np.stack([np.zeros(300), logits], 1), yes), wanted)
+    several, targets = rng.standard_normal((300, 4)), rng.integers(0, 4, 300)
+    odds = np.exp(several) / np.exp(several).sum(1, keepdims=True)
+    equal(shown("brier", several, targets), np.square(odds - np.eye(4)[targets]).sum(1).mean())
+
+
 @pytest.mark.parametrize("average", ["macro", "micro", "weighted", "none"])
 def test_roc_auc_and_average_precision(average: str) -> None:
     theirs = None if average == "none" else average

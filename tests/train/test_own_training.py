@@ -171,6 +171,48 @@ def test_distillation_is_what_its_formula_says() -> None:
     assert Distillation()(student, targets).item() == F.cross_entropy(student, targets).item()
 
 
+def test_hints_add_what_modules_differ_by() -> None:
+    student, teacher = (
+        torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)) for _ in range(2)
+    )
+    x, targets = torch.randn(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    loss = Distillation(0.6, 3.0, hints=[{"student": "0", "teacher": "0", "weight": 0.5}])
+    loss.watch(student, teacher)
+    taught = teacher(x).detach()
+    found = loss(student(x), targets, taught)
+    plain = Distillation(0.6, 3.0)(student(x), targets, taught)
+    expected = plain + 0.5 * F.mse_loss(student[0](x), teacher[0](x))
+    assert found.item() == pytest.approx(expected.item(), rel=1e-6)
+    found.backward()
+    with pytest.raises(ValueError, match=r"no module '3' for a hint"):
+        Distillation(hints=[{"student": "3", "teacher": "0"}]).watch(student, teacher)
+    for wrong in ({"student": "0"}, {"student": "0", "teacher": "0", "type": "cosine"}):
+        with pytest.raises(ValueError, match="a hint"):
+            Distillation(hints=[wrong])
+
+
+@pytest.mark.parametrize("options", [[], ["train.compile=true"]], ids=["eager", "compiled"])
+def test_a_student_with_hints_resumes_bit_for_bit(options: list[str], tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    teacher = train(tmp_path / "teacher", "train.steps=6")
+    layers = CONFIG[CONFIG.index("  layers:") : CONFIG.index("optim:")].replace("\n", "\n  ")
+    text = TAUGHT.replace("temperature: 2.0", 'hints: [{student: "0", teacher: "0"}]')
+    text += f"teacher:\n  weights: {teacher.path}/last\n  model:\n  {layers}\n"
+    whole = train(tmp_path, "train.steps=6", *options, text=text)
+    part = rewound(whole, 3, tmp_path / "part")
+    run.resume(part, Quiet())
+    assert final_state(part) == final_state(whole)
+    without = train(tmp_path, "train.steps=6", "unset:loss.hints", *options, text=text)
+    assert final_state(without)[1] != final_state(whole)[1]
+
+
+def test_a_hint_that_does_not_fit_is_found_on_shapes(tmp_path: Path) -> None:
+    text = TAUGHT.replace("temperature: 2.0", 'hints: [{student: "0", teacher: "1"}]')
+    text += "teacher: {model: {layers: [Flatten, {Linear: 12}, ReLU, {Linear: 10}]}, weights: runs/a}\n"
+    (problem,) = [one for one in validate([str(write_config(tmp_path, text))]).diagnostics if one.code == "TL502"]
+    assert "'0' [4, 8, 8] with '1' [12]" in problem.message
+
+
 def test_the_loss_of_sequences() -> None:
     logits, targets = torch.randn(2, 5, 7), torch.randint(0, 7, (2, 5))
     expected = F.cross_entropy(logits.transpose(1, 2), targets)

@@ -3,6 +3,7 @@ import pytest
 
 from torchlite.vision.transforms import (
     TRANSFORMS,
+    ColorJitter,
     Compose,
     Cutout,
     HorizontalFlip,
@@ -195,5 +196,35 @@ def test_the_configurations_names():
         "normalize": "Normalize",
         "hflip": "HorizontalFlip",
         "random_crop": "RandomCrop",
+        "color_jitter": "ColorJitter",
         "cutout": "Cutout",
     }
+
+
+def test_colours_change_by_the_sample_and_stay_in_their_range():
+    batch = np.random.default_rng(0).integers(0, 256, (4, 3, 8, 8)).astype(np.uint8)
+    keys = sample_keys(0, 0, np.arange(4))
+    jitter = ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4)
+    out = jitter(batch, keys)
+    assert out.dtype == np.uint8 and out.shape == batch.shape and not np.array_equal(out, batch)
+    assert np.array_equal(jitter(batch[2:3], keys[2:3]), out[2:3]), "whatever the batch"
+    assert np.array_equal(ColorJitter()(batch, keys), batch)
+    floats = jitter((batch / 255).astype(np.float32), keys)
+    assert floats.dtype == np.float32 and floats.min() >= 0 and floats.max() <= 1
+    np.testing.assert_allclose(floats, out / 255, atol=0.5 / 255 + 1e-6)
+
+
+def test_brightness_alone_multiplies_and_greys_have_no_saturation():
+    batch = np.full((2, 1, 4, 4), 0.5, np.float32)
+    keys = sample_keys(0, 0, np.arange(2))
+    factors = ColorJitter(brightness=0.2)(batch, keys)[:, 0, 0, 0] / 0.5
+    assert np.all(np.abs(factors - 1) <= 0.2) and factors[0] != factors[1]
+    assert np.array_equal(ColorJitter(saturation=1.0)(batch, keys), batch)
+
+
+def test_statistics_by_name():
+    named, given = Normalize("imagenet"), Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (named.mean, named.std) == (given.mean, given.std)
+    for arguments in (("imagenet", 1.0), (0.5,)):
+        with pytest.raises(ValueError, match="give mean and std, or the name"):
+            Normalize(*arguments)

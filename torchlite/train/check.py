@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -17,17 +18,21 @@ from torchlite.ops.creation import empty, tensor, zeros
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.optim import Optimizer
+from torchlite.train.config.components import Component
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
 from torchlite.train.footprint import Footprint, copies_kept, footprint
+from torchlite.train.initializing import NEED_MATRICES, ruled
+from torchlite.train.mixing import Mixing, why_not
 from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_model, trace_models
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.patterns import matched, unmatched, without_decay
 from torchlite.train.precision import mixed_on_shapes
-from torchlite.train.sources import read_own
+from torchlite.train.registry import signature
+from torchlite.train.sources import check_own
 from torchlite.vision.transforms import Compose, sample_keys
 
 
@@ -46,6 +51,9 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
         message = f"the model gets {dtype.name} numbers: the data is never converted to float"
         return {}, [Problem(("data", "transforms"), "TL503", message, hint)]
     batch = config.data.batch_size
+    mix, target = config.data.mix, data_card(config.data).target
+    if mix is not None and (reason := why_not(mix, shape, dtype.is_floating_point, target.shape)) is not None:
+        return {}, [Problem(("data", "mix"), "TL503", reason)]
     traces = trace_models(config, shape, dtype, batch)
     teacher = trace_model(config, shape, dtype, batch, config.teacher.model) if config.teacher is not None else None
     misfits = [
@@ -76,31 +84,51 @@ def size_of(config: Config, traces: Mapping[str, Trace]) -> Footprint:
         if config.models:
             loss = sum((trace.output.sum() for trace in traces.values()), zeros(()))
         else:
-            loss = config.loss.build()(traces["model"].output, _targets(config, batch))
+            targets = _targets(config, batch, mixed=config.data.mix is not None)
+            loss = config.loss.build()(traces["model"].output, targets)
     modules = [module for trace in traces.values() for module in trace.modules()]
     return footprint(modules, loss, batch, copies_kept(config.optim) + (config.train.ema is not None))
 
 
-def _targets(config: Config, batch: int) -> Tensor:
-    target = data_card(config.data).target
-    return empty(batch, *target.shape, dtype=dtypes.of(np.dtype(target.dtype)), device=META)
+def _targets(config: Config, batch: int, *, mixed: bool = False) -> Tensor:
+    """The targets of a batch; where it is ``mixed``, those that stand for classes are shares of them."""
+    card = data_card(config.data)
+    if mixed and card.target.dtype == "int64":
+        return empty(batch, card.num_classes, device=META)
+    return empty(batch, *card.target.shape, dtype=dtypes.of(np.dtype(card.target.dtype)), device=META)
+
+
+def mixing_of(config: Config) -> Mixing | None:
+    """What mixes training batches, if they are to be mixed."""
+    return None if config.data.mix is None else Mixing(config.data.mix, data_card(config.data).num_classes)
 
 
 def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Problem]:
+    found = _check_loss_on(config, trace, teacher, _targets(config, trace.input.shape[0]))
+    if found or config.data.mix is None:
+        return found
+    shares = _targets(config, trace.input.shape[0], mixed=True)
+    found = _check_loss_on(config, trace, teacher, shares)
+    hint = (
+        f"{config.loss.name} takes no shares of classes, which data.mix makes: use cross_entropy, or leave out data.mix"
+    )
+    return [dataclasses.replace(one, hint=hint) for one in found]
+
+
+def _check_loss_on(config: Config, trace: Trace, teacher: Trace | None, target: Tensor) -> list[Problem]:
     card = data_card(config.data)
     out = trace.output
-    target = _targets(config, trace.input.shape[0])
     try:
         with mixed_on_shapes(config.train.precision):
             loss = config.loss.build()
+            if teacher is not None and getattr(loss, "hints", None):
+                _take_hints(loss, trace, teacher)
             loss(out, target, *([teacher.output] if teacher is not None else []))
     except Exception as error:  # whatever the loss raises says why it does not fit
         reason = str(error).splitlines()[0]
-        targets = f"targets {shape_text(target)}" if card.target.shape else "class indices [N]"
+        targets = f"targets {shape_text(target)}" if target.ndim > 1 else "class indices [N]"
         message = f"{config.loss.name} can't compare the model's output {shape_text(out)} with {targets}: {reason}"
-        fits = out.ndim == 1 + max(len(card.target.shape), 1)
-        hint = None if fits else f"end the model with `Linear: $data.num_classes` ({card.num_classes})"
-        return [Problem(("loss",), "TL502", message, hint)]
+        return [Problem(("loss",), "TL502", message, _cure_of_loss(config, out))]
     if out.ndim == len(card.target.shape) + 2 and card.target.dtype == "int64" and out.shape[-1] < card.num_classes:
         message = (
             f"the model gives {out.shape[-1]} numbers a sample, but {config.data.type} has {card.num_classes} classes"
@@ -110,9 +138,25 @@ def _check_loss(config: Config, trace: Trace, teacher: Trace | None) -> list[Pro
     return []
 
 
+def _cure_of_loss(config: Config, out: Tensor) -> str | None:
+    card = data_card(config.data)
+    if config.loss.name == "cross_entropy" and out.ndim == 3 and len(card.target.shape) == 1:
+        return "sequence_cross_entropy compares every place of a sequence"
+    fits = out.ndim == 1 + max(len(card.target.shape), 1)
+    return None if fits else f"end the model with `Linear: $data.num_classes` ({card.num_classes})"
+
+
+def _take_hints(loss: Any, trace: Trace, teacher: Trace) -> None:
+    """Let a loss see what the modules of both models give, on shapes."""
+    both = [build_model(one, META) for one in (trace, teacher)]
+    loss.watch(*both)
+    for model, one in zip(both, (trace, teacher), strict=True):
+        model(one.input)
+
+
 def _check_parameters(config: Config, traces: Mapping[str, Trace]) -> list[Problem]:
     """Whether patterns name parameters, and the optimizer takes them: Muon, say, takes matrices only."""
-    patterns = config.freeze, config.init, config.optim.groups, config.optim.no_decay, config.models
+    patterns = config.freeze, config.init, config.model.init, config.optim.groups, config.optim.no_decay, config.models
     if any(patterns):  # parameters need the names that they will have
         model = build_models(config, traces, META)
     else:
@@ -120,7 +164,7 @@ def _check_parameters(config: Config, traces: Mapping[str, Trace]) -> list[Probl
     names = [name for name, _ in model.named_parameters()]
     if not names:
         return []
-    problems = list(_unmatched(config, model, names))
+    problems = [*_unmatched(config, model, names), *_initial_values(config, model)]
     try:
         make_optimizers(config.optim, model)
     except Exception as error:  # whatever the optimizer raises says why
@@ -149,6 +193,24 @@ def _unmatched(config: Config, model: nn.Module, names: Sequence[str]) -> Iterat
         yield Problem(("freeze",), "TL506", "every parameter of the model is frozen: nothing is trained")
 
 
+def _initial_values(config: Config, model: nn.Module) -> Iterator[Problem]:
+    """Whether every rule of initial values is for some parameters, and for none that it can't fill."""
+    networks = {name: (getattr(model, name), one) for name, one in config.models.items()} or {"": (model, config.model)}
+    for network, described in networks.values():
+        found = list(ruled(network, described.init))
+        for rule in described.init:
+            own = [(name, parameter) for one, name, parameter in found if one is rule]
+            flat = [name for name, parameter in own if parameter.ndim < 2]
+            if not own:
+                meant = (
+                    f"'{rule.match}'" if rule.match is not None else f"{rule.component.name}, as the rules before it,"
+                )
+                yield Problem(rule.component.path, "TL506", f"{meant} leaves no parameter to fill")
+            elif flat and rule.component.name in NEED_MATRICES:
+                message = f"{rule.component.name} fills parameters of two dimensions or more, '{flat[0]}' has fewer"
+                yield Problem(rule.component.path, "TL504", message, 'match only such, e.g. match: ".*weight"')
+
+
 def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dtype]:
     """Shape and dtype of a sample behind the transforms of ``stage`` ("train" or "eval").
 
@@ -161,19 +223,36 @@ def transformed(config: Config, stage: str) -> tuple[tuple[int, ...], dtypes.dty
 
 
 def pipeline(config: Config, stage: str) -> Compose:
-    """The transforms of ``stage`` ("train" or "eval") as one."""
-    return Compose([component.build() for component in getattr(config.data.transforms, stage)])
+    """The transforms of ``stage`` ("train" or "eval") as one.
+
+    Raises:
+        ValueError: when a transform can't be made so.
+    """
+    known = {"sample_rate": data_card(config.data).sample_rate}
+    return Compose([_transform(component, known) for component in getattr(config.data.transforms, stage)])
+
+
+def _transform(component: Component, known: Mapping[str, Any]) -> Any:
+    """A transform; what it takes from the data is one of the ``known`` where the configuration does not give it."""
+    taken = signature("transform", component.target())
+    supplied = {name: known.get(name) for name in taken.inferred if name not in component.arguments}
+    for name, value in supplied.items():
+        parameter = taken.find(name)
+        if value is None and parameter is not None and parameter.required:
+            raise ValueError(f"{component.name} needs '{name}', and the data does not say it")
+    return component.build(**{name: value for name, value in supplied.items() if value is not None})
 
 
 def check_data(config: Config) -> list[Problem]:
     """Whether the data is there and is what its card says; nothing is downloaded."""
     own = config.data.type in OWN_DATA
-    for split in ("train", "test"):
-        if own and split == "test" and not getattr(config.data, "test", None):
+    splits = ("train", "val", "test") if own else ("train", "test")
+    for split in splits:
+        if own and split != "train" and not getattr(config.data, split, None):
             continue
         try:
             if own:
-                read_own(config, split)
+                check_own(config, split)
             else:
                 datasets.load(config.data.type, split, root=config.data.root, download=False)
         except DataError as error:
@@ -199,8 +278,12 @@ def _smoke(config: Config) -> list[Problem]:
     card = data_card(config.data)
     batch = min(config.data.batch_size, 8)
     rng = np.random.default_rng(config.seed)
-    x = _made_up_samples(config, rng, batch, "train")
-    y = tensor(_made_up(rng, (batch, *card.target.shape), card.target.dtype, card.num_classes))
+    inputs = _made_up_samples(config, rng, batch, "train")
+    targets = _made_up(rng, (batch, *card.target.shape), card.target.dtype, card.num_classes)
+    mixing = mixing_of(config)
+    if mixing is not None:
+        inputs, targets = mixing(inputs, targets, sample_keys(config.seed, 0, np.arange(batch)))
+    x, y = from_numpy(inputs), tensor(targets)
     model = build_models(config, trace_models(config, x.shape[1:], x.dtype, batch), CPU)
     try:
         optimizers = make_optimizers(config.optim, model)
@@ -218,14 +301,14 @@ def made_up_inputs(config: Config, trace: Trace, batch: int, seed: int) -> Tenso
     rng = np.random.default_rng(seed)
     if trace.model.input is not None:
         return from_numpy(rng.normal(size=(batch, *trace.model.input)).astype(np.float32))
-    return _made_up_samples(config, rng, batch, "eval")
+    return from_numpy(_made_up_samples(config, rng, batch, "eval"))
 
 
-def _made_up_samples(config: Config, rng: np.random.Generator, batch: int, stage: str) -> Tensor:
+def _made_up_samples(config: Config, rng: np.random.Generator, batch: int, stage: str) -> np.ndarray[Any, Any]:
     card = data_card(config.data)
     samples = _made_up(rng, (batch, *card.input.shape), card.input.dtype, card.scale + 1)
     keys = sample_keys(config.seed, 0, np.arange(batch))
-    return from_numpy(np.ascontiguousarray(pipeline(config, stage)(samples, keys)))
+    return np.ascontiguousarray(pipeline(config, stage)(samples, keys))
 
 
 def _made_up(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, values: int) -> np.ndarray[Any, Any]:
@@ -247,13 +330,17 @@ def _smoke_of_own_step(
 def _step_of_the_loop(config: Config, model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
     criterion = config.loss.build()
     taught: list[Tensor] = []
+    teacher: nn.Module | None = None
     if config.teacher is not None:
-        teacher = build_model(trace_model(config, x.shape[1:], x.dtype, len(x), config.teacher.model), CPU)
-        with no_grad():
-            taught = [teacher.eval()(x)]
+        teacher = build_model(trace_model(config, x.shape[1:], x.dtype, len(x), config.teacher.model), CPU).eval()
+        if hasattr(criterion, "watch"):
+            criterion.watch(model, teacher)
 
     def gradients() -> Tensor:
         model.zero_grad()
+        if teacher is not None:
+            with no_grad():
+                taught[:] = [teacher(x)]
         loss: Tensor = criterion(model(x), y, *taught)
         loss.backward()
         return loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ import numpy as np
 from torchlite import datasets
 from torchlite._tensor import Tensor
 from torchlite.backends.philox import random_words
+from torchlite.datasets import Arrays
 from torchlite.devices import Device
 from torchlite.errors import DataError, MissingDataError
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import Generator
-from torchlite.train.check import pipeline
+from torchlite.train.check import mixing_of, pipeline
+from torchlite.train.config.folders import Folder
 from torchlite.train.config.own_data import CsvData, TextData
 from torchlite.train.config.schema import Config
+from torchlite.train.folders import Files, read_folder
+from torchlite.train.mixing import Mixing
 from torchlite.train.sources import Rows, TableEncoder, read_rows, read_text
 from torchlite.utils.data import DataLoader, Dataset
 from torchlite.vision.transforms import Compose, sample_keys
@@ -27,13 +32,16 @@ Array = np.ndarray[Any, Any]
 
 
 class Samples(Dataset[Any]):
-    """Arrays with the transforms of a stage; what random transforms do to a sample depends on (seed, epoch, index)."""
+    """Arrays, or files, with the transforms of a stage; what random ones do to a sample depends on (seed, epoch, index)."""
 
-    def __init__(self, inputs: Array, targets: Array, transforms: Compose, seed: int) -> None:
+    def __init__(
+        self, inputs: Array | Files, targets: Array, transforms: Compose, seed: int, mixing: Mixing | None = None
+    ) -> None:
         self.inputs = inputs
         self.targets = targets
         self.transforms = transforms
         self.seed = seed
+        self.mixing = mixing
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -46,13 +54,16 @@ class Samples(Dataset[Any]):
     def get_batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """The samples at ``indices`` as one batch."""
         chosen = np.asarray(indices)
-        batch = self.transforms(self.inputs[chosen], sample_keys(self.seed, self.epoch, chosen))
-        return from_numpy(np.ascontiguousarray(batch)), from_numpy(self.targets[chosen])
+        keys = sample_keys(self.seed, self.epoch, chosen)
+        batch, targets = self.transforms(self.inputs[chosen], keys), self.targets[chosen]
+        if self.mixing is not None:
+            batch, targets = self.mixing(batch, targets, keys)
+        return from_numpy(np.ascontiguousarray(batch)), from_numpy(targets)
 
 
 @dataclass
 class Splits:
-    """The data of a run in memory.
+    """The data of a run.
 
     Attributes:
         train: training samples.
@@ -66,28 +77,26 @@ class Splits:
 
 
 def load_splits(config: Config) -> Splits:
-    """Read the training split and divide it.
+    """Read the training split and divide it; validation data of its own is read instead where there is some.
 
     Raises:
         DataError: when files are missing; it says which and where to put them.
     """
-    data = config.data
-    arrays: Any
-    if isinstance(data, CsvData):
-        rows = read_rows(data, config.path.parent, "train")
-        parts = _parts(config, len(rows))
-        arrays = TableEncoder(data, [rows[i] for i in parts["train"]]).encode(rows)
-    else:
-        arrays = _read(config, "train")
-        parts = _parts(config, len(arrays.targets))
-    held_out = len(parts["val"])
+    arrays = _read(config, "train")
+    parts = _parts(config, arrays.targets)
 
     def samples(part: str, stage: str) -> Samples:
         chosen = parts[part]
-        return Samples(arrays.inputs[chosen], arrays.targets[chosen], pipeline(config, stage), config.seed)
+        inputs = arrays.inputs.subset(chosen) if isinstance(arrays.inputs, Files) else arrays.inputs[chosen]
+        mixing = mixing_of(config) if stage == "train" else None
+        return Samples(inputs, arrays.targets[chosen], pipeline(config, stage), config.seed, mixing)
 
-    val = samples("val", "eval") if held_out else None
-    return Splits(samples("train", "train"), val, datasets.fingerprint(arrays))
+    val = None
+    if len(parts["val"]):
+        val = samples("val", "eval")
+    elif getattr(config.data, "val", None):
+        val = _evaluated(config, _read(config, "val"))
+    return Splits(samples("train", "train"), val, _fingerprint(arrays))
 
 
 def load_split(config: Config, split: str) -> Samples:
@@ -96,25 +105,45 @@ def load_split(config: Config, split: str) -> Samples:
         splits = load_splits(config)
         if splits.val is not None:
             return splits.val
-    arrays = _read(config, split)
+    return _evaluated(config, _read(config, split))
+
+
+def _evaluated(config: Config, arrays: Arrays) -> Samples:
     return Samples(arrays.inputs, arrays.targets, pipeline(config, "eval"), config.seed)
 
 
-def _read(config: Config, split: str) -> Any:
-    """A split as arrays; what of a table is learnt from rows comes from those that are trained on."""
-    data = config.data
+def _read(config: Config, split: str) -> Arrays:
+    """A split, all of it; what of a table is learnt from rows comes from those that are trained on."""
+    data, folder = config.data, config.path.parent
     if isinstance(data, CsvData):
         encoder, rows = _encoder(config, data)
-        return encoder.encode(rows if split == "train" else read_rows(data, config.path.parent, split))
+        return encoder.encode(rows if split == "train" else read_rows(data, folder, split))
     if isinstance(data, TextData):
-        return read_text(data, config.path.parent, split)
+        return read_text(data, folder, split)
+    if isinstance(data, Folder):
+        return read_folder(data, folder, split)
     return datasets.load(data.type, split, root=data.root, download=data.download)
+
+
+def _fingerprint(arrays: Arrays) -> str:
+    if isinstance(arrays.inputs, Files):
+        return arrays.inputs.fingerprint(arrays.targets)
+    return datasets.fingerprint(arrays)
 
 
 def _encoder(config: Config, data: CsvData) -> tuple[TableEncoder, Rows]:
     """What encodes rows as those that are trained on were, and the rows of the training split."""
     rows = read_rows(data, config.path.parent, "train")
-    return TableEncoder(data, [rows[i] for i in _parts(config, len(rows))["train"]]), rows
+    parts = _parts(
+        config, np.array([row[data.target.column].strip() if data.target.kind != "number" else "" for row in rows])
+    )
+    return TableEncoder(data, [rows[i] for i in parts["train"]]), rows
+
+
+def samples_of_files(config: Config, paths: Sequence[Path]) -> Samples:
+    """Files of the kind that the data has, without their class; every target is 0."""
+    assert isinstance(config.data, Folder)
+    return _evaluated(config, Arrays(Files(config.data, tuple(paths)), np.zeros(len(paths), np.int64)))
 
 
 def column_of_split(config: Config, split: str, column: str, *, optional: bool = False) -> list[str] | None:
@@ -143,14 +172,21 @@ def samples_of_rows(config: Config, rows: Rows) -> Samples:
     assert isinstance(config.data, CsvData)
     encoder, _ = _encoder(config, config.data)
     inputs = encoder.encode_inputs(rows)
-    return Samples(inputs, np.zeros(len(inputs), np.int64), pipeline(config, "eval"), config.seed)
+    return _evaluated(config, Arrays(inputs, np.zeros(len(inputs), np.int64)))
 
 
-def _parts(config: Config, n: int) -> dict[str, Array]:
-    """The places of the samples that are trained on and of those that are held out."""
-    split = config.data.split
+def _parts(config: Config, labels: Array) -> dict[str, Array]:
+    """The places of the samples that are trained on and of those that are held out; ``labels`` are the samples' classes."""
+    split, n = config.data.split, len(labels)
     held_out = int(n * (split.val or 0))
+    if split.by == "position":
+        return {"val": np.arange(n - held_out, n), "train": np.arange(n - held_out)}
     order = _permutation(n, config.seed if split.seed is None else split.seed, SPLIT_STREAM, 0)
+    if split.stratify and labels.ndim == 1:
+        by_class = order[labels[order].argsort(kind="stable")]
+        steps = np.arange(n + 1) * held_out // n  # rises at every place that is held out: evenly, so in every class
+        chosen = np.diff(steps).astype(bool)
+        return {"val": np.sort(by_class[chosen]), "train": np.sort(by_class[~chosen])}
     return {"val": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
 
 

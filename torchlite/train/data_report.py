@@ -28,7 +28,9 @@ def inspect_config(config: Config, split: str) -> dict[str, Any]:
     card = data_card(config.data)
     samples = load_splits(config).train if split == "train" else load_split(config, split)
     classes = card.classes if card.target.shape == () else ()
-    return _report(f"{config.data.type} ({config.path})", split, Arrays(samples.inputs, samples.targets), classes)
+    return _report(
+        f"{config.data.type} ({config.path})", split, Arrays(np.asarray(samples.inputs), samples.targets), classes
+    )
 
 
 def is_here(card: Card) -> bool:

@@ -21,13 +21,13 @@ _FORBIDDEN = {
     r"(optim|optim\.\w+)\.type$": "the state of the optimizer is that of the old one",
     r"train\.ema$": "the checkpoint holds the average that the old value made, or none",
     r"train\.step\b": "the step of one's own decides what the checkpoint means",
-    r"data\.(type|inputs|target|context|alphabet)\b": "the model learns something else",
+    r"data\.(type|inputs|target|context|alphabet|classes|image|sample_rate|clip)\b": "the model learns something else",
     r"data\.split\b": "samples that were held out would be trained on",
 }
 _EXACT = {
     r"name$": "only the name of new folders",
     r"(vars|code|extends|abstract|version)\b": "only what other keys refer to",
-    r"data\.(workers|root|download|train|test|files)\b": "the data is compared with what the run began with",
+    r"data\.(workers|cache|root|download|train|test|files)\b": "the data is compared with what the run began with",
     r"checkpoint\b": "steps do not depend on checkpoints",
     r"early_stop\b": "only when the run ends",
     r"(metrics|callbacks|export)\b": "only what is measured and written",

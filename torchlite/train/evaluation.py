@@ -33,11 +33,12 @@ def evaluate(
     metrics: Mapping[str, Any],
     *,
     batch_size: int,
+    most: int | None = None,
     workers: int = 0,
     device: Device,
     precision: str,
 ) -> float:
-    """The mean loss over ``samples``, in their own order; ``metrics`` are shown every batch.
+    """The mean loss over ``samples``, in their own order; ``metrics`` are shown every batch, of which there are at most ``most``.
 
     The model is in evaluation mode meanwhile and as it was afterwards.
     """
@@ -46,7 +47,7 @@ def evaluate(
     model.eval()
     try:
         with no_grad(), mixed(precision, device):
-            for inputs, targets in batches(samples, in_order(samples, batch_size), workers, device):
+            for inputs, targets in batches(samples, in_order(samples, batch_size)[:most], workers, device):
                 logits = model(inputs)
                 mean.update(float(loss(logits, targets)), len(targets))
                 for metric in metrics.values():

@@ -251,6 +251,7 @@ def evaluation_row(plan: Plan, progress: Progress) -> dict[str, float]:
             plan.splits.val,
             metrics,
             batch_size=config.eval.batch_size or config.data.batch_size,
+            most=config.eval.batches,
             workers=config.data.workers,
             device=plan.device,
             precision=config.train.precision,

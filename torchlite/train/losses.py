@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torchlite import nn
 from torchlite._tensor import Tensor
 from torchlite.nn import functional as F
+from torchlite.train.hints import Hints, read_hints
 
 
 class SequenceCrossEntropy(nn.Module):
@@ -35,19 +38,37 @@ class SequenceCrossEntropy(nn.Module):
 class Distillation(nn.Module):
     """What a student learns from the targets and from a teacher (Hinton, Vinyals and Dean, 2015).
 
-    (1 - alpha) · CE(student, targets) + alpha · T² · KL(softmax(teacher / T) ‖ softmax(student / T)); without the
-    teacher's logits, as in evaluation, the first alone.
+    (1 - alpha) · CE(student, targets) + alpha · T² · KL(softmax(teacher / T) ‖ softmax(student / T)), and for each of the
+    `hints` weight · the difference of what two modules give; without the teacher's logits, as in evaluation, the first alone.
+    A hint is ``{student: NAME, teacher: NAME, type: mse, weight: 1.0}``, mse or l1.
 
     Shape: logits of both (N, C), targets (N,) of int64.
     """
 
     needs_teacher = True
 
-    def __init__(self, alpha: float = 0.7, temperature: float = 4.0, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self,
+        alpha: float = 0.7,
+        temperature: float = 4.0,
+        label_smoothing: float = 0.0,
+        hints: list[dict[str, Any]] | None = None,
+    ) -> None:
         super().__init__()
         self.alpha = alpha
         self.temperature = temperature
         self.label_smoothing = label_smoothing
+        self.hints = read_hints(hints or ())
+        self._watching: Hints | None = None
+
+    def watch(self, student: nn.Module, teacher: nn.Module) -> None:
+        """See from now on what the modules give that the hints name.
+
+        Raises:
+            ValueError: when there is no such module.
+        """
+        if self.hints:
+            self._watching = Hints(self.hints, student, teacher)
 
     def forward(self, logits: Tensor, targets: Tensor, taught: Tensor | None = None) -> Tensor:
         """The loss."""
@@ -57,7 +78,8 @@ class Distillation(nn.Module):
         t = self.temperature
         student, teacher = F.log_softmax(logits / t, dim=-1), F.log_softmax(taught / t, dim=-1)
         soft = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
-        return (1 - self.alpha) * hard + self.alpha * t * t * soft
+        total = (1 - self.alpha) * hard + self.alpha * t * t * soft
+        return total if self._watching is None else total + self._watching.loss()
 
 
 LOSSES = {"sequence_cross_entropy": SequenceCrossEntropy, "distill": Distillation}

@@ -15,6 +15,7 @@ from torchlite.train.config.components import INPUT, PREVIOUS, Component, KeyPat
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import data_card
 from torchlite.train.config.schema import Config, Model
+from torchlite.train.initializing import initialize
 from torchlite.train.layers import Call, LayerList, Structure, Value, called, chosen, value_of
 from torchlite.train.precision import mixed_on_shapes
 from torchlite.train.registry import FROM_DATA, signature
@@ -120,9 +121,11 @@ def build_models(config: Config, traces: Mapping[str, Trace], device: Device) ->
 def build_model(trace: Trace, device: Device) -> nn.Module:
     """The model with initial values, drawn from the default generator in the order of the layers."""
     with device:
-        if trace.model.layers is None and not trace.layers[0].is_wired:
-            return _built(trace.layers[0])
-        return _built_list(trace.layers)
+        alone = trace.model.layers is None and not trace.layers[0].is_wired
+        model = _built(trace.layers[0]) if alone else _built_list(trace.layers)
+    if trace.model.init and device.type != "meta":
+        initialize(model, trace.model.init)
+    return model
 
 
 def _built(layer: TracedLayer) -> nn.Module:

@@ -144,6 +144,10 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
     size = size_of(config, traces)
     own_step = config.train.step.build() if config.train.step is not None else None
     samples = min(batch_size * accumulate, count)
+    average = WeightAverage(model, config.train.ema) if config.train.ema is not None else None
+    teacher = build_teacher(config, device)
+    if teacher is not None and hasattr(loss, "watch"):
+        loss.watch(model, teacher)  # behind the copy for the average, which is not to be seen
     return Plan(
         config=config,
         device=device,
@@ -153,11 +157,11 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         model=model,
         loss=loss,
         optimizers=optimizers,
-        teacher=build_teacher(config, device),
+        teacher=teacher,
         own_step=own_step,
         course=courses[0] if len(courses) == 1 else Courses(courses),
         freezing=Freezing(config.freeze, model, steps_per_epoch),
-        average=WeightAverage(model, config.train.ema) if config.train.ema is not None else None,
+        average=average,
         scaler=scaler_for(config.train.precision, device),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,

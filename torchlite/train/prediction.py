@@ -16,9 +16,12 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.errors import DataError, FormatError, UsageError
 from torchlite.serialization.npz import read_npz
 from torchlite.train.check import pipeline
+from torchlite.train.config.folders import Folder
 from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import CsvData, TextData
-from torchlite.train.data import Samples, batches, in_order, load_split, samples_of_rows
+from torchlite.train.config.schema import Config
+from torchlite.train.data import Samples, batches, in_order, load_split, samples_of_files, samples_of_rows
+from torchlite.train.folders import files_in
 from torchlite.train.precision import mixed
 from torchlite.train.trained import Trained
 
@@ -32,7 +35,8 @@ STDIN = "-"
 def read_inputs(trained: Trained, source: str, stdin: Any) -> Samples:
     """What is to be predicted: a split of the run's data, a file, or standard input.
 
-    Data of a table is CSV with the columns of the inputs. Of other data ``.npy`` and ``.npz`` files hold an array
+    Data of a table is CSV with the columns of the inputs; of data in folders, a file or a folder.
+    Of other data ``.npy`` and ``.npz`` files hold an array
     (N, *shape of a sample*) (the one called ``inputs``, or the only one), and lines of JSON one sample each, in the numbers
     that the dataset has, which the run's transforms convert.
 
@@ -44,6 +48,10 @@ def read_inputs(trained: Trained, source: str, stdin: Any) -> Samples:
         raise UsageError("a model of text predicts the next character: sample_text under callbacks lets it write")
     if source in SPLITS and not Path(source).exists():
         return load_split(config, source)
+    if isinstance(config.data, Folder) and (
+        Path(source).is_dir() or Path(source).suffix.lower() in config.data.suffixes
+    ):
+        return _of_files(config, config.data, Path(source))
     if source == STDIN:
         text: str = stdin.read()
     elif not Path(source).is_file():
@@ -58,6 +66,15 @@ def read_inputs(trained: Trained, source: str, stdin: Any) -> Samples:
     if isinstance(config.data, CsvData):
         return samples_of_rows(config, _rows(text, config.data, source))
     return _samples(trained, _json_lines(text, source), source)
+
+
+def _of_files(config: Config, data: Folder, source: Path) -> Samples:
+    if not source.exists():
+        raise UsageError(f"there is no file '{source}'")
+    paths = files_in(source, data) if source.is_dir() else [source]
+    if not paths:
+        raise DataError(f"'{source}' holds no files that end in {', '.join(sorted(data.suffixes))}")
+    return samples_of_files(config, paths)
 
 
 def _array(path: Path) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Literal
 
-Kind = Literal["layer", "loss", "optimizer", "transform", "metric", "step", "callback", "logger"]
+Kind = Literal["layer", "loss", "optimizer", "transform", "metric", "step", "callback", "logger", "initializer"]
 
 LOSSES = {
     "cross_entropy": "CrossEntropyLoss",
@@ -40,6 +40,13 @@ OPTIMIZERS = {
         *("RMSprop", "Rprop", "SGD"),
     )
 }
+INITIALIZERS = {
+    name: f"{name}_"
+    for name in (
+        *("constant", "dirac", "eye", "kaiming_normal", "kaiming_uniform", "normal", "ones", "orthogonal", "sparse"),
+        *("trunc_normal", "uniform", "xavier_normal", "xavier_uniform", "zeros"),
+    )
+}
 METRICS = {
     "accuracy": "Accuracy",
     "top_k": "TopK",
@@ -50,6 +57,7 @@ METRICS = {
     "confusion_matrix": "ConfusionMatrix",
     "roc_auc": "RocAuc",
     "average_precision": "AveragePrecision",
+    "brier": "Brier",
     "mse": "MSE",
     "rmse": "RMSE",
     "mae": "MAE",
@@ -61,10 +69,40 @@ METRICS = {
 
 METRIC_DIRECTIONS: dict[str, Literal["min", "max"]] = {
     **dict.fromkeys(METRICS, "max"),
-    **dict.fromkeys(("loss", "mse", "rmse", "mae", "perplexity", "bits_per_character"), "min"),
+    **dict.fromkeys(("loss", "mse", "rmse", "mae", "perplexity", "bits_per_character", "brier"), "min"),
 }
 """Which way a monitored value improves."""
 del METRIC_DIRECTIONS["confusion_matrix"]
+
+WORDS: dict[Kind, dict[str, str]] = {
+    "loss": {
+        "bce_logits": "bce_with_logits",
+        "binary_cross_entropy": "bce",
+        "ce": "cross_entropy",
+        "softmax_cross_entropy": "cross_entropy",
+        "kl": "kl_div",
+        "mean_squared_error": "mse",
+        "mae": "l1",
+    },
+    "metric": {"acc": "accuracy", "bits_per_char": "bits_per_character", "bpc": "bits_per_character", "auc": "roc_auc"},
+    "initializer": {
+        "kaiming": "kaiming_normal",
+        "he": "kaiming_normal",
+        "xavier": "xavier_uniform",
+        "glorot": "xavier_uniform",
+    },
+    "transform": {
+        "random_flip": "hflip",
+        "horizontal_flip": "hflip",
+        "totensor": "to_float",
+        "mel_spectrogram": "log_mel",
+    },
+    "layer": {"GlobalAveragePooling2D": "GlobalAvgPool2d", "Dense": "Linear", "Conv2D": "Conv2d", "MLP": "tabular_mlp"},
+}
+"""Words of other tools for the components here, for suggestions."""
+
+ALWAYS = {"csv": "metrics.csv is always written", "jsonl": "metrics.jsonl is always written"}
+"""Loggers of other tools that need no naming here."""
 
 _NO_LAYERS = frozenset(
     {"Module", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "RNNBase", "RNNCellBase"}
@@ -73,11 +111,12 @@ _NO_LAYERS = frozenset(
 
 _SUPPLIED: dict[Kind, frozenset[str]] = {
     "layer": frozenset({"device", "dtype"}),
+    "initializer": frozenset({"tensor", "generator"}),
     "optimizer": frozenset({"params", "foreach", "fused", "capturable", "differentiable"}),
 }
 """Arguments that are no matter of the configuration: the training itself passes them, or does without."""
 
-FROM_DATA = frozenset({"num_embeddings"})
+FROM_DATA = frozenset({"num_embeddings", "vocab_size"})
 """Arguments of layers that the dataset decides: how many different tokens it has."""
 
 _LENGTHS = int | tuple[int, ...]
@@ -120,6 +159,7 @@ RANGES: dict[Kind, dict[str, Range]] = {
         **dict.fromkeys(("num_embeddings", "embedding_dim", "embed_dim", "d_model", "dim_feedforward"), _COUNT),
         **dict.fromkeys(("input_size", "hidden_size", "num_layers", "num_heads", "nhead", "num_channels"), _COUNT),
         **dict.fromkeys(("num_groups", "num_encoder_layers", "num_decoder_layers", "length"), _COUNT),
+        **dict.fromkeys(("vocab_size", "context", "layers", "heads", "hidden", "num_classes"), _COUNT),
         "proj_size": _NOT_NEGATIVE,
         "p": _FRACTION,
         "dropout": _FRACTION,
@@ -144,10 +184,13 @@ RANGES: dict[Kind, dict[str, Range]] = {
         "padding": _NOT_NEGATIVE,
         "most": _NOT_NEGATIVE,
         **dict.fromkeys(("sample_rate", "n_fft", "hop", "mels"), _COUNT),
+        **dict.fromkeys(("freq", "time"), _NOT_NEGATIVE),
+        **dict.fromkeys(("brightness", "contrast", "saturation"), _FRACTION),
     },
     "metric": {"k": _COUNT, "max_detections": _COUNT, "thresholds": _FRACTION},
     "step": {},
     "logger": {"every": _COUNT},
+    "initializer": {"std": _NOT_NEGATIVE, "gain": _POSITIVE, "sparsity": _FRACTION, "groups": _COUNT},
     "callback": {"n": _COUNT, "tokens": _COUNT, "columns": _COUNT, "temperature": _POSITIVE},
 }
 """The values that arguments may take, by kind and name; a list is checked item by item."""
@@ -206,7 +249,8 @@ def _layers() -> dict[str, Callable[..., Any]]:
         and not name.startswith(("_", "Lazy"))  # sizes are inferred for every layer here
         and not name.endswith("Loss")
     }
-    return modules | importlib.import_module("torchlite.train.layers").LAYERS
+    own = importlib.import_module("torchlite.train.layers").LAYERS
+    return modules | own | importlib.import_module("torchlite.train.architectures").ARCHITECTURES
 
 
 def _named(module_name: str, table: dict[str, str]) -> dict[str, Callable[..., Any]]:
@@ -229,6 +273,7 @@ _LOADERS: dict[Kind, Callable[[], dict[str, Callable[..., Any]]]] = {
     "step": dict,
     "callback": lambda: _table("torchlite.train.callbacks", "CALLBACKS"),
     "logger": lambda: _table("torchlite.train.loggers", "LOGGERS"),
+    "initializer": lambda: _named("torchlite.nn.init", INITIALIZERS),
 }
 
 

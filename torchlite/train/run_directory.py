@@ -102,7 +102,7 @@ class RunDirectory:
         if resolved.get("code"):
             resolved["code"] = [f"code/{Path(file).name}" for file in resolved["code"]]
         if config.data.type in OWN_DATA:
-            for key in ("train", "test", "files"):
+            for key in ("root", "train", "val", "test", "files"):
                 if resolved["data"].get(key):
                     resolved["data"][key] = _absolute(resolved["data"][key], config.path.parent)
         header = "# Resolved: defaults filled in, references replaced. Written by torchlite; resume reads it.\n"

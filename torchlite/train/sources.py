@@ -13,8 +13,10 @@ import numpy as np
 
 from torchlite.datasets import Arrays
 from torchlite.errors import DataError, MissingDataError
+from torchlite.train.config.folders import Folder
 from torchlite.train.config.own_data import Column, CsvData, TextData, text_column
 from torchlite.train.config.schema import Config
+from torchlite.train.folders import check_files
 
 Array = np.ndarray[Any, Any]
 Rows = list[dict[str, str]]
@@ -31,7 +33,7 @@ def read_rows(data: CsvData, folder: Path, split: str, also: Sequence[str] = ())
     Raises:
         DataError: when the file is not there, has no such column, or a line has another number of fields than the first.
     """
-    name = data.train if split == "train" else data.test
+    name = getattr(data, split, None)
     if name is None:
         raise DataError(f"the data has no split '{split}': name its file under data.{split}")
     wanted = list(dict.fromkeys((*data.inputs, data.target.column, *also)))
@@ -166,7 +168,7 @@ def read_text(data: TextData, folder: Path, split: str) -> Arrays:
     Raises:
         DataError: when a file is not there or all of the text is shorter than one stretch.
     """
-    names = data.files if split == "train" else data.test
+    names = data.files if split == "train" else getattr(data, split, None)
     if not names:
         raise DataError(f"the data has no split '{split}': name its files under data.{split}")
     parts = []
@@ -193,15 +195,18 @@ def _characters(text: bytes, alphabet: str | None) -> Array:
     return np.array([places[one] for one in text.decode("utf-8", errors="replace") if one in places], np.int64)
 
 
-def read_own(config: Config, split: str) -> Arrays:
-    """A split of data of one's own, all of it encoded, to see whether it is what the configuration says.
+def check_own(config: Config, split: str) -> None:
+    """Read a split of data of one's own, of files in folders their headers, to see whether it is what the configuration says.
 
     Raises:
         DataError: where it is something else.
     """
     data, folder = config.data, config.path.parent
     if isinstance(data, TextData):
-        return read_text(data, folder, split)
-    assert isinstance(data, CsvData)
-    rows = read_rows(data, folder, split)
-    return TableEncoder(data, rows).encode(rows)
+        read_text(data, folder, split)
+    elif isinstance(data, Folder):
+        check_files(data, folder, split)
+    else:
+        assert isinstance(data, CsvData)
+        rows = read_rows(data, folder, split)
+        TableEncoder(data, rows).encode(rows)

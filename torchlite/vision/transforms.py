@@ -10,7 +10,7 @@ in, whoever loads it, and however often training was interrupted. Deterministic 
 
 from collections.abc import Sequence
 from math import prod
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -104,13 +104,28 @@ class ToInt64:
         return "ToInt64()"
 
 
+STATISTICS = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+}
+"""Means and standard deviations of the channels of well-known training sets, of pixels from 0 to 1."""
+
+
 class Normalize:
     """x ↦ (x - mean) / std, with one mean and std for all channels or one for each.
 
-    The batch must hold floats; put `ToFloat` before it.
+    The batch must hold floats; put `ToFloat` before it. A text in place of the mean names both, as models that were trained
+    on such data expect them: imagenet or cifar10.
     """
 
-    def __init__(self, mean: float | Sequence[float], std: float | Sequence[float]) -> None:
+    def __init__(
+        self, mean: float | Sequence[float] | Literal["imagenet", "cifar10"], std: float | Sequence[float] | None = None
+    ) -> None:
+        if isinstance(mean, str) == (std is not None):
+            raise ValueError("Normalize: give mean and std, or the name of a training set alone")
+        if isinstance(mean, str):
+            mean, std = STATISTICS[mean]
+        assert std is not None
         self.mean, self.std = _per_channel(mean), _per_channel(std)
         if len(self.mean) != len(self.std):
             raise ValueError(f"Normalize: {len(self.mean)} means but {len(self.std)} stds")
@@ -198,6 +213,53 @@ class RandomCrop:
         return f"RandomCrop(size=({self.height}, {self.width}), padding={self.padding}, fill={self.fill})"
 
 
+class ColorJitter:
+    """Changes brightness, contrast and saturation of each image by random factors from 1 - a to 1 + a, for each its own a.
+
+    Bytes stay from 0 to 255, floats from 0 to 1, so it stands before `Normalize`. Greys are 0.299 R + 0.587 G + 0.114 B.
+    """
+
+    def __init__(self, brightness: float = 0.0, contrast: float = 0.0, saturation: float = 0.0) -> None:
+        self.amounts = {"brightness": brightness, "contrast": contrast, "saturation": saturation}
+        if not all(0 <= amount <= 1 for amount in self.amounts.values()):
+            raise ValueError(f"ColorJitter: amounts must lie in 0..1, got {self.amounts}")
+
+    def __call__(self, batch: Array, keys: Array) -> Array:
+        """The batch in other colours."""
+        self.infer(batch.shape[1:], str(batch.dtype))
+        spread = 2 * uniforms(keys, 3) - 1  # (N, 3)
+        brightness, contrast, saturation = (
+            (1 + amount * spread[:, place]).astype(np.float32)[:, None, None, None]
+            for place, amount in enumerate(self.amounts.values())
+        )
+        out: Array = batch.astype(np.float32) * brightness
+        mean = _grey(out).mean((2, 3), keepdims=True)
+        out = mean + (out - mean) * contrast
+        if batch.shape[1] == 3:
+            grey = _grey(out)
+            out = grey + (out - grey) * saturation
+        if batch.dtype == np.uint8:
+            return np.rint(np.clip(out, 0, 255)).astype(np.uint8)
+        return np.clip(out, 0, 1).astype(batch.dtype)
+
+    def infer(self, shape: Shape, dtype: str) -> tuple[Shape, str]:
+        """The same shape and dtype."""
+        _image("ColorJitter", shape)
+        if dtype != "uint8" and dtype not in _FLOATS:
+            raise ValueError(f"ColorJitter: needs bytes or floats, got {dtype}")
+        return shape, dtype
+
+    def __repr__(self) -> str:
+        return f"ColorJitter({', '.join(f'{name}={amount}' for name, amount in self.amounts.items())})"
+
+
+def _grey(batch: Array) -> Array:
+    if batch.shape[1] != 3:
+        return batch.mean(1, keepdims=True)
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    return np.tensordot(weights, batch, axes=(0, 1))[:, None]
+
+
 class Cutout:
     """Sets a square of `size` pixels a side to `fill`, its centre at a random pixel of each image.
 
@@ -237,6 +299,7 @@ TRANSFORMS: dict[str, type] = {
     "normalize": Normalize,
     "hflip": HorizontalFlip,
     "random_crop": RandomCrop,
+    "color_jitter": ColorJitter,
     "cutout": Cutout,
 }
 """The names that configurations use."""

@@ -25,9 +25,11 @@ from torchlite.train.config.document import (
 from torchlite.train.config.location import Location
 from torchlite.train.config.usercode import UserCode, import_class
 from torchlite.train.registry import (
+    ALWAYS,
     LOSSES,
     OPTIMIZERS,
     RANGES,
+    WORDS,
     Kind,
     Parameter,
     Signature,
@@ -203,8 +205,10 @@ class ComponentReader:
             names = registry.names(kind)
             plain = name.rpartition(".")[2]
             other_words = {value: key for key, value in (*LOSSES.items(), *OPTIMIZERS.items())}
-            plain = other_words.get(plain, plain)
+            plain = WORDS.get(kind, {}).get(plain, other_words.get(plain, plain))
             best, hint = (plain, f"did you mean '{plain}'?") if plain in names else suggestion(name, names)
+            if kind == "logger" and name in ALWAYS:
+                best, hint = None, f"leave it out: {ALWAYS[name]}"
             if not names:
                 hint = f"name a class of your own, from a file listed under `code`: module:{name or 'Class'}"
             self.findings.report("TL303", at, f"there is no {kind} '{name}'", hint=hint, replacement=best)

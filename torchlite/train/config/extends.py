@@ -192,14 +192,14 @@ def spread(node: Node) -> Node:
 
 def changes_type(base: Mapping, new: Mapping) -> bool:
     """Whether `new` names another type than `base`, or turns from a type to layers or back."""
-    if "layers" in new.entries and "type" in base.entries:
+    if isinstance(new.get("layers"), Sequence) and "type" in base.entries:
         return True
     above = new.get("type")
     if above is None:
         return False
     below = base.get("type")
     if below is None:
-        return "layers" in base.entries
+        return isinstance(base.get("layers"), Sequence)
     return not (isinstance(below, Scalar) and isinstance(above, Scalar) and below.value == above.value)
 
 

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from torchlite.train.config.own_data import OWN_DATA
-from torchlite.train.config.parts import Duration, Section, mark_of, without_none
+from torchlite.train.config.parts import UNITS, Section, mark_of, without_none
 from torchlite.train.config.reference import KINDS, is_section
 from torchlite.train.config.schedules import SCHEDULES, Schedule
 from torchlite.train.config.schema import Config, Data, Model, Optim
@@ -119,11 +119,15 @@ def _component(kind: Kind, name: str) -> Schema:
     properties = {parameter.name: _argument(kind, parameter) for parameter in taken.parameters}
     if kind == "layer":
         properties |= {"name": {"type": "string"}, "inputs": {}, "output": {}}
+        properties |= {"input": {}, "init": {}}  # what a model has besides the arguments of its one class
         if taken.takes_layers:
             properties["layers"] = {"type": "array", "items": {"$ref": "#/$defs/layer"}}
     elif kind == "metric":
         properties["name"] = {"type": "string"}
-    schema: Schema = {"type": "object", "properties": {"type": {"const": name}, **properties}}
+    schema: Schema = {
+        "type": "object",
+        "properties": {"type": {"const": name}, "$replace": {"const": True}, **properties},
+    }
     if kind == "optimizer":
         groups = {"type": "object", "properties": {"match": {"type": "string"}, **properties}, "required": ["match"]}
         properties |= {"groups": {"type": "array", "items": groups}, "no_decay": _field(Optim.model_fields["no_decay"])}
@@ -192,7 +196,7 @@ def _plain(annotation: Any) -> Schema:
     origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
     if annotation is None or annotation is type(None):
         return {"type": "null"}
-    if annotation is Duration:
+    if annotation in UNITS:
         return {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*[A-Za-z]+$"}
     if origin is typing.Annotated:
         return _plain(inner[0])

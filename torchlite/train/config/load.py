@@ -4,7 +4,7 @@ from collections.abc import Callable
 from collections.abc import Mapping as AbstractMapping
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from torchlite.train.config.candidates import check_candidates
 from torchlite.train.config.diagnostics import Diagnostic, Findings, closest, suggestion
 from torchlite.train.config.document import Mapping, Scalar, decode
 from torchlite.train.config.extends import Tree, load_tree
+from torchlite.train.config.folders import Folder, with_classes
 from torchlite.train.config.location import Source
 from torchlite.train.config.overrides import apply_overrides
 from torchlite.train.config.own_data import OWN_DATA, card_of, own_facts
@@ -110,7 +111,7 @@ def _checked(tree: Tree, path: Path, findings: Findings, abstract: bool) -> Conf
 def _read(written: Mapping, path: Path, findings: Findings, complete: bool) -> Config | None:
     reader = SectionReader(findings, path.parent, partial=not complete, datasets=dataset_names())
     named = reader.known_sections(written)
-    root = resolve_references(named, findings, _facts, complete=complete)
+    root = resolve_references(named, findings, partial(_facts, path.parent), complete=complete)
     config = reader.read(root)
     config._path = path
     config, card = _known_dataset(config, reader, findings)
@@ -129,8 +130,11 @@ def _known_dataset(config: Config, reader: SectionReader, findings: Findings) ->
     if name is None:
         return config, None
     if name in OWN_DATA:
-        whole = isinstance(config.data, OWN_DATA[name]) and not any(path[:1] == ("data",) for path in reader.bad)
-        return config, card_of(config.data) if whole else None
+        if not isinstance(config.data, OWN_DATA[name]) or any(path[:1] == ("data",) for path in reader.bad):
+            return config, None
+        if isinstance(config.data, Folder):
+            config = config.model_copy(update={"data": with_classes(config.data, config.path.parent)})
+        return config, card_of(config.data)
     if name in dataset_names():
         return config, dataset_card(name)
     best, hint = suggestion(name, [*dataset_names(), *OWN_DATA])
@@ -149,9 +153,9 @@ def data_card(data: Data) -> Any:
     return card_of(data) if data.type in OWN_DATA else dataset_card(data.type)
 
 
-def _facts(name: str, value_of: Callable[[str], Any]) -> AbstractMapping[str, Any] | None:
+def _facts(folder: Path, name: str, value_of: Callable[[str], Any]) -> AbstractMapping[str, Any] | None:
     if name in OWN_DATA:
-        return own_facts(name, value_of)
+        return own_facts(name, value_of, folder)
     known = name if name in dataset_names() else closest(name, dataset_names())
     return dataset_facts(dataset_card(known)) if known is not None else None
 
@@ -175,7 +179,7 @@ def dataset_card(name: str) -> Any:
 def dataset_facts(card: Any) -> dict[str, Any]:
     """What ``$data.*`` knows of a dataset: its fields that are numbers, texts, lists or mappings of these."""
     facts: dict[str, Any] = {}
-    for name in ("name", "num_classes", "classes", "scale", "mean", "std", "splits"):
+    for name in ("name", "num_classes", "classes", "scale", "mean", "std", "splits", "sample_rate"):
         value = _fact(getattr(card, name, None))
         if value is not None:
             facts[name] = value

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
+from torchlite.audio.durations import seconds
 from torchlite.train.registry import Kind
 
 Mode = Literal["min", "max"]
@@ -57,6 +58,34 @@ class Duration:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+class Seconds(float):
+    """A stretch of time, written ``1.5 s`` or ``250 ms``."""
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """The stretch that `text` says; a pydantic error says what is wrong with it."""
+        if isinstance(text, cls):
+            return text
+        if isinstance(text, (int, float)) and not isinstance(text, bool):
+            raise PydanticCustomError("duration", "needs a unit", {"hint": f"write '{text} s' or '{text} ms'"})
+        hint = "write e.g. '1.5 s' or '250 ms'"
+        try:
+            return cls(seconds(text if isinstance(text, str) else ""))
+        except ValueError:
+            raise PydanticCustomError("duration", "must be a stretch of time", {"hint": hint}) from None
+
+    def __str__(self) -> str:
+        return f"{float(self):.15g} s"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
+UNITS = (Duration, Seconds)
+"""The types whose values are written with a unit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from pydantic_core import PydanticUndefined
 from torchlite.errors import UsageError
 from torchlite.train.config.components import Component, describe
 from torchlite.train.config.diagnostics import CODES, WARNINGS, suggestion
+from torchlite.train.config.folders import Image
 from torchlite.train.config.own_data import OWN_DATA, Column, Target
-from torchlite.train.config.parts import Duration, Section, mark_of, without_none
+from torchlite.train.config.parts import Duration, Seconds, Section, mark_of, without_none
 from torchlite.train.config.schedules import SCHEDULES, Schedule
-from torchlite.train.config.schema import Config, Data, Model, Optim, ParameterGroup
+from torchlite.train.config.schema import Config, Data, Initial, Model, Optim, ParameterGroup
 from torchlite.train.config.search import Candidates, Sweep
 from torchlite.train.registry import RANGES, Kind, Parameter, registry, signature
 
@@ -44,9 +45,13 @@ def sections(model: type[Section] = Config, path: str = "") -> Iterator[tuple[st
                 yield f"data (type: {kind})", own
             yield "data.inputs[]", Column
             yield "data.target", Target
+            yield "data.image", Image
         if inner is Optim:
             yield "optim", Optim
             yield "optim.groups[]", ParameterGroup
+        if inner is Model and name == "model":
+            yield "model", Model
+            yield "model.init[]", Initial
         if is_section(inner):
             yield from sections(inner, f"{path}.{name}".lstrip("."))
         if inner is Sweep:
@@ -71,7 +76,11 @@ def keys(model: type[Section], path: str = "") -> list[Key]:
 def _fields(model: type[Section]) -> dict[str, FieldInfo]:
     """The fields of a section that are keys, and not how it holds what stands under it; of a kind of data its own."""
     shared = Data.model_fields if model in OWN_DATA.values() else {}
-    return {name: info for name, info in model.model_fields.items() if not info.exclude and name not in shared}
+
+    def is_own(name: str, info: FieldInfo) -> bool:
+        return name not in shared or (name != "type" and info.description != shared[name].description)
+
+    return {name: info for name, info in model.model_fields.items() if not info.exclude and is_own(name, info)}
 
 
 def _type(info: FieldInfo) -> str:
@@ -79,11 +88,17 @@ def _type(info: FieldInfo) -> str:
     mark = mark_of(info)
     if mark is not None:
         listed = typing.get_origin(annotation) is list
-        return {"list": f"a list of {mark.kind}s", "dict": f"{mark.kind}s by name"}.get(
-            "list" if listed else "dict" if typing.get_origin(annotation) is dict else "", f"a {mark.kind}"
-        ).replace("a optim", "an optim")
+        return (
+            {"list": f"a list of {mark.kind}s", "dict": f"{mark.kind}s by name"}.get(
+                "list" if listed else "dict" if typing.get_origin(annotation) is dict else "", f"a {mark.kind}"
+            )
+            .replace("a optim", "an optim")
+            .replace("a initial", "an initial")
+        )
     if annotation == list[ParameterGroup]:
         return "a list of groups"
+    if annotation == list[Initial]:
+        return "an initializer, or a list of them"
     if annotation == dict[str, Candidates]:
         return "values by key"
     if annotation is Model:
@@ -94,6 +109,8 @@ def _type(info: FieldInfo) -> str:
         return "a list of schedules"
     if annotation is Duration:
         return "a duration"
+    if annotation is Seconds:
+        return "a stretch of time"
     if is_section(annotation):
         return "a section"
     bounds = [

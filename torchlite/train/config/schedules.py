@@ -207,3 +207,12 @@ PARTS = _by_name(
 """What may stand inside `SequentialLR` and `ChainedScheduler`."""
 
 SCHEDULES = {**_by_name(ConstantSchedule, StepSchedule, CosineSchedule), **PARTS, **_by_name(ReduceLROnPlateau)}
+
+SCHEDULE_WORDS = {name.removesuffix("LR").casefold(): name for name in PARTS} | {
+    "plateau": "ReduceLROnPlateau",
+    "reduce_on_plateau": "ReduceLROnPlateau",
+    "cosine_restarts": "CosineAnnealingWarmRestarts",
+    "one_cycle": "OneCycleLR",
+    "multi_step": "MultiStepLR",
+}
+"""Other words for schedules, for suggestions."""

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from torchlite.train.config.components import Component
 from torchlite.train.config.document import Mapping, Node, Sequence
 from torchlite.train.config.location import Location
-from torchlite.train.config.parts import Duration, Mode, Of, Section
+from torchlite.train.config.parts import UNITS, Duration, Mode, Of, Section
 from torchlite.train.config.schedules import ConstantSchedule, Schedule
 from torchlite.train.config.search import Sweep
 
@@ -31,6 +31,10 @@ class Split(Section):
         default=None, gt=0, lt=1, description="Fraction of the training split held out for validation."
     )
     seed: int | None = Field(default=None, ge=0, description="Seed of the division; the run's seed where unset.")
+    by: Literal["random", "position"] = Field(
+        default="random", description="Which samples are held out: random ones, or the last, as of a text or a series."
+    )
+    stratify: bool = Field(default=False, description="Whether every class has the same share of the held out samples.")
 
 
 class Transforms(Section):
@@ -43,6 +47,27 @@ class Transforms(Section):
     )
     eval: list[Annotated[Component, Of("transform")]] = Field(
         default=[], description="Transforms of validation and test samples, in order."
+    )
+
+
+class Mix(Section):
+    """Training samples mixed with others of their batch, and their targets with them."""
+
+    mixup: float | None = Field(
+        default=None,
+        gt=0,
+        description="Mixup: both samples are added, with weights of the Beta distribution of this parameter.",
+    )
+    cutmix: float | None = Field(
+        default=None,
+        gt=0,
+        description="CutMix: a rectangle of one image lies on the other; its share of the area likewise.",
+    )
+    p: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Share of the batches that are mixed; with both ways half of these in each.",
     )
 
 
@@ -61,8 +86,25 @@ class Data(Section):
         default=0, ge=0, le=1024, description="Worker processes that load batches; 0 loads in the main one."
     )
     transforms: Transforms = Field(default=Transforms(), description="What is done to the samples.")
+    mix: Mix | None = Field(default=None, description="Mixup and CutMix of training batches; off where unset.")
     download: bool = Field(default=True, description="Whether missing files may be downloaded.")
     drop_last: bool = Field(default=False, description="Whether a last, smaller training batch is left out.")
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a validation split: a part of the training data, or files of its own."""
+        return self.split.val is not None or bool(getattr(self, "val", None))
+
+
+class Initial(Section):
+    """Initial values of some parameters."""
+
+    match: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Pattern of the parameters' names; weights of two dimensions or more where unset.",
+    )
+    component: Annotated[Component, Of("initializer")] = Field(exclude=True, description="The initializer.")
 
 
 class Model(Section):
@@ -73,6 +115,10 @@ class Model(Section):
     )
     input: list[int] | None = Field(
         default=None, description="Shape of one sample that the model takes; that of the data where unset."
+    )
+    init: list[Initial] = Field(
+        default=[],
+        description="Initial values instead of those of the layers: an initializer, or a list of them, each with a `match`.",
     )
     component: Annotated[Component, Of("layer")] | None = Field(
         default=None, exclude=True, description="The class named by `type`, with its arguments."
@@ -208,6 +254,9 @@ class Eval(Section):
     every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two evaluations.")
     batch_size: int | None = Field(
         default=None, ge=1, description="Samples in an evaluation batch; the training's where unset."
+    )
+    batches: int | None = Field(
+        default=None, ge=1, description="Batches of an evaluation during training; the whole split where unset."
     )
 
 
@@ -407,14 +456,17 @@ def head(node: Node) -> Location:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Model):
-        taken = {"input": value.input} if value.input is not None else {}
+        beside = {"input": value.input} if value.input is not None else {}
+        beside |= {"init": _plain(value.init)} if value.init else {}
         if value.component is not None:
-            return {**_plain(value.component), **taken}
-        return {"layers": _plain(value.layers), **taken} if value.layers is not None else None
+            return {**_plain(value.component), **beside}
+        return {"layers": _plain(value.layers), **beside} if value.layers is not None else None
     if isinstance(value, Optim):
         special = {name: _plain(getattr(value, name)) for name in ("groups", "no_decay")}
         own = _plain(value.component) if value.component is not None else _plain(value.by_model)
         return {**own, **{name: item for name, item in special.items() if item}}
+    if isinstance(value, Initial):
+        return ({} if value.match is None else {"match": value.match}) | _plain(value.component)
     if isinstance(value, ParameterGroup):
         return {"match": value.match, **_plain(value.arguments)}
     if isinstance(value, dict):
@@ -429,7 +481,7 @@ def _plain(value: Any) -> Any:
             plain["layers"] = _plain(value.layers)
         wiring = {"name": value.label, "inputs": list(value.inputs) or None, "output": value.output}
         return plain | {key: item for key, item in wiring.items() if item is not None}
-    if isinstance(value, Duration):
+    if isinstance(value, UNITS):
         return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
@@ -462,6 +514,19 @@ SYNONYMS = {
     "num_workers": "workers",
     "augment": "transforms",
     "augmentation": "transforms",
+    "augmentations": "transforms",
+    "mixing": "mix",
+    "max_batches": "batches",
+    "limit_batches": "batches",
+    "sr": "sample_rate",
+    "sampling_rate": "sample_rate",
+    "duration": "clip",
+    "resize": "fit",
+    "image_size": "image",
+    "class_names": "classes",
+    "initializer": "init",
+    "weight_init": "init",
+    "stratified": "stratify",
     "max_epochs": "epochs",
     "num_epochs": "epochs",
     "max_steps": "steps",
@@ -490,3 +555,16 @@ SYNONYMS = {
     "n_trials": "trials",
 }
 """Words of other tools for the keys here, for suggestions."""
+
+ADVICE = {
+    "async": "a checkpoint is always whole before the next step",
+    "bucket_by_length": "texts are padded to max_len",
+    "channels_last": "the compiler chooses how arrays lie in memory",
+    "drop": "columns that `inputs` does not list are left out",
+    "features": "put log_mel into data.transforms, behind what is done to the waves",
+    "folds": "a sweep over data.split.seed trains on several divisions",
+    "strict": "`expect_missing` and `ignore_extra` say what may differ",
+    "task": "of a text every place is to tell the character after it",
+    "tokenizer": "of a text `alphabet` lists the characters that count, of a column `vocab` says how many words",
+}
+"""What stands in place of keys that other tools have and nothing here is called by."""

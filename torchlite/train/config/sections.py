@@ -29,9 +29,20 @@ from torchlite.train.config.location import Location
 from torchlite.train.config.migrations import VERSION
 from torchlite.train.config.overrides import split_list
 from torchlite.train.config.own_data import OWN_DATA
-from torchlite.train.config.parts import Duration, Of, Section, mark_of, without_none
-from torchlite.train.config.schedules import PARTS, SCHEDULES, Schedule
-from torchlite.train.config.schema import SYNONYMS, Clip, Config, Data, Model, Optim, ParameterGroup, Train
+from torchlite.train.config.parts import UNITS, Of, Section, mark_of, without_none
+from torchlite.train.config.schedules import PARTS, SCHEDULE_WORDS, SCHEDULES, Schedule
+from torchlite.train.config.schema import (
+    ADVICE,
+    SYNONYMS,
+    Clip,
+    Config,
+    Data,
+    Initial,
+    Model,
+    Optim,
+    ParameterGroup,
+    Train,
+)
 from torchlite.train.config.search import Candidates
 from torchlite.train.config.usercode import UserCode
 from torchlite.train.registry import registry, signature
@@ -123,6 +134,8 @@ class SectionReader:
         best, hint = suggestion(name, fields, what="keys are")
         if synonym in fields:
             best, hint = synonym, f"did you mean '{synonym}'?"
+        elif name in ADVICE:
+            best, hint = None, ADVICE[name]
         self.findings.report(
             "TL201",
             entry.key_at,
@@ -230,17 +243,18 @@ class SectionReader:
         if not isinstance(node, Mapping):
             self.wrong_type(path, node, "a mapping with `layers` or `type`")
             return None
-        if "input" in node.entries:
-            entry = node.entries["input"]
-            kept = {name: other for name, other in node.entries.items() if name != "input"}
+        beside = {name: node.entries[name] for name in ("input", "init") if name in node.entries}
+        if beside:
+            kept = {name: other for name, other in node.entries.items() if name not in beside}
             model = self.model(Mapping(kept, node.at), path, name_at)
-            shape = self.value(Model.model_fields["input"], entry, (*path, "input"))
-            if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
-                self.wrong_type((*path, "input"), entry.value, "a list of sizes, e.g. [100]")
+            values: dict[str, Any] = {
+                name: self.beside_layers(name, entry, (*path, name)) for name, entry in beside.items()
+            }
+            if None in values.values():
                 self.bad.add(path)
-                return None
-            return model.model_copy(update={"input": shape}) if model is not None else None
-        has_type, has_layers = "type" in node.entries, "layers" in node.entries
+            return model.model_copy(update=values) if model is not None else None
+        has_type = "type" in node.entries
+        has_layers = "layers" in node.entries and not (has_type and isinstance(node.get("layers"), Scalar))
         if has_type and has_layers:
             at = node.entries["layers"].key_at
             message = f"'{_dotted(path)}' has both `type` and `layers`"
@@ -268,6 +282,40 @@ class SectionReader:
         if not known and not self.partial and set(node.entries) <= {"layers", "type"}:
             self.missing(name_at, _dotted(path), "`layers` or `type`")
         return None
+
+    def beside_layers(self, name: str, entry: Entry, path: KeyPath) -> list[Any] | None:
+        """What a network has besides its layers: the shape that it takes, or its initial values."""
+        if name == "init":
+            return self.initial_values(entry.value, path)
+        shape = self.value(Model.model_fields[name], entry, path)
+        if not isinstance(shape, list) or not all(isinstance(n, int) and n > 0 for n in shape):
+            self.wrong_type(path, entry.value, "a list of sizes, e.g. [100]")
+            return None
+        return shape
+
+    def initial_values(self, node: Node, path: KeyPath) -> list[Initial] | None:
+        """One initializer, or a list of them with the patterns that they are for; None where there is a mistake in one."""
+        if not isinstance(node, Sequence):
+            rules = [self.initial(node, path)]
+        else:
+            rules = [self.initial(item, (*path, index)) for index, item in enumerate(node.items)]
+        found = [rule for rule in rules if rule is not None]
+        return found if len(found) == len(rules) else None
+
+    def initial(self, node: Node, path: KeyPath) -> Initial | None:
+        """An initializer with its pattern, if any."""
+        match = None
+        if isinstance(node, Mapping) and len(node.entries) > 1:
+            slip = "match" if "match" in node.entries else closest("match", node.entries)
+            if slip is not None:
+                if slip != "match":
+                    self.unknown_key(slip, node.entries[slip], ["match"], path)
+                match = self.pattern(node.entries[slip].value, (*path, "match"))
+                if match is None:
+                    return None
+                node = Mapping({key: entry for key, entry in node.entries.items() if key != slip}, node.at)
+        component = self.component(node, Of("initializer"), path)
+        return None if component is None else Initial(match=match, component=component)
 
     def optim(self, node: Node, path: KeyPath) -> Optim | None:
         """An optimizer, and what stands beside its arguments; one for each model where there are several."""
@@ -400,6 +448,9 @@ class SectionReader:
         name, at, arguments = named
         if name not in table:
             best, hint = suggestion(name, table)
+            meant = SCHEDULE_WORDS.get(name.casefold())
+            if meant in table:
+                best, hint = meant, f"did you mean '{meant}'?"
             message = f"there is no schedule '{name}'"
             self.findings.report("TL303", at, message, key=_dotted(path), hint=hint, replacement=best)
             if best is None:
@@ -470,8 +521,9 @@ class SectionReader:
                 self.bad.add(field_path)
                 values.pop(name, None)
         for name, value in values.items():
-            if without_none(model.model_fields[name].annotation) is Duration and value is not None:
-                values[name] = Duration.parse(value)
+            unit = without_none(model.model_fields[name].annotation)
+            if unit in UNITS and value is not None:
+                values[name] = unit.parse(value)
         return model.model_construct(**values)
 
     def missing(self, at: Location, section: str, what: str) -> None:

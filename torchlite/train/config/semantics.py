@@ -9,8 +9,9 @@ from pydantic_core import PydanticCustomError
 
 from torchlite.train.config.components import Component, KeyPath
 from torchlite.train.config.diagnostics import Findings, suggestion
+from torchlite.train.config.folders import Folder, class_names
 from torchlite.train.config.location import Location
-from torchlite.train.config.own_data import Column, CsvData
+from torchlite.train.config.own_data import OWN_DATA, Column, CsvData, TextData
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config, locate
 from torchlite.train.registry import METRIC_DIRECTIONS, registry
@@ -112,7 +113,7 @@ def check_semantics(config: Config, bad: set[KeyPath], card: Card | None, findin
 def monitored_values(config: Config) -> list[str]:
     """The names under which a run of `config` reports values that can be monitored."""
     names = [f"train/{name}" for name in (config.train.reports if config.train.step is not None else ["loss"])]
-    if config.data.split.val is not None and not config.models:
+    if config.data.has_validation and not config.models:
         names += ["val/loss", *(f"val/{metric.called}" for metric in config.metrics if _is_a_number(metric))]
     return names
 
@@ -143,7 +144,8 @@ def _monitor(view: View, section: str) -> None:
         return
     for needed in ("metrics", "models", "train.step", "train.reports"):
         view.get(needed)
-    has_validation = view.get("data.split.val") is not None
+    view.get("data.split.val")
+    has_validation = view.get("data.has_validation")
     known = monitored_values(view.config)
     path = (section, "monitor")
     if monitor not in known:
@@ -266,9 +268,18 @@ def _one_full_batch(view: View) -> None:
         view.report("TL410", ("data", "batch_size"), message)
 
 
-def _split_seed_is_used(view: View) -> None:
-    if view.get("data.split.seed") is not None and view.get("data.split.val") is None:
-        view.report("TL402", ("data", "split", "seed"), "'data.split.seed' has no effect without 'data.split.val'")
+def _split_is_used(view: View) -> None:
+    for key in ("seed", "by", "stratify"):
+        path = ("data", "split", key)
+        if view.get("data.split.val") is None and view.is_written(*path):
+            view.report("TL402", path, f"'data.split.{key}' has no effect without 'data.split.val'")
+        elif key != "by" and view.get("data.split.by") == "position" and view.is_written(*path):
+            view.report("TL402", path, f"'data.split.{key}' has no effect: the last samples are held out")
+    if not view.get("data.split.stratify"):
+        return
+    data = view.get("data")
+    if isinstance(data, TextData) or (isinstance(data, CsvData) and view.get("data.target.kind") == "number"):
+        view.report("TL402", ("data", "split", "stratify"), "'data.split.stratify' has no effect: there are no classes")
 
 
 def _modes_are_used(view: View) -> None:
@@ -371,6 +382,34 @@ def _columns_go_together(view: View) -> None:
         view.report("TL402", ("data", "target", "transform"), "'transform' has no effect on a target that is no number")
 
 
+def _validation_is_one(view: View) -> None:
+    data = view.get("data")
+    if isinstance(data, tuple(OWN_DATA.values())) and view.get("data.split.val") and view.get("data.val"):
+        message = "'data.val' names validation data, and 'data.split.val' holds some of the training data out"
+        view.report("TL211", ("data", "val"), message, "keep one of the two")
+
+
+def _classes_are_known(view: View) -> None:
+    """Of files in folders the classes are listed, or their folders are there."""
+    data = view.get("data")
+    if not isinstance(data, Folder):
+        return
+    root, classes, target = (view.get(f"data.{key}") for key in ("root", "classes", "target"))
+    if target == "none" and classes is not None:
+        view.report("TL402", ("data", "classes"), "'data.classes' has no effect: the target is none")
+    elif target == "class" and classes is None:
+        found = class_names(view.config.path.parent / root)
+        there = f"has no folders but '{found[0]}'" if found else "has no folders of classes"
+        message = f"'data' needs 'classes': '{root}' {there}"
+        view.report("TL204", ("data", "root"), message, "list them, put the data there, or write target: none")
+
+
+def _mixes_something(view: View) -> None:
+    mix = view.get("data.mix")
+    if mix is not None and view.get("data.mix.mixup") is None and view.get("data.mix.cutmix") is None:
+        view.report("TL204", ("data", "mix"), "'data.mix' needs mixup, cutmix or both", "e.g. mix: {mixup: 0.2}")
+
+
 def _metrics_are_used(view: View) -> None:
     metrics = view.get("metrics")
     names = [metric.called for metric in metrics]
@@ -392,13 +431,16 @@ CHECKS: tuple[Callable[[View], None], ...] = (
     _loss_can_be_scaled,
     _split_leaves_samples,
     _one_full_batch,
-    _split_seed_is_used,
+    _split_is_used,
     _modes_are_used,
     _unfreezing_is_possible,
     _own_step_leaves_them_to_itself,
     _teacher_is_asked,
     _callbacks_can_happen,
     _columns_go_together,
+    _validation_is_one,
+    _classes_are_known,
+    _mixes_something,
     _metrics_are_used,
 )
 """The checks, in the order in which they run."""

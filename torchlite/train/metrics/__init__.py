@@ -9,6 +9,7 @@ from torchlite.train.metrics.classification import F1, Accuracy, ConfusionMatrix
 from torchlite.train.metrics.detection import MeanAveragePrecision
 from torchlite.train.metrics.language import BitsPerCharacter, Perplexity
 from torchlite.train.metrics.mean import Mean
+from torchlite.train.metrics.probability import Brier
 from torchlite.train.metrics.ranking import AveragePrecision, RocAuc
 from torchlite.train.metrics.regression import MAE, MSE, R2, RMSE
 
@@ -21,6 +22,7 @@ __all__ = [
     "Accuracy",
     "AveragePrecision",
     "BitsPerCharacter",
+    "Brier",
     "ConfusionMatrix",
     "IoU",
     "Mean",

@@ -134,7 +134,7 @@ def _predictions(trained: Trained, samples: Samples) -> str:
     return ""
 
 
-def _decided(shares: Array, targets: Array, inputs: Array, classes: Sequence[str]) -> str:
+def _decided(shares: Array, targets: Array, inputs: Any, classes: Sequence[str]) -> str:
     predicted = shares.argmax(1)
     sure = shares.max(1)
     missed = np.flatnonzero(predicted != targets)
