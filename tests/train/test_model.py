@@ -92,7 +92,7 @@ EXAMPLES: dict[str, tuple[tuple[int, ...], str]] = {
         "{decoder_layer: {TransformerDecoderLayer: 2}, num_layers: 2, inputs: [previous, input]}",
     ),
     "Transformer": (SEQUENCE, "{nhead: 2, num_encoder_layers: 1, dim_feedforward: 16, inputs: [input, previous]}"),
-    **{name: (IMAGE, "{num_classes: 3, stem: small}") for name in ("resnet18", "resnet34", "resnet50")},
+    **dict.fromkeys(("resnet18", "resnet34", "resnet50"), (IMAGE, "{num_classes: 3, stem: small}")),
     "gpt": (TOKENS, "{layers: 1, heads: 2, d_model: 8}"),
     "text_transformer": (TOKENS, "{num_classes: 3, layers: 1, heads: 2, d_model: 8}"),
     "tabular_mlp": ((7,), "{hidden: [8, 4], out_features: 2}"),
