@@ -134,9 +134,7 @@ def _fingerprint(arrays: Arrays) -> str:
 def _encoder(config: Config, data: CsvData) -> tuple[TableEncoder, Rows]:
     """What encodes rows as those that are trained on were, and the rows of the training split."""
     rows = read_rows(data, config.path.parent, "train")
-    parts = _parts(
-        config, np.array([row[data.target.column].strip() if data.target.kind != "number" else "" for row in rows])
-    )
+    parts = _parts_of_rows(config, data, rows)
     return TableEncoder(data, [rows[i] for i in parts["train"]]), rows
 
 
@@ -163,7 +161,7 @@ def column_of_split(config: Config, split: str, column: str, *, optional: bool =
         if optional:
             return None
         raise
-    chosen = _parts(config, len(rows))["val"] if held_out else range(len(rows))
+    chosen = _parts_of_rows(config, data, rows)["val"] if held_out else range(len(rows))
     return [rows[i][column] for i in chosen]
 
 
@@ -188,6 +186,11 @@ def _parts(config: Config, labels: Array) -> dict[str, Array]:
         chosen = np.diff(steps).astype(bool)
         return {"val": np.sort(by_class[chosen]), "train": np.sort(by_class[~chosen])}
     return {"val": np.sort(order[:held_out]), "train": np.sort(order[held_out:])}
+
+
+def _parts_of_rows(config: Config, data: CsvData, rows: Rows) -> dict[str, Array]:
+    column = data.target.column
+    return _parts(config, np.array(["" if data.target.kind == "number" else row[column].strip() for row in rows]))
 
 
 def _permutation(n: int, seed: int, stream: int, epoch: int) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,26 +78,25 @@ def _netpbm_pixels(path: Path, start: int, size: tuple[int, int], channels: int)
 
 def _opened(path: Path) -> Any:
     try:
-        from PIL import Image
+        pillow: Any = import_module("PIL.Image")
     except ImportError:
         raise DeviceError(
             f"reading '{path.name}' needs Pillow: pip install 'torchlite[images]' (PGM and PPM files of the right size do not)"
         ) from None
-    return _or_data_error(path, lambda: Image.open(path))
+    return _or_data_error(path, lambda: pillow.open(path))
 
 
 def _decoded(path: Path, image: Any, size: tuple[int, int], channels: int, fit: Fit) -> Array:
-    from PIL import ImageOps
-    from PIL.Image import Resampling
+    bilinear, operations = import_module("PIL.Image").Resampling.BILINEAR, import_module("PIL.ImageOps")
 
     def decode() -> Any:
-        upright = ImageOps.exif_transpose(image).convert("L" if channels == 1 else "RGB")
+        upright = operations.exif_transpose(image).convert("L" if channels == 1 else "RGB")
         width_first = (size[1], size[0])
         if upright.size == width_first:
             return upright
         if fit == "stretch":
-            return upright.resize(width_first, Resampling.BILINEAR)
-        return ImageOps.fit(upright, width_first, Resampling.BILINEAR)
+            return upright.resize(width_first, bilinear)
+        return operations.fit(upright, width_first, bilinear)
 
     pixels = np.asarray(_or_data_error(path, decode)).reshape(*size, channels)
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
