@@ -1,5 +1,6 @@
 """Images and recordings in folders: what is there, how it is decoded, and what is wrong with it."""
 
+import sys
 import wave
 from collections.abc import Callable
 from pathlib import Path
@@ -236,7 +237,7 @@ def test_others_are_decoded_and_scaled(tmp_path: Path) -> None:
 
 
 def test_without_pillow_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(DeviceError, match=r"torchlite\[images\]"):
         read_image(tmp_path / "a.png", (4, 4), 1)
 

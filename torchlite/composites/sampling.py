@@ -144,6 +144,8 @@ def uniform_(self: Tensor, from_: float = 0.0, to: float = 1.0, *, generator: Ge
     for word, value in (("from", from_), ("to", to)):
         if not least <= value <= most:
             raise RuntimeError(f"uniform_: {word} is out of bounds for {self.dtype}: {value}")
+    if self.device.type == "meta":
+        return self  # which holds no numbers to fill
     drawn = rand(tuple(self.shape), generator=generator, dtype=self.dtype, device=self.device)
     if self.is_complex():
         return copy_(self, drawn * (to - from_) + complex(from_, from_))
@@ -159,6 +161,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     """
     _refuse_integers("normal_", self)
     _check_std("normal_", std)
+    if self.device.type == "meta":
+        return self
     drawn = randn(tuple(self.shape), generator=generator, dtype=self.dtype, device=self.device)
     return copy_(self, drawn * std + mean)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any
 
 from torchlite import dtypes, nn
@@ -122,30 +123,37 @@ def build_model(trace: Trace, device: Device) -> nn.Module:
     """The model with initial values, drawn from the default generator in the order of the layers."""
     with device:
         alone = trace.model.layers is None and not trace.layers[0].is_wired
-        model = _built(trace.layers[0]) if alone else _built_list(trace.layers)
+        model = _built(trace.layers[0]) if alone else _made_list(trace.layers, _built)
     if trace.model.init and device.type != "meta":
         initialize(model, trace.model.init)
     return model
 
 
+Make = Callable[["TracedLayer"], nn.Module]
+"""Gives the module of a layer: a new one, or that with which it was traced."""
+
+
 def _built(layer: TracedLayer) -> nn.Module:
-    return _module(layer.component, layer.inferred, layer.nested)
+    return _module(layer.component, layer.inferred, layer.nested, _built)
 
 
-def _module(component: Component, inferred: Mapping[str, Any], nested: Mapping[str, Any]) -> nn.Module:
-    made = {argument: _built_nested(value) for argument, value in nested.items()}
+def _module(component: Component, inferred: Mapping[str, Any], nested: Mapping[str, Any], make: Make) -> nn.Module:
+    """A layer; ``make`` gives those inside it."""
+    made = {argument: _made_nested(value, make) for argument, value in nested.items()}
     module: nn.Module = made["layers"] if component.layers else component.build(**inferred, **made)
     return module
 
 
-def _built_nested(value: Any) -> Any:
+def _made_nested(value: Any, make: Make) -> Any:
     if isinstance(value, TracedLayer):
-        return _built(value)
-    return [_built_list(path) for path in value] if value and isinstance(value[0], list) else _built_list(value)
+        return make(value)
+    if value and isinstance(value[0], list):
+        return [_made_list(path, make) for path in value]
+    return _made_list(value, make)
 
 
-def _built_list(layers: Sequence[TracedLayer]) -> nn.Module:
-    modules = [_built(layer) for layer in layers]
+def _made_list(layers: Sequence[TracedLayer], make: Make) -> nn.Module:
+    modules = [make(layer) for layer in layers]
     if any(layer.is_wired for layer in layers):
         return LayerList(modules, [layer.call for layer in layers])
     return nn.Sequential(*modules)
@@ -193,7 +201,7 @@ def _traced(
         inputs = [value_of(name, x, values) for name in call.inputs]
         inferred = _sizes_from(component, inputs, trace)
         nested = _nested(component, call, trace, x, values, before)
-        module = _module(component, inferred, nested)
+        module = _module(component, inferred, nested, attrgetter("module"))
         _check_inputs(module, len(inputs))
         result = called(module, call, x, values)
         output = chosen(module, result, call.output)

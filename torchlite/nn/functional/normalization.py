@@ -109,6 +109,8 @@ def _track(
     running_mean: Tensor, running_var: Tensor, mean: Tensor, scale: Tensor, momentum: float, eps: float, input: Tensor
 ) -> None:
     """Move running statistics towards those of a batch, given as μ and 1 / √(σ² + eps)."""
+    if running_mean.device.type == "meta":
+        return  # which holds no numbers to move
     n = input.numel() // mean.numel()
     with no_grad():
         variance = (1 / (scale * scale) - eps) * (n / max(n - 1, 1))
