@@ -102,6 +102,7 @@ def test_ticks_are_round_and_inside() -> None:
 
 def test_a_narrow_logarithmic_range_has_ticks_too() -> None:
     assert len(charts.log_ticks(np.log10(2.2), np.log10(2.4))) >= 3
+    assert charts.log_ticks(-1.7, 0.4) == [0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0]
 
 
 def test_curves_leave_out_what_is_not_finite_and_thin_long_ones() -> None:

@@ -39,18 +39,20 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times powers of ten between 10 ** low and 10 ** high, or the powers alone where that were many.
+    """Powers of ten between 10 ** low and 10 ** high; 1, 2 and 5 times them where these alone are fewer than three.
 
-    A range that holds few of them has the ticks of one that is not logarithmic.
+    A range that holds few of those, too, has the ticks of one that is not logarithmic.
 
     >>> log_ticks(-1.1, 0.4), log_ticks(-3, 3)
     ([0.1, 0.2, 0.5, 1.0, 2.0], [0.001, 0.01, 0.1, 1.0, 10.0, 100.0, 1000.0])
     """
-    factors = (1, 2, 5) if high - low < 2 else (1,)
     exponents = range(math.floor(low) - 1, math.ceil(high) + 1)
-    every = [float(f"{factor}e{exponent}") for exponent in exponents for factor in factors]
-    inside = [tick for tick in every if low - 1e-9 <= math.log10(tick) <= high + 1e-9]
-    return inside if len(inside) > 2 else ticks(10.0**low, 10.0**high)
+    for factors in ((1,), (1, 2, 5)):
+        every = [float(f"{factor}e{exponent}") for exponent in exponents for factor in factors]
+        inside = [tick for tick in every if low - 1e-9 <= math.log10(tick) <= high + 1e-9]
+        if len(inside) > 2:
+            return inside
+    return ticks(10.0**low, 10.0**high)
 
 
 def thinned(points: Points) -> list[tuple[float, float]]:
@@ -152,7 +154,7 @@ def matrix(title: str, counts: Array, names: Sequence[str]) -> str:
             hint = f"{names[i]} taken for {names[j]}: {counts[i, j]} ({share:.1%})"
             parts.append(
                 f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{cell - 1:.1f}" height="{cell - 1:.1f}" '
-                f'fill-opacity="{0.04 + 0.96 * share:.3f}"><title>{escape(hint)}</title></rect>'
+                f'fill-opacity="{_opacity(share):.3f}"><title>{escape(hint)}</title></rect>'
             )
             if size <= 20 and counts[i, j]:
                 tone = ' class="on"' if share > 0.5 else ""
@@ -171,8 +173,13 @@ def matrix(title: str, counts: Array, names: Sequence[str]) -> str:
         title,
         _svg(max(left + size * cell, 290), top + size * cell + bottom, label, parts),
         "",
-        "wide" if size > 12 else "",
+        "matrix wide" if size > 12 else "matrix",
     )
+
+
+def _opacity(share: float) -> float:
+    """How dark a cell is: even a single mistake stands out from the cells that are empty."""
+    return 0.22 + 0.78 * share if share else 0.04
 
 
 def _short(name: str) -> str:
