@@ -99,7 +99,7 @@ class _Pace(Silent):
         """One line of the table, by column."""
         epochs = progress.step / self.plan.steps_per_epoch
         cells = {"epoch": f"{epochs:.0f}" if epochs == int(epochs) else f"{epochs:.2f}", "step": str(progress.step)}
-        cells |= {name: f"{value:.4f}" for name, value in row.items()}
+        cells |= {name: f"{value:.4f}" for name, value in whole_values(row).items()}
         cells["lr"] = f"{self.lr:.1e}"
         cells["samples/s"] = f"{self.samples / self.seconds:,.0f}" if self.seconds else ""
         cells["data wait"] = f"{100 * self.waited / self.seconds:.0f} %" if self.seconds else ""
@@ -212,6 +212,15 @@ class LiveTable(_Pace):
                 break
             shown.remove(spare)
         return shown
+
+
+def whole_values(row: dict[str, float]) -> dict[str, float]:
+    """The values of a whole split; those of each class, and the cells of a matrix, are in the files and in the report.
+
+    >>> whole_values({"val/loss": 0.1, "val/f1/cat": 0.9, "val/confusion_matrix/cat/dog": 3.0})
+    {'val/loss': 0.1}
+    """
+    return {name: value for name, value in row.items() if name.count("/") < 2}
 
 
 class Course:

@@ -71,6 +71,8 @@ def command(
 
 def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None:
     """Say how a run ended and leave with its exit code."""
+    from torchlite.cli.display import whole_values
+
     progress = outcome.progress
     for warning in outcome.warnings:
         typer.echo(f"warning: {warning}", err=True)
@@ -78,7 +80,7 @@ def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None
         typer.echo(f"stopped at step {progress.step}; continue: torchlite resume {outcome.run.path}", err=True)
         raise typer.Exit(outcome.exit_code)
     if not events:
-        latest = "  ".join(f"{name} {value:.4f}" for name, value in progress.latest.items())
+        latest = "  ".join(f"{name} {value:.4f}" for name, value in whole_values(progress.latest).items())
         best = "" if progress.best.value is None else f"  best {outcome.monitor} {progress.best.value:.4f}"
         print(f"{outcome.ending} at step {progress.step}: {latest}{best}")
         print(f"RESULT run={outcome.run.path}")
