@@ -15,7 +15,10 @@ def command(
     from_data: Annotated[
         Path | None,
         typer.Option(
-            "--from-data", metavar="CSV", help="Infer columns, task and classes of a table.", show_default=False
+            "--from-data",
+            metavar="PATH",
+            help="Infer the task from a table (CSV), or from a folder with a folder of images or WAV files for each class.",
+            show_default=False,
         ),
     ] = None,
     target: Annotated[
@@ -26,7 +29,7 @@ def command(
     ] = None,
     ci: Annotated[bool, typer.Option("--ci", help="Also a GitHub workflow that validates configs/.")] = False,
 ) -> None:
-    """Write a configuration to begin with: an example, or one made from a table. Overwrites nothing."""
+    """Write a configuration to begin with: an example, or one made from data. Overwrites nothing."""
     from torchlite.errors import UsageError
     from torchlite.train.beginning import WORKFLOW, from_table, templates, write_new, write_template
 
@@ -39,12 +42,20 @@ def command(
     if from_data is not None and template is not None:
         raise UsageError("either an example or --from-data, not both")
     if template is None and from_data is None and not ci:
-        raise UsageError("name an example (see --list), or --from-data FILE.csv")
+        raise UsageError("name an example (see --list), or --from-data PATH")
     written: list[Path] = []
     if template is not None:
         written = write_template(template, folder)
     elif from_data is not None:
-        made = from_table(from_data.resolve() if folder != Path() else from_data, target)
+        source = from_data.resolve() if folder != Path() else from_data
+        if source.is_dir():
+            from torchlite.train.beginning_folder import from_folder
+
+            if target is not None:
+                raise UsageError("--target names a column of a table; of a folder the names of its folders are told")
+            made = from_folder(source)
+        else:
+            made = from_table(source, target)
         written = [folder / f"{from_data.stem}.yaml"]
         write_new(written[0], made.text.encode())
         for note in made.notes:

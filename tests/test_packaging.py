@@ -22,7 +22,7 @@ def python(code):
 def test_every_package_folder_is_listed():
     listed = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
     found = {".".join(path.parent.relative_to(ROOT).parts) for path in ROOT.glob("torchlite/**/__init__.py")}
-    assert listed == found | {"torchlite.cli", "torchlite.datasets"}
+    assert listed == found | {"torchlite.cli", "torchlite.configs", "torchlite.datasets"}
 
 
 def test_cli_and_datasets_do_not_install_under_their_own_names():

@@ -86,22 +86,18 @@ def _copy(source: Path, target: Path, written: list[Path]) -> None:
         if needed.suffix == ".yaml":
             if target / needed.name not in written:
                 _copy(needed, target, written)
-        else:
-            _copy_file(needed, target / needed.name, written)
+        elif target / needed.name not in written:
+            write_new(target / needed.name, needed.read_bytes())
+            written.append(target / needed.name)
     for name in dict.fromkeys(re.findall(r"\b(?:root|val|test): ([\w./-]+)", _without_comments(text))):
         folder = (source.parent / name).resolve()
         if folder.is_dir():
             text = text.replace(name, folder.name)
-            for needed in sorted(path for path in folder.rglob("*") if path.is_file()):
-                _copy_file(needed, target / folder.name / needed.relative_to(folder), written)
+            for needed in (path for path in folder.rglob("*") if path.is_file()):
+                write_new(target / folder.name / needed.relative_to(folder), needed.read_bytes())
+            written.append(target / folder.name)
     write_new(target / source.name, text.encode())
     written.append(target / source.name)
-
-
-def _copy_file(source: Path, target: Path, written: list[Path]) -> None:
-    if target not in written:
-        write_new(target, source.read_bytes())
-        written.append(target)
 
 
 def _without_comments(text: str) -> str:
