@@ -9,7 +9,7 @@ from torchlite.errors import DeviceError
 
 
 def extra(name: str, what: str, group: str | None = None) -> Any:
-    """The package ``name``, which ``what`` needs.
+    """The package or module ``name``, which ``what`` needs.
 
     Args:
         name: what is imported.
@@ -19,11 +19,12 @@ def extra(name: str, what: str, group: str | None = None) -> Any:
     Raises:
         DeviceError: naming the extra, where it is not installed.
     """
+    package = name.partition(".")[0]
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        if error.name != name:
+        if error.name != package:
             raise
         raise DeviceError(
-            f"{what} needs the package {name}, which is not installed: pip install 'torchlite[{group or name}]'"
+            f"{what} needs the package {package}, which is not installed: pip install 'torchlite[{group or package}]'"
         ) from None

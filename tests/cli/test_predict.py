@@ -9,6 +9,7 @@ import pytest
 from small_runs import write_config
 
 from torchlite import datasets
+from torchlite.vision.png import encode_png
 
 QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")
 
@@ -95,3 +96,68 @@ def test_a_table_from_init_to_predictions(torchlite, tmp_path):
     again = torchlite("init", "--from-data", "table.csv", "--target", "x")
     assert again.code == 2
     assert "already there" in again.err
+
+
+def test_images_and_folders(torchlite, run, tmp_path):
+    images, _ = datasets.load("digits", "test")
+    (tmp_path / "some").mkdir()
+    for i in range(3):
+        shades = (images[i].astype(int) * 255 // 16).astype(np.uint8)
+        (tmp_path / "some" / f"{i}.png").write_bytes(encode_png(np.ascontiguousarray(shades.transpose(1, 2, 0))))
+    whole = rows_of(torchlite("predict", run, "test", "--proba").out)
+    rows = rows_of(torchlite("predict", run, "some", "--proba").out)
+    assert [row["file"] for row in rows] == ["some/0.png", "some/1.png", "some/2.png"]
+    for row, expected in zip(rows, whole, strict=False):  # 16 shades of grey survive; the rounding of 255 / 16 need not
+        assert float(row["p(0)"]) == pytest.approx(float(expected["p(0)"]), abs=0.05)
+    assert rows_of(torchlite("predict", run, "some/1.png", "--proba").out)[0]["p(3)"] == rows[1]["p(3)"]
+    (tmp_path / "none").mkdir()
+    assert torchlite("predict", run, "none").code == 5
+
+
+TEXT = """\
+version: 1
+name: text
+data: {type: text, files: [text.txt], alphabet: "abc \\n", context: 8, split: {val: 0.2}, batch_size: 4}
+model: {layers: [{Embedding: 8}, {Linear: $data.vocab_size}]}
+loss: sequence_cross_entropy
+optim: {type: adamw, lr: 0.1}
+train: {steps: 60}
+"""
+
+
+@pytest.fixture
+def writer(torchlite, tmp_path):
+    (tmp_path / "text.txt").write_text("abc " * 200)
+    (tmp_path / "text.yaml").write_text(TEXT)
+    assert torchlite("train", "text.yaml", "--quiet").code == 0
+    return "runs/text/latest"
+
+
+def test_a_model_of_text_writes_on(torchlite, writer, tmp_path, monkeypatch):
+    greedy = ("--temperature", "0", "--max-new-tokens", "7")
+    assert torchlite("predict", writer, "--prompt", "ab", *greedy).out == "abc abc a\n"
+    record = json.loads(torchlite("predict", writer, "--prompt", "ab", *greedy, "--format", "jsonl").out)
+    assert record == {"index": 0, "prompt": "ab", "text": "c abc a"}
+    monkeypatch.setattr("sys.stdin", io.StringIO("a\nbc\n"))
+    assert torchlite("predict", writer, "-", *greedy).out == "abc abc \nbc abc ab\n"
+    (tmp_path / "prompts.txt").write_text("c\n")
+    rows = rows_of(torchlite("predict", writer, "prompts.txt", *greedy, "--format", "csv").out)
+    assert rows == [{"index": "0", "prompt": "c", "text": " abc ab"}]
+
+
+def test_equal_seeds_write_the_same(torchlite, writer):
+    def written(*more):
+        return torchlite("predict", writer, "--prompt", "a", "--temperature", "9", *more).out
+
+    assert written() == written() == written("--top-k", "5") == written("--top-p", "1")
+    assert written() != written("--seed", "1")
+    assert torchlite("predict", writer, "--prompt", "a", "--top-k", "1").out.startswith("abc abc")
+
+
+def test_what_text_can_t_be(torchlite, writer, run):
+    result = torchlite("predict", writer, "--prompt", "abz")
+    assert result.code == 2
+    assert "characters that the model does not know: 'z'" in result.err
+    assert torchlite("predict", run, "--prompt", "a").code == 2
+    assert torchlite("predict", run).code == 2
+    assert torchlite("predict", writer, "no such file").code == 2

@@ -12,11 +12,12 @@ import torchlite as torch
 from torchlite.errors import UserCodeError
 from torchlite.nn import functional as F
 from torchlite.train import run
-from torchlite.train.callbacks import grid, png
+from torchlite.train.callbacks import grid
 from torchlite.train.config.load import require_config
 from torchlite.train.config.validate import Options, validate
 from torchlite.train.losses import Distillation, SequenceCrossEntropy
 from torchlite.train.run_directory import RunDirectory
+from torchlite.vision.png import encode_png
 
 CODE = """
 import torchlite as torch
@@ -228,7 +229,7 @@ def test_images_are_written_as_png() -> None:
     images = np.arange(3 * 2 * 2, dtype=np.float32).reshape(3, 1, 2, 2)
     tiled = grid(images, 2)
     assert tiled.shape == (4, 4, 1)
-    assert np.array_equal(np.asarray(image_module.open(BytesIO(png(tiled)))), tiled[..., 0])
+    assert np.array_equal(np.asarray(image_module.open(BytesIO(encode_png(tiled)))), tiled[..., 0])
 
 
 def test_a_grid_holds_every_image_at_its_place() -> None:
@@ -237,7 +238,7 @@ def test_a_grid_holds_every_image_at_its_place() -> None:
     tiled = grid(images, 2)
     assert tiled[2:, :2].min() == 255
     assert tiled[:2].max() == tiled[2:, 2:].max() == 0
-    assert png(tiled).startswith(b"\x89PNG\r\n\x1a\n")
+    assert encode_png(tiled).startswith(b"\x89PNG\r\n\x1a\n")
 
 
 def test_resolved_configurations_load_again(folder: Path) -> None:

@@ -6,8 +6,6 @@ the run in ``self.folder``, and raises to stop the run.
 
 from __future__ import annotations
 
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +18,8 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.ops.exchange import from_numpy
 from torchlite.serialization.atomic import write_file
 from torchlite.train.config.parts import Duration
+from torchlite.train.generation import Alphabet, Sampling, generate
+from torchlite.vision.png import encode_png
 
 
 class Observers:
@@ -114,7 +114,7 @@ class ImageGrid(_Every):
         noise = np.random.default_rng(config.seed).standard_normal((self.n, *config.models[self.model].input))
         model = getattr(self._plan.evaluated, self.model)
         images = model(from_numpy(noise.astype(np.float32)).to(self._plan.device))
-        self.write(f"step-{step:06d}.png", png(grid(backends.to_numpy(images._data), self.columns)))
+        self.write(f"step-{step:06d}.png", encode_png(grid(backends.to_numpy(images._data), self.columns)))
 
 
 class SampleText(_Every):
@@ -133,19 +133,18 @@ class SampleText(_Every):
 
     def make(self, step: int) -> None:
         """Write the text."""
-        symbols = self._plan.symbols
-        context = self._plan.traces["model"].input.shape[1]
-        known = {symbol: index for index, symbol in enumerate(symbols)}
-        written = [known[character] for character in self.prompt if character in known] or [0]
-        rng = np.random.default_rng(self._plan.config.seed)
-        for _ in range(self.tokens):
-            recent = written[-context:]
-            padded = np.array([recent + [0] * (context - len(recent))], np.int64)
-            logits = self._plan.evaluated(from_numpy(padded).to(self._plan.device))  # (1, T, C)
-            row = backends.to_numpy(logits._data)[0, len(recent) - 1].astype(np.float64) / self.temperature
-            shares = np.exp(row - row.max())
-            written.append(int(rng.choice(len(symbols), p=shares / shares.sum())))
-        self.write(f"step-{step:06d}.txt", "".join(symbols[token] for token in written).encode())
+        alphabet = Alphabet(self._plan.config.data.alphabet)
+        tokens = generate(
+            self._plan.evaluated,
+            alphabet.encode(self.prompt),
+            self.tokens,
+            context=self._plan.traces["model"].input.shape[1],
+            sampling=Sampling(self.temperature),
+            rng=np.random.default_rng(self._plan.config.seed),
+            device=self._plan.device,
+        )
+        text = "".join(alphabet.decoded(tokens))
+        self.write(f"step-{step:06d}.txt", (self.prompt + text).encode())
 
 
 def grid(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
@@ -158,24 +157,6 @@ def grid(images: np.ndarray[Any, Any], columns: int) -> np.ndarray[Any, Any]:
     padded[:n] = scaled
     tiled = padded.reshape(rows, columns, channels, height, width).transpose(0, 3, 1, 4, 2)  # rows, H, columns, W, C
     return tiled.reshape(rows * height, columns * width, channels)
-
-
-def png(image: np.ndarray[Any, Any]) -> bytes:
-    """Bytes (H, W, 1 or 3) as a PNG file."""
-    height, width, channels = image.shape
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        checked = name + content
-        return struct.pack(">I", len(content)) + checked + struct.pack(">I", zlib.crc32(checked))
-
-    header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2}[channels], 0, 0, 0)
-    lines = np.concatenate([np.zeros((height, 1), np.uint8), image.reshape(height, -1)], axis=1)  # filter 0 each
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(lines.tobytes()))
-        + chunk(b"IEND", b"")
-    )
 
 
 CALLBACKS = {"image_grid": ImageGrid, "sample_text": SampleText}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -98,7 +98,7 @@ def list_files(data: Folder, folder: Path, split: str) -> tuple[list[Path], Arra
     if not root.is_dir():
         raise MissingDataError(f"there is no folder '{root}' (data.{'root' if split == 'train' else split})")
     if data.target == "none":
-        paths = files_in(root, data)
+        paths = files_in(root, data.suffixes)
         if not paths:
             raise DataError(f"'{root}' holds no files that end in {_ends(data)}")
         return paths, np.zeros(len(paths), np.int64)
@@ -110,7 +110,7 @@ def list_files(data: Folder, folder: Path, split: str) -> tuple[list[Path], Arra
         raise DataError(
             f"'{root}' has folders of no class ({_listed(unknown)}); data.classes lists {_listed(classes)}{hint}"
         )
-    found = {name: files_in(root / name, data) if name in there else [] for name in classes}
+    found = {name: files_in(root / name, data.suffixes) if name in there else [] for name in classes}
     if empty := [name for name, paths in found.items() if not paths]:
         raise DataError(f"'{root}' has no files that end in {_ends(data)} for {_listed(empty)}")
     paths = [path for of_class in found.values() for path in of_class]
@@ -129,11 +129,9 @@ def root_of(data: Folder, folder: Path, split: str) -> Path:
     return folder / name
 
 
-def files_in(folder: Path, data: Folder) -> list[Path]:
-    """The files below a folder that count, sorted by their paths."""
-    found = (
-        path for path in folder.rglob("*") if path.suffix.lower() in data.suffixes and not _is_hidden(path, folder)
-    )
+def files_in(folder: Path, suffixes: Container[str]) -> list[Path]:
+    """The files below a folder whose names end so, sorted by their paths."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not _is_hidden(path, folder))
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 

@@ -1,6 +1,6 @@
 """Image files as arrays (channels, height, width) of bytes.
 
-Pillow reads all of them but one kind: PGM and PPM files that already have the size and the channels that are wanted are read
+Pillow reads all of them but some: PNG, PGM and PPM files that already have the size and the channels that are wanted are read
 here, so that examples need nothing else.
 """
 
@@ -15,12 +15,13 @@ from typing import Any, Literal
 import numpy as np
 
 from torchlite.errors import DataError, DeviceError
+from torchlite.vision.png import SIGNATURE, decode_png, png_header
 
 Array = np.ndarray[Any, Any]
 Fit = Literal["crop", "stretch", "exact"]
 
 _NETPBM = re.compile(rb"P(?P<kind>[56])(?:\s+(?:#[^\n]*\n\s*)*)(?P<width>\d+)\s+(?P<height>\d+)\s+(?P<top>\d+)\s")
-_MOST_HEADER = 1024
+_MOST_HEADER, _LEAST_PNG = 1024, 26
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -32,6 +33,8 @@ def image_size(path: Path) -> tuple[int, int]:
     head = _netpbm_header(path)
     if head is not None:
         return int(head["height"]), int(head["width"])
+    if path.suffix.lower() == ".png" and (known := _png_header(path)) is not None:
+        return known[:2]
     with _opened(path) as image:
         return image.height, image.width
 
@@ -52,20 +55,32 @@ def read_image(path: Path, size: tuple[int, int], channels: int, fit: Fit = "cro
         plain = int(head["kind"]) == (5 if channels == 1 else 6) and int(head["top"]) == 255
         if plain and (int(head["height"]), int(head["width"])) == size:
             return _netpbm_pixels(path, head.end(), size, channels)
+    if path.suffix.lower() == ".png" and _png_header(path) == (*size, channels):
+        return _or_data_error(path, lambda: decode_png(path.read_bytes()))  # type: ignore[no-any-return]
     with _opened(path) as image:
         if fit == "exact" and (image.height, image.width) != size:
             raise DataError(f"'{path}' has {image.height}x{image.width} pixels, not {size[0]}x{size[1]}")
         return _decoded(path, image, size, channels, fit)
 
 
+def _png_header(path: Path) -> tuple[int, int, int] | None:
+    """Height, width and channels of a PNG file; None where it is something else."""
+    head = _beginning(path)
+    return png_header(head) if head.startswith(SIGNATURE) and len(head) >= _LEAST_PNG else None
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_MOST_HEADER)
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be read: {error.strerror}") from None
+
+
 def _netpbm_header(path: Path) -> re.Match[bytes] | None:
     if path.suffix.lower() not in (".pgm", ".ppm"):
         return None
-    try:
-        with path.open("rb") as file:
-            return _NETPBM.match(file.read(_MOST_HEADER))
-    except OSError as error:
-        raise DataError(f"'{path}' cannot be read: {error.strerror}") from None
+    return _NETPBM.match(_beginning(path))
 
 
 def _netpbm_pixels(path: Path, start: int, size: tuple[int, int], channels: int) -> Array:
@@ -81,7 +96,7 @@ def _opened(path: Path) -> Any:
         pillow: Any = import_module("PIL.Image")
     except ImportError:
         raise DeviceError(
-            f"reading '{path.name}' needs Pillow: pip install 'torchlite[images]' (PGM and PPM files of the right size do not)"
+            f"reading '{path.name}' needs Pillow: pip install 'torchlite[images]' (PNG, PGM and PPM files of the right size do not)"
         ) from None
     return _or_data_error(path, lambda: pillow.open(path))
 

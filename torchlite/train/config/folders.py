@@ -60,7 +60,7 @@ class Image(Section):
 
 
 class ImageFolder(Folder):
-    """Images in a folder for each class; PNG and JPEG need Pillow, PGM and PPM of the right size do not."""
+    """Images in a folder for each class; other formats than PNG, PGM and PPM, and other sizes, need Pillow."""
 
     type: Literal["image_folder"] = Field(description="image_folder.")
     image: Image = Field(description="What images become.")

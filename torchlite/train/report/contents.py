@@ -14,7 +14,6 @@ import numpy as np
 from torchlite import backends
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.serialization.atomic import write_file
-from torchlite.train.callbacks import png
 from torchlite.train.config.load import data_card
 from torchlite.train.config.semantics import default_monitor
 from torchlite.train.data import Samples, Splits, batches, in_order, load_splits
@@ -25,6 +24,7 @@ from torchlite.train.report import charts
 from torchlite.train.report.page import facts, folded, page, section, table
 from torchlite.train.run_directory import RunDirectory
 from torchlite.train.trained import Trained, load_trained
+from torchlite.vision.png import encode_png
 
 Array = np.ndarray[Any, Any]
 
@@ -161,7 +161,7 @@ def _image(array: Array, name: str) -> str:
         return ""
     low, high = float(array.min()), float(array.max())
     scaled: Array = (255 * (array.astype(np.float64) - low) / (high - low or 1.0)).astype(np.uint8)
-    return _picture(png(scaled.transpose(1, 2, 0)), name, "")
+    return _picture(encode_png(scaled.transpose(1, 2, 0)), name, "")
 
 
 def _picture(content: bytes, name: str, kind: str) -> str:
