@@ -18,7 +18,8 @@ from torchlite.train.config.load import inspect_config, require_config
 from torchlite.train.config.schema import Config
 from torchlite.train.data import load_split, load_splits
 from torchlite.train.drift import drift
-from torchlite.train.prediction import outputs, read_inputs, records
+from torchlite.train.inputs import read_inputs
+from torchlite.train.prediction import outputs, records
 from torchlite.train.trained import load_trained
 from torchlite.vision.images import image_size, read_image
 
@@ -247,10 +248,11 @@ def test_files_and_folders_are_predicted(load: Load, tmp_path: Path) -> None:
         load(IMAGES, "train.epochs=30", "checkpoint.every=30 epochs"), Quiet(), root=tmp_path / "runs"
     ).run
     trained = load_trained(directory.path, "best", "cpu", allow_code=False)
-    samples = read_inputs(trained, str(tmp_path / "pictures" / "light"), None)
+    samples = read_inputs(trained, str(tmp_path / "pictures" / "light"), None).samples
     (batch, *_) = outputs(trained, samples)
     assert {one["prediction"] for one in records(trained, batch, 0, 1)} == {"light"}
-    assert len(read_inputs(trained, str(tmp_path / "pictures" / "light" / "3.pgm"), None)) == 1
+    one = read_inputs(trained, str(tmp_path / "pictures" / "light" / "3.pgm"), None)
+    assert (len(one.samples), one.files) == (1, (str(tmp_path / "pictures" / "light" / "3.pgm"),))
     with pytest.raises(DataError, match="no files that end"):
         read_inputs(trained, str(tmp_path / "sounds"), None)
 

@@ -50,7 +50,11 @@ def test_depths_and_palettes():
     assert decode_png(png_of([b"\0\xb0"], 4, 1, 0)).tolist() == [[[255, 0, 255, 255]]]
     assert decode_png(png_of([b"\0\x1b\x40"], 5, 2, 0)).tolist() == [[[0, 85, 170, 255, 85]]]
     assert decode_png(png_of([b"\0\x12\x34\xff\x00"], 2, 16, 0)).tolist() == [[[0x12, 0xFF]]]
-    assert decode_png(png_of([b"\0\x10"], 2, 4, 3, chunk(b"PLTE", bytes([1, 2, 3, 4, 5, 6])))).tolist() == [[[4, 1]], [[5, 2]], [[6, 3]]]
+    assert decode_png(png_of([b"\0\x10"], 2, 4, 3, chunk(b"PLTE", bytes([1, 2, 3, 4, 5, 6])))).tolist() == [
+        [[4, 1]],
+        [[5, 2]],
+        [[6, 3]],
+    ]
 
 
 def test_images_of_the_right_size_need_no_pillow(tmp_path):

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.errors import DataError, FormatError, UsageError
 from torchlite.audio.wav import read_wav
+from torchlite.errors import DataError, FormatError, UsageError
 from torchlite.serialization.npz import read_npz
 from torchlite.train.check import pipeline
 from torchlite.train.config.folders import AudioFolder, Folder, ImageFolder

@@ -56,7 +56,7 @@ def read_image(path: Path, size: tuple[int, int], channels: int, fit: Fit = "cro
         if plain and (int(head["height"]), int(head["width"])) == size:
             return _netpbm_pixels(path, head.end(), size, channels)
     if path.suffix.lower() == ".png" and _png_header(path) == (*size, channels):
-        return _or_data_error(path, lambda: decode_png(path.read_bytes()))  # type: ignore[no-any-return]
+        return _or_data_error(path, lambda: decode_png(path.read_bytes()))
     with _opened(path) as image:
         if fit == "exact" and (image.height, image.width) != size:
             raise DataError(f"'{path}' has {image.height}x{image.width} pixels, not {size[0]}x{size[1]}")
