@@ -240,7 +240,7 @@ def test_others_are_decoded_and_scaled(tmp_path: Path) -> None:
 def test_without_pillow_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(DeviceError, match=r"torchlite\[images\]"):
-        read_image(tmp_path / "a.png", (4, 4), 1)
+        read_image(tmp_path / "a.jpg", (4, 4), 1)
 
 
 def test_files_and_folders_are_predicted(load: Load, tmp_path: Path) -> None:
