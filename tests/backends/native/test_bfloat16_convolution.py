@@ -28,6 +28,7 @@ CASES = [
     (2, 5, (15, 15), 7, Window.of((3, 2), (1, 3), (2, 0), (2, 3))),
     (2, 24, (10, 9), 12, Window.of((2, 4), (3, 1), (0, 2))),
     (4, 6, (50,), 9, Window.of((5,), (2,), (2,))),
+    (37, 17, (5, 6), 18, Window.of((3, 3), padding=(1, 1))),
 ]
 
 
@@ -37,7 +38,7 @@ def way(request, monkeypatch):
     if kernel("bfloat16_convolution.convolution") is None:
         pytest.skip("kernels are switched off or can't be compiled")
     text = "".join(f"#undef {name}\n" for name in WAYS[request.param])
-    files = ("mathematics.h", "vectors.h", "bfloat16.h", "bfloat16_convolution.h", "bfloat16_convolution.c")
+    files = ("mathematics.h", "vectors.h", *bfloat16_convolution.HEADERS, "bfloat16_convolution.c")
     loaded = library.load(text + library.text("parallel.h", *files))
     for name in ("convolution", "input_grad", "weight_grad"):
         function, before = getattr(loaded, name), getattr(bfloat16_convolution.C, name)
@@ -71,7 +72,14 @@ def test_convolution_and_gradients(way, case):
     g = drawn(*out.shape, seed=2)
     grad = bfloat16_convolution.input_grad(g, weight, size=size, **params)
     rounded_once(grad, exact("convolution_input_grad", g, weight, size=size, **params))
-    rounded_once(bfloat16_convolution.weight_grad(x, g, **params), exact("convolution_weight_grad", x, g, **params))
+    weight_grad = exact("convolution_weight_grad", x, g, **params)
+    for a, b in ((x, g), (beside(x), beside(g)), (x, beside(g)), (beside(x), g)):
+        rounded_once(bfloat16_convolution.weight_grad(a, b, **params), weight_grad)
+
+
+def beside(x):
+    """The same numbers, channels side by side in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
 
 
 def test_arrays_may_lie_in_any_order(way):

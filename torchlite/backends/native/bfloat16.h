@@ -139,12 +139,15 @@ static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long 
 //
 // sums (32 x 32) = or += the products of `terms` pairs of blocks, each `depth` tiles of 2 `pairs` numbers deep. The right ones
 // are packed, [depth][two tiles][pair][16 columns]; the left ones may also be bfloat16 arrays as they lie in memory, because
-// neighbours along a row are pairs already. Of a narrow block the first 16 columns are computed alone.
+// neighbours along a row are pairs already. Of a narrow block the first 16 columns are computed alone, of a low one the first 16 rows.
 
 typedef struct { const uint16_t *left; const uint32_t *right; } Bf16Term;
-typedef struct { long row, tile, step, pairs; } Bf16Steps;  // on the left, in numbers: to the next row, the lower tile, the next depth
+typedef struct {
+    long row, tile, step, pairs;   // on the left, in numbers: to the next row, the lower tile, the next depth
+    long right_tile, right_step;   // on the right, in pairs: to the second tile, the next depth
+} Bf16Steps;
 
-static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE};
+static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE, BF16_TILE, 2 * BF16_TILE};
 
 enum { BF16_CHUNK = 2 };  // tiles of one pair before those of the next, whose left ones are nearly the same numbers: taps of a window
 
@@ -171,47 +174,45 @@ static void bf16_begin_tiles(long pairs) {
 
 static void bf16_end_tiles(void) { _tile_release(); }
 
-static inline __attribute__((always_inline)) void bf16_block_in_tiles(const Bf16Term *term, int terms, Bf16Steps steps,
-                                                                       long depth, float *sums, int add, int narrow) {
+static inline __attribute__((always_inline)) void bf16_block_in_tiles(const Bf16Term *term, int terms, Bf16Steps steps, long depth,
+                                                                       float *sums, int add, int narrow, int low) {
     enum { ROW = BF16_BLOCK * sizeof(float), WORDS = BF16_SIDE * sizeof(uint32_t) };
     float *lower = sums + BF16_SIDE * BF16_BLOCK;
     if (add) {
         _tile_loadd(0, sums, ROW);
-        _tile_loadd(2, lower, ROW);
-        if (!narrow) {
-            _tile_loadd(1, sums + BF16_SIDE, ROW);
-            _tile_loadd(3, lower + BF16_SIDE, ROW);
-        }
+        if (!narrow) _tile_loadd(1, sums + BF16_SIDE, ROW);
+        if (!low) _tile_loadd(2, lower, ROW);
+        if (!narrow && !low) _tile_loadd(3, lower + BF16_SIDE, ROW);
     } else {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
     }
-    long chunk = terms > 1 ? BF16_CHUNK : depth, row = steps.row * (long)sizeof(uint16_t), tile = steps.pairs * BF16_SIDE;
+    long chunk = terms > 1 ? BF16_CHUNK : depth, row = steps.row * (long)sizeof(uint16_t);
     for (long first = 0; first < depth; first += chunk)
         for (int i = 0; i < terms; i++) {
             const uint16_t *left = term[i].left + first * steps.step;
-            const uint32_t *right = term[i].right + first * 2 * tile;
-            for (long d = first; d < at_most(first + chunk, depth); d++, left += steps.step, right += 2 * tile) {
+            const uint32_t *right = term[i].right + first * steps.right_step;
+            for (long d = first; d < at_most(first + chunk, depth); d++, left += steps.step, right += steps.right_step) {
                 _tile_loadd(4, left, row);
                 _tile_loadd(6, right, WORDS);
                 _tile_dpbf16ps(0, 4, 6);
-                _tile_loadd(5, left + steps.tile, row);
-                _tile_dpbf16ps(2, 5, 6);
+                if (!low) {
+                    _tile_loadd(5, left + steps.tile, row);
+                    _tile_dpbf16ps(2, 5, 6);
+                }
                 if (!narrow) {
-                    _tile_loadd(7, right + tile, WORDS);
+                    _tile_loadd(7, right + steps.right_tile, WORDS);
                     _tile_dpbf16ps(1, 4, 7);
-                    _tile_dpbf16ps(3, 5, 7);
+                    if (!low) _tile_dpbf16ps(3, 5, 7);
                 }
             }
         }
     _tile_stored(0, sums, ROW);
-    _tile_stored(2, lower, ROW);
-    if (!narrow) {
-        _tile_stored(1, sums + BF16_SIDE, ROW);
-        _tile_stored(3, lower + BF16_SIDE, ROW);
-    }
+    if (!narrow) _tile_stored(1, sums + BF16_SIDE, ROW);
+    if (!low) _tile_stored(2, lower, ROW);
+    if (!narrow && !low) _tile_stored(3, lower + BF16_SIDE, ROW);
 }
 #else
 static inline int bf16_tiles_allowed(void) { return 0; }
@@ -246,9 +247,8 @@ static inline uint32_t bf16_pair(const uint16_t *x) {
     return pair;
 }
 
-static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add) {
-    long tile = steps.pairs * BF16_SIDE;
-    for (int row = 0; row < BF16_BLOCK; row += BF16_ROWS)
+static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add, int low) {
+    for (int row = 0; row < (low ? BF16_SIDE : BF16_BLOCK); row += BF16_ROWS)
         for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
             Bf16Sums sum[BF16_ROWS][2];
             float *target = sums + row * BF16_BLOCK + column;
@@ -258,12 +258,12 @@ static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps ste
             for (int i = 0; i < terms; i++) {
                 const uint16_t *left = term[i].left + row / BF16_SIDE * steps.tile + row % BF16_SIDE * steps.row;
                 const uint32_t *right = term[i].right + column;
-                for (long d = 0; d < depth; d++, left += steps.step, right += 2 * tile)
+                for (long d = 0; d < depth; d++, left += steps.step, right += steps.right_step)
                     for (int pair = 0; pair < steps.pairs; pair++)
                         UNROLLED for (int r = 0; r < BF16_ROWS; r++)
                             UNROLLED for (int v = 0; v < 2; v++)
                                 sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * steps.row + 2 * pair),
-                                                     right + pair * BF16_SIDE + v * tile);
+                                                     right + pair * BF16_SIDE + v * steps.right_tile);
             }
             UNROLLED for (int r = 0; r < BF16_ROWS; r++)
                 UNROLLED for (int v = 0; v < 2; v++) store(target + r * BF16_BLOCK + v * BF16_SIDE, (Vector)sum[r][v]);
@@ -271,17 +271,19 @@ static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps ste
 }
 
 static void bf16_block(int tiles, const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
-                       int narrow) {
+                       int narrow, int low) {
 #ifdef __AMX_BF16__
     if (tiles) {
-        if (narrow) bf16_block_in_tiles(term, terms, steps, depth, sums, add, 1);
-        else bf16_block_in_tiles(term, terms, steps, depth, sums, add, 0);
+        if (narrow && low) bf16_block_in_tiles(term, terms, steps, depth, sums, add, 1, 1);
+        else if (narrow) bf16_block_in_tiles(term, terms, steps, depth, sums, add, 1, 0);
+        else if (low) bf16_block_in_tiles(term, terms, steps, depth, sums, add, 0, 1);
+        else bf16_block_in_tiles(term, terms, steps, depth, sums, add, 0, 0);
         return;
     }
 #else
     (void)tiles, (void)narrow;
 #endif
-    bf16_block_in_vectors(term, terms, steps, depth, sums, add);
+    bf16_block_in_vectors(term, terms, steps, depth, sums, add, low);
 }
 
 // ---- whole products ----
@@ -366,7 +368,7 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
         const uint16_t *from = (const uint16_t *)left;
         if (in_place) {
             from = bf16_at(&p->left, offset);
-            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE};
+            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE, BF16_TILE, 2 * BF16_TILE};
         } else {
             bf16_pack_block(&p->left, offset, p->rows - r, depth, 1, left);
         }
@@ -377,7 +379,7 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
                 sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
                               c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
             bf16_block(job->tiles, &term, 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
-                       p->columns - c <= BF16_SIDE);
+                       p->columns - c <= BF16_SIDE, 0);
             if (k + BF16_SLICE >= p->k)
                 p->finish(p->context, sums, BF16_BLOCK, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r),
                           at_most(BF16_BLOCK, p->columns - c));

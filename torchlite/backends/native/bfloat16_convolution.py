@@ -14,8 +14,12 @@ from torchlite.backends.native.windows import pairs
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
+HEADERS = (
+    "bfloat16.h", "bfloat16_convolution.h", "bfloat16_weight_grad.h", "bfloat16_weight_grad_nhwc.h", "bfloat16_geometry.h",
+)  # fmt: skip
+
 C = Family(
-    "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16_convolution.h", "bfloat16_convolution.c",
+    "mathematics.h", "vectors.h", *HEADERS, "bfloat16_convolution.c",
     convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i", scratch="an->n",
 )  # fmt: skip
 

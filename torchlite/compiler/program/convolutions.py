@@ -134,9 +134,9 @@ _FUNCTIONS = dict(zip(_KINDS, ("bf16_convolution", "bf16_input_grad", "bf16_grad
 
 
 class _BFloat16(_OfPositions):
-    """As ``bfloat16_convolution.h`` does it, with sums in float32 that are rounded once."""
+    """As ``bfloat16_geometry.h`` says it, with sums in float32 that are rounded once."""
 
-    headers: tuple[str, ...] = ("bfloat16.h", "bfloat16_convolution.h")
+    headers: tuple[str, ...] = of_bfloat16.HEADERS
 
     def together(self, node: Node) -> int:
         """A sample."""
