@@ -222,7 +222,7 @@ static void bf16_sum_task(void *argument, long share) {
     if (s->tiles) bf16_begin_tiles(s->pairs);
     memset(copy, 0, (size_t)s->sample_size * sizeof *copy);
     for (long sample = first; sample < last; sample++) {
-        bf16_copy_sample(s, sample, copy);
+        if (s->terms) bf16_copy_sample(s, sample, copy);
         for (long b = 0; b < parts(s->results, BF16_BLOCK); b++)
             for (long p = 0; p < end; p += BF16_BLOCK) {
                 for (long t = 0; t < s->terms; t++) {

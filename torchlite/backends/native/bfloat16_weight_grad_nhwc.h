@@ -35,13 +35,20 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     s->share_bytes = s->copied_bytes + words * (long)sizeof(uint32_t);
 }
 
+// Whether any tap reads what is dealt out to a plane.
+static int bf16_is_read(const Bf16Axis *axis, long phase) {
+    for (long k = 0; k < axis->taps; k++)
+        if (axis->at[k] % axis->step == phase) return 1;
+    return 0;
+}
+
 // Copies a sample to planes, one for each residue of a row and of a column by the stride.
 static void bf16_copy_pixels_of(const Bf16Array *a, long at, long height, long width, long channels, const Bf16Axis *down,
                                 const Bf16Axis *across, long plane_rows, long pitch, long plane, long wide, uint16_t *to) {
     long dense = a->channel == 1 && a->column == channels && wide == channels && across->step == 1;
     for (long h = 0; h < height; h++) {
         long row = (h + down->before) / down->step, phase = (h + down->before) % down->step;
-        if (row >= plane_rows) continue;
+        if (row >= plane_rows || !bf16_is_read(down, phase)) continue;
         uint16_t *line = to + (phase * across->step * plane + row * pitch) * wide;
         long from = at + h * a->row;
         if (dense) {
@@ -49,13 +56,15 @@ static void bf16_copy_pixels_of(const Bf16Array *a, long at, long height, long w
             bf16_narrow(a, from, n * channels, line + across->before * wide);
             continue;
         }
-        for (long w = 0; w < width; w++, from += a->column) {
-            long column = (w + across->before) / across->step, beside = (w + across->before) % across->step;
-            if (column >= pitch) break;
-            uint16_t *target = line + (beside * plane + column) * wide;
-            if (a->channel == 1) bf16_narrow(a, from, channels, target);
-            else
-                for (long c = 0; c < channels; c++) target[c] = bf16_read(a, from + c * a->channel);
+        for (long beside = 0; beside < across->step; beside++, line += plane * wide) {
+            if (!bf16_is_read(across, beside)) continue;
+            long column = parts(at_least(across->before - beside, 0), across->step), w = column * across->step + beside - across->before;
+            for (; w < width && column < pitch; w += across->step, column++) {
+                uint16_t *target = line + column * wide;
+                if (a->channel == 1) bf16_narrow(a, from + w * a->column, channels, target);
+                else
+                    for (long c = 0; c < channels; c++) target[c] = bf16_read(a, from + w * a->column + c * a->channel);
+            }
         }
     }
 }
@@ -67,6 +76,7 @@ static void bf16_pair_pixels(Bf16Beside *b, long end) {
     end = at_most(end, half);
     for (long plane = 0; plane < planes; plane++)
         for (long tile = 0; tile < tiles; tile++) {
+            if (!bf16_is_read(&s->down, plane / s->across.step) || !bf16_is_read(&s->across, plane % s->across.step)) continue;
             const uint16_t *from = b->pixels + (plane * s->plane + 2 * b->ready) * wide + tile * BF16_SIDE;
             uint32_t *even = b->pairs + ((plane * 2 * tiles + tile) * half + b->ready) * BF16_SIDE, *odd = even + tiles * half * BF16_SIDE;
             for (long i = b->ready; i < end; i++, from += 2 * wide, even += BF16_SIDE, odd += BF16_SIDE) {

@@ -34,6 +34,9 @@ static inline bfloat16 bf16_of(float x) {
     return (bfloat16)((x != x ? bits | 0x400000u : rounded) >> 16);
 }
 
+// Of a number that is one already.
+static inline bfloat16 bf16_same(float x) { return (bfloat16)(to_bits(x) >> 16); }
+
 static inline float bf16_rounded(float x) { return bf16_wide(bf16_of(x)); }
 
 // e^x = 2^n e^r with |r| <= ln(2) / 2, as e^r and n; below 1 ulp.

@@ -79,7 +79,12 @@ def read(kind: str, name: str, element: str) -> str:
 
 
 def written(kind: str, number: str) -> str:
-    """A number as what is stored as ``kind``."""
+    """An element, which is rounded to its type, as what is stored as ``kind``."""
+    return f"bf16_same({number})" if kind == "bfloat16" else number
+
+
+def rounded(kind: str, number: str) -> str:
+    """A number, which may have more digits, as what is stored as ``kind``."""
     return f"bf16_of({number})" if kind == "bfloat16" else number
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Value
 from torchlite.compiler.program.bodies import Body, Dimensions, Reduced, body
-from torchlite.compiler.program.expressions import read, written
+from torchlite.compiler.program.expressions import read, rounded, written
 from torchlite.compiler.program.places import Order, Place
 from torchlite.compiler.program.reductions import reduction
 from torchlite.compiler.program.units import Loop, refinement
@@ -307,7 +307,7 @@ _GIVEN = "void *const *at = argument;"
 
 
 def _finished(r: Reduced, accumulator: str) -> str:
-    return written(r.target.kind, r.how.finish if accumulator == "a" else _replaced(r.how.finish, accumulator))
+    return rounded(r.target.kind, r.how.finish if accumulator == "a" else _replaced(r.how.finish, accumulator))
 
 
 def _replaced(text: str, accumulator: str) -> str:
