@@ -13,6 +13,7 @@ from torchlite.compiler.passes import (
     mask_before_spreading,
     multiply_tables,
     share_sums,
+    sum_before_spreading,
     without_dead_code,
     without_duplicates,
 )
@@ -137,13 +138,17 @@ def spread_and_masked(*, same: bool, stride=(2, 2)):
     b = Building((2, 3, 6, 6), (2, 3, 6, 6))
     x, other = b.inputs
     y = b.add("relu", x)
+    return b.graph(b.add("relu_grad", spread(b, y, window), y if same else other))
+
+
+def spread(b, y, window):
+    """Numbers spread to where max-pooling of ``y`` has found its own."""
     op = REGISTRY["max_pool"]
     node = Node(op, (y,), {"window": window})
     node.outputs = tuple(Value(aval, node) for aval in op.infer(y.aval, window=window))
     b.nodes.append(node)
     pooled, places = node.outputs
-    spread = b.add("spread_to_windows", b.add("exp", pooled), places, window=window, size=(6, 6))
-    return b.graph(b.add("relu_grad", spread, y if same else other))
+    return b.add("spread_to_windows", b.add("exp", pooled), places, window=window, size=y.shape[2:])
 
 
 @pytest.mark.parametrize("stride", [(2, 2), (1, 1)])
@@ -160,6 +165,18 @@ def test_a_mask_is_put_on_before_a_gradient_is_spread(stride):
 def test_a_mask_of_other_numbers_stays_where_it_is():
     graph = spread_and_masked(same=False)
     assert operators(mask_before_spreading(graph)) == operators(graph)
+
+
+@pytest.mark.parametrize(("dims", "before"), [((0, 2, 3), True), ((2, 3), True), ((0, 1), False), ((3,), False)])
+def test_a_sum_is_taken_before_a_gradient_is_spread(dims, before):
+    """The gradient of a bias, for which spread numbers would be read once more."""
+    b = Building((2, 3, 6, 6))
+    total = b.add("sum", spread(b, *b.inputs, Window.of((3, 3), (2, 2), (1, 1))), dims=dims, keepdim=False)
+    graph = b.graph(total)
+    rewritten = without_dead_code(sum_before_spreading(graph))
+    assert ("spread_to_windows" not in operators(rewritten)) == before
+    (array,) = np.random.default_rng(0).normal(size=(1, 2, 3, 6, 6)).astype(np.float32)
+    np.testing.assert_allclose(rewritten.function()(array)[0], graph.function()(array)[0], rtol=1e-5)
 
 
 def split_gradients(b, *parts, shape):

@@ -5,7 +5,7 @@ from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
 from torchlite.compiler.passes.parts import join_parts
-from torchlite.compiler.passes.pooled import mask_before_spreading
+from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.tables import multiply_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
@@ -22,6 +22,7 @@ PASSES = (
     without_duplicates,
     share_sums,
     mask_before_spreading,
+    sum_before_spreading,
     without_dead_code,
 )
 
@@ -43,6 +44,7 @@ __all__ = [
     "multiply_tables",
     "optimized",
     "share_sums",
+    "sum_before_spreading",
     "widen",
     "without_dead_code",
     "without_duplicates",

@@ -1,4 +1,4 @@
-"""The gradient of a ReLU in front of max-pooling, before the gradient is spread."""
+"""What is done to the gradient of max-pooling, before it is spread."""
 
 from __future__ import annotations
 
@@ -25,16 +25,46 @@ def mask_before_spreading(graph: Graph) -> Graph:
         if node.op is not REGISTRY["relu_grad"]:
             return None
         g, y = node.inputs
-        spread = g.node
-        if spread is None or spread.op.name != "spread_to_windows":
+        pool = _pool_of(g)
+        if pool is None or pool.inputs[0] is not y:
             return None
-        values, places = spread.inputs
-        pool = places.node
-        if pool is None or pool.op.name != "max_pool" or pool.inputs[0] is not y:
-            return None
-        pooled = pool.outputs[0]
-        if pool.params["window"] != spread.params["window"] or values.aval != pooled.aval:
-            return None
-        return [made(spread, made(node, values, pooled), places)]
+        assert g.node is not None
+        values, places = g.node.inputs
+        return [made(g.node, made(node, values, pool.outputs[0]), places)]
 
     return rewritten(graph, rule, inserted)
+
+
+def sum_before_spreading(graph: Graph) -> Graph:
+    """``sum(spread_to_windows(g, places))`` over whole planes becomes ``sum(g)``: each number is spread to one place.
+
+    It rounds in another way than the function did.
+    """
+    inserted: list[Node] = []
+
+    def rule(node: Node) -> Replacement:
+        if node.op is not REGISTRY["sum"] or _pool_of(node.inputs[0]) is None:
+            return None
+        spread = node.inputs[0].node
+        assert spread is not None
+        values, count = spread.inputs[0], len(node.inputs[0].shape)
+        if not {*range(count - spread.params["window"].ndim, count)} <= {*node.params["dims"]}:
+            return None
+        new = Node(node.op, (values,), node.params)
+        new.outputs = (Value(node.outputs[0].aval, new),)
+        inserted.append(new)
+        return new.outputs
+
+    return rewritten(graph, rule, inserted)
+
+
+def _pool_of(v: Value) -> Node | None:
+    """The pooling whose gradient a value is, if it is one."""
+    spread = v.node
+    if spread is None or spread.op.name != "spread_to_windows":
+        return None
+    values, places = spread.inputs
+    pool = places.node
+    if pool is None or pool.op.name != "max_pool" or pool.params["window"] != spread.params["window"]:
+        return None
+    return pool if values.aval == pool.outputs[0].aval else None
