@@ -178,3 +178,9 @@ def test_a_result_and_its_transpose_are_not_one_pass():
         return (a * b + a.t()) * b, (a - b) * a.t() + b.t()
 
     compare(symmetric, x, y)
+
+
+@pytest.mark.parametrize("shape", [(3, 20, 33), (40, 9), (2, 3, 8, 130)])
+def test_copies_into_another_order_go_by_squares(shape):
+    x = torch.randn(*shape).transpose(-1, -2)
+    compare(lambda x: (x.contiguous(), x.contiguous().view(-1) * 2), x)

@@ -68,24 +68,6 @@ static void multiply_strips(Matrix x, Matrix y, long k, Target out, long rows, l
     else strip_panels(0, x, y, k, out, rows, columns);
 }
 
-// to[c][r] = from[r][c] * factor.
-static void transpose_rows(const float *from, long from_row, long rows, long columns, float factor, float *to, long to_row) {
-    long r = 0;
-    for (; r + LANES <= rows; r += LANES) {
-        long c = 0;
-        for (; c + LANES <= columns; c += LANES) {
-            Vector square[LANES];
-            UNROLLED for (int i = 0; i < LANES; i++) square[i] = load(from + (r + i) * from_row + c) * factor;
-            transpose(square);
-            UNROLLED for (int i = 0; i < LANES; i++) store(to + (c + i) * to_row + r, square[i]);
-        }
-        for (; c < columns; c++)
-            for (long i = r; i < r + LANES; i++) to[c * to_row + i] = from[i * from_row + c] * factor;
-    }
-    for (; r < rows; r++)
-        for (long c = 0; c < columns; c++) to[c * to_row + r] = from[r * from_row + c] * factor;
-}
-
 static inline long whole_lanes(long columns) { return parts(columns, LANES) * LANES; }
 
 // Rows of whole vectors: where they lie, or copied to `scratch`, which moves on, and filled up with zeros.

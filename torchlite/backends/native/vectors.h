@@ -89,3 +89,21 @@ static inline void transpose(Vector *rows) {
         UNROLLED for (int i = 0; i < LANES; i++) rows[i] = next[i];
     }
 }
+
+// to[c][r] = from[r][c] * factor.
+static inline void transpose_rows(const float *from, long from_row, long rows, long columns, float factor, float *to, long to_row) {
+    long r = 0;
+    for (; r + LANES <= rows; r += LANES) {
+        long c = 0;
+        for (; c + LANES <= columns; c += LANES) {
+            Vector square[LANES];
+            UNROLLED for (int i = 0; i < LANES; i++) square[i] = load(from + (r + i) * from_row + c) * factor;
+            transpose(square);
+            UNROLLED for (int i = 0; i < LANES; i++) store(to + (c + i) * to_row + r, square[i]);
+        }
+        for (; c < columns; c++)
+            for (long i = r; i < r + LANES; i++) to[c * to_row + i] = from[i * from_row + c] * factor;
+    }
+    for (; r < rows; r++)
+        for (long c = 0; c < columns; c++) to[c * to_row + r] = from[r * from_row + c] * factor;
+}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.loops import Function, function, order_of_loop
@@ -247,7 +248,7 @@ class _Layouter:
         known = {v: self.places[v] for v in self.direct_places(loop)}
         chosen = order is not None or any(base(v) in self.chosen for v in loop.reads())
         if order is None:
-            order = order_of_loop(loop, {**step.places, **known})
+            order = self._turned(loop, step) or order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
         for v in written:
             lies = order if order is not None and v.aval is not None and len(order) == v.aval.ndim else None
@@ -260,6 +261,21 @@ class _Layouter:
             for v in node.outputs:
                 step.places[v] = self._new(v, None)
         return order
+
+    def _turned(self, loop: Loop, step: Step) -> Order | None:
+        """The order that a kernel has chosen for some of what a loop reads, after copies of the rest into it: they cost less."""
+        lying = {
+            v: step.places[v].order
+            for v in loop.reads()
+            if v in step.places and [v.shape] * len(loop.shapes) == loop.shapes and _size(v) >= GRAIN
+        }
+        chosen = [order for v, order in lying.items() if order is not None and base(v) in self.chosen]
+        if len(step.unit.loops) > 1 or not chosen:
+            return None
+        for v, order in lying.items():
+            if order is not None and order != chosen[0]:
+                step.places[v] = self._reordered(v, chosen[0])
+        return chosen[0]
 
     def _in_order(self, v: Value, *, chosen: bool) -> bool:
         """Whether a value lies in the order of its dimensions: an output in another shape, or where a kernel would choose for it."""

@@ -16,6 +16,7 @@ from torchlite.compiler.program.units import Loop, refinement
 
 _MOST_PARTS = 512
 _NEAR = 128  # sums side by side that registers can hold
+_TURNED = 8  # rows and columns from which on a copy goes by squares
 
 
 @dataclass(eq=False)
@@ -67,6 +68,8 @@ def function(loop: Loop, order: Order | None, places: Mapping[Value, Place], sto
     nest = Nest(dimensions.lengths, flags, made)
     if nest.is_flat():
         return nest.flat()
+    if nest.is_turned() and [node.op.name for node in loop.nodes] == ["clone"]:
+        return nest.turned()
     return nest.reducing() if made.reductions else nest.rows()
 
 
@@ -147,6 +150,30 @@ class Nest:
         )
         lines.append("}")
         return Function(whole(_TASK, [_GIVEN, *lines]), self._places(), -(-outer // share), flat=False)
+
+    def is_turned(self) -> bool:
+        """Whether the last two dimensions of one array of float32 lie in another the other way round, and are long."""
+        if (
+            len(self.lengths) < 2
+            or min(self.lengths[-2:]) < _TURNED
+            or [s.kind for s in self.all] != ["float", "float"]
+        ):
+            return False
+        read, written = self.strides
+        return read[-2] == 1 and written[-1] == 1
+
+    def turned(self) -> Function:
+        """A copy by squares, some rows of which are a task."""
+        *outer, rows, columns = self.lengths
+        shares = -(-rows // _NEAR)
+        lines = [
+            *self._pointers(),
+            f"const long row = index / {shares}, first = index % {shares} * {_NEAR};",
+            *self._coordinates("row", outer, 0),
+            f"transpose_rows(s0 + first, {self.strides[0][-1]}, {columns}, at_most({_NEAR}, {rows} - first), 1.0f,"
+            f" s1 + first * {self.strides[1][-2]}, {self.strides[1][-2]});",
+        ]
+        return Function(whole(_TASK, [_GIVEN, *lines]), self._places(), math.prod(outer) * shares, flat=False)
 
     def reducing(self) -> Function:
         """With reductions: along rows where the last dimension is reduced, otherwise from row to row."""
