@@ -43,6 +43,18 @@ def test_a_changed_global_number_is_seen():
     both(program)
 
 
+data = [0]
+
+
+def test_a_global_with_the_name_of_an_attribute_may_change():
+    global data
+    f = torch.compile(lambda x: x.data * 2)
+    for i in range(5):
+        assert f(torch.ones(2)).tolist() == [2, 2]
+        data = [i]
+    assert len(f.variants) == 1
+
+
 def test_a_changed_attribute_is_seen():
     class Scaled(nn.Module):
         def __init__(self):

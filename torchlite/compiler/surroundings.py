@@ -6,6 +6,7 @@ they are the same; and where tracing itself has changed one, a replay would leav
 
 from __future__ import annotations
 
+import dis
 import functools
 import random
 import sys
@@ -305,7 +306,7 @@ class Surroundings:
             self.cells.append((variable, cell, content))
             if content is not _MISSING:
                 yield content, variable
-        names = sorted(_names(x.__code__))
+        names, attributes = map(sorted, _names(x.__code__))
         scope = x.__globals__
         found = tuple(n for n in names if n in scope)
         if found:
@@ -316,7 +317,7 @@ class Surroundings:
             value = scope[n]
             if isinstance(value, types.ModuleType):
                 if not _is_library(value.__name__):
-                    used = tuple(a for a in names if a in vars(value))
+                    used = tuple(a for a in attributes if a in vars(value))
                     space = vars(value)
                     self.places.append(
                         Place(
@@ -350,13 +351,16 @@ def _slots(cls: type) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
-def _names(code: types.CodeType) -> set[str]:
-    """Names of globals and attributes in a function and in those that it defines."""
-    names = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            names |= _names(constant)
-    return names
+@functools.lru_cache(4096)
+def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
+    """Names of globals, and those of attributes, in a function and in those that it defines."""
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    names, attributes = ({name for found in inner for name in found[kind]} for kind in (0, 1))
+    for instruction in dis.get_instructions(code):
+        if instruction.opcode in dis.hasname:
+            is_global = "GLOBAL" in instruction.opname or instruction.opname.endswith("_NAME")
+            (names if is_global else attributes).add(instruction.argval)
+    return frozenset(names), frozenset(attributes)
 
 
 def _content(cell: types.CellType) -> Any:

@@ -68,8 +68,8 @@ def _running(batch_sizes: BatchSizes, like: Tensor) -> Tensor | None:
     """(T, N, 1): which sequences each step has; None where all have all."""
     if batch_sizes is None:
         return None
-    mask = np.arange(like.shape[1]) < np.asarray(batch_sizes)[:, None]
-    return to(wrap(mask[:, :, None]), like.device)
+    mask = np.arange(like.shape[1])[:, None] < np.asarray(batch_sizes)[:, None, None]
+    return to(wrap(mask), like.device)
 
 
 def _weight_gradient(g: Tensor, x: Tensor) -> Tensor:
