@@ -184,3 +184,11 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write '{path}': {error.strerror}") from error
+
+
+def put(text: str, output: Path | None) -> None:
+    """Print a text, or write it to a file that the user named."""
+    if output is None:
+        print(text)
+    else:
+        write_text(output, f"{text}\n")

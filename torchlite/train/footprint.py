@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,19 +53,23 @@ def footprint(modules: Iterable[nn.Module], loss: Tensor, batch: int, copies: in
     weights = sum(p.nbytes for p in parameters.values())
     flops = 0
     kept: dict[int, int] = {}
-    for node in _graph(loss):
-        flops += _operations(node)
-        for x in node.saved:
-            if isinstance(x, Tensor) and id(x) not in parameters:
-                kept[id(x._storage)] = x.nbytes
-        if node.out is not None:
-            outs = node.out if isinstance(node.shape, list) else (node.out,)
-            kept.update((id(storage), math.prod(aval.shape) * aval.dtype.itemsize) for aval, storage in outs)
+    for node in new_nodes(loss, set()):
+        flops += operations(node)
+        kept |= kept_by(node, parameters)
     return Footprint(params, flops // max(batch, 1), weights * (2 + copies) + sum(kept.values()))
 
 
-def _graph(root: Tensor) -> Iterable[Node]:
-    seen: set[int] = set()
+def kept_by(node: Node, parameters: Container[int]) -> dict[int, int]:
+    """The bytes that backward keeps of an operation, by storage; parameters are there anyway."""
+    kept = {id(x._storage): x.nbytes for x in node.saved if isinstance(x, Tensor) and id(x) not in parameters}
+    if node.out is not None:
+        outs = node.out if isinstance(node.shape, list) else (node.out,)
+        kept |= {id(storage): math.prod(aval.shape) * aval.dtype.itemsize for aval, storage in outs}
+    return kept
+
+
+def new_nodes(root: Tensor, seen: set[int]) -> Iterator[Node]:
+    """The operations that lead to a tensor, without those in ``seen``, by id, which gets them all."""
     stack = [root._node]
     while stack:
         node = stack.pop()
@@ -79,7 +83,7 @@ def _graph(root: Tensor) -> Iterable[Node]:
             yield node
 
 
-def _operations(node: Node) -> int:
+def operations(node: Node) -> int:
     """Multiply-adds count 2; other operators one for each element of their result."""
     name, shape = node.op.name, node.shape
     out: int = sum(math.prod(s) for s in shape) if isinstance(shape, list) else math.prod(shape)
@@ -88,6 +92,8 @@ def _operations(node: Node) -> int:
     if name in ("convolution", "convolution_input_grad"):  # the latter is the transposed convolution
         positions = out if name == "convolution" else math.prod(_shape_of(node, 0))
         return 2 * positions * math.prod(_shape_of(node, 1)[1:])
+    if name == "attention":  # queries times keys, and their weights times values
+        return 2 * (math.prod(_shape_of(node, 0)) + out) * int(_shape_of(node, 1)[-2])
     if name in _RECURRENT:  # gates (steps, samples, width), states, matrices
         matrices = range(_RECURRENT[name], len(node.edges))
         return 2 * math.prod(_shape_of(node, 0)[:-1]) * sum(math.prod(_shape_of(node, i)) for i in matrices)

@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from torchlite.train.config.parts import Duration, Mode, Section
 
-Method = Literal["grid", "random", "asha"]
+Method = Literal["grid", "random", "asha", "optuna"]
 RANGES = ("uniform", "log_uniform", "int_uniform", "log_int_uniform")
 
 
@@ -77,7 +77,7 @@ class Sweep(Section):
 
     method: Method = Field(
         default="random",
-        description="grid (every combination), random, or asha (random, and the bad ones stop early).",
+        description="grid (every combination), random, asha (random, and the bad ones stop early), or optuna (follows results).",
     )
     params: dict[str, Candidates] = Field(description="What is tried for each key, e.g. optim.lr: {uniform: [0, 1]}.")
     trials: int | None = Field(default=None, ge=1, description="How many to train; a grid has its own number.")

@@ -15,7 +15,7 @@ _TRIES = 50
 
 
 def choose(sweep: Sweep) -> list[Values]:
-    """The values of all trials, no two alike, in the order in which they are to begin.
+    """The values of all trials, no two alike, in the order in which they are to begin; none of those that Optuna proposes later.
 
     Those of a random trial depend on the seed, its number and the key alone, so that more trials are the same ones and
     others. Where there are fewer combinations than trials asked for, there are that many.
@@ -24,6 +24,8 @@ def choose(sweep: Sweep) -> list[Values]:
         choices = [candidates.choice or [] for candidates in sweep.params.values()]
         drawn = (dict(zip(sweep.params, values, strict=True)) for values in itertools.product(*choices))
         return list(_distinct(drawn).values())
+    if sweep.method == "optuna":
+        return []
     wanted = sweep.trials or 1
     found: dict[str, Values] = {}
     for index in range(wanted * _TRIES):
@@ -60,5 +62,11 @@ def draw(candidates: Candidates, u: float) -> Any:
         return int(low + math.floor(u * (high - low + 1)))
     if kind == "log_int_uniform":
         return min(int(low * math.exp(u * math.log((high + 1) / low))), int(high))
-    value = low * math.exp(u * math.log(high / low)) if kind == "log_uniform" else low + u * (high - low)
-    return min(max(float(f"{value:.6g}"), low), high)
+    return rounded(candidates, low * math.exp(u * math.log(high / low)) if kind == "log_uniform" else low + u * (high - low))
+
+
+def rounded(candidates: Candidates, value: float) -> Any:
+    """A number of a range with six digits; whole ones as they are."""
+    assert candidates.range is not None
+    kind, low, high = candidates.range
+    return int(value) if "int" in kind else min(max(float(f"{value:.6g}"), low), high)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.config.semantics import default_monitor, direction
 from torchlite.train.run_directory import RunDirectory
-from torchlite.train.sweep import schedule, space
+from torchlite.train.sweep import optuna_search, schedule, space
 from torchlite.train.sweep.importance import importances
 from torchlite.train.sweep.schedule import Job
 from torchlite.train.sweep.trial import Trial, make_trial
@@ -47,7 +47,7 @@ class Sweeping:
         path, overrides: its configuration.
         config: the same, checked.
         folder: where everything lies.
-        trials: all trials.
+        trials: all trials; those that Optuna proposes are added as soon as what they follow from is known.
         pauses: how far each rung goes, as a duration; None is the end.
         monitor, mode: what trials are compared by.
     """
@@ -61,6 +61,7 @@ class Sweeping:
     monitor: str
     mode: str
     failed: dict[Job, tuple[int, str]] = field(default_factory=dict)
+    exhausted: bool = False
 
     def results(self) -> dict[Job, float]:
         """What is known, the smallest being best; what went wrong is infinite."""
@@ -82,9 +83,26 @@ class Sweeping:
         """What may train now."""
         sweep = self.config.sweep
         assert sweep is not None
+        self.extend(results)
         if sweep.method == "asha":
             return schedule.successive_halving(len(self.trials), len(self.pauses), sweep.asha.factor, results)
         return schedule.all_at_once(len(self.trials), results)
+
+    def extend(self, results: dict[Job, float]) -> None:
+        """Add the trials that Optuna proposes after these results, in which those that are already known stand too."""
+        sweep = self.config.sweep
+        assert sweep is not None
+        while sweep.method == "optuna" and not self.exhausted and len(self.trials) < (sweep.trials or 1):
+            known = {job.trial: value for job, value in results.items()}
+            if any(number not in known for number in range(optuna_search.known_before(len(self.trials)))):
+                return
+            values = [trial.values for trial in self.trials]
+            proposed = optuna_search.propose(sweep, values, known, values)
+            if proposed is None:
+                self.exhausted = True
+                return
+            self.trials.append(make_trial(self.path, self.overrides, proposed, self.folder))
+            results |= self.results()
 
     def leaderboard(self) -> list[Standing]:
         """All trials, those that got furthest first and among them the best."""
@@ -137,7 +155,9 @@ def plan_sweep(path: Path, overrides: Sequence[str], root: Path) -> Sweeping:
     monitor = sweep.monitor or config.checkpoint.monitor or default_monitor(config)
     own = sweep.mode if sweep.monitor else config.checkpoint.mode
     pauses: list[str | None] = _pauses(config) if sweep.method == "asha" else [None]
-    return Sweeping(path, tuple(overrides), config, folder, trials, pauses, monitor, own or direction(monitor) or "min")
+    sweeping = Sweeping(path, tuple(overrides), config, folder, trials, pauses, monitor, own or direction(monitor) or "min")
+    sweeping.extend(sweeping.results())
+    return sweeping
 
 
 def _pauses(config: Config) -> list[str | None]:
@@ -158,10 +178,19 @@ def run_sweep(
     *,
     fail_fast: bool = False,
     progressed: Callable[[Standing], None] = lambda _: None,
+    watched: Callable[[Collection[Trial]], None] | None = None,
 ) -> int:
-    """Train what is not trained yet; `progressed` hears of every trial that ends or pauses. The exit code."""
+    """Train what is not trained yet; the exit code.
+
+    Args:
+        sweeping: the sweep.
+        parallel: trials at once; they share the processors.
+        fail_fast: whether the first that fails stops the others.
+        progressed: hears of every trial that ends or pauses.
+        watched: hears several times a second of the trials that train, which then all have processes of their own.
+    """
     sweeping.folder.mkdir(parents=True, exist_ok=True)
-    workers: Workers = Here() if parallel == 1 else Processes(parallel)
+    workers: Workers = Here() if parallel == 1 and watched is None else Processes(parallel)
     running: set[Job] = set()
     stopped = 0
     with RunDirectory(sweeping.folder).locked(), run.stop_signals() as interrupt:
@@ -175,6 +204,8 @@ def run_sweep(
             if interrupt() and not stopped:
                 stopped = run.PREEMPTED if interrupt.signal == signal.SIGTERM else run.INTERRUPTED
                 workers.stop(interrupt.signal or signal.SIGINT)
+            if watched is not None:
+                watched([sweeping.trials[job.trial] for job in running])
             for job, code in workers.wait(_WAIT_S):
                 running.remove(job)
                 if code in (run.INTERRUPTED, run.PREEMPTED):

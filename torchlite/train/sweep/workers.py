@@ -14,10 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from torchlite.backends.threads import get_num_threads
 from torchlite.train.sweep.schedule import Job
 from torchlite.train.sweep.trial import Trial, make_trial, train_trial
 
 _POLL_S = 0.02
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""What BLAS libraries read when they are loaded, and compiled kernels follow them."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,7 @@ class Processes:
                 stdin=subprocess.PIPE,  # closes when this process dies, however it does
                 stdout=log,
                 stderr=log,
+                env=os.environ | dict.fromkeys(_THREADS, str(threads_each(self.count))),
                 start_new_session=True,  # Ctrl-C reaches this process alone, which passes it on once
             )
 
@@ -114,6 +118,11 @@ class Processes:
         """Pass a signal on."""
         for one in self._running.values():
             one.send_signal(number)
+
+
+def threads_each(count: int) -> int:
+    """How many threads each of several processes gets, so that together they have no more than the threads of this one."""
+    return max(1, get_num_threads() // count)
 
 
 def main(arguments: Sequence[str]) -> int:
