@@ -39,7 +39,8 @@ def command(
     ] = None,
     flops: Annotated[bool, typer.Option("--flops", help="Also the operations of each layer, for one sample.")] = False,
     memory: Annotated[
-        bool, typer.Option("--memory", help="Also the bytes of each layer's parameters, and what backward keeps of a batch.")
+        bool,
+        typer.Option("--memory", help="Also the bytes of each layer's parameters, and what backward keeps of a batch."),
     ] = False,
     graph: Annotated[
         Graph | None, typer.Option("--graph", help="A picture of the layers instead.", show_default=False)

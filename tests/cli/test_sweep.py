@@ -1,6 +1,8 @@
 """sweep."""
 
+import io
 import json
+from pathlib import Path
 
 import pytest
 from small_runs import write_config
@@ -46,3 +48,37 @@ def test_without_a_section_it_says_what_one_looks_like(torchlite, tmp_path):
     result = torchlite("sweep", write_config(tmp_path))
     assert result.code == 2
     assert "has no section 'sweep'; e.g. sweep:" in result.err
+
+
+def test_a_sweep_that_must_not_go_on(torchlite, config):
+    assert torchlite("sweep", config, *QUICK, "--resume", "never", "optim.lr=0.1").code == 0
+    refused = torchlite("sweep", config, *QUICK, "--resume", "never", "optim.lr=0.1")
+    assert refused.code == 2
+    assert "--resume auto goes on with them" in refused.err
+
+
+def test_the_board_shows_what_trains(torchlite, config):
+    from rich.console import Console
+
+    from torchlite.cli.sweep import Board
+    from torchlite.train.sweep.sweep import plan_sweep
+
+    sweeping = plan_sweep(config, QUICK, Path("runs"))
+    assert torchlite("sweep", config, *QUICK).code == 0
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(Board(sweeping).picture([sweeping.trials[1]], 6))
+    lines = console.export_text().splitlines()
+    assert lines[0].strip() == "4 of 4 trials"
+    assert lines[1].split() == ["trial", "val/accuracy", "step", "values"]
+    assert len(lines) == 4
+    console.print(Board(sweeping).picture([sweeping.trials[1]], 40))
+    shown = console.export_text()
+    assert shown.count(" trains ") == 1 and shown.count(" done ") == 3
+
+
+def test_threads_are_shared():
+    from torchlite.backends.threads import get_num_threads
+    from torchlite.train.sweep.workers import threads_each
+
+    assert threads_each(1) == get_num_threads()
+    assert threads_each(1000) == 1

@@ -222,6 +222,15 @@ def test_summary_of_a_config_and_of_a_run(torchlite, config, run):
     assert torchlite("summary", run).out.splitlines()[:3] == text.splitlines()[:3]
 
 
+def test_summary_shows_levels_operations_memory_and_pictures(torchlite, config, tmp_path):
+    table = torchlite("summary", config, "--flops", "--memory", "--depth", "1").out.splitlines()
+    assert table[0].split() == ["output", "params", "flops", "params", "memory", "kept"]
+    assert table[2].startswith("Conv2d") and "4,608" in table[2] and "160 B" in table[2]
+    assert torchlite("summary", config, "--graph", "mermaid").out.startswith("flowchart TD")
+    assert torchlite("summary", config, "--graph", "svg", "-o", "model.svg").code == 0
+    assert (tmp_path / "model.svg").read_text().startswith("<svg")
+
+
 def test_doctor(torchlite):
     report = json.loads(torchlite("doctor", "--json").out)
     assert report["numpy"] == np.__version__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from torchlite._tensor import Tensor
 from torchlite.train.footprint import kept_by, new_nodes, operations
@@ -18,13 +18,11 @@ class LayerSize:
         params: numbers that are trained in it.
         flops: floating-point operations of its forward pass for one sample (a multiply-add counts 2).
         kept_bytes: what backward keeps of one batch, without parameters.
-        kept: the same by storage.
     """
 
     params: int
     flops: int
     kept_bytes: int
-    kept: dict[int, int] = field(default_factory=dict, repr=False)
 
 
 def layer_sizes(trace: Trace) -> dict[int, LayerSize]:
@@ -45,10 +43,11 @@ def _measure(layers: Sequence[TracedLayer], known: Sequence[Tensor], batch: int,
         for _, inner in layer.parts():  # they were followed by themselves, on the values that the layer takes
             _measure(inner, values, batch, found)
         parameters = {id(p) for p in layer.module.parameters()}
-        flops, kept = 0, {}
+        flops = 0
+        kept: dict[int, int] = {}
         for node in new_nodes(layer.output, seen):
             flops += operations(node)
             kept |= kept_by(node, parameters)
         params = sum(p.numel() for p in layer.module.parameters())
-        found[id(layer)] = LayerSize(params, flops // max(batch, 1), sum(kept.values()), kept)
+        found[id(layer)] = LayerSize(params, flops // max(batch, 1), sum(kept.values()))
         values.append(layer.output)

@@ -86,7 +86,9 @@ def _block(layer: TracedLayer) -> Block:
 
 def _title(component: Component) -> str:
     given = [
-        _written(name if i else "", value) for i, (name, value) in enumerate(component.arguments.items()) if _is_plain(value)
+        _written(name if i else "", value)
+        for i, (name, value) in enumerate(component.arguments.items())
+        if _is_plain(value)
     ]
     label = f"{component.label}: " if component.label else ""
     text = f"{label}{component.name}" + (f" {', '.join(given)}" if given and not component.layers else "")
@@ -170,7 +172,7 @@ class _Mermaid:
 def as_svg(traces: Mapping[str, Trace]) -> str:
     """The models as a picture that needs no other file; it follows the reader's choice of light or dark."""
     drawn: list[str] = []
-    x, height = _PAD, 0.0
+    x, height = float(_PAD), 0.0
     for name, trace in traces.items():
         column = [
             Block(f"input of {name}" if len(traces) > 1 else "input", shape_text(trace.input)),
@@ -235,7 +237,9 @@ class _Picture:
         """One block; where it ends."""
         if not block.paths:
             kind = "end" if first and block.title.startswith("input") else "box"
-            self.drawn.append(f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_ROW}" rx="5"/>')
+            self.drawn.append(
+                f'<rect class="{kind}" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_ROW}" rx="5"/>'
+            )
             self.text(x + _PAD, y + 21, block.title)
             self.text(x + width - _PAD, y + 21, block.shape, weak=True, end=True)
             return y + _ROW
@@ -245,7 +249,9 @@ class _Picture:
         left = x + _PAD + max(free, 0) / 2 + (3 * _PAD if block.passes else 0)
         middle, ends = x + width / 2, []
         for (_, inner), own in zip(block.paths, widths, strict=True):
-            self.wire([(middle, y), (middle, inner_top - 6), (left + own / 2, inner_top - 6), (left + own / 2, inner_top)])
+            self.wire(
+                [(middle, y), (middle, inner_top - 6), (left + own / 2, inner_top - 6), (left + own / 2, inner_top)]
+            )
             ends.append((left + own / 2, self.stack(inner, left, inner_top, own, places)))
             left += own + _PAD
         lowest = max(end for _, end in ends)
@@ -258,12 +264,22 @@ class _Picture:
             self.wire([(end_x, end_y), (end_x, join - 20), (middle, join - 20), (middle, join - 10)])
         if block.passes:
             side = x + width - 2 * _PAD
-            self.wire([(middle, y), (middle, inner_top - 6), (side, inner_top - 6), (side, join), (middle + self.join_width(block), join)])
+            self.wire(
+                [
+                    (middle, y),
+                    (middle, inner_top - 6),
+                    (side, inner_top - 6),
+                    (side, join),
+                    (middle + self.join_width(block), join),
+                ]
+            )
         self.drawn.append(
             f'<rect class="box" x="{middle - self.join_width(block):.1f}" y="{join - 10:.1f}" '
             f'width="{2 * self.join_width(block):.1f}" height="20" rx="10"/>'
         )
-        self.drawn.append(f'<text x="{middle:.1f}" y="{join + 4:.1f}" text-anchor="middle">{escape(block.joins)}</text>')
+        self.drawn.append(
+            f'<text x="{middle:.1f}" y="{join + 4:.1f}" text-anchor="middle">{escape(block.joins)}</text>'
+        )
         self.around(block, x, y, width, join + 10 + _PAD)
         self.wire([(middle, join + 10), (middle, join + 10 + _PAD)], tip=False)
         return join + 10 + _PAD

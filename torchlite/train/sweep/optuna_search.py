@@ -21,7 +21,9 @@ def known_before(index: int) -> int:
     return max(0, index - AHEAD + 1)
 
 
-def propose(sweep: Sweep, trials: Sequence[Values], results: Mapping[int, float], taken: Sequence[Values]) -> Values | None:
+def propose(
+    sweep: Sweep, trials: Sequence[Values], results: Mapping[int, float], taken: Sequence[Values]
+) -> Values | None:
     """The values of the next trial; None where all that is proposed has been tried.
 
     They follow from the seed, the values of all trials before it, and the results of all but the last `AHEAD` - 1 of these: a
@@ -46,7 +48,9 @@ def propose(sweep: Sweep, trials: Sequence[Values], results: Mapping[int, float]
     return None
 
 
-def _study(sweep: Sweep, trials: Sequence[Values], results: Mapping[int, float], seed: str) -> tuple[Any, dict[str, Any]]:
+def _study(
+    sweep: Sweep, trials: Sequence[Values], results: Mapping[int, float], seed: str
+) -> tuple[Any, dict[str, Any]]:
     """A study that knows the trials: those that have ended, and those that have not as running."""
     optuna = extra("optuna", "sweep.method: optuna")
     optuna.logging.set_verbosity(optuna.logging.ERROR)

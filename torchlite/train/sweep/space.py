@@ -62,7 +62,9 @@ def draw(candidates: Candidates, u: float) -> Any:
         return int(low + math.floor(u * (high - low + 1)))
     if kind == "log_int_uniform":
         return min(int(low * math.exp(u * math.log((high + 1) / low))), int(high))
-    return rounded(candidates, low * math.exp(u * math.log(high / low)) if kind == "log_uniform" else low + u * (high - low))
+    return rounded(
+        candidates, low * math.exp(u * math.log(high / low)) if kind == "log_uniform" else low + u * (high - low)
+    )
 
 
 def rounded(candidates: Candidates, value: float) -> Any:

@@ -88,11 +88,16 @@ class Sweeping:
             return schedule.successive_halving(len(self.trials), len(self.pauses), sweep.asha.factor, results)
         return schedule.all_at_once(len(self.trials), results)
 
+    @property
+    def follows_results(self) -> bool:
+        """Whether later trials are chosen by the results of earlier ones."""
+        return self.config.sweep is not None and self.config.sweep.method == "optuna"
+
     def extend(self, results: dict[Job, float]) -> None:
         """Add the trials that Optuna proposes after these results, in which those that are already known stand too."""
         sweep = self.config.sweep
         assert sweep is not None
-        while sweep.method == "optuna" and not self.exhausted and len(self.trials) < (sweep.trials or 1):
+        while self.follows_results and not self.exhausted and len(self.trials) < (sweep.trials or 1):
             known = {job.trial: value for job, value in results.items()}
             if any(number not in known for number in range(optuna_search.known_before(len(self.trials)))):
                 return
@@ -155,7 +160,9 @@ def plan_sweep(path: Path, overrides: Sequence[str], root: Path) -> Sweeping:
     monitor = sweep.monitor or config.checkpoint.monitor or default_monitor(config)
     own = sweep.mode if sweep.monitor else config.checkpoint.mode
     pauses: list[str | None] = _pauses(config) if sweep.method == "asha" else [None]
-    sweeping = Sweeping(path, tuple(overrides), config, folder, trials, pauses, monitor, own or direction(monitor) or "min")
+    sweeping = Sweeping(
+        path, tuple(overrides), config, folder, trials, pauses, monitor, own or direction(monitor) or "min"
+    )
     sweeping.extend(sweeping.results())
     return sweeping
 
