@@ -45,12 +45,16 @@ class Silent:
     def saved(self, progress: Progress, folder: Any) -> None:
         """Nothing."""
 
+    def warned(self, progress: Progress, message: str) -> None:  # noqa: ARG002 - an observer's signature
+        """On standard error, whatever else is shown."""
+        print(f"warning: {message}", file=sys.stderr, flush=True)
+
     def ended(self, progress: Progress, ending: Ending) -> None:
         """Nothing."""
 
 
 class JsonEvents(Silent):
-    """One JSON object a line on standard output: plan, step, eval, checkpoint, end."""
+    """One JSON object a line on standard output: plan, step, eval, checkpoint, warning, end."""
 
     def started(self, plan: Plan, progress: Progress) -> None:
         """The plan."""
@@ -68,12 +72,18 @@ class JsonEvents(Silent):
         """A checkpoint."""
         self._emit("checkpoint", step=progress.step, path=str(folder))
 
+    def warned(self, progress: Progress, message: str) -> None:
+        """What went wrong."""
+        self._emit("warning", step=progress.step, message=message)
+
     def ended(self, progress: Progress, ending: Ending) -> None:
         """The end."""
-        self._emit("end", step=progress.step, reason=ending)
+        self._emit("end", step=progress.step, reason=ending, **progress.setbacks.counts())
 
     def _emit(self, event: str, **content: Any) -> None:
-        print(json.dumps({"event": event, **content}), flush=True)
+        from torchlite.train.metrics_log import plain_row
+
+        print(json.dumps({"event": event, **plain_row(content)}), flush=True)
 
 
 class _Pace(Silent):
@@ -162,6 +172,10 @@ class LiveTable(_Pace):
     def evaluated(self, progress: Progress, row: dict[str, float], best: bool) -> None:
         """Add a line to the table."""
         self.rows.append(self.row(progress, row, best))
+
+    def warned(self, progress: Progress, message: str) -> None:  # noqa: ARG002
+        """Above the table."""
+        self.console.print(f"warning: {message}", style="yellow", markup=False)
 
     def ended(self, progress: Progress, ending: Ending) -> None:  # noqa: ARG002
         """Leave the table as it is."""

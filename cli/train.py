@@ -82,7 +82,8 @@ def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None
     if not events:
         latest = "  ".join(f"{name} {value:.4f}" for name, value in whole_values(progress.latest).items())
         best = "" if progress.best.value is None else f"  best {outcome.monitor} {progress.best.value:.4f}"
-        print(f"{outcome.ending} at step {progress.step}: {latest}{best}")
+        setbacks = "".join(f"  {name} {count}" for name, count in progress.setbacks.counts().items())
+        print(f"{outcome.ending} at step {progress.step}: {latest}{best}{setbacks}")
         print(f"RESULT run={outcome.run.path}")
     options.check_requirements(require, progress.latest)
 

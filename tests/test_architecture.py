@@ -32,6 +32,7 @@ FLOORS = {
     "torchlite.autograd.function": 4,
     "torchlite.autograd.functional": 4,
     "torchlite.autograd.profiler": 4,
+    "torchlite.autograd.watching": 4,
     "torchlite._tensor": 2,
     "torchlite.autocasting": 2,
     "torchlite.dispatch": 2,

@@ -52,9 +52,17 @@ class OutOfMemoryError(TorchliteError, MemoryError):
 
 
 class NonFiniteLossError(TorchliteError):
-    """The loss became NaN or infinite."""
+    """The loss, a gradient or a weight became NaN or infinite.
+
+    Attributes:
+        loss: what the loss was.
+    """
 
     exit_code = 8
+
+    def __init__(self, message: str, loss: float = float("nan")) -> None:
+        super().__init__(message)
+        self.loss = loss
 
 
 class RequirementError(TorchliteError):

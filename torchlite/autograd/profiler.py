@@ -16,12 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from torchlite import backends
-from torchlite.ir import REGISTRY, Op
+from torchlite.autograd.watching import unwatch, watch
 
 F = TypeVar("F", bound=Callable[..., Any])
 _active: list[profile] = []
-_originals: dict[Op, tuple[Any, Any, Any]] = {}
 
 
 @dataclass
@@ -133,8 +131,7 @@ class profile:
 
     def __enter__(self) -> Self:
         if self.enabled:
-            if not _active:
-                _wrap_operators()
+            watch(self)
             self._entered_ns = time.perf_counter_ns()
             _active.append(self)
         return self
@@ -142,12 +139,12 @@ class profile:
     def __exit__(self, *exc: object) -> None:
         if self.enabled:
             _active.remove(self)
-            if not _active:
-                _unwrap_operators()
+            unwatch(self)
             self.function_events.sort(key=lambda event: event.start_us)
             _attribute(self.function_events)
 
-    def _note(self, name: str, start_ns: int, end_ns: int, arrays: Iterable[Any]) -> None:
+    def ran(self, name: str, start_ns: int, end_ns: int, arrays: Iterable[Any], result: Any) -> None:  # noqa: ARG002
+        """Note an operator, as `torchlite.autograd.watching` tells of it."""
         shapes = [list(a.shape) for a in arrays if hasattr(a, "shape")] if self.record_shapes else []
         start, length = (start_ns - self._entered_ns) / 1e3, (end_ns - start_ns) / 1e3
         self.function_events.append(FunctionEvent(name, start, length, threading.get_ident(), shapes))
@@ -209,7 +206,7 @@ class record_function:
     def __exit__(self, *exc: object) -> None:
         start, end = self._starts.pop(), time.perf_counter_ns()
         for each in _active:
-            each._note(self.name, start, end, ())
+            each.ran(self.name, start, end, (), None)
 
     def __call__(self, function: F) -> F:
         """Use as a decorator."""
@@ -220,38 +217,6 @@ class record_function:
                 return function(*args, **kwargs)
 
         return noted  # type: ignore[return-value]
-
-
-def _wrap_operators() -> None:
-    for op in REGISTRY.values():
-        _originals[op] = op.run, op.ufunc, op.inplace
-        object.__setattr__(op, "run", _timed(op.name, op.run))
-        object.__setattr__(op, "ufunc", None)
-        if op.inplace is not None:
-            object.__setattr__(op, "inplace", _timed(f"{op.name}_", op.inplace))
-
-
-def _unwrap_operators() -> None:
-    while _originals:
-        op, (run, ufunc, inplace) = _originals.popitem()
-        object.__setattr__(op, "run", run)
-        object.__setattr__(op, "ufunc", ufunc)
-        object.__setattr__(op, "inplace", inplace)
-
-
-def _timed(name: str, run: Any) -> Any:
-    @functools.wraps(run)
-    def timed(xp: Any, *arrays: Any, **params: Any) -> Any:
-        start = time.perf_counter_ns()
-        result = run(xp, *arrays, **params)
-        if any(each.use_cuda for each in _active):
-            backends.synchronize()
-        end = time.perf_counter_ns()
-        for each in _active:
-            each._note(name, start, end, arrays)
-        return result
-
-    return timed
 
 
 def _attribute(events: list[FunctionEvent]) -> None:

@@ -50,6 +50,10 @@ class Observers:
         """A checkpoint is durable."""
         self._tell("saved", *what)
 
+    def warned(self, *what: Any) -> None:
+        """Something went wrong, and the run goes on."""
+        self._tell("warned", *what)
+
     def ended(self, *what: Any) -> None:
         """There will be no further step."""
         self._tell("ended", *what)

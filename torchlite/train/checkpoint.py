@@ -101,6 +101,7 @@ class CheckpointStore:
         *,
         metric: float | None = None,
         mode: Literal["min", "max"] = "min",
+        spared: int | None = None,
     ) -> Path:
         """Save a checkpoint durably, point to it, delete those that need not be kept; returns its folder.
 
@@ -113,6 +114,7 @@ class CheckpointStore:
             state: everything else: plain dicts, lists and tuples of numbers and strings.
             metric: what "best" is judged by; None or NaN is never the best.
             mode: whether a smaller (``"min"``) or larger (``"max"``) metric is better.
+            spared: a step whose checkpoint is kept in any case.
 
         Raises:
             CheckpointError: it could not be saved; all earlier checkpoints are as they were.
@@ -143,18 +145,33 @@ class CheckpointStore:
             self._damaged.discard(step)
             known = [other for other in known if other.step != step] + [manifest]
             best = self._best(known, mode)
-            self._point("last", manifest)
-            if best:
-                self._point("best", best[0])
-            else:
-                (self.folder / "best.json").unlink(missing_ok=True)
-            self._delete_old(known, best)
+            self._point_to(manifest, best)
+            self._delete_old(known, best, spared)
         except (OSError, TypeError, ValueError) as error:
             raise CheckpointError(
                 f"the checkpoint of step {step} could not be saved completely to {folder}: {error}; "
                 "earlier checkpoints are as they were"
             ) from error
         return folder
+
+    def forget_after(self, step: int) -> None:
+        """Delete the checkpoints that were saved after that of ``step``.
+
+        Raises:
+            CheckpointError: there is none of that step, or something could not be deleted.
+        """
+        known, _ = self._manifests()
+        last = next((manifest for manifest in known if manifest.step == step), None)
+        if last is None:
+            raise CheckpointError(f"there is no checkpoint of step {step} in {self.folder}")
+        kept = [manifest for manifest in known if manifest.sequence <= last.sequence]
+        try:
+            self._point_to(last, self._best(kept, last.mode))
+            for manifest in known:
+                if manifest not in kept:
+                    remove_folder(self._folder_of(manifest.step))
+        except OSError as error:
+            raise CheckpointError(f"the checkpoints after step {step} could not be deleted: {error}") from error
 
     def load(self, which: Literal["last", "best"] | int = "last") -> Checkpoint:
         """The checkpoint that was saved last, the best one or that of a step; every byte of it is verified.
@@ -249,6 +266,13 @@ class CheckpointStore:
         ]
         return [manifest for _, _, manifest in sorted(candidates, key=lambda item: item[:2])[: self.keep_best]]
 
+    def _point_to(self, last: _Manifest, best: list[_Manifest]) -> None:
+        self._point("last", last)
+        if best:
+            self._point("best", best[0])
+        else:
+            (self.folder / "best.json").unlink(missing_ok=True)
+
     def _point(self, which: str, manifest: _Manifest) -> None:
         folder = self._folder_of(manifest.step).name
         write_file(
@@ -282,11 +306,11 @@ class CheckpointStore:
             raise CheckpointError(f"{path} names no step; {advice}")
         return step
 
-    def _delete_old(self, manifests: list[_Manifest], best: list[_Manifest]) -> None:
+    def _delete_old(self, manifests: list[_Manifest], best: list[_Manifest], spared: int | None) -> None:
         """Delete by the keep policy; damaged checkpoints do not count and are left to be examined."""
         good = [manifest for manifest in manifests if manifest.step not in self._damaged]
         latest = sorted(good, key=lambda manifest: manifest.sequence)[-self.keep_last :]
-        kept = {manifest.step for manifest in (*latest, *best)}
+        kept = {spared, *(manifest.step for manifest in (*latest, *best))}
         for manifest in good:
             if manifest.step not in kept:
                 remove_folder(self._folder_of(manifest.step))

@@ -28,12 +28,12 @@ _EXACT = {
     r"name$": "only the name of new folders",
     r"(vars|code|extends|abstract|version)\b": "only what other keys refer to",
     r"data\.(workers|cache|root|download|train|test|files)\b": "the data is compared with what the run began with",
-    r"checkpoint\b": "steps do not depend on checkpoints",
-    r"early_stop\b": "only when the run ends",
+    r"(early_stop\b|train\.nonfinite_limit$)": "only when the run ends",
     r"(metrics|callbacks|export)\b": "only what is measured and written",
     r"init\b": "only the beginning",
 }
 _WITHOUT_PLATEAU = {r"eval\b": "steps do not depend on evaluations"}
+_WITHOUT_ROLLBACK = {r"checkpoint\b": "steps do not depend on checkpoints"}
 _WITHOUT_LENGTH = {r"train\.(steps|epochs)$": "the schedule does not depend on the length"}
 
 _LENGTHLESS = {"constant", "step", "StepLR", "MultiStepLR", "ExponentialLR"}
@@ -84,6 +84,8 @@ def _rules(old: Config, new: Config) -> Iterator[tuple[Class, dict[str, str]]]:
     schedules = {old.schedule.type, new.schedule.type}
     if not any("plateau" in name.lower() for name in schedules):
         yield "exact", _WITHOUT_PLATEAU
+    if "rollback" not in (old.train.on_nonfinite, new.train.on_nonfinite):
+        yield "exact", _WITHOUT_ROLLBACK
     if schedules <= _LENGTHLESS:
         yield "exact", _WITHOUT_LENGTH
 

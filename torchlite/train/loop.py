@@ -14,22 +14,27 @@ from torchlite.train.data import batch_indices, batches
 from torchlite.train.evaluation import evaluate, numbers
 from torchlite.train.metrics import Mean
 from torchlite.train.metrics_log import MetricsLog
+from torchlite.train.nonfinite import CAUSE_OF_BAD_WEIGHTS, first_bad, not_finite_names
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.plan import Plan
-from torchlite.train.progress import Progress, capture
-from torchlite.train.updating import Batch, CompiledUpdate, LossNotFinite, Update
+from torchlite.train.progress import Progress, capture, restore
+from torchlite.train.updating import Batch, CompiledUpdate, Moment, NotFinite, Update
 
 Ending = Literal["finished", "stopped early", "paused", "interrupted"]
 
+_EXPLAINED = 3
+"""So many steps that are left out are taken once more to see what is wrong; of later ones it is only said that they were."""
+
 
 class Step(NamedTuple):
-    """What one optimizer step was like."""
+    """What one optimizer step was like; ``skipped`` says why nothing was updated, where it was left out."""
 
     loss: float
     lr: float
     samples: int
     seconds: float
     waited: float
+    skipped: str = ""
 
 
 class Observer(Protocol):
@@ -46,6 +51,9 @@ class Observer(Protocol):
 
     def saved(self, progress: Progress, folder: Any) -> None:
         """A checkpoint is durable."""
+
+    def warned(self, progress: Progress, message: str) -> None:
+        """Something went wrong, and the run goes on."""
 
     def ended(self, progress: Progress, ending: Ending) -> None:
         """There will be no further step."""
@@ -65,9 +73,36 @@ def fit(
     Whatever the ending, the last state is in a checkpoint.
 
     Raises:
-        NonFiniteLossError: when the loss becomes NaN or infinite; the earlier checkpoints stay.
+        NonFiniteLossError: when the loss or a gradient becomes NaN or infinite and ``train.on_nonfinite`` does not let the
+            run go on, or not any more; the earlier checkpoints stay.
     """
+    goes_back = plan.config.train.on_nonfinite == "rollback"
     observer.started(plan, progress)
+    if goes_back and not progress.step:
+        save(plan, progress, store, log, observer, evaluated=False)
+    ending: Ending | None = None
+    while ending is None:
+        try:
+            ending = train_on(plan, progress, store, log, observer, interrupted, pause_at)
+        except NonFiniteLossError as found:
+            if not goes_back:
+                raise
+            roll_back(plan, progress, store, log, found)
+            observer.warned(progress, f"{found}\nback to step {progress.step}, and on with the batches behind")
+    observer.ended(progress, ending)
+    return ending
+
+
+def train_on(
+    plan: Plan,
+    progress: Progress,
+    store: CheckpointStore,
+    log: MetricsLog,
+    observer: Observer,
+    interrupted: Callable[[], bool],
+    pause_at: int | None,
+) -> Ending:
+    """`fit`, from where the run stands and as long as every number is finite."""
     plan.model.train()
     update = make_update(plan, progress)
     saved_at = progress.step if progress.step else None
@@ -75,6 +110,8 @@ def fit(
     for step in steps(plan, progress, update):
         log.append(step_row(progress, step))
         observer.stepped(progress, step)
+        if progress.setbacks.in_a_row:
+            observer.warned(progress, step.skipped)
         last = progress.step == plan.total_steps
         improved = False
         evaluated = evaluates(plan, progress)
@@ -93,15 +130,42 @@ def fit(
             progress.compiling = update.learned()
         else:
             progress.pieces = update.pieces
-        if progress.step % plan.checkpoint_every == 0 or improved or last or ending != "finished":
+        planned = progress.step % plan.checkpoint_every == 0 or improved or last
+        if planned or ending != "finished":
+            if planned:
+                progress.setbacks.safe = progress.step
             save(plan, progress, store, log, observer, evaluated)
             saved_at = progress.step
         if ending != "finished":
             break
     if saved_at != progress.step:
         save(plan, progress, store, log, observer, evaluated=False)
-    observer.ended(progress, ending)
     return ending
+
+
+def roll_back(
+    plan: Plan, progress: Progress, store: CheckpointStore, log: MetricsLog, found: NonFiniteLossError
+) -> None:
+    """Make everything what it was at the last planned checkpoint, but for the place in the data: that stays behind what was bad.
+
+    A run that is resumed from that checkpoint comes to the same bad step, and from there back to the same place. Later
+    checkpoints, which were made because the run was interrupted, are of what is given up.
+
+    Raises:
+        NonFiniteLossError: what was found, where the run has gone back too often.
+        CheckpointError: when the checkpoint is damaged.
+    """
+    times, limit = progress.setbacks.rollbacks + 1, plan.config.train.nonfinite_limit
+    if times > limit:
+        raise NonFiniteLossError(f"{found}\nThe run has gone back {limit} times, which train.nonfinite_limit allows.")
+    place = progress.epoch, progress.batch
+    checkpoint = store.load(progress.setbacks.safe)
+    store.forget_after(checkpoint.step)
+    plan.begin_again()
+    vars(progress).update(vars(restore(plan, checkpoint)))
+    progress.epoch, progress.batch = place
+    progress.setbacks.rollbacks = times
+    log.cut(progress.metrics_bytes)
 
 
 def steps(plan: Plan, progress: Progress, update: Update | CompiledUpdate) -> Iterator[Step]:
@@ -114,22 +178,57 @@ def steps(plan: Plan, progress: Progress, update: Update | CompiledUpdate) -> It
         plan.splits.train.epoch = progress.epoch
         stream = batches(plan.splits.train, indices[progress.batch :], data.workers, plan.device)
         for group in groups(stream, plan.config.train.accumulate):
-            step = take_step(plan, progress, group, update)
-            if plan.average is not None:
-                plan.average.update(plan.model)
+            try:
+                step = take_step(plan, progress, group, update)
+            except NonFiniteLossError as found:
+                pass_by(progress, group, len(indices))
+                step = leave_out(plan, progress, group, found)
+            else:
+                pass_by(progress, group, len(indices))
             progress.step += 1
-            progress.batch += len(group.batches)
-            if progress.batch == len(indices):
-                progress.epoch, progress.batch = progress.epoch + 1, 0
-            progress.train_loss.update(step.loss, step.samples)
+            if not step.skipped:
+                progress.setbacks.updated, progress.setbacks.in_a_row = progress.step, 0
+                if plan.average is not None:
+                    plan.average.update(plan.model)
+            if math.isfinite(step.loss):
+                progress.train_loss.update(step.loss, step.samples)
             yield step
             if progress.step == plan.total_steps:
                 return
 
 
+def pass_by(progress: Progress, group: Group, batches: int) -> None:
+    """Move on in the data, which has so many batches an epoch."""
+    progress.batch += len(group.batches)
+    if progress.batch == batches:
+        progress.epoch, progress.batch = progress.epoch + 1, 0
+
+
+def leave_out(plan: Plan, progress: Progress, group: Group, found: NonFiniteLossError) -> Step:
+    """A step that updates nothing, because its loss or a gradient is not finite.
+
+    Raises:
+        NonFiniteLossError: what was found, where steps are not left out or too many have been in a row.
+    """
+    train, setbacks = plan.config.train, progress.setbacks
+    if train.on_nonfinite != "skip":
+        raise found
+    setbacks.skipped += 1
+    setbacks.in_a_row += 1
+    if setbacks.in_a_row > train.nonfinite_limit:
+        raise NonFiniteLossError(
+            f"{found}\nSo were the {train.nonfinite_limit} steps before it, which train.nonfinite_limit allows.",
+            found.loss,
+        )
+    samples = sum(len(targets) for _, targets in group.batches)
+    lr = float(plan.optimizer.param_groups[0]["lr"])
+    return Step(found.loss, lr, samples, group.waited, group.waited, f"{found}\nthe step was left out")
+
+
 def step_row(progress: Progress, step: Step) -> dict[str, Any]:
     """What the metrics file says of a step."""
-    return {"step": progress.step, "epoch": progress.epoch, "loss": step.loss, "lr": step.lr}
+    counts = progress.setbacks.counts()
+    return {"step": progress.step, "epoch": progress.epoch, "loss": step.loss, "lr": step.lr, **counts}
 
 
 def evaluation_of(progress: Progress, row: dict[str, float]) -> dict[str, Any]:
@@ -182,6 +281,7 @@ def make_update(plan: Plan, progress: Progress) -> Update | CompiledUpdate:
         plan.device,
         divides=train.on_oom == "accumulate",
         pieces=progress.pieces,
+        checks=train.on_nonfinite != "raise",
         **clip,
     )
     return CompiledUpdate(update, plan.freezing.ends, progress.compiling) if plan.compiled else update
@@ -194,20 +294,45 @@ def take_step(plan: Plan, progress: Progress, group: Group, update: Update | Com
     plan.freezing.begin(progress.step)
     lr = float(plan.optimizer.param_groups[0]["lr"])
     samples = sum(len(targets) for _, targets in group.batches)
+    before = Moment.of(plan.model, buffers=plan.config.train.on_nonfinite == "skip")
+    factor, skipped = plan.scaler.get_scale(), ""
     try:
         if plan.own_step is not None:
             reported = take_own_step(plan, progress, group)
-            loss = next(iter(reported.values()), 0.0)
-            return Step(loss, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
-        mean = update(group.batches) if isinstance(update, Update) else update(group.batches, progress.step)
+            mean = next(iter(reported.values()), 0.0)
+        elif isinstance(update, Update):
+            mean = update(group.batches)
+        else:
+            mean = update(group.batches, progress.step, progress.setbacks.updated)
+        if plan.scaler.get_scale() < factor:  # which is how the scaler says that it left the step out
+            skipped = (
+                f"a gradient times {factor:g} is beyond float16: the step was left out, and the factor is smaller now"
+            )
+            if factor <= 1:
+                raise NotFinite(mean)
+            progress.setbacks.overflows += 1
     except MemoryError as error:
         raise OutOfMemoryError(memory_advice(plan, progress, error)) from error
-    except LossNotFinite as found:
-        raise NonFiniteLossError(
-            f"the loss became {found.loss} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g}); "
-            "lower optim.lr, add train.clip, or look for bad values in the data. Earlier checkpoints are intact."
-        ) from None
-    return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited)
+    except NotFinite as found:
+        uncompiled = update if isinstance(update, Update) else update.uncompiled
+        told = (
+            progress.setbacks.skipped >= _EXPLAINED and progress.setbacks.in_a_row < plan.config.train.nonfinite_limit
+        )
+        cause = "" if told else first_bad(uncompiled, group.batches, before)
+        before.put_back()
+        raise NonFiniteLossError(what_became_bad(progress, found.loss, lr, cause), found.loss) from None
+    return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited, skipped)
+
+
+def what_became_bad(progress: Progress, loss: float, lr: float, cause: str) -> str:
+    """What is not finite, where it begins, and what can be done."""
+    what = "a gradient became NaN or infinite" if math.isfinite(loss) else f"the loss became {loss}"
+    return (
+        f"{what} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g})"
+        + (f": {cause}. " if cause else "; ")
+        + "Lower optim.lr, add train.clip, look for bad values in the data, or see train.on_nonfinite. "
+        "Earlier checkpoints are intact."
+    )
 
 
 def memory_advice(plan: Plan, progress: Progress, error: MemoryError) -> str:
@@ -231,7 +356,7 @@ def take_own_step(plan: Plan, progress: Progress, group: Group) -> dict[str, flo
     for name, value in reported.items():
         if not math.isfinite(value):
             raise NonFiniteLossError(
-                f"{name} became {value} at step {progress.step + 1}; earlier checkpoints are intact"
+                f"{name} became {value} at step {progress.step + 1}; earlier checkpoints are intact", value
             )
         progress.reports.setdefault(name, Mean()).update(value, len(batch[1]))
     return reported
@@ -273,9 +398,20 @@ def stop_early(plan: Plan, progress: Progress, row: dict[str, float]) -> bool:
 def save(
     plan: Plan, progress: Progress, store: CheckpointStore, log: MetricsLog, observer: Observer, evaluated: bool
 ) -> None:
-    """Make the metrics durable, then the checkpoint that says how many of them belong to it."""
+    """Make the metrics durable, then the checkpoint that says how many of them belong to it.
+
+    Raises:
+        NonFiniteLossError: where a weight is not finite; there is no checkpoint of that then.
+    """
+    bad = not_finite_names(plan.model)
+    if bad:
+        raise NonFiniteLossError(
+            f"the weights {bad} are not finite after step {progress.step}, so no checkpoint was made: {CAUSE_OF_BAD_WEIGHTS}. "
+            "Earlier checkpoints are intact."
+        )
     progress.metrics_bytes = log.sync()
     model, optimizer, state = capture(plan, progress)
     metric = progress.latest.get(plan.monitor) if evaluated else None
-    folder = store.save(progress.step, model, optimizer, state, metric=metric, mode=plan.mode)
+    spared = progress.setbacks.safe
+    folder = store.save(progress.step, model, optimizer, state, metric=metric, mode=plan.mode, spared=spared)
     observer.saved(progress, folder)

@@ -62,9 +62,11 @@ class MetricsLog:
         return self._file.tell()
 
     def cut(self, length: int) -> None:
-        """Forget what was written behind the first ``length`` bytes."""
+        """Forget what was written, or is to be, behind the first ``length`` bytes."""
         os.truncate(self.path, length)
         self._file.seek(0, os.SEEK_END)
+        self._waiting, self._untabled = b"", []
+        self._table = MetricsTable(self._table.path)  # which is made anew the next time
 
     def close(self) -> None:
         """Write what is left, as far as there is room."""

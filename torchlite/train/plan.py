@@ -93,6 +93,15 @@ class Plan:
         """The model that is evaluated: that with the averages of the weights, where there are any."""
         return self.model if self.average is None else self.average.model
 
+    def begin_again(self) -> None:
+        """Make what changes from step to step anew, over the same model, for a checkpoint to be put into."""
+        self.optimizers = make_optimizers(self.config.optim, self.model)
+        self.course = _course(
+            self.config, self.optimizers, self.total_steps, self.steps_per_epoch, self.monitor, self.mode
+        )
+        self.freezing = Freezing(self.config.freeze, self.model, self.steps_per_epoch)
+        self.scaler = scaler_for(self.config.train.precision, self.device)
+
     def optimizer_of(self, parameter: Tensor) -> Optimizer:
         """The optimizer that steps a parameter."""
         owners = (
@@ -134,13 +143,6 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
     mode = config.checkpoint.mode or direction(monitor, config.metrics) or "min"
     optimizers = make_optimizers(config.optim, model)
     total_steps = config.train.length.steps(steps_per_epoch)
-    try:
-        courses = [
-            make_course(config.schedule, optimizer, total_steps, steps_per_epoch, monitor, mode)
-            for optimizer in optimizers.values()
-        ]
-    except ValueError as error:
-        raise ConfigError(f"{config.path}: schedule: {error}") from None
     size = size_of(config, traces)
     own_step = config.train.step.build() if config.train.step is not None else None
     samples = min(batch_size * accumulate, count)
@@ -159,7 +161,7 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         optimizers=optimizers,
         teacher=teacher,
         own_step=own_step,
-        course=courses[0] if len(courses) == 1 else Courses(courses),
+        course=_course(config, optimizers, total_steps, steps_per_epoch, monitor, mode),
         freezing=Freezing(config.freeze, model, steps_per_epoch),
         average=average,
         scaler=scaler_for(config.train.precision, device),
@@ -173,6 +175,25 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         monitor=monitor,
         mode=mode,
     )
+
+
+def _course(
+    config: Config,
+    optimizers: dict[str, Optimizer],
+    total: int,
+    steps_per_epoch: int,
+    monitor: str,
+    mode: Literal["min", "max"],
+) -> Course:
+    """The course of the learning rates of all optimizers."""
+    try:
+        courses = [
+            make_course(config.schedule, optimizer, total, steps_per_epoch, monitor, mode)
+            for optimizer in optimizers.values()
+        ]
+    except ValueError as error:
+        raise ConfigError(f"{config.path}: schedule: {error}") from None
+    return courses[0] if len(courses) == 1 else Courses(courses)
 
 
 def choose_device(name: str) -> Device:

@@ -21,6 +21,9 @@ from torchlite.train.plan import Plan
 
 Arrays = dict[str, Any]
 
+COUNTS = ("skipped", "overflows", "rollbacks")
+"""What is counted of setbacks, by the names in `Setbacks` and in the metrics file."""
+
 
 @dataclass
 class BestSoFar:
@@ -45,6 +48,31 @@ class BestSoFar:
 
 
 @dataclass
+class Setbacks:
+    """Steps that led nowhere.
+
+    Attributes:
+        skipped: steps that were left out because the loss or a gradient was not finite.
+        in_a_row: of those, the latest without a good one between them.
+        overflows: steps that the scaler of the loss left out while looking for a factor that float16 can hold.
+        rollbacks: how often the run went back to a checkpoint.
+        updated: optimizer steps that were done when the weights were updated last.
+        safe: the step of the last checkpoint that an uninterrupted run has, too: where a run goes back to.
+    """
+
+    skipped: int = 0
+    in_a_row: int = 0
+    overflows: int = 0
+    rollbacks: int = 0
+    updated: int = 0
+    safe: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """What there was any of, by name."""
+        return {name: count for name in COUNTS if (count := getattr(self, name))}
+
+
+@dataclass
 class Progress:
     """Where a run stands between two optimizer steps.
 
@@ -61,6 +89,7 @@ class Progress:
         watched: the values that the course of the learning rate depends on.
         compiling: what has been learned in compiling steps.
         pieces: into how many parts batches are cut because a whole one does not fit into memory.
+        setbacks: what led nowhere.
     """
 
     step: int = 0
@@ -75,6 +104,7 @@ class Progress:
     watched: list[float] = field(default_factory=list)
     compiling: dict[str, Any] = field(default_factory=dict)
     pieces: int = 1
+    setbacks: Setbacks = field(default_factory=Setbacks)
 
 
 def start(plan: Plan) -> Progress:
@@ -112,6 +142,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "compiling": progress.compiling,
         "compiled": plan.compiled,
         "pieces": progress.pieces,
+        "setbacks": vars(progress.setbacks),
         "scaler": plan.scaler.state_dict(),
         "random": list(default_generator.state()),
     }
@@ -170,6 +201,7 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             watched=state.get("watched", []),
             compiling=state.get("compiling", {}),
             pieces=state.get("pieces", 1),
+            setbacks=Setbacks(**state.get("setbacks", {"updated": state["step"], "safe": state["step"]})),
         )
         train = plan.config.train
         if train.compile == "auto" and train.on_oom == "fail":

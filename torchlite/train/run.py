@@ -261,7 +261,7 @@ def _fit(
     if ending == "interrupted":
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
     state = ending if ending in ("paused", "interrupted") else "finished"
-    run.write_status(state, progress.step, exit_code=code, reason=ending)
+    run.write_status(state, progress.step, exit_code=code, reason=ending, **progress.setbacks.counts())
     warnings = () if log.warning is None else (log.warning,)
     return Outcome(run, ending, code, progress, plan.monitor, warnings)
 

@@ -239,6 +239,16 @@ class Train(Section):
         description="When a batch does not fit into memory: end with exit code 7, or cut it into parts whose gradients "
         "add up to the same (steps are not compiled then).",
     )
+    on_nonfinite: Literal["raise", "skip", "rollback"] = Field(
+        default="raise",
+        description="When the loss or a gradient is NaN or infinite: end with exit code 8, leave the step out, or go back "
+        "to the last checkpoint and on with the batches behind the bad one.",
+    )
+    nonfinite_limit: int = Field(
+        default=5,
+        ge=1,
+        description="Steps in a row that may be left out, or times to go back, before the run ends after all.",
+    )
 
     @property
     def length(self) -> Duration:
@@ -536,6 +546,10 @@ SYNONYMS = {
     "grad_accum": "accumulate",
     "amp": "precision",
     "mixed_precision": "precision",
+    "nan_policy": "on_nonfinite",
+    "on_nan": "on_nonfinite",
+    "terminate_on_nan": "on_nonfinite",
+    "detect_anomaly": "on_nonfinite",
     "gradient_clip": "clip",
     "grad_clip": "clip",
     "from": "weights",

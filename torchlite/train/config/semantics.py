@@ -250,6 +250,20 @@ def _loss_can_be_scaled(view: View) -> None:
         view.report("TL412", ("train", "precision"), message, hint="bf16 needs no scaling")
 
 
+def _steps_can_be_left_out(view: View) -> None:
+    if view.get("train.on_nonfinite") != "skip":
+        if view.is_written("train", "nonfinite_limit") and view.get("train.on_nonfinite") == "raise":
+            message = "'train.nonfinite_limit' has no effect with on_nonfinite: raise"
+            view.report("TL402", ("train", "nonfinite_limit"), message)
+        return
+    path, hint = ("train", "on_nonfinite"), "on_nonfinite: rollback undoes it"
+    if view.get("train.step") is not None:
+        view.report("TL412", path, "a 'train.step' of your own has updated by the time that its loss is known", hint)
+    elif view.get("optim").name in _EVALUATE_THEMSELVES:
+        message = f"{view.get('optim').name} has updated the weights by the time that a loss is not finite"
+        view.report("TL412", path, message, hint)
+
+
 def _split_leaves_samples(view: View) -> None:
     fraction = view.get("data.split.val")
     if fraction is None:
@@ -429,6 +443,7 @@ CHECKS: tuple[Callable[[View], None], ...] = (
     _happens_at_all,
     _accumulation_fits,
     _loss_can_be_scaled,
+    _steps_can_be_left_out,
     _split_leaves_samples,
     _one_full_batch,
     _split_is_used,

@@ -20,6 +20,7 @@ from torchlite.train.data import Samples, Splits, batches, in_order, load_splits
 from torchlite.train.evaluation import evaluate_trained
 from torchlite.train.metrics.metric import log_softmax
 from torchlite.train.metrics_log import read_metrics
+from torchlite.train.progress import COUNTS
 from torchlite.train.report import charts
 from torchlite.train.report.page import facts, folded, page, section, table
 from torchlite.train.run_directory import RunDirectory
@@ -77,7 +78,8 @@ def _facts(trained: Trained, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
         found[f"{monitor}, best"] = charts.number(float(at_best[-1][monitor]))
     found["parameters"] = f"{sum(p.numel() for p in trained.model.parameters()):,}"
     found["seed"] = str(config.seed)
-    return found
+    counts = {name: int(status[name]) for name in COUNTS if status.get(name)}
+    return found | {name: f"{count:,}" for name, count in counts.items()}
 
 
 def _curves(rows: Sequence[dict[str, Any]]) -> str:
@@ -85,7 +87,7 @@ def _curves(rows: Sequence[dict[str, Any]]) -> str:
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
         for name, value in row.items():
-            if name not in ("step", "epoch") and "/confusion_matrix/" not in name:
+            if name not in ("step", "epoch", *COUNTS) and "/confusion_matrix/" not in name:
                 series.setdefault(name, []).append((row["step"], float(value)))
     losses = {name: series.pop(name) for name in ("loss", "train/loss", "val/loss") if name in series}
     drawn = [
