@@ -34,9 +34,12 @@ def test_it_ends_with_advice(small_memory, tmp_path):
     assert caught.value.exit_code == 7
 
 
-def test_batches_in_parts_are_whole_ones(small_memory, monkeypatch, tmp_path):
+@pytest.mark.parametrize("compiled", ["false", "true"])
+def test_batches_in_parts_are_whole_ones(compiled, small_memory, monkeypatch, tmp_path):
     (tmp_path / "a").mkdir()
-    divided = train(tmp_path / "a", *PLAIN, "train.on_oom=accumulate")
+    divided = train(tmp_path / "a", *PLAIN, "train.on_oom=accumulate", f"train.compile={compiled}")
+    assert divided.store().load("last").state["pieces"] == 4
+    assert divided.store().load("last").state["compiling"].get("gave_up") is None
     part = rewound(divided, 3, tmp_path / "part")
     run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
     assert final_state(part) == final_state(divided)

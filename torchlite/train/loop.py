@@ -128,8 +128,7 @@ def train_on(
             ending = "interrupted"
         if isinstance(update, CompiledUpdate):
             progress.compiling = update.learned()
-        else:
-            progress.pieces = update.pieces
+        progress.pieces = uncompiled(update).pieces
         planned = progress.step % plan.checkpoint_every == 0 or improved or last
         if planned or ending != "finished":
             if planned:
@@ -287,6 +286,11 @@ def make_update(plan: Plan, progress: Progress) -> Update | CompiledUpdate:
     return CompiledUpdate(update, plan.freezing.ends, progress.compiling) if plan.compiled else update
 
 
+def uncompiled(update: Update | CompiledUpdate) -> Update:
+    """The step itself."""
+    return update if isinstance(update, Update) else update.uncompiled
+
+
 def take_step(plan: Plan, progress: Progress, group: Group, update: Update | CompiledUpdate) -> Step:
     """One optimizer step: the gradient of the mean loss over all samples of the group, clipped and applied."""
     begun = time.perf_counter()
@@ -314,11 +318,10 @@ def take_step(plan: Plan, progress: Progress, group: Group, update: Update | Com
     except MemoryError as error:
         raise OutOfMemoryError(memory_advice(plan, progress, error)) from error
     except NotFinite as found:
-        uncompiled = update if isinstance(update, Update) else update.uncompiled
         told = (
             progress.setbacks.skipped >= _EXPLAINED and progress.setbacks.in_a_row < plan.config.train.nonfinite_limit
         )
-        cause = "" if told else first_bad(uncompiled, group.batches, before)
+        cause = "" if told else first_bad(uncompiled(update), group.batches, before)
         before.put_back()
         raise NonFiniteLossError(what_became_bad(progress, found.loss, lr, cause), found.loss) from None
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited, skipped)

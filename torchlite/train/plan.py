@@ -170,7 +170,6 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         eval_every=config.eval.every.steps(steps_per_epoch),
         checkpoint_every=config.checkpoint.every.steps(steps_per_epoch),
         compiled=own_step is None
-        and config.train.on_oom == "fail"
         and pays(config.train.compile, device, next(iter(optimizers.values())), size, samples, total_steps),
         monitor=monitor,
         mode=mode,

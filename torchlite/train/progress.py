@@ -203,8 +203,7 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             pieces=state.get("pieces", 1),
             setbacks=Setbacks(**state.get("setbacks", {"updated": state["step"], "safe": state["step"]})),
         )
-        train = plan.config.train
-        if train.compile == "auto" and train.on_oom == "fail":
+        if plan.config.train.compile == "auto":
             plan.compiled = state.get("compiled", plan.compiled)  # also where the run is longer now
         for measured in progress.watched:
             plan.course.measured(measured)

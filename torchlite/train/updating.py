@@ -8,7 +8,7 @@ check of values that did not hold) goes into the checkpoints.
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -18,6 +18,7 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.backends.native import toolchain
 from torchlite.compiler import compiled
 from torchlite.devices import Device
+from torchlite.errors import OutOfMemoryError
 from torchlite.nn.module import Module
 from torchlite.nn.utils import clip_grad_norm_, clip_grad_value_
 from torchlite.ops.generator import default_generator
@@ -124,17 +125,26 @@ class Update:
         if self.optimizer.needs_closure:  # it evaluates the loss as often as it likes
             mean: float = self.optimizer.step(lambda: self.gradients(batches))
             return mean
-        mean = self._dividing(batches) if self.divides else self.gradients(batches)
-        self.scaler.step(self.optimizer)
+        return self.within_memory(batches, self.attempt) if self.divides else self.attempt(batches)
+
+    def attempt(self, batches: Sequence[Batch]) -> float:
+        """The same with the batches as they are, by an optimizer that leaves the gradient to the caller."""
+        mean = self.gradients(batches)
+        try:
+            self.scaler.step(self.optimizer)
+        except MemoryError as error:
+            raise OutOfMemoryError(f"the update itself does not fit into memory: {error}") from error
         self.scaler.update()
         return mean
 
-    def _dividing(self, batches: Sequence[Batch]) -> float:
-        """The gradients in as many pieces as memory asks for; a failed attempt leaves nothing behind."""
+    def within_memory(self, batches: Sequence[Batch], attempt: Callable[[Sequence[Batch]], float]) -> float:
+        """``attempt`` with batches in as many pieces as memory asks for; one that fails leaves nothing behind."""
         before = Moment.of(self.model)
         while True:
             try:
-                return self.gradients([part for batch in batches for part in cut(batch, self.pieces)])
+                return attempt([part for batch in batches for part in cut(batch, self.pieces)])
+            except OutOfMemoryError:
+                raise
             except MemoryError:
                 if self.pieces >= max(len(targets) for _, targets in batches):
                     raise
@@ -208,7 +218,7 @@ class CompiledUpdate:
     def __init__(self, update: Update, ends: Set[int], learned: dict[str, Any]) -> None:
         self.uncompiled = update
         self._first = {0} | ends
-        self._compiled = compiled(update, warm=True)
+        self._compiled = compiled(update.attempt, warm=True)
         self._compiled.doubted = {(file, line) for file, line in learned.get("doubted", [])}
         self._compiled.varying = set(learned.get("varying", []))
         self._compiled.gave_up = self._compiled.refused = learned.get("gave_up")
@@ -217,7 +227,8 @@ class CompiledUpdate:
         """The mean loss of step ``step``, from 0, where ``updated`` were done when the weights were updated last."""
         if any(updated <= first <= step for first in self._first):  # which makes the state of the optimizer
             return self.uncompiled(batches)
-        mean: float = self._compiled(batches)
+        divides = self.uncompiled.divides
+        mean: float = self.uncompiled.within_memory(batches, self._compiled) if divides else self._compiled(batches)
         self._compiled.gave_up = self._compiled.refused  # other steps must not depend on when this one was
         return mean
 

@@ -237,7 +237,7 @@ class Train(Section):
     on_oom: Literal["fail", "accumulate"] = Field(
         default="fail",
         description="When a batch does not fit into memory: end with exit code 7, or cut it into parts whose gradients "
-        "add up to the same (steps are not compiled then).",
+        "add up to the same.",
     )
     on_nonfinite: Literal["raise", "skip", "rollback"] = Field(
         default="raise",
