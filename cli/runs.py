@@ -12,7 +12,7 @@ from torchlite.cli import options
 if TYPE_CHECKING:
     from torchlite.train.history import RunRecord
 
-app = typer.Typer(help="Runs: ls, show, compare, plot, gc.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(help="Runs: ls, show, compare, plot, gc, repro.", no_args_is_help=True, rich_markup_mode=None)
 
 SeveralRuns = Annotated[
     list[str], typer.Argument(metavar="RUN...", help="Runs: folders, or runs/NAME/latest.", show_default=False)
@@ -167,6 +167,54 @@ def gc(
         print("nothing to delete")
     elif not yes:
         print(f"{len(going)} runs, {bytes_text(total)}; --yes deletes them")
+
+
+@app.command("repro")
+def repro(
+    run: options.Run,
+    steps: Annotated[int | None, typer.Option("--steps", min=1, help="Only so many steps.", show_default=False)] = None,
+    at_commit: Annotated[
+        bool,
+        typer.Option("--at-commit", help="With the modules of the run's commit and patch, in a temporary work tree."),
+    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Only say what is different now; train nothing.")] = False,
+    allow_code: options.AllowCode = False,
+    plain: options.Plain = False,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train a run again, in a folder inside its own, and compare every number and the weights bit for bit.
+
+    First it says what is different now: versions, processor, threads, commit, code, data. Exit 0: identical; 13: not.
+    """
+    from torchlite.cli.display import Silent, choose_display
+    from torchlite.errors import ReproductionError
+    from torchlite.train.reproduction import differences, reproduce
+    from torchlite.train.run_directory import find_run
+
+    found = find_run(run)
+    apart = differences(found, found.read_config(allow_code=allow_code))
+    if not json:
+        for one in apart:
+            typer.echo(f"  differs  {one}")
+        if not apart:
+            typer.echo("  differs  nothing: versions, processor, threads, commit, code and data are what they were")
+    if check:
+        if json:
+            _print_json({"differences": [vars(one) for one in apart]})
+        if apart:
+            raise typer.Exit(ReproductionError.exit_code)
+        return
+    display = Silent() if json else choose_display(plain=plain, quiet=quiet, events=False)
+    again, comparison = reproduce(found, display, steps=steps, allow_code=allow_code, at_commit=at_commit)
+    if json:
+        content = {"run": str(again.path), "identical": comparison.identical, **vars(comparison)}
+        _print_json({**content, "differences": [vars(one) for one in apart]})
+    else:
+        typer.echo(f"  again    {again.path}")
+        typer.echo(str(comparison))
+    if not comparison.identical:
+        raise typer.Exit(ReproductionError.exit_code)
 
 
 def _holds(one: RunRecord, text: str) -> bool:

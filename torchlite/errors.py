@@ -89,5 +89,11 @@ class DeviceError(TorchliteError, RuntimeError):
     exit_code = 12
 
 
+class ReproductionError(TorchliteError):
+    """A run that was taken once more came to other numbers."""
+
+    exit_code = 13
+
+
 class LinAlgError(RuntimeError):
     """A matrix is singular or not positive-definite, or its factorization did not converge."""

@@ -48,6 +48,22 @@ def test_comparing_shows_what_differs(torchlite, two):
     assert torchlite("runs", "compare", two[0]).code == 2
 
 
+def test_repeating_a_run_says_whether_it_is_the_same(torchlite, two):
+    found = json.loads(torchlite("runs", "repro", two[0], "--steps", "3", "--json").out)
+    assert (found["identical"], found["rows"]) == (True, 3)
+    assert "bit for bit" in torchlite("runs", "repro", two[0], "--quiet").out
+    directory = find_run(two[0])
+    rows = directory.metrics.read_text().replace('"loss": 2', '"loss": 3', 1)
+    directory.metrics.write_text(rows)
+    environment = json.loads((directory.path / "env.json").read_text())
+    (directory.path / "env.json").write_text(json.dumps({**environment, "python": "2.7.18"}))
+    checked = torchlite("runs", "repro", two[0], "--check")
+    assert (checked.code, checked.out.split()[:3]) == (13, ["differs", "python", "2.7.18"])
+    result = torchlite("runs", "repro", two[0], "--quiet")
+    assert result.code == 13
+    assert "different from step 1 on: loss was 3" in result.out
+
+
 def test_plots(torchlite, two):
     lines = torchlite("runs", "plot", *two, "--width", "60", "--height", "5").out.splitlines()
     assert len(lines) == 1 + 5 + 2 + 2

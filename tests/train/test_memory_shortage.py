@@ -4,10 +4,12 @@ import errno
 
 import numpy as np
 import pytest
-from small_runs import Quiet, final_state, losses, rewound, train
+from small_runs import Quiet, final_state, losses, rewound, train, write_config
 
 from torchlite.errors import CheckpointError, OutOfMemoryError
-from torchlite.train import run
+from torchlite.train import run, run_directory
+from torchlite.train.checkpoint import CheckpointStore
+from torchlite.train.config.load import require_config
 from torchlite.train.metrics_log import MetricsLog, read_metrics
 from torchlite.train.updating import Update
 
@@ -95,3 +97,44 @@ def test_no_row_is_lost_where_the_disk_is_full_for_a_while(tmp_path):
     assert log.sync() == log.path.stat().st_size
     log.close()
     assert read_metrics(log.path) == rows
+
+
+def test_a_full_disk_ends_no_training_and_is_told_once(tmp_path, monkeypatch):
+    full = OSError(errno.ENOSPC, "No space left on device")
+
+    def refuse(*_):
+        raise full
+
+    config = require_config(write_config(tmp_path), ["train.steps=6", "schedule={type: constant}", "callbacks=[]"])
+    directory = run_directory.create(config, tmp_path / "runs", [], {})
+    with monkeypatch.context() as patch:
+        patch.setattr("torchlite.train.run_directory.write_file", refuse)
+        patch.setattr("torchlite.train.metrics_csv.write_file", refuse)
+        patch.setattr("torchlite.train.report.contents.write_file", refuse)
+        patch.setattr("torchlite.train.run_directory.create", lambda *_: directory)
+        logging = Quiet()
+        logging.stepped = refuse
+        patch.setattr("torchlite.train.run.RunLog", lambda _run: logging)
+        outcome = run.train(config, Quiet(), root=tmp_path / "runs")
+    assert outcome.completed
+    assert outcome.run.store().latest_good().step == 6
+    assert len(read_metrics(directory.metrics)) == 7
+    assert len(outcome.warnings) == 4
+    assert all("No space left on device" in warning for warning in outcome.warnings)
+
+
+def test_a_checkpoint_that_finds_the_disk_full_leaves_the_earlier_ones(tmp_path, monkeypatch):
+    saved = CheckpointStore.save
+
+    def full_later(self, step, *arguments, **options):
+        if step == 4:
+            raise CheckpointError("the checkpoint of step 4 could not be saved: No space left on device")
+        return saved(self, step, *arguments, **options)
+
+    monkeypatch.setattr(CheckpointStore, "save", full_later)
+    with pytest.raises(CheckpointError, match="No space left"):
+        train(tmp_path, "train.steps=6", "train.accumulate=1", "schedule={type: constant}", "eval.every=100 steps")
+    (path,) = (tmp_path / "runs" / "small").iterdir()
+    directory = run_directory.RunDirectory(path)
+    assert directory.status()["exit_code"] == 6
+    assert directory.store().latest_good().step == 3

@@ -6,6 +6,7 @@ the run in ``self.folder``, and raises to stop the run.
 
 from __future__ import annotations
 
+import errno
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,18 +22,35 @@ from torchlite.train.config.parts import Duration
 from torchlite.train.generation import Alphabet, Sampling, generate
 from torchlite.vision.png import encode_png
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Observers:
-    """Tells several observers, each what it wants to know."""
+    """Tells several observers, each what it wants to know.
+
+    One that finds the disk full does not end the training: that is told once, and then it is told on.
+
+    Attributes:
+        problems: what could not be written.
+    """
 
     def __init__(self, observers: Sequence[Any]) -> None:
         self._observers = list(observers)
+        self.problems: list[str] = []
 
     def _tell(self, event: str, *what: Any) -> None:
         for observer in self._observers:
             heard = getattr(observer, event, None)
-            if heard is not None:
+            if heard is None:
+                continue
+            try:
                 heard(*what)
+            except OSError as error:
+                if error.errno not in _FULL:
+                    raise
+                problem = f"{type(observer).__name__} could not write everything ({error.strerror})"
+                if problem not in self.problems:
+                    self.problems.append(problem)
 
     def started(self, *what: Any) -> None:
         """The run is about to take its first step."""

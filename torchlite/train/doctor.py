@@ -12,11 +12,11 @@ import numpy as np
 
 from torchlite import __version__, backends
 from torchlite.backends.native import toolchain
+from torchlite.train.provenance import blas, processor, usable_cpus
 
 
 def examine() -> dict[str, Any]:
     """Versions, processor, BLAS, GPU, compiler and optional packages, ready to be written as JSON."""
-    blas = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})
     extras = {
         "cuda": ("cupy", 'pip install "torchlite[cuda13]"'),
         "native": ("ziglang", 'pip install "torchlite[native]" (a C compiler, where there is no other)'),
@@ -31,8 +31,9 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "platform": platform.platform(),
-        "cpus": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "blas": f"{blas.get('name', 'unknown')} {blas.get('version', '')}".strip(),
+        "cpu": processor(),
+        "cpus": usable_cpus(),
+        "blas": blas(),
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
         "kernels": _kernels(),
         "gpu": _gpu(),

@@ -15,7 +15,8 @@ from torchlite.serialization.npz import read_npz
 from torchlite.serialization.safetensors import read_safetensors
 from torchlite.train.config.schema import Init
 from torchlite.train.patterns import matched
-from torchlite.train.run_directory import checkpoint_of, find_run, sha256_of
+from torchlite.train.provenance import sha256_of
+from torchlite.train.run_directory import checkpoint_of, find_run
 
 FILES = (".safetensors", ".npz", ".pt", ".pth")
 

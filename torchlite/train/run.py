@@ -26,6 +26,7 @@ from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
 from torchlite.train.report import write_report
 from torchlite.train.run_directory import RunDirectory, checkpoint_of
+from torchlite.train.run_log import RunLog
 from torchlite.train.trained import load_trained
 
 INTERRUPTED, PREEMPTED = 130, 75
@@ -201,7 +202,8 @@ def resume(
         else:
             progress, warnings = restore(plan, checkpoint), checkpoint.warnings
             _place_in_epoch(progress, before, plan)
-        if overrides:
+        if changed:
+            run.note_change(progress.step, overrides)
             run.write_config(config)
         outcome = _reported(_exported(_fit(plan, progress, run, observer, pause), config), config)
         return dataclasses.replace(outcome, warnings=(*warnings, *outcome.warnings))
@@ -262,7 +264,7 @@ def _fit(
         code = PREEMPTED if interrupt.signal == signal.SIGTERM else INTERRUPTED
     state = ending if ending in ("paused", "interrupted") else "finished"
     run.write_status(state, progress.step, exit_code=code, reason=ending, **progress.setbacks.counts())
-    warnings = () if log.warning is None else (log.warning,)
+    warnings = tuple(problem for problem in (log.warning, run.problem, *observers.problems) if problem)
     return Outcome(run, ending, code, progress, plan.monitor, warnings)
 
 
@@ -271,7 +273,7 @@ def with_callbacks(observer: Observer, plan: Plan, run: RunDirectory) -> Observe
     callbacks = [component.build() for component in (*plan.config.callbacks, *plan.config.log)]
     for callback in callbacks:
         callback.folder = run.path
-    return Observers([observer, *callbacks])
+    return Observers([observer, RunLog(run), *callbacks])
 
 
 def _store(run: RunDirectory, config: Config) -> CheckpointStore:
@@ -281,9 +283,12 @@ def _store(run: RunDirectory, config: Config) -> CheckpointStore:
 
 def _describe_data(plan: Plan) -> dict[str, object]:
     splits = plan.splits
+    split = plan.config.data.split
     return {
         "dataset": plan.config.data.type,
         "fingerprint": splits.fingerprint,
         "train": len(splits.train),
         "val": len(splits.val) if splits.val is not None else 0,
+        "split_seed": plan.config.seed if split.seed is None else split.seed,
+        "classes": list(plan.symbols),
     }

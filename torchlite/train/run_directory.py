@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import platform
 import secrets
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from torchlite import __version__
 from torchlite.errors import CheckpointError, UsageError
 from torchlite.serialization.atomic import write_file
 from torchlite.train.checkpoint import Checkpoint, CheckpointStore
 from torchlite.train.config.load import require_config
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
+from torchlite.train.config.show import annotated
+from torchlite.train.provenance import copy_code, environment, working_patch
+
+FIRST_CONFIG = "resolved.first.yaml"
+"""What the run began with, where it was changed later."""
 
 
 @dataclass
@@ -37,9 +36,11 @@ class RunDirectory:
 
     Attributes:
         path: the folder.
+        problem: why ``status.json`` could not be written, where it could not.
     """
 
     path: Path
+    problem: str = field(default="", compare=False)
 
     @property
     def metrics(self) -> Path:
@@ -84,9 +85,13 @@ class RunDirectory:
             yield
 
     def write_status(self, state: str, step: int, **more: Any) -> None:
-        """Say in ``status.json`` how the run stands."""
-        content = {"state": state, "step": step, "pid": os.getpid(), "host": platform.node(), **more}
-        write_file(self.path / "status.json", [json.dumps(content, indent=2).encode() + b"\n"])
+        """Say in ``status.json`` how the run stands, and when that was; no disk is so full that a run ends by this."""
+        beat = time.strftime("%Y-%m-%dT%H:%M:%S%z")
+        content = {"state": state, "step": step, "pid": os.getpid(), "host": platform.node(), "heartbeat": beat, **more}
+        try:
+            write_file(self.path / "status.json", [json.dumps(content, indent=2).encode() + b"\n"])
+        except OSError as error:
+            self.problem = f"{self.path / 'status.json'} could not be written ({error.strerror})"
 
     def status(self) -> dict[str, Any]:
         """What ``status.json`` says; empty where there is none."""
@@ -105,8 +110,36 @@ class RunDirectory:
             for key in ("root", "train", "val", "test", "files"):
                 if resolved["data"].get(key):
                     resolved["data"][key] = _absolute(resolved["data"][key], config.path.parent)
-        header = "# Resolved: defaults filled in, references replaced. Written by torchlite; resume reads it.\n"
-        write_file(self.config, [header.encode(), yaml.safe_dump(resolved, sort_keys=False).encode()])
+        header = (
+            "# Resolved: defaults filled in, references replaced, with where each value comes from. resume reads it.\n"
+        )
+        write_file(self.config, [header.encode(), annotated(resolved, self._origins(config)).encode()])
+
+    def _origins(self, config: Config) -> dict[str, str]:
+        """Where each value comes from; of those that were read from here what was known of them."""
+        known = self.config.read_text(encoding="utf-8").splitlines() if self.config.is_file() else []
+        origins = {}
+        for key, origin in config.origins.items():
+            file, _, line = origin.rpartition(":")
+            here = known and line.isdecimal() and Path(file).resolve() == self.config.resolve()
+            origins[key] = known[int(line) - 1].rpartition("  # ")[2] if here else origin
+        return origins
+
+    def note_change(self, step: int, overrides: Sequence[str]) -> None:
+        """Remember in ``changes.json`` that the configuration is another behind ``step``, and keep the first as it was."""
+        first = self.path / FIRST_CONFIG
+        if not first.is_file():
+            shutil.copyfile(self.config, first)
+        changes = [*self.changes(), {"step": step, "overrides": list(overrides)}]
+        write_file(self.path / "changes.json", [json.dumps(changes, indent=2).encode() + b"\n"])
+
+    def changes(self) -> list[dict[str, Any]]:
+        """The steps behind which the configuration was changed, and by which overrides."""
+        try:
+            content: list[dict[str, Any]] = json.loads((self.path / "changes.json").read_bytes())
+        except (OSError, ValueError):
+            return []
+        return content
 
 
 def _absolute(names: str | list[str], folder: Path) -> str | list[str]:
@@ -134,22 +167,25 @@ def create(
     run.write_config(config)
     (path / "overrides.txt").write_text("".join(f"{o}\n" for o in overrides))
     (path / "command.txt").write_text(shlex.join(sys.argv) + "\n")
-    (path / "env.json").write_text(json.dumps(environment(), indent=2) + "\n")
+    (path / "env.json").write_text(json.dumps(environment(config.path.parent), indent=2) + "\n")
     (path / "data.json").write_text(json.dumps(data, indent=2) + "\n")
-    if config.code:
-        (path / "code").mkdir()
-        for file in config.code:
-            shutil.copy2(config.path.parent / file, path / "code" / Path(file).name)
-    patch = _git("diff", "HEAD")
+    copy_code(config, path / "code")
+    patch = working_patch(config)
     if patch:
-        (path / "git.patch").write_text(patch)
+        (path / "git.patch").write_bytes(patch)
     return run
 
 
-def fork(run: RunDirectory, config: Config, overrides: Sequence[str], checkpoint: Checkpoint | None) -> RunDirectory:
-    """A new folder beside that of ``run`` which goes on from one of its checkpoints; ``forked.json`` says which."""
+def fork(
+    run: RunDirectory,
+    config: Config,
+    overrides: Sequence[str],
+    checkpoint: Checkpoint | None,
+    folder: Path | None = None,
+) -> RunDirectory:
+    """A new folder which goes on from a checkpoint of ``run``: ``folder``, or one beside it; ``forked.json`` says which."""
     data = json.loads((run.path / "data.json").read_bytes())
-    made = create(config, run.path.resolve().parent.parent, overrides, data)
+    made = create(config, run.path.resolve().parent.parent, overrides, data, folder)
     step = 0
     if checkpoint is not None:
         step, state = checkpoint.step, checkpoint.state
@@ -157,29 +193,6 @@ def fork(run: RunDirectory, config: Config, overrides: Sequence[str], checkpoint
         made.store().save(step, checkpoint.model, checkpoint.optim, state, metric=checkpoint.metric)
     (made.path / "forked.json").write_text(json.dumps({"run": str(run.path), "step": step}, indent=2) + "\n")
     return made
-
-
-def environment() -> dict[str, Any]:
-    """What the result may depend on: versions, machine, threads, the state of the working tree."""
-    packages = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    threads = {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")}
-    return {
-        "torchlite": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": os.cpu_count(),
-        "threads": threads,
-        "git": {"commit": _git("rev-parse", "HEAD").strip(), "dirty": bool(_git("status", "--porcelain"))},
-        "packages": dict(sorted(packages.items(), key=lambda item: item[0].lower())),
-    }
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, timeout=10, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout if done.returncode == 0 else ""
 
 
 def find_run(path: str | Path) -> RunDirectory:
@@ -223,9 +236,3 @@ def checkpoint_of(run: RunDirectory, which: str) -> Any:
     if which not in ("best", "last"):
         raise CheckpointError(f"expected 'best', 'last' or a step number, got {which!r}")
     return store.load(which)  # type: ignore[arg-type]
-
-
-def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

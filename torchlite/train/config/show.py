@@ -1,6 +1,6 @@
 """A checked configuration as YAML, with origins, and two of them compared."""
 
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import yaml
@@ -20,7 +20,12 @@ def as_yaml(config: Config, *, defaults: bool = True, origins: bool = False) -> 
         value = _written(
             value, "", {part for path, place in places.items() if place != _DEFAULT for part in _around(path)}
         )
-    lines = [(text, places.get(path) if origins else None) for text, path in _lines(value, "", "")]
+    return annotated(value, places if origins else {})
+
+
+def annotated(value: Any, places: Mapping[str, str]) -> str:
+    """Nested maps and lists as YAML, with the place of each value as a comment where it is known."""
+    lines = [(text, places.get(path)) for text, path in _lines(value, "", "")]
     width = max((len(text) for text, place in lines if place is not None), default=0)
     return "".join(f"{text.ljust(width)}  # {place}\n" if place else f"{text}\n" for text, place in lines)
 

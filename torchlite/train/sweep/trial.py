@@ -19,7 +19,8 @@ from torchlite.train.config.load import require_config
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.metrics_log import read_metrics
-from torchlite.train.run_directory import RunDirectory, sha256_of
+from torchlite.train.provenance import sha256_of
+from torchlite.train.run_directory import RunDirectory
 from torchlite.train.sweep.space import Values
 
 _LASTING = (ConfigError.exit_code, NonFiniteLossError.exit_code)
