@@ -7,6 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+from torchlite.cli.common import colored, say
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
@@ -47,7 +49,7 @@ class Silent:
 
     def warned(self, progress: Progress, message: str) -> None:  # noqa: ARG002 - an observer's signature
         """On standard error, whatever else is shown."""
-        print(f"warning: {message}", file=sys.stderr, flush=True)
+        say(f"warning: {message}", err=True)
 
     def ended(self, progress: Progress, ending: Ending) -> None:
         """Nothing."""
@@ -161,7 +163,7 @@ class LiveTable(_Pace):
         """Where it is drawn."""
         from rich.console import Console
 
-        return Console(highlight=False)
+        return Console(highlight=False, no_color=not colored(sys.stdout))
 
     def stepped(self, progress: Progress, step: Step) -> None:
         """Move the bar."""

@@ -11,6 +11,7 @@ from torchlite import __version__
 from torchlite.cli import (
     bench,
     catalogue,
+    common,
     data,
     doctor,
     evaluate,
@@ -34,7 +35,8 @@ from torchlite.errors import TorchliteError
 
 app = typer.Typer(
     name="torchlite",
-    help="Train, evaluate and export neural networks from one YAML file.",
+    help="Train, evaluate and export neural networks from one YAML file.\n\n"
+    "Every command understands the options below, also behind its name.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -63,6 +65,11 @@ app.command("schema")(schema.command)
 app.command("doctor")(doctor.command)
 
 
+for group in (app, runs.app, data.app, find.app):
+    for registered in group.registered_commands:
+        registered.epilog = common.EPILOG
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"torchlite {__version__}")
@@ -74,8 +81,20 @@ def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
+    color: Annotated[
+        str, typer.Option("--color", metavar="auto|always|never", help="Colours; auto asks NO_COLOR, CLICOLOR_FORCE.")
+    ] = "auto",
+    log_level: Annotated[
+        str | None,
+        typer.Option("--log-level", metavar="debug|info|warning|error", help="What is logged to standard error."),
+    ] = None,
+    verbose: Annotated[bool, typer.Option("-v", help="The same as --log-level info; -vv is debug.")] = False,
+    no_input: Annotated[bool, typer.Option("--no-input", help="Never ask, as without a terminal.")] = False,
 ) -> None:
-    """Train, evaluate and export neural networks from one YAML file."""
+    """Train, evaluate and export neural networks from one YAML file.
+
+    The options below are understood by every command, also behind its name.
+    """  # `common.take` has read them
 
 
 def main() -> None:
@@ -85,11 +104,13 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         try:
-            app()
+            arguments = common.take(sys.argv[1:])
+            common.begin_logging()
+            app(arguments)
         finally:
             sys.stdout.flush()
     except TorchliteError as error:
-        typer.echo(f"error: {error}" if "\n" not in str(error) else str(error), err=True)
+        common.say(f"error: {error}" if "\n" not in str(error) else str(error), err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

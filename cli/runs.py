@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from torchlite.cli import options
+from torchlite.cli import common, options
 
 if TYPE_CHECKING:
     from torchlite.train.history import RunRecord
@@ -151,22 +151,26 @@ def gc(
     ] = 0,
     yes: Annotated[bool, typer.Option("--yes", help="Delete them; without it they are only listed.")] = False,
 ) -> None:
-    """Runs that may go: those without a checkpoint and, with --keep, older ones. Lists them unless --yes is given."""
+    """Runs that may go: those without a checkpoint and, with --keep, older ones.
+
+    Lists them; deletes them with --yes, or where someone at a terminal says so.
+    """
     from torchlite.cli.display import bytes_text
     from torchlite.train.history import list_runs, remove, size_of, superfluous
 
     going = superfluous(list_runs(runs), keep)
-    total = 0
-    for one in going:
-        size = size_of(one.run)
-        total += size
-        print(f"{'deleted' if yes else 'would delete'}  {one.name}  {one.state}  {bytes_text(size)}")
-        if yes:
-            remove(one)
     if not going:
         print("nothing to delete")
-    elif not yes:
-        print(f"{len(going)} runs, {bytes_text(total)}; --yes deletes them")
+        return
+    sizes = [size_of(one.run) for one in going]
+    for one, size in zip(going, sizes, strict=True):
+        print(f"{'deleted' if yes else 'would delete'}  {one.name}  {one.state}  {bytes_text(size)}")
+    total = f"{len(going)} runs, {bytes_text(sum(sizes))}"
+    if yes or common.ask(f"delete {total}?"):
+        for one in going:
+            remove(one)
+    else:
+        print(f"{total}; --yes deletes them")
 
 
 @app.command("repro")

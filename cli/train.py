@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from torchlite.cli import options
+from torchlite.cli import common, options
 
 if TYPE_CHECKING:
     from torchlite.train.run import Outcome
@@ -75,7 +75,7 @@ def report(outcome: Outcome, require: list[str] | None, *, events: bool) -> None
 
     progress = outcome.progress
     for warning in outcome.warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        common.say(f"warning: {warning}", err=True)
     if outcome.exit_code:
         typer.echo(f"stopped at step {progress.step}; continue: torchlite resume {outcome.run.path}", err=True)
         raise typer.Exit(outcome.exit_code)

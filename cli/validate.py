@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from torchlite.cli import common
+
 if TYPE_CHECKING:
     from torchlite.train.config.validate import FileReport, Report
 
@@ -127,7 +129,9 @@ def _write(
         if on_github and chosen is None and report.diagnostics:
             text += "\n" + as_github(report.diagnostics)
     if output is None:
-        if text:
+        if text and chosen in (None, Format.text):
+            common.say(text)
+        elif text:
             typer.echo(text)
     else:
         try:

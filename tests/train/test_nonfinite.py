@@ -185,7 +185,7 @@ def test_what_is_left_out_is_told(go, tmp_path):
     assert outcome.run.status()["skipped"] == 3
     assert len(watching.messages) == 3
     assert "the gradient of `sqrt`" in watching.messages[0]
-    assert "the step was left out" in watching.messages[0]
+    assert "The step was left out." in watching.messages[0]
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def fit(
             if not goes_back:
                 raise
             roll_back(plan, progress, store, log, found)
-            observer.warned(progress, f"{found}\nback to step {progress.step}, and on with the batches behind")
+            observer.warned(progress, f"{found} Back to step {progress.step}, and on with the batches behind.")
     observer.ended(progress, ending)
     return ending
 
@@ -156,7 +156,7 @@ def roll_back(
     """
     times, limit = progress.setbacks.rollbacks + 1, plan.config.train.nonfinite_limit
     if times > limit:
-        raise NonFiniteLossError(f"{found}\nThe run has gone back {limit} times, which train.nonfinite_limit allows.")
+        raise NonFiniteLossError(f"{found} The run has gone back {limit} times, which train.nonfinite_limit allows.")
     place = progress.epoch, progress.batch
     checkpoint = store.load(progress.setbacks.safe)
     store.forget_after(checkpoint.step)
@@ -216,12 +216,12 @@ def leave_out(plan: Plan, progress: Progress, group: Group, found: NonFiniteLoss
     setbacks.in_a_row += 1
     if setbacks.in_a_row > train.nonfinite_limit:
         raise NonFiniteLossError(
-            f"{found}\nSo were the {train.nonfinite_limit} steps before it, which train.nonfinite_limit allows.",
+            f"{found} So were the {train.nonfinite_limit} steps before it, which train.nonfinite_limit allows.",
             found.loss,
         )
     samples = sum(len(targets) for _, targets in group.batches)
     lr = float(plan.optimizer.param_groups[0]["lr"])
-    return Step(found.loss, lr, samples, group.waited, group.waited, f"{found}\nthe step was left out")
+    return Step(found.loss, lr, samples, group.waited, group.waited, f"{found} The step was left out.")
 
 
 def step_row(progress: Progress, step: Step) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torchlite.train.run_directory import RunDirectory
 
 HEARTBEAT_S = 10.0
 LOGGER = logging.getLogger("torchlite.train")
+LOGGER.addHandler(logging.NullHandler())  # what is not asked for is not shown
 
 
 class RunLog:
@@ -57,7 +58,7 @@ class RunLog:
         self._line("error", f"failed at step {progress.step}: {type(error).__name__}: {error}")
 
     def _line(self, level: str, text: str) -> None:
-        getattr(LOGGER, level)(text)
+        LOGGER.info(text)
         stamp = time.strftime("%Y-%m-%d %H:%M:%S")
         with suppress(OSError), (self._run.path / "log.txt").open("a", encoding="utf-8") as file:
             file.write(f"{stamp}  {level:<7}  {text}\n")
