@@ -24,6 +24,7 @@ from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
 from torchlite.train.footprint import Footprint, copies_kept, footprint
+from torchlite.train.initial import check_weights
 from torchlite.train.initializing import NEED_MATRICES, ruled
 from torchlite.train.mixing import Mixing, why_not
 from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_model, trace_models
@@ -67,6 +68,9 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
     if any(problem.path == ("loss",) for problem in problems):
         return {"spec": spec}, problems
     problems += _check_parameters(config, traces)
+    if config.init is not None or config.teacher is not None:
+        taught = None if teacher is None else build_model(teacher, META)
+        problems += check_weights(config, build_models(config, traces, META), taught)
     size = size_of(config, traces)
     return {"params": size.params, "flops": size.flops, "peak_bytes": size.peak_bytes, "spec": spec}, problems
 

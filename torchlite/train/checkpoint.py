@@ -179,16 +179,25 @@ class CheckpointStore:
         Raises:
             CheckpointError: there is no such checkpoint, or it is damaged.
         """
-        step = which if isinstance(which, int) else self._pointed_step(which)
-        folder = self._folder_of(step)
-        if not folder.is_dir():
-            there = ", ".join(map(str, self.steps())) or "none"
-            raise CheckpointError(f"there is no checkpoint of step {step} in {self.folder}; steps there: {there}")
+        step, folder = self.find(which)
         try:
             return self._read(folder, _read_manifest(folder))
         except CheckpointError:
             self._damaged.add(step)
             raise
+
+    def find(self, which: Literal["last", "best"] | int) -> tuple[int, Path]:
+        """The step and the folder of a checkpoint, which is not looked into.
+
+        Raises:
+            CheckpointError: there is no such checkpoint.
+        """
+        step = which if isinstance(which, int) else self._pointed_step(which)
+        folder = self._folder_of(step)
+        if not folder.is_dir():
+            there = ", ".join(map(str, self.steps())) or "none"
+            raise CheckpointError(f"there is no checkpoint of step {step} in {self.folder}; steps there: {there}")
+        return step, folder
 
     def latest_good(self) -> Checkpoint | None:
         """The newest checkpoint that is intact, or None if none was ever saved.

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torchlite.errors import CheckpointError, UsageError
 from torchlite.serialization.atomic import write_file
@@ -229,10 +229,24 @@ def checkpoint_of(run: RunDirectory, which: str) -> Any:
         CheckpointError: when there is none or it is damaged.
     """
     store = run.store()
+    return store.load(_meant(store, which))
+
+
+def checkpoint_folder(run: RunDirectory, which: str) -> Path:
+    """The folder of that checkpoint, which is not looked into.
+
+    Raises:
+        CheckpointError: when there is none.
+    """
+    store = run.store()
+    return store.find(_meant(store, which))[1]
+
+
+def _meant(store: CheckpointStore, which: str) -> Literal["last", "best"] | int:
     if which.isdecimal():
-        return store.load(int(which))
-    if which == "best" and not (store.folder / "best.json").is_file():
-        which = "last"
-    if which not in ("best", "last"):
+        return int(which)
+    if which == "best":
+        return "best" if (store.folder / "best.json").is_file() else "last"
+    if which != "last":
         raise CheckpointError(f"expected 'best', 'last' or a step number, got {which!r}")
-    return store.load(which)  # type: ignore[arg-type]
+    return "last"
