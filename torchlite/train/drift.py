@@ -28,7 +28,7 @@ _EXACT = {
     r"name$": "only the name of new folders",
     r"(vars|code|extends|abstract|version)\b": "only what other keys refer to",
     r"data\.(workers|cache|root|download|train|test|files)\b": "the data is compared with what the run began with",
-    r"(early_stop\b|train\.nonfinite_limit$)": "only when the run ends",
+    r"(early_stop\b|train\.(nonfinite_limit|time)$)": "only when the run ends",
     r"(metrics|callbacks|export)\b": "only what is measured and written",
     r"init\b": "only the beginning",
 }

@@ -20,7 +20,9 @@ from torchlite.train.plan import Plan
 from torchlite.train.progress import Progress, capture, restore
 from torchlite.train.updating import Batch, CompiledUpdate, Moment, NotFinite, Update
 
-Ending = Literal["finished", "stopped early", "paused", "interrupted"]
+Ending = Literal["finished", "stopped early", "time is up", "paused", "interrupted"]
+COMPLETE = ("finished", "stopped early", "time is up")
+"""The endings behind which there is nothing left to train."""
 
 _EXPLAINED = 3
 """So many steps that are left out are taken once more to see what is wrong; of later ones it is only said that they were."""
@@ -80,7 +82,7 @@ def fit(
     observer.started(plan, progress)
     if goes_back and not progress.step:
         save(plan, progress, store, log, observer, evaluated=False)
-    ending: Ending | None = None
+    ending: Ending | None = "time is up" if time_is_up(plan, progress) else None
     while ending is None:
         try:
             ending = train_on(plan, progress, store, log, observer, interrupted, pause_at)
@@ -112,10 +114,14 @@ def train_on(
         observer.stepped(progress, step)
         if progress.setbacks.in_a_row:
             observer.warned(progress, step.skipped)
-        last = progress.step == plan.total_steps
+        spent = progress.clock.look()
+        if time_is_up(plan, progress):
+            ending = "time is up"
+        last = progress.step == plan.total_steps or ending == "time is up"
         improved = False
-        evaluated = evaluates(plan, progress)
+        evaluated = last or plan.eval_every.due(progress.step, spent, progress.clock.evaluated)
         if evaluated:
+            progress.clock.evaluated = spent
             row = measure(plan, progress)
             log.append(evaluation_of(progress, row))
             improved = plan.monitor in row and progress.best.update(row[plan.monitor])
@@ -129,10 +135,10 @@ def train_on(
         if isinstance(update, CompiledUpdate):
             progress.compiling = update.learned()
         progress.pieces = uncompiled(update).pieces
-        planned = progress.step % plan.checkpoint_every == 0 or improved or last
+        planned = plan.checkpoint_every.due(progress.step, spent, progress.clock.saved) or improved or last
         if planned or ending != "finished":
             if planned:
-                progress.setbacks.safe = progress.step
+                progress.setbacks.safe, progress.clock.saved = progress.step, spent
             save(plan, progress, store, log, observer, evaluated)
             saved_at = progress.step
         if ending != "finished":
@@ -235,9 +241,10 @@ def evaluation_of(progress: Progress, row: dict[str, float]) -> dict[str, Any]:
     return {"step": progress.step, "epoch": progress.epoch, **row}
 
 
-def evaluates(plan: Plan, progress: Progress) -> bool:
-    """Whether the model is evaluated behind the step that was taken last."""
-    return progress.step % plan.eval_every == 0 or progress.step == plan.total_steps
+def time_is_up(plan: Plan, progress: Progress) -> bool:
+    """Whether the training has taken as long as it may, when the clock was looked at last."""
+    most = plan.config.train.time
+    return most is not None and progress.clock.spent >= most.seconds
 
 
 def measure(plan: Plan, progress: Progress) -> dict[str, float]:

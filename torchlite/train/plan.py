@@ -23,6 +23,7 @@ from torchlite.train.initial import start_from
 from torchlite.train.model import Trace, build_model, build_models, trace_model
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import OwnStep
+from torchlite.train.pacing import Pace
 from torchlite.train.precision import scaler_for
 from torchlite.train.schedule import Course, Courses, make_course
 from torchlite.train.updating import pays
@@ -46,7 +47,7 @@ class Plan:
         average: of the weights, where ``train.ema`` asks for one.
         scaler: of the loss, where ``train.precision`` is fp16; it does nothing elsewhere.
         steps_per_epoch, total_steps: in optimizer steps.
-        eval_every, checkpoint_every: in optimizer steps.
+        eval_every, checkpoint_every: how often.
         compiled: whether steps are compiled.
         monitor, mode: the value that decides which checkpoint is best, and which way it improves.
     """
@@ -67,11 +68,16 @@ class Plan:
     scaler: amp.GradScaler
     steps_per_epoch: int
     total_steps: int
-    eval_every: int
-    checkpoint_every: int
+    eval_every: Pace
+    checkpoint_every: Pace
     compiled: bool
     monitor: str
     mode: Literal["min", "max"]
+
+    @property
+    def looks_at_the_clock(self) -> bool:
+        """Whether anything depends on how long steps take."""
+        return self.config.train.time is not None or None in (self.eval_every.steps, self.checkpoint_every.steps)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -167,8 +173,8 @@ def make_plan(config: Config, *, begins: bool = True) -> Plan:
         scaler=scaler_for(config.train.precision, device),
         steps_per_epoch=steps_per_epoch,
         total_steps=total_steps,
-        eval_every=config.eval.every.steps(steps_per_epoch),
-        checkpoint_every=config.checkpoint.every.steps(steps_per_epoch),
+        eval_every=Pace.of(config.eval.every, steps_per_epoch),
+        checkpoint_every=Pace.of(config.checkpoint.every, steps_per_epoch),
         compiled=own_step is None
         and pays(config.train.compile, device, next(iter(optimizers.values())), size, samples, total_steps),
         monitor=monitor,

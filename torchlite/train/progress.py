@@ -17,6 +17,7 @@ from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
 from torchlite.train.checkpoint import AVERAGE_PREFIX, Checkpoint
 from torchlite.train.metrics import Mean
+from torchlite.train.pacing import Clock
 from torchlite.train.plan import Plan
 
 Arrays = dict[str, Any]
@@ -90,6 +91,7 @@ class Progress:
         compiling: what has been learned in compiling steps.
         pieces: into how many parts batches are cut because a whole one does not fit into memory.
         setbacks: what led nowhere.
+        clock: the time that the run has taken.
     """
 
     step: int = 0
@@ -105,6 +107,7 @@ class Progress:
     compiling: dict[str, Any] = field(default_factory=dict)
     pieces: int = 1
     setbacks: Setbacks = field(default_factory=Setbacks)
+    clock: Clock = field(default_factory=Clock)
 
 
 def start(plan: Plan) -> Progress:
@@ -145,6 +148,7 @@ def capture(plan: Plan, progress: Progress) -> tuple[Arrays, Arrays, dict[str, A
         "setbacks": vars(progress.setbacks),
         "scaler": plan.scaler.state_dict(),
         "random": list(default_generator.state()),
+        **({"clock": progress.clock.state()} if plan.looks_at_the_clock else {}),
     }
     return model, optimizer, state
 
@@ -201,6 +205,7 @@ def restore(plan: Plan, checkpoint: Checkpoint) -> Progress:
             watched=state.get("watched", []),
             compiling=state.get("compiling", {}),
             pieces=state.get("pieces", 1),
+            clock=Clock(**state.get("clock", {})),
             setbacks=Setbacks(**state.get("setbacks", {"updated": state["step"], "safe": state["step"]})),
         )
         if plan.config.train.compile == "auto":

@@ -22,7 +22,7 @@ from torchlite.errors import DataError, UsageError
 from torchlite.serialization.atomic import write_file
 from torchlite.train import run as runs
 from torchlite.train.config.load import require_config
-from torchlite.train.config.parts import Duration
+from torchlite.train.config.parts import Duration, Time
 from torchlite.train.config.schema import Config
 from torchlite.train.data import load_splits
 from torchlite.train.loop import Observer
@@ -149,7 +149,8 @@ def _begin(run: RunDirectory, observer: Observer, folder: Path, pause: Duration,
     """The first stretch: from the beginning, or from the checkpoint of another run that it was forked from."""
     first = run.path / FIRST_CONFIG
     whole = run.read_config(allow_code=allow_code)
-    config = require_config(first) if first.is_file() else whole
+    untimed = ["unset:train.time"] if whole.train.time is not None else []  # it goes as far as the run came
+    config = require_config(first if first.is_file() else run.config, untimed) if first.is_file() or untimed else whole
     origin = run.path / "forked.json"
     if not origin.is_file():
         return runs.train(config, observer, folder=folder, pause=pause)
@@ -160,9 +161,14 @@ def _begin(run: RunDirectory, observer: Observer, folder: Path, pause: Duration,
     return runs.resume(made, observer, allow_code=allow_code, pause=pause)
 
 
-def compare(original: RunDirectory, again: RunDirectory) -> Comparison:
-    """The rows of the metrics files as far as the second goes, and the weights and the optimizer's state of its last step."""
-    rows, repeated = read_metrics(original.metrics), read_metrics(again.metrics)
+def compare(original: RunDirectory, again: RunDirectory, *, evaluations: bool = True) -> Comparison:
+    """The rows of the metrics files as far as the second goes, and the weights and the optimizer's state of its last step.
+
+    Without ``evaluations`` only the rows of steps: where the clock decides about evaluations, there are others each time.
+    """
+    rows, repeated = (
+        [row for row in read_metrics(one.metrics) if evaluations or "lr" in row] for one in (original, again)
+    )
     end = max((int(row["step"]) for row in repeated), default=0)
     rows = [row for row in rows if row["step"] <= end]
     apart = [
@@ -227,7 +233,8 @@ def reproduce(
             again = _rerun_in(folder, run, steps, allow_code)
     else:
         again = rerun(run, observer, steps=steps, allow_code=allow_code)
-    comparison = compare(run, again)
+    timed = isinstance(run.read_config(allow_code=allow_code).eval.every, Time)
+    comparison = compare(run, again, evaluations=not timed)
     content = {"identical": comparison.identical, **asdict(comparison)}
     write_file(again.path / "comparison.json", [json.dumps(content, indent=2).encode() + b"\n"])
     return again, comparison

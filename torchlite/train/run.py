@@ -20,7 +20,7 @@ from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.drift import Drift, drift
 from torchlite.train.exporting import check_formats, export_all
-from torchlite.train.loop import Ending, Observer, fit
+from torchlite.train.loop import COMPLETE, Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
@@ -56,7 +56,7 @@ class Outcome:
     @property
     def completed(self) -> bool:
         """Whether there is nothing left to train."""
-        return self.ending in ("finished", "stopped early")
+        return self.ending in COMPLETE
 
 
 @dataclass

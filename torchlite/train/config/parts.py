@@ -17,11 +17,59 @@ from torchlite.train.registry import Kind
 
 Mode = Literal["min", "max"]
 
+_TIME = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>s|sec|seconds?|min|minutes?|h|hours?)\Z")
+_SECONDS = {"s": 1, "m": 60, "h": 3600}
 _DURATION = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?)\s*(?P<unit>st|steps?|ep|epochs?)\Z")
 
 
+class Period:
+    """A stretch of training (`Duration`) or of time (`Time`)."""
+
+    @classmethod
+    def parse(cls, text: Any) -> "Period":
+        """The one that `text` says; a pydantic error says what is wrong with it."""
+        if isinstance(text, Period):
+            return text
+        is_time = isinstance(text, str) and _TIME.match(text.strip())
+        return Time.parse(text) if is_time else Duration.parse(text)
+
+    def times(self, count: int) -> "Period":
+        """So many of them."""
+        raise TypeError(f"{count} times a period: it is neither a Duration nor a Time")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_plain_validator_function(cls.parse)
+
+
 @dataclass(frozen=True, slots=True)
-class Duration:
+class Time(Period):
+    """A stretch of time, written ``90 s``, ``30 min`` or ``1.5 h``."""
+
+    seconds: float
+
+    @classmethod
+    def parse(cls, text: Any) -> Self:
+        """The time that `text` says; a pydantic error says what is wrong with it."""
+        if isinstance(text, cls):
+            return text
+        match = _TIME.match(text.strip()) if isinstance(text, str) else None
+        if match is None or float(match["value"]) <= 0:
+            hint = "write e.g. '90 s', '30 min' or '1.5 h'"
+            raise PydanticCustomError("duration", "must be a time", {"hint": hint})
+        return cls(float(match["value"]) * _SECONDS[match["unit"][0]])
+
+    def times(self, count: int) -> "Time":
+        """So many of them."""
+        return Time(count * self.seconds)
+
+    def __str__(self) -> str:
+        unit = next(unit for unit in ("h", "min", "s") if unit == "s" or self.seconds % _SECONDS[unit[0]] == 0)
+        return f"{self.seconds / _SECONDS[unit[0]]:.15g} {unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration(Period):
     """A stretch of training, written ``500 steps`` (``500st``) or ``2 epochs`` (``2ep``); a step is one optimizer update."""
 
     value: float
@@ -45,6 +93,10 @@ class Duration:
             raise PydanticCustomError("duration", "must be a duration above zero", {"hint": hint})
         return cls(value, "steps" if is_steps else "epochs")
 
+    def times(self, count: int) -> "Duration":
+        """So many of them."""
+        return Duration(count * self.value, self.unit)
+
     def steps(self, steps_per_epoch: int) -> int:
         """The duration in optimizer steps, at least 1."""
         if self.unit == "steps":
@@ -54,10 +106,6 @@ class Duration:
     def __str__(self) -> str:
         unit = self.unit if self.value != 1 else self.unit[:-1]
         return f"{self.value:.15g} {unit}"
-
-    @classmethod
-    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_plain_validator_function(cls.parse)
 
 
 class Seconds(float):
@@ -84,7 +132,7 @@ class Seconds(float):
         return core_schema.no_info_plain_validator_function(cls.parse)
 
 
-UNITS = (Duration, Seconds)
+UNITS = (Duration, Time, Period, Seconds)
 """The types whose values are written with a unit."""
 
 

@@ -16,7 +16,7 @@ from torchlite.train.config.components import Component, describe
 from torchlite.train.config.diagnostics import CODES, WARNINGS, suggestion
 from torchlite.train.config.folders import Image
 from torchlite.train.config.own_data import OWN_DATA, Column, Target
-from torchlite.train.config.parts import Duration, Seconds, Section, mark_of, without_none
+from torchlite.train.config.parts import Duration, Period, Seconds, Section, Time, mark_of, without_none
 from torchlite.train.config.schedules import SCHEDULES, Schedule
 from torchlite.train.config.schema import Config, Data, Initial, Model, Optim, ParameterGroup
 from torchlite.train.config.search import Candidates, Sweep
@@ -107,10 +107,9 @@ def _type(info: FieldInfo) -> str:
         return "a schedule"
     if annotation == list[Schedule]:
         return "a list of schedules"
-    if annotation is Duration:
-        return "a duration"
-    if annotation is Seconds:
-        return "a stretch of time"
+    lengths = {Duration: "a duration", Period: "a duration or a time", Time: "a time", Seconds: "a stretch of time"}
+    if annotation in lengths:
+        return lengths[annotation]
     if is_section(annotation):
         return "a section"
     bounds = [

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from torchlite.train.config.components import Component
 from torchlite.train.config.document import Mapping, Node, Sequence
 from torchlite.train.config.location import Location
-from torchlite.train.config.parts import UNITS, Duration, Mode, Of, Section
+from torchlite.train.config.parts import UNITS, Duration, Mode, Of, Period, Section, Time
 from torchlite.train.config.schedules import ConstantSchedule, Schedule
 from torchlite.train.config.search import Sweep
 
@@ -213,6 +213,9 @@ class Train(Section):
 
     epochs: int | None = Field(default=None, ge=1, description="Passes over the training data.")
     steps: int | None = Field(default=None, ge=1, description="Optimizer steps.")
+    time: Time | None = Field(
+        default=None, description="Longest time of training, e.g. 30 min, if its length is not reached before."
+    )
     device: Annotated[
         str, AfterValidator(_device), Field(description="Where to compute: cpu, cuda, cuda:N, or auto.")
     ] = "cpu"
@@ -261,7 +264,10 @@ class Train(Section):
 class Eval(Section):
     """When and how the validation split is evaluated."""
 
-    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two evaluations.")
+    every: Period = Field(
+        default=Duration(1, "epochs"),
+        description="Stretch between two evaluations, of training or, as 10 min, of time.",
+    )
     batch_size: int | None = Field(
         default=None, ge=1, description="Samples in an evaluation batch; the training's where unset."
     )
@@ -280,7 +286,10 @@ class Keep(Section):
 class Checkpoint(Section):
     """When checkpoints are written and which are kept."""
 
-    every: Duration = Field(default=Duration(1, "epochs"), description="Stretch between two checkpoints.")
+    every: Period = Field(
+        default=Duration(1, "epochs"),
+        description="Stretch between two checkpoints, of training or, as 10 min, of time.",
+    )
     keep: Keep = Field(default=Keep(), description="How many stay on disk.")
     monitor: str | None = Field(
         default=None,
@@ -557,6 +566,9 @@ SYNONYMS = {
     "param_groups": "groups",
     "ema_decay": "ema",
     "warmup_steps": "warmup",
+    "max_time": "time",
+    "time_limit": "time",
+    "timeout": "time",
     "learning_rate": "lr",
     "frequency": "every",
     "path": "root",

@@ -12,7 +12,7 @@ from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.folders import Folder, class_names
 from torchlite.train.config.location import Location
 from torchlite.train.config.own_data import OWN_DATA, Column, CsvData, TextData
-from torchlite.train.config.parts import Duration
+from torchlite.train.config.parts import Duration, Period, Time
 from torchlite.train.config.schema import Config, locate
 from torchlite.train.registry import METRIC_DIRECTIONS, registry
 
@@ -89,8 +89,11 @@ class View:
         accumulate: int = self.get("train.accumulate")
         return max(1, math.ceil(self.batches_per_epoch() / accumulate))
 
-    def longer_than_training(self, duration: Duration) -> bool:
-        """Whether a duration exceeds the training."""
+    def longer_than_training(self, duration: Period) -> bool:
+        """Whether a duration exceeds the training, as far as that is known."""
+        if not isinstance(duration, Duration):
+            most = self.get("train.time")
+            return isinstance(duration, Time) and most is not None and duration.seconds > most.seconds
         self.get("train.epochs")
         self.get("train.steps")
         length: Duration = self.get("train.length")
@@ -216,7 +219,7 @@ def _early_stop_can_happen(view: View) -> None:
     patience, every = view.get("early_stop.patience"), view.get("eval.every")
     if view.longer_than_training(every):
         return
-    if view.longer_than_training(Duration(patience * every.value, every.unit)):
+    if view.longer_than_training(every.times(patience)):
         message = f"{patience} evaluations without improvement last longer than the training"
         view.report("TL409", ("early_stop", "patience"), message)
 

@@ -34,7 +34,7 @@ class Logger(ABC):
 
     def ended(self, _progress: Any, ending: str) -> None:
         """There will be no further step."""
-        self.close(ending in ("finished", "stopped early"))
+        self.close(ending not in ("paused", "interrupted"))
 
     def failed(self, _progress: Any, _error: BaseException) -> None:
         """The run ended with an exception."""
