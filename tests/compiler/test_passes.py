@@ -10,6 +10,7 @@ from torchlite.compiler.passes import (
     cancel_views,
     fold_constants,
     join_parts,
+    keep_slopes,
     mask_before_spreading,
     multiply_tables,
     share_sums,
@@ -242,3 +243,27 @@ def test_a_small_table_is_multiplied_before_its_rows_are_taken():
 def test_a_large_table_is_not_multiplied():
     graph = looked_up(6, (4, 5))
     assert operators(multiply_tables(graph)) == operators(graph)
+
+
+@pytest.mark.parametrize("name", ["gelu", "silu"])
+def test_the_slope_of_an_activation_is_computed_beside_it(name):
+    params = {"approximate": "none"} if name == "gelu" else {}
+    b = Building((3, 4), (3, 4))
+    x = b.add("exp", b.inputs[0])
+    y = b.add(name, x, **params)
+    out = b.add(f"{name}_grad", b.add("mul", y, b.inputs[1]), x, **params)
+    graph = b.graph(y, out)
+    kept = keep_slopes(graph)
+    assert operators(kept) == ["exp", f"{name}_grad", name, "mul", "mul"]
+    assert kept.nodes[1].inputs[1] is x
+    given = [np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32) for _ in range(2)]
+    for expected, got in zip(graph.function()(*given), kept.function()(*given), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_slopes_that_are_wanted_alone_or_by_another_formula_stay():
+    b = Building((3,), (3,))
+    g, x = b.inputs
+    exact = b.add("gelu", x, approximate="none")
+    graph = b.graph(exact, b.add("gelu_grad", g, x, approximate="tanh"), b.add("silu_grad", g, x))
+    assert operators(keep_slopes(graph)) == ["gelu", "gelu_grad", "silu_grad"]

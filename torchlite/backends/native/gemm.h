@@ -9,14 +9,19 @@ enum {
     TILE_VECTORS = REGISTERS >= 32 ? 4 : 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
     K_BLOCK = 128,  // a panel of so many rows stays in the first-level cache
+    CHUNK = 16,     // steps of k after which a tile fetches some of what comes next
+    LINE = 16,      // numbers of a line of the caches
     MOST_ROWS = 384,  // of C that are summed up over several blocks at once
-    AHEAD = 8,       // steps of k, when the numbers of a row of A lie apart
+    AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
+    MOST_STREAMS = 8,
     TALLEST = 14,  // rows of a tile by the vectors that it is wide, as many as there are registers for
     TILE_ROWS_1 = REGISTERS >= 32 ? 14 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
 };
+
+typedef struct { const float *at; long row; } Stream;  // dense rows, with the step from one to the next
 
 typedef struct {
     const float *a, *b;
@@ -28,24 +33,54 @@ typedef struct {
     float *scratch;                         // (parts(k, depth), outer inner m, n)
     Finish finish;
     void *context;
+    Stream streams[MOST_STREAMS];             // arrays like C that `finish` reads or writes, up to the first NULL
 } Product;
 
+// A block of numbers that later tiles need, fetched into the second-level cache: `left` stretches of some lines, of which each
+// call fetches `each`.
+typedef struct { const float *at; long step, lines, left, each; } Later;
+
+// What is fetched while a tile is computed, because no processor guesses it: the next tile's rows of A into the first-level
+// cache, the rows of this tile in arrays like C, and some of the next panel of B and of the next block of A.
+typedef struct {
+    const float *a;
+    Stream streams[MOST_STREAMS];
+    Later later[2];
+} Ahead;
+
 // A tile's sums over k, added to those in `sums` where there are some already.
-typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums, int more);
+typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums, int more,
+                     Ahead *ahead);
+
+// What is fetched in one of the `chunks` of a tile.
+static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long a_row, long chunk, long chunks, int height) {
+    if (ahead->a)
+        UNROLLED for (int r = 0; r < height; r++) __builtin_prefetch(ahead->a + r * a_row + chunk * CHUNK);
+    for (const Stream *s = ahead->streams; s < ahead->streams + MOST_STREAMS && s->at; s++)
+        for (long r = chunk; r < height; r += chunks)
+            UNROLLED for (int j = 0; j < TILE_COLUMNS; j += LINE) __builtin_prefetch(s->at + r * s->row + j, 1);
+    for (Later *l = ahead->later; l < ahead->later + 2; l++)
+        for (long n = at_most(l->each, l->left); n > 0; n--, l->left--, l->at += l->step)
+            for (long line = 0; line < l->lines; line++) __builtin_prefetch(l->at + line * LINE, 0, 2);
+}
 
 #define TILE(VECTORS)                                                                                                  \
     static void tile_##VECTORS(const float *a, long a_row, long a_column, const float *b, long b_row, long k,          \
-                               float *sums, int more) {                                                                \
+                               float *sums, int more, Ahead *ahead) {                                                  \
         Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
                 c[r][v] = (Vector){0};                                                                                 \
-        for (long i = 0; i < k; i++, a += a_column, b += b_row) {                                                      \
-            Vector row[VECTORS];                                                                                       \
-            if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                               \
-            UNROLLED for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * LANES);                                   \
-            UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                     \
-                UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += a[r * a_row] * row[v];                           \
+        for (long chunk = 0, chunks = parts(k, CHUNK); chunk < chunks; chunk++) {                                      \
+            long steps = at_most(CHUNK, k - chunk * CHUNK);                                                            \
+            fetch_ahead(ahead, a_row, chunk, chunks, TILE_ROWS_##VECTORS);                                                   \
+            UNROLLED_BY_4 for (long i = 0; i < steps; i++, a += a_column, b += b_row) {                                \
+                Vector row[VECTORS];                                                                                   \
+                if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                           \
+                UNROLLED for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * LANES);                               \
+                UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                 \
+                    UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += a[r * a_row] * row[v];                       \
+            }                                                                                                          \
         }                                                                                                              \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++) {                                                               \
@@ -73,6 +108,8 @@ static void pack_panel(const float *b, long b_row, long b_column, long k, long c
             transpose(square);
             UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * TILE_COLUMNS + j, square[r]);
         }
+    for (; b_column == 1 && columns == TILE_COLUMNS && i < k; i++)
+        memcpy(panel + i * TILE_COLUMNS, b + i * b_row, TILE_COLUMNS * sizeof *b);
     for (; i < k; i++) {
         float *to = panel + i * TILE_COLUMNS;
         const float *from = b + i * b_row;
@@ -84,13 +121,38 @@ static void pack_panel(const float *b, long b_row, long b_column, long k, long c
     }
 }
 
-// Rows of A as columns that lie together, filled up with zeros, where there are fewer than a tile has.
+// Stream of A as columns that lie together, filled up with zeros, where there are fewer than a tile has.
 static void pack_rows(const float *a, long a_row, long a_column, long rows, long k, long height, float *to) {
     for (long i = 0; i < k; i++)
         for (long r = 0; r < height; r++) to[i * height + r] = r < rows ? a[r * a_row + i * a_column] : 0.0f;
 }
 
-// Rows `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
+// A block of rows and columns, of which one lie together, of which each of `count` tiles fetches some.
+static Later later(const float *at, long row, long column, long rows, long columns, long count) {
+    if (row != 1 && column != 1) return (Later){0};
+    Later l = {at, column == 1 ? row : column, parts(column == 1 ? columns : rows, LINE), column == 1 ? rows : columns, 0};
+    l.each = parts(l.left, count * (K_BLOCK / CHUNK));
+    return l;
+}
+
+// What the tiles of rows `first` to `last` and one panel fetch for those behind them, in the order of `multiply_block`: the next
+// panel of B, and of A, where its columns are dense, the next block for the first panel and the next rows behind the last.
+static Ahead behind_panel(const Product *p, const float *a, const float *b, long first, long last, long column, long k,
+                          long begin, long end, long count) {
+    int through = k + K_BLOCK >= end;
+    long rows = last - first, next = through ? begin : k + K_BLOCK, depth = at_most(K_BLOCK, end - next);
+    long next_column = through ? column + TILE_COLUMNS : column, columns = at_most(TILE_COLUMNS, p->n - next_column);
+    Ahead ahead = {0};
+    if (columns > 0)
+        ahead.later[0] = later(b + next * p->b_row + next_column * p->b_column, p->b_row, p->b_column, depth, columns, count);
+    if (p->a_row != 1) return ahead;
+    a += next * p->a_column;
+    if (!through && column == 0) ahead.later[1] = later(a + first, 1, p->a_column, rows, depth, count);
+    if (columns <= 0) ahead.later[1] = later(a + last, 1, p->a_column, at_most(rows, p->m - last), depth, count);
+    return ahead;
+}
+
+// Stream `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
 // belong to earlier products.
 static void multiply_panel(const Product *p, const float *a, const float *b, long above, long first, long last, long column,
                            long columns, long begin, long end, Finish finish, void *context) {
@@ -102,16 +164,22 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
     int lonely = p->m < height, blocks = end - begin > K_BLOCK;
     for (long k = begin; k == begin || k < end; k += K_BLOCK) {
         long depth = at_most(K_BLOCK, end - k);
-        const float *from = b + k * p->b_row + column * p->b_column;
+        int finishes = k + depth >= end;
+        const float *from = b + k * p->b_row + column * p->b_column, *left = a + k * p->a_column;
         if (packs) pack_panel(from, p->b_row, p->b_column, depth, columns, panel);
-        if (lonely) pack_rows(a + k * p->a_column, p->a_row, p->a_column, p->m, depth, height, few);
+        if (lonely) pack_rows(left, p->a_row, p->a_column, p->m, depth, height, few);
+        Ahead ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
         float *own = sums;
         for (long row = first; row < last; row += height, own += blocks ? height * TILE_COLUMNS : 0) {
             long start = lonely ? 0 : at_most(row, p->m - height);  // the last tile overlaps the one before
-            tiles[vectors - 1](lonely ? few : a + start * p->a_row + k * p->a_column, lonely ? 1 : p->a_row,
-                               lonely ? height : p->a_column, packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth,
-                               own, k > begin);
-            if (k + depth >= end)
+            if (!lonely && p->a_column == 1) ahead.a = left + at_most(row + height, p->m - height) * p->a_row;
+            for (int s = 0; finishes && s < MOST_STREAMS && p->streams[s].at; s++) {
+                const Stream all = p->streams[s];
+                ahead.streams[s] = (Stream){all.at + (above + start) * all.row + column, all.row};
+            }
+            tiles[vectors - 1](lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
+                               packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead);
+            if (finishes)
                 finish(context, own + (row - start) * TILE_COLUMNS, TILE_COLUMNS, above + row, column,
                        at_most(height, last - row), columns);
         }
@@ -150,8 +218,11 @@ typedef struct { float *sums; long n; } Part;
 
 static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
     const Part *part = context;
-    for (long r = 0; r < rows; r++)
-        memcpy(part->sums + (row + r) * part->n + column, tile + r * tile_step, (size_t)columns * sizeof *tile);
+    for (long r = 0; r < rows; r++, tile += tile_step) {
+        float *to = part->sums + (row + r) * part->n + column;
+#pragma omp simd
+        for (long j = 0; j < columns; j++) to[j] = tile[j];
+    }
 }
 
 static void part_task(void *argument, long index) {

@@ -139,4 +139,8 @@ static inline float normal_cdf_(float x) {
     return x < -6.0f ? 0.0f : reciprocal_(1.0f + exp_within(-a * p));
 }
 
-static inline float normal_density_(float x) { return 0.39894228f * exp_(-0.5f * (x * x)); }
+// 0 from 12.6 standard deviations on, where it is 1e-35.
+static inline float normal_density_(float x) {
+    float half = 0.5f * (x * x), limited = half > 80.0f ? 80.0f : half;
+    return half > 80.0f ? 0.0f : 0.39894228f * exp_within(-limited);
+}

@@ -18,7 +18,7 @@ static void to_dense(void *context, float *tile, long tile_step, long row, long 
 // Returns whether there was memory enough. `sizes` are the numbers of a Product from m to depth.
 int product(const float *a, const float *b, const float *bias, float *out, const int64_t *sizes) {
     Dense dense = {out, bias, sizes[1]};
-    Product p = {.a = a, .b = b, .finish = to_dense, .context = &dense};
+    Product p = {.a = a, .b = b, .finish = to_dense, .context = &dense, .streams = {{out, (long)sizes[1]}}};
     long *fields[] = {&p.m, &p.n, &p.k, &p.a_row, &p.a_column, &p.b_row, &p.b_column, &p.outer, &p.inner, &p.a_outer,
                       &p.a_inner, &p.b_outer, &p.b_inner, &p.rows, &p.columns, &p.depth};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) *fields[i] = (long)sizes[i];

@@ -21,8 +21,10 @@ enum { LANES = 4, REGISTERS = 16 };
 // Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
+#define UNROLLED_BY_4 _Pragma("clang loop unroll_count(4)")
 #else
 #define UNROLLED _Pragma("GCC unroll 16")
+#define UNROLLED_BY_4 _Pragma("GCC unroll 4")
 #endif
 
 typedef float Vector __attribute__((vector_size(sizeof(float) * LANES)));

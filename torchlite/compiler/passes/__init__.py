@@ -7,6 +7,7 @@ from torchlite.compiler.passes.duplicates import without_duplicates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
 from torchlite.compiler.passes.shared_sums import share_sums
+from torchlite.compiler.passes.slopes import keep_slopes
 from torchlite.compiler.passes.tables import multiply_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 from torchlite.compiler.passes.widening import widen
@@ -23,6 +24,7 @@ PASSES = (
     share_sums,
     mask_before_spreading,
     sum_before_spreading,
+    keep_slopes,
     without_dead_code,
 )
 
@@ -40,6 +42,7 @@ __all__ = [
     "cancel_views",
     "fold_constants",
     "join_parts",
+    "keep_slopes",
     "mask_before_spreading",
     "multiply_tables",
     "optimized",

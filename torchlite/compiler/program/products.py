@@ -50,14 +50,16 @@ class _Float32(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        _, finish, context = store_of_product(node, writer, bias[0] if bias else None)
+        finish, context, streams = store_of_product(node, writer, bias[0] if bias else None)
         left, right = (writer.step.places[v].ghost for v in (x, y))
         if node.op.name == "linear":
             right = right.T
         operands = ", ".join(f"(const float *)({writer.pointer(v)})" for v in (x, y))
         sizes = ", ".join(map(str, numbers(left.shape, left.strides, right.shape, right.strides)))
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
-        writer.statement(f"multiply_matrices(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}}});")
+        writer.statement(
+            f"multiply_matrices(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}});"
+        )
 
 
 class _BFloat16(_Product):
@@ -75,7 +77,7 @@ class _BFloat16(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        _, finish, context = store_of_product(node, writer, bias[0] if bias else None)
+        finish, context, _ = store_of_product(node, writer, bias[0] if bias else None)
         at = [writer.step.places[v] for v in (x, y)]
         left, right = _operands(node, *(place.ghost for place in at))
         steps = bfloat16.steps(left, 2, 3), bfloat16.steps(right, 3, 2)

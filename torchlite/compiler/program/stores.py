@@ -34,7 +34,21 @@ class Store(NamedTuple):
     context: str
 
 
-def store_of_product(node: Node, writer: Writer, bias: Value | None) -> Store:
+class StoreOfTiles(NamedTuple):
+    """How a product hands over its result, as arguments in C.
+
+    Attributes:
+        finish: the function that it calls with each tile.
+        context: what that is given.
+        streams: arrays that this reads or writes along with the result, with the steps between their rows.
+    """
+
+    finish: str
+    context: str
+    streams: str
+
+
+def store_of_product(node: Node, writer: Writer, bias: Value | None) -> StoreOfTiles:
     """The store of a product, which leaves all that is needed of it to the function.
 
     Args:
@@ -55,7 +69,9 @@ def store_of_product(node: Node, writer: Writer, bias: Value | None) -> Store:
     lengths = dimensions.lengths
     across = [math.prod(lengths[d:]) <= columns and lengths[d] > 1 for d in range(len(lengths))]
     tile = _Tile(lengths, across, made)
-    return Store("NULL", *tile.called(_number(out, "tile[i] + bias" if bias else "tile[i]"), writer, tile.ahead()))
+    half = c_type(out) == "bfloat16"
+    called = tile.called(_number(out, "tile[i] + bias" if bias else "tile[i]"), writer, tile.ahead() if half else [])
+    return StoreOfTiles(*called, tile.streams(writer))
 
 
 def store_of_channels(node: Node, writer: Writer) -> Store:
@@ -160,6 +176,18 @@ class _Tile(Nest):
         writer.afterwards(f"{name}_finish({context});")
         return name, context
 
+    def streams(self, writer: Writer) -> str:
+        """Arrays of float32 whose rows a product fetches while it computes a tile."""
+        if self.across != 1 or len(self.lengths) != 2:
+            return "{0}"
+        found = {
+            writer.address(stream.place): self.strides[k][0]
+            for k, stream in enumerate(self.body.streams())
+            if stream.kind == "float" and self.strides[k][0] and self.strides[k][1] == 1
+        }
+        streams = [f"{{(const float *)({address}), {step}}}" for address, step in found.items()]
+        return f"{{{', '.join(streams[:_MOST_STREAMS]) or '0'}}}"
+
     def ahead(self) -> list[str]:
         """Fetch what the tile below needs, while that is computed: rows of tiles are too short for the processor to guess."""
         if self.across != 1 or len(self.lengths) != 2:
@@ -197,4 +225,5 @@ def _table(addresses: Iterable[str]) -> str:
     return f"(void *[]){{{', '.join(addresses)}}}"
 
 
+_MOST_STREAMS = 8  # as in ``gemm.h``
 _HEAD = "NAME(void *context, float *tile, long tile_step, long row, long column, long rows, long columns)"
