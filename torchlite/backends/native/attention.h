@@ -106,6 +106,14 @@ static void as_columns(const float *from, long row, long rows, long columns, flo
     transpose_rows(from, row, rows, columns, factor, to, QUERIES);
 }
 
+// Asks for the rows of the head behind this one, which lie too far apart for a processor to guess them.
+static void fetch_head(const float *at, const Steps *steps, const Geometry *a, long head, long rows, long columns) {
+    if (++head >= a->batches * a->heads) return;
+    at += offset_of(steps, a, head);
+    for (long r = 0; r < rows; r++, at += steps->row)
+        for (long c = 0; c < columns; c += 64 / (long)sizeof *at) __builtin_prefetch(at + c, 0, 2);
+}
+
 static void attend(const Attention *t, long head, long first, float *scratch) {
     const Geometry *a = t->geometry;
     long rows = at_most(QUERIES, a->queries - first), keys = keys_seen(a, first + QUERIES), values = whole_lanes(a->values);
@@ -113,8 +121,11 @@ static void attend(const Attention *t, long head, long first, float *scratch) {
     float factor[QUERIES], *out = t->out + offset_of(&a->out, a, head) + first * a->out.row;
     float *rest = block + QUERIES * values;
     as_columns(t->q + offset_of(&a->q, a, head) + first * a->q.row, a->q.row, rows, a->width, t->scale, queries);
+    if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
     attention_scores(t, head, first, rows, queries, scores);
+    if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
     attention_exponentials(t, first, scores, factor);
+    if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
     Matrix v = with_whole_lanes(t->v + offset_of(&a->v, a, head), a->v.row, keys, a->values, &rest);
     int whole = values == a->values;
     float *to = whole ? out : block;
@@ -150,11 +161,15 @@ static void attend_grad(const Attention *t, long head, float *scratch) {
         long open = a->causal ? at_most(first + 1, keys) : keys;
         as_columns(q.at + first * q.row, q.row, rows, a->width, t->scale, queries);
         as_columns(g.at + first * g.row, g.row, rows, a->values, 1.0f, cotangents);
+        if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
         attention_scores(t, head, first, rows, queries, scores);
+        if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
         attention_exponentials(t, first, scores, factor);
+        if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
         for (long i = 0; i < QUERIES; i += 2 * LANES)
             multiply_strips(v, (Matrix){cotangents + i, QUERIES, 1}, a->values, (Target){slopes + i, QUERIES, &one, 0, 0},
                            keys_seen(a, first + i + 2 * LANES), 2 * LANES);
+        if (first == 0) fetch_head(t->g, &a->out, a, head, a->queries, a->values);
         for (long i = 0; i < QUERIES; i++) along[i] = 0.0f;
         for (long j = 0; j < keys; j++) {
             float *p = scores + j * QUERIES, *s = slopes + j * QUERIES;

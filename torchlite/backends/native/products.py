@@ -38,12 +38,12 @@ def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[i
 def depth(m: int, n: int, k: int, products: int) -> int:
     """How much of k a task takes: all, unless the results are too few for 16 tasks that have long sums.
 
-    Half of it where the sums are longer than the result is high and wide, as in the gradient of a weight: of two threads each
-    finds the samples of one half in its cache, where it has left them.
+    Half of it where the sums are longer than the result is high, and that is no wider, as in the gradients of most weights: of
+    two threads each finds the samples of one half in its cache, where it has left them. A wider result is divided by columns.
     """
     blocks = products * max(m // 192, 1) * -(-n // 64)
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(blocks, 1))
-    halves = 2 if k > max(m, n) and m * n * k >= 1 << 23 else 1
+    halves = 2 if k > m >= n and m * n * k >= 1 << 23 else 1
     return _share(k, max(min(tasks, max(k // 2048, 1)), halves), 128)
 
 
