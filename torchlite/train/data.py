@@ -95,7 +95,7 @@ def load_splits(config: Config) -> Splits:
     if len(parts["val"]):
         val = samples("val", "eval")
     elif getattr(config.data, "val", None):
-        val = _evaluated(config, _read(config, "val"))
+        val = _evaluated(config, *_read(config, "val"))
     return Splits(samples("train", "train"), val, _fingerprint(arrays))
 
 
@@ -105,11 +105,11 @@ def load_split(config: Config, split: str) -> Samples:
         splits = load_splits(config)
         if splits.val is not None:
             return splits.val
-    return _evaluated(config, _read(config, split))
+    return _evaluated(config, *_read(config, split))
 
 
-def _evaluated(config: Config, arrays: Arrays) -> Samples:
-    return Samples(arrays.inputs, arrays.targets, pipeline(config, "eval"), config.seed)
+def _evaluated(config: Config, inputs: Array | Files, targets: Array) -> Samples:
+    return Samples(inputs, targets, pipeline(config, "eval"), config.seed)
 
 
 def _read(config: Config, split: str) -> Arrays:
@@ -141,7 +141,7 @@ def _encoder(config: Config, data: CsvData) -> tuple[TableEncoder, Rows]:
 def samples_of_files(config: Config, paths: Sequence[Path]) -> Samples:
     """Files of the kind that the data has, without their class; every target is 0."""
     assert isinstance(config.data, Folder)
-    return _evaluated(config, Arrays(Files(config.data, tuple(paths)), np.zeros(len(paths), np.int64)))
+    return _evaluated(config, Files(config.data, tuple(paths)), np.zeros(len(paths), np.int64))
 
 
 def column_of_split(config: Config, split: str, column: str, *, optional: bool = False) -> list[str] | None:
@@ -170,7 +170,7 @@ def samples_of_rows(config: Config, rows: Rows) -> Samples:
     assert isinstance(config.data, CsvData)
     encoder, _ = _encoder(config, config.data)
     inputs = encoder.encode_inputs(rows)
-    return _evaluated(config, Arrays(inputs, np.zeros(len(inputs), np.int64)))
+    return _evaluated(config, inputs, np.zeros(len(inputs), np.int64))
 
 
 def _parts(config: Config, labels: Array) -> dict[str, Array]:
