@@ -12,8 +12,8 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 Points = Sequence[tuple[float, float]]
 
-WIDTH, HEIGHT = 400, 230
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 10, 10, 28
+WIDTH, HEIGHT = 340, 205
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 10, 28
 _MOST_POINTS = 400
 
 
@@ -115,7 +115,9 @@ def _axes(xs: tuple[float, float], y_ticks: Sequence[float], x_of: Any, y_of: An
         parts.append(f'<line class="grid" x1="{_LEFT}" x2="{WIDTH - _RIGHT}" y1="{y_of(y):.1f}" y2="{y_of(y):.1f}"/>')
         parts.append(f'<text x="{_LEFT - 6}" y="{y_of(y) + 4:.1f}" text-anchor="end">{number(float(y))}</text>')
     for x in ticks(*xs):
-        parts.append(f'<text x="{x_of(x):.1f}" y="{HEIGHT - 8}" text-anchor="middle">{number(x)}</text>')
+        place, text = x_of(x), number(x)
+        anchor = "end" if place + 4 * len(text) > WIDTH else "middle"
+        parts.append(f'<text x="{min(place, WIDTH):.1f}" y="{HEIGHT - 8}" text-anchor="{anchor}">{text}</text>')
     return parts
 
 
@@ -141,7 +143,7 @@ def histogram(title: str, values: Array, bins: int = 32) -> str:
 def matrix(title: str, counts: Array, names: Sequence[str]) -> str:
     """A confusion matrix: rows are targets, columns predictions; the darker, the larger the share of the row."""
     size = len(counts)
-    cell, left, top = max(18.0, min(44.0, 400 / size)), 8.0 + 7 * min(14, max(map(len, names))), 24.0
+    cell, left, top = max(18.0, min(44.0, 400 / size)), 8.0 + 7 * min(14, max(map(len, names))), 2.0
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     bottom = left if max(map(len, names)) > 3 else 20.0
     parts = []
@@ -157,7 +159,7 @@ def matrix(title: str, counts: Array, names: Sequence[str]) -> str:
                 f'fill-opacity="{_opacity(share):.3f}"><title>{escape(hint)}</title></rect>'
             )
             if size <= 20 and counts[i, j]:
-                tone = ' class="on"' if share > 0.5 else ""
+                tone = ' class="on"' if share > 0.5 else ' class="count"'
                 where = f'x="{x + cell / 2:.1f}" y="{y + cell / 2 + 4:.1f}"'
                 parts.append(f'<text{tone} {where} text-anchor="middle">{counts[i, j]}</text>')
         x, y = left + i * cell + cell / 2, top + size * cell + 14
@@ -166,13 +168,12 @@ def matrix(title: str, counts: Array, names: Sequence[str]) -> str:
             parts.append(f'<text x="{x + 4:.1f}" y="{y - 4:.1f}" {turned}>{_short(names[i])}</text>')
         else:
             parts.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="middle">{_short(names[i])}</text>')
-    parts.append(f'<text x="{left}" y="14">rows: what it is · columns: what it was taken for</text>')
     right = int(counts.trace())
     label = f"{title}: {right} of {int(counts.sum())} right"
     return _figure(
         title,
-        _svg(max(left + size * cell, 290), top + size * cell + bottom, label, parts),
-        "",
+        _svg(left + size * cell, top + size * cell + bottom, label, parts),
+        "rows: what it is · columns: what it was taken for",
         "matrix wide" if size > 12 else "matrix",
     )
 

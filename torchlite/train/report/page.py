@@ -19,12 +19,12 @@ h1 { font-size: 1.7rem; margin: 0; overflow-wrap: anywhere } h2 { font-size: 1.2
 .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 10px; margin: 18px 0 }
 .facts div, figure { background: var(--card); border: 1px solid var(--line); border-radius: 8px; padding: 10px 12px }
 .facts b { display: block; font-size: 1.25rem; overflow-wrap: anywhere } .facts span { color: var(--weak); font-size: 13px }
-.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 310px), 1fr)); gap: 14px }
+.charts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 310px), 1fr)); gap: 14px }
 .charts.many { grid-template-columns: repeat(auto-fill, minmax(min(100%, 225px), 1fr)) }
 figure { margin: 0; min-width: 0 } figure.wide { overflow-x: auto } figcaption { font-weight: 600; overflow-wrap: anywhere }
 svg { max-width: 100%; height: auto; display: block; margin-top: 6px } .wide svg { max-width: none }
 .curve svg { width: 100% } figure.matrix { width: fit-content; max-width: 100% } .dashed { stroke-dasharray: 5 3 }
-svg text { fill: var(--weak); font: 12px system-ui, sans-serif } svg text.on { fill: var(--on) }
+svg text { fill: var(--weak); font: 12px system-ui, sans-serif } svg text.on { fill: var(--on) } svg text.count { fill: var(--text) }
 .grid { stroke: var(--line) } polyline { fill: none; stroke-width: 1.8; stroke-linejoin: round }
 .legend { margin: 4px 0 0; font-size: 13px } .key { margin-right: 14px; white-space: nowrap }
 .key::before { content: ""; display: inline-block; width: 12px; height: 3px; margin-right: 5px; vertical-align: middle;
