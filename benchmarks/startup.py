@@ -27,6 +27,7 @@ COMMANDS = {
     "import torchlite": ["-c", "import torchlite"],
     "import torchlite; torchlite.Tensor": ["-c", "import torchlite; torchlite.Tensor"],
     "torchlite --help": ["-c", "from torchlite.cli.main import main; main()", "--help"],
+    "torchlite train --help": ["-c", "from torchlite.cli.main import main; main()", "train", "--help"],
     "import torch": ["-c", "import torch"],
 }
 

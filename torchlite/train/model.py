@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -285,18 +286,21 @@ def _check_size(component: Component, argument: str, shape: Sequence[int], dim: 
         raise _Unfit(message, f"leave it out: {shape[dim]} follows from the input", argument)
 
 
-def _inputs_of(module: Any) -> tuple[int, float]:
-    """How many inputs a layer, or its class, needs and takes at most."""
-    parameters = list(inspect.signature(module.forward).parameters.values())[isinstance(module, type) :]
-    if isinstance(module, Structure) or (isinstance(module, type) and issubclass(module, Structure)):
-        return 1, 1
+def _inputs_of(layer: Any) -> tuple[int, float]:
+    """How many inputs a class of layers needs and takes at most."""
+    return (1, 1) if issubclass(layer, Structure) else _inputs_of_method(layer.forward)
+
+
+@lru_cache(maxsize=256)
+def _inputs_of_method(forward: Callable[..., Any]) -> tuple[int, float]:
+    parameters = list(inspect.signature(forward).parameters.values())[1:]
     required = sum(p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
     many = any(p.kind is p.VAR_POSITIONAL for p in parameters)
     return required, float("inf") if many else len(parameters)
 
 
 def _check_inputs(module: nn.Module, count: int) -> None:
-    required, most = _inputs_of(module)
+    required, most = _inputs_of(type(module))
     if not required <= count <= most:
         names = ", ".join(inspect.signature(module.forward).parameters)
         wanted = required if count < required else most

@@ -1,9 +1,11 @@
 """Validating many configurations at once; see `validate`."""
 
+import gc
 import glob
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -171,15 +173,27 @@ def validate(paths: Sequence[str], overrides: Sequence[str] = (), options: Optio
     asked = Options(options) if isinstance(options, str) else options
     files = find_files(paths)
     content = sys.stdin.buffer.read() if STDIN in files else None
-    found = [
-        (path, inspect_config(path, overrides, level=asked.level, content=content if path == STDIN else None))
-        for path in files
-    ]
-    if asked.changed_since is not None:
-        changed = changed_since(asked.changed_since)
-        found = [(path, one) for path, one in found if not changed.isdisjoint(_files_read(path, one))]
-    known: ShapesKnown = {}
-    return Report([_deeper(path, one, asked, known) for path, one in found])
+    with _seldom_collected():
+        found = [
+            (path, inspect_config(path, overrides, level=asked.level, content=content if path == STDIN else None))
+            for path in files
+        ]
+        if asked.changed_since is not None:
+            changed = changed_since(asked.changed_since)
+            found = [(path, one) for path, one in found if not changed.isdisjoint(_files_read(path, one))]
+        known: ShapesKnown = {}
+        return Report([_deeper(path, one, asked, known) for path, one in found])
+
+
+@contextmanager
+def _seldom_collected() -> Iterator[None]:
+    """Within the block the garbage collector runs seldom: trees of many files are much to look through, and none is garbage."""
+    before = gc.get_threshold()
+    gc.set_threshold(max(50_000, before[0]), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 ShapesKnown = dict[str, tuple[dict[str, Any], list[Problem]]]
