@@ -90,6 +90,39 @@ def test_what_is_learnt_of_a_table_comes_from_the_rows_that_are_trained_on(load:
     assert np.array_equal(load_split(config, "val").inputs, splits.val.inputs)
 
 
+def test_validation_rows_and_texts_of_their_own(load: Load, tmp_path: Path) -> None:
+    splits = load_splits(load(CSV, "data.val=later.csv"))
+    assert splits.val is not None and (len(splits.train), len(splits.val)) == (4, 1)
+    assert splits.val.inputs[0, 1:].tolist() == [0, 1, 1, 0]
+    (tmp_path / "b.txt").write_text("abc abc abc")
+    texts = load_splits(load(TEXT, "data.val=b.txt"))
+    assert texts.val is not None and (len(texts.train), len(texts.val)) == (5, 2)
+
+
+def test_which_samples_are_held_out(load: Load, tmp_path: Path) -> None:
+    last = load_splits(load(TEXT, "data.split={val: 0.4, by: position}"))
+    assert last.val is not None
+    whole = load_splits(load(TEXT)).train.inputs
+    assert np.array_equal(last.val.inputs, whole[3:]) and np.array_equal(last.train.inputs, whole[:3])
+    lines = [f"{i},male,C,x,{'lived' if i % 4 == 0 else 'died'}" for i in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join([TABLE.splitlines()[0], *lines]))
+    for seed in range(4):
+        held_out = load_splits(load(CSV, f"data.split={{val: 0.2, stratify: true, seed: {seed}}}")).val
+        assert held_out is not None and np.bincount(held_out.targets).tolist() == [6, 2]
+
+
+def test_an_evaluation_of_some_batches(load: Load, tmp_path: Path) -> None:
+    lines = [f"{i},male,C,x,{'lived' if i < 20 else 'died'}" for i in range(40)]
+    (tmp_path / "people.csv").write_text("\n".join([TABLE.splitlines()[0], *lines]))
+    options = ["data.split={val: 0.5, by: position}", "eval.batch_size=4", "train.epochs=1"]
+    rows = {}
+    for batches in ("", "eval.batches=1"):
+        outcome = run.train(load(CSV, *options, *filter(None, [batches])), Quiet(), root=tmp_path / "runs")
+        rows[batches] = outcome.progress.latest
+    assert rows[""]["train/loss"] == rows["eval.batches=1"]["train/loss"], "training is the same"
+    assert rows[""]["val/loss"] != rows["eval.batches=1"]["val/loss"]
+
+
 @pytest.mark.parametrize(
     ("target", "loss", "expected"),
     [
