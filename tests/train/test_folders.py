@@ -237,10 +237,13 @@ def test_others_are_decoded_and_scaled(tmp_path: Path) -> None:
         image_size(tmp_path / "b.png")
 
 
-def test_without_pillow_the_error_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_pillow_the_error_names_it(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     with pytest.raises(DeviceError, match=r"torchlite\[images\]"):
         read_image(tmp_path / "a.jpg", (4, 4), 1)
+    (tmp_path / "pictures" / "dark" / "a.jpg").write_bytes(b"")
+    (problem,) = check_data(load(IMAGES))
+    assert problem.code == "TL602" and "torchlite[images]" in problem.message
 
 
 def test_files_and_folders_are_predicted(load: Load, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from torchlite import datasets, dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import CPU, META
-from torchlite.errors import DataError, MissingDataError
+from torchlite.errors import DataError, DeviceError, MissingDataError
 from torchlite.ops.creation import empty, tensor, zeros
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
@@ -259,7 +259,7 @@ def check_data(config: Config) -> list[Problem]:
                 check_own(config, split)
             else:
                 datasets.load(config.data.type, split, root=config.data.root, download=False)
-        except DataError as error:
+        except (DataError, DeviceError) as error:  # or the package is missing that reads it
             code = "TL601" if isinstance(error, MissingDataError) else "TL602"
             return [Problem(("data",), code, str(error))]
     return []
