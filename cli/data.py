@@ -58,13 +58,22 @@ def fetch(name: Name, root: Root = None) -> None:
 
 
 @app.command("verify")
-def verify(name: Name, root: Root = None) -> None:
+def verify(
+    name: Name,
+    root: Root = None,
+    sha256: Annotated[
+        bool, typer.Option("--sha256", help="Also the SHA-256 of each file, as `sha256sum` has it.")
+    ] = False,
+) -> None:
     """Compare the files of a dataset with the card's checksums; downloads nothing."""
     from torchlite.datasets import card, load
 
     for split in card(name).splits:
         arrays = load(name, split, root=root, download=False)
         print(f"{name} {split}  {len(arrays.targets):,} samples  checksums ok")
+    for file in card(name).files if sha256 else ():
+        if file.sha256 is not None:
+            print(f"{file.sha256}  {file.name}")
 
 
 @app.command("inspect")

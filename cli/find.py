@@ -62,13 +62,17 @@ def batch(
     smallest: Annotated[int, typer.Option("--from", min=1, help="The smallest batch.")] = 8,
     largest: Annotated[int, typer.Option("--to", min=1, help="The largest.")] = 1024,
     seconds: Annotated[float, typer.Option("--seconds", min=0.01, help="How long each is tried.")] = 1.0,
+    plot: Annotated[bool, typer.Option("--plot", help="Draw the samples a second.")] = False,
     write: Write = False,
     json: options.Json = False,
 ) -> None:
     """Batch sizes, each twice the one before, until memory ends; the smallest that is nearly as fast as any."""
     import json as json_module
+    import math
+    import shutil
     from dataclasses import asdict
 
+    from torchlite.cli.chart import chart
     from torchlite.train.finding import suggested_batch, try_batches, write_value
 
     sizes = [smallest << i for i in range(64) if smallest << i <= largest]
@@ -79,6 +83,10 @@ def batch(
     else:
         rows = [["batch", "samples/s"]]
         rows += [[str(t.size), t.failed or f"{t.samples_per_second:,.0f}"] for t in trials]
+        if plot:
+            points = [(math.log2(t.size), t.samples_per_second) for t in trials if not t.failed]
+            print("samples a second by the logarithm (base 2) of the batch size")
+            print(chart({"samples/s": points}, shutil.get_terminal_size().columns, 12))
         print(options.table(rows, left=()))
         print(f"data.batch_size={size}   within 5 % of the fastest; the learning rate may have to follow")
     if write:

@@ -235,6 +235,7 @@ def test_doctor(torchlite):
     report = json.loads(torchlite("doctor", "--json").out)
     assert report["numpy"] == np.__version__
     assert report["cpus"] >= 1
+    assert {"onnx", "optuna", "images", "mlflow"} <= report["extras"].keys()
     assert "numpy" in torchlite("doctor").out
 
 

@@ -14,12 +14,18 @@ from torchlite import __version__, backends
 from torchlite.backends.native import toolchain
 from torchlite.train.provenance import blas, processor, usable_cpus
 
+_EXTRAS = {
+    "images": "PIL", "onnx": "onnx", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio",
+}  # fmt: skip
+"""Extras with the module that each installs."""
+
 
 def examine() -> dict[str, Any]:
     """Versions, processor, BLAS, GPU, compiler and optional packages, ready to be written as JSON."""
     extras = {
         "cuda": ("cupy", 'pip install "torchlite[cuda13]"'),
         "native": ("ziglang", 'pip install "torchlite[native]" (a C compiler, where there is no other)'),
+        **{name: (module, f'pip install "torchlite[{name}]"') for name, module in _EXTRAS.items()},
         "test": ("pytest", 'pip install "torchlite[test]"'),
         "parity": ("torch", 'pip install "torchlite[parity]"'),
     }
