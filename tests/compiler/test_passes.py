@@ -13,6 +13,7 @@ from torchlite.compiler.passes import (
     keep_slopes,
     mask_before_spreading,
     multiply_tables,
+    scale_weights,
     share_sums,
     sum_before_spreading,
     without_dead_code,
@@ -267,3 +268,37 @@ def test_slopes_that_are_wanted_alone_or_by_another_formula_stay():
     exact = b.add("gelu", x, approximate="none")
     graph = b.graph(exact, b.add("gelu_grad", g, x, approximate="tanh"), b.add("silu_grad", g, x))
     assert operators(keep_slopes(graph)) == ["gelu", "gelu_grad", "silu_grad"]
+
+
+def test_scales_and_shifts_become_part_of_constant_weights():
+    from torchlite.compiler.inference import captured_inference
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Conv2d(4, 2, 1, bias=False),
+        torch.nn.BatchNorm2d(2), torch.nn.Flatten(), torch.nn.Linear(72, 5), torch.nn.BatchNorm1d(5),
+    )  # fmt: skip
+    for _ in range(3):
+        model(torch.randn(8, 3, 8, 8))
+    model.eval()
+    x = torch.randn(2, 3, 8, 8)
+    graph = captured_inference(model, (x,)).graph
+    folded = scale_weights(graph)
+    names = [node.op.name for node in without_dead_code(folded).nodes]
+    assert [node.op.name for node in graph.nodes].count("affine") == 3
+    assert names == ["convolution", "relu", "convolution", "view", "linear"]
+    (got,) = folded.function()(x.numpy())
+    np.testing.assert_allclose(got, model(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_product_that_others_read_keeps_its_weights():
+    from torchlite.compiler.inference import captured_inference
+
+    conv, norm = torch.nn.Conv2d(3, 4, 1).eval(), torch.nn.BatchNorm2d(4).eval()
+
+    def twice(x):
+        y = conv(x)
+        return norm(y) + y
+
+    graph = captured_inference(twice, (torch.randn(2, 3, 4, 4),)).graph
+    assert [n.op.name for n in scale_weights(graph).nodes] == [n.op.name for n in graph.nodes]

@@ -6,6 +6,7 @@ from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
+from torchlite.compiler.passes.scaled_weights import scale_weights
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.slopes import keep_slopes
 from torchlite.compiler.passes.tables import multiply_tables
@@ -46,6 +47,7 @@ __all__ = [
     "mask_before_spreading",
     "multiply_tables",
     "optimized",
+    "scale_weights",
     "share_sums",
     "sum_before_spreading",
     "widen",

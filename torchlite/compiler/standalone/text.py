@@ -14,7 +14,7 @@ import numpy as np
 from torchlite.backends.native.library import text
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.inference import PLAIN, captured_inference
-from torchlite.compiler.passes import optimized
+from torchlite.compiler.passes import optimized, scale_weights
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.layout import Layout, lay_out
 from torchlite.compiler.program.memory import ALIGNED
@@ -77,7 +77,9 @@ def standalone(model: Any, args: Sequence[Any], name: str = "model", *, embedded
     """
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise ValueError(f"{name!r} is no name in C: letters, digits and underscores are")
-    captured = captured_inference(model, args, (*PLAIN[1:], optimized, with_kernels, *PLAIN[1:], _dense_results))
+    captured = captured_inference(
+        model, args, (*PLAIN[1:], scale_weights, optimized, with_kernels, *PLAIN[1:], _dense_results)
+    )
     graph = captured.graph
     known = set(graph.values())
     for v in (*graph.inputs, *graph.outputs):
