@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -28,7 +27,7 @@ from torchlite.train.data import load_splits
 from torchlite.train.loop import Observer
 from torchlite.train.metrics_log import read_metrics
 from torchlite.train.provenance import changed_code, environment, git
-from torchlite.train.run_directory import FIRST_CONFIG, RunDirectory, find_run, fork
+from torchlite.train.run_directory import FIRST_CONFIG, RunDirectory, find_run, fork, new_name
 
 
 @dataclass(frozen=True)
@@ -130,7 +129,7 @@ def rerun(run: RunDirectory, observer: Observer, *, steps: int | None = None, al
     end = min(steps or reached, reached)
     if not end:
         raise UsageError(f"{run.metrics} holds no step yet: there is nothing to repeat")
-    folder = run.path / "repro" / time.strftime("%Y%m%d-%H%M%S")
+    folder = run.path / "repro" / new_name()
     changes = [change for change in run.changes() if change["step"] < end]
     stretches = [int(change["step"]) for change in changes] + [end]
     outcome = _begin(run, observer, folder, Duration(max(1, stretches[0]), "steps"), allow_code)

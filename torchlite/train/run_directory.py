@@ -149,6 +149,11 @@ def _absolute(names: str | list[str], folder: Path) -> str | list[str]:
     return [str((folder / name).resolve()) for name in names]
 
 
+def new_name() -> str:
+    """A name for a folder that sorts by time: ``<time>-<id>``."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+
+
 def create(
     config: Config, root: Path, overrides: Sequence[str], data: dict[str, Any], folder: Path | None = None
 ) -> RunDirectory:
@@ -157,7 +162,7 @@ def create(
     Raises:
         UsageError: when it cannot be made.
     """
-    path = folder or root / config.name / f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    path = folder or root / config.name / new_name()
     try:
         path.mkdir(parents=True)
     except OSError as error:
