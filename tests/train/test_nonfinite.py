@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from small_runs import Quiet, final_state, rewound, train
 
-from torchlite.errors import NonFiniteLossError
+from torchlite.errors import CheckpointError, NonFiniteLossError
 from torchlite.train import run
 from torchlite.train.config.load import require_config
 from torchlite.train.config.validate import Options, validate
 from torchlite.train.metrics_log import read_metrics
+from torchlite.train.reproduction import reproduce
+from torchlite.train.verification import verify
 
 CONFIG = """\
 version: 1
@@ -143,6 +145,16 @@ def test_the_run_goes_on_and_does_so_when_resumed(policy, bad, kind, go, tmp_pat
         assert json.loads((whole.path / "checkpoints/step-000018/state.json").read_text())
     for step in (2, 8, 16):
         assert final_state(resumed(whole, step, tmp_path)) == final_state(whole), f"resumed from step {step}"
+
+
+def test_what_is_verified_is_what_went_on(go):
+    whole = go("zero", "train.on_nonfinite=rollback", "checkpoint={every: 2 steps, keep: {last: 100}}")
+    config = whole.read_config(allow_code=True)
+    assert verify(whole, config, 2).state == 18
+    with pytest.raises(CheckpointError, match=r"the run went back before step \d+, which --verify does not follow"):
+        verify(whole, config, 100)
+    _, comparison = reproduce(whole, Quiet(), allow_code=True)
+    assert comparison.identical
 
 
 def test_going_back_does_not_depend_on_interruptions(go, tmp_path):

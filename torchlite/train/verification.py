@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.errors import CheckpointError
+from torchlite.errors import CheckpointError, NonFiniteLossError
 from torchlite.train.checkpoint import Checkpoint
 from torchlite.train.config.schema import Config
 from torchlite.train.loop import evaluation_of, make_update, measure, step_row, steps
@@ -63,7 +63,14 @@ def verify(run: RunDirectory, config: Config, count: int) -> Verification:
     progress = restore(plan, checkpoint) if checkpoint is not None else start(plan)
     taken = 0
     evaluated = {row["step"] for row in wanted if "lr" not in row}
-    for expected, got in zip(wanted, islice(_rows(plan, progress, evaluated), len(wanted)), strict=True):
+    replayed = islice(_rows(plan, progress, evaluated), len(wanted))
+    for expected in wanted:
+        try:
+            got = next(replayed)
+        except NonFiniteLossError:
+            raise _went_back(progress.step + 1) from None
+        if expected.get("rollbacks") != got.get("rollbacks"):
+            raise _went_back(progress.step)
         if expected != got:
             raise CheckpointError(f"step {progress.step} is not repeated: {_difference(expected, got)}")
         taken = progress.step - begun
@@ -71,6 +78,13 @@ def verify(run: RunDirectory, config: Config, count: int) -> Verification:
     if compared is not None:
         _compare_state(store.load(compared), plan, progress)
     return Verification(begun, len(wanted), taken, compared)
+
+
+def _went_back(step: int) -> CheckpointError:
+    return CheckpointError(
+        f"the run went back before step {step}, which --verify does not follow: verify fewer steps, or all of them by "
+        "torchlite runs repro"
+    )
 
 
 def _rows(plan: Any, progress: Any, evaluated: set[int]) -> Iterator[dict[str, Any]]:
