@@ -9,7 +9,7 @@ import torchlite as torch
 from torchlite import dtypes, ir
 from torchlite.backends.native import kernel
 
-SIZES = [(1, 1, 1), (5, 3, 7), (4, 17, 16), (9, 40, 50), (3, 33, 128)]
+SIZES = [(1, 1, 1), (5, 3, 7), (4, 17, 16), (9, 40, 50), (6, 37, 80), (3, 33, 128)]
 
 
 def draw(*shape, seed=0):
@@ -54,7 +54,7 @@ def test_lstm_and_its_gradient(size, reverse, packed):
 
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("size", [(5, 3, 7), (9, 40, 50), (3, 33, 128)])
+@pytest.mark.parametrize("size", [(5, 3, 16), (9, 40, 80), (3, 33, 128)])
 def test_lstm_of_bfloat16_is_that_of_float32_rounded(size, reverse, packed):
     half, wide = dtypes.bfloat16.numpy, np.float32
     params = {"batch_sizes": sizes(*size[:2], packed), "reverse": reverse}
@@ -99,11 +99,37 @@ def test_memory_with_gaps():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=2e-6)
 
 
-def test_nan_stays_with_its_sample():
-    arrays = inputs(3, 20, 9)
+@pytest.mark.parametrize("width", [9, 16])
+def test_nan_stays_with_its_sample(width):
+    arrays = inputs(3, 20, width)
     arrays[0][1, 4, 2] = np.nan
     for a, b in zip(*both("lstm", *arrays, batch_sizes=None, reverse=False), strict=True):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
+
+
+@pytest.mark.parametrize("where", ["weight", "state", "cotangent"])
+def test_infinities_are_those_of_float32(where):
+    gates, h0, c0, w_hh = inputs(3, 20, 16)
+    (w_hh if where == "weight" else h0)[3, 5] = np.inf if where != "cotangent" else 1.0
+    params = {"batch_sizes": None, "reverse": False}
+    agree(both("lstm", gates, h0, c0, w_hh, **params))
+    _, cs, kept = both("lstm", *inputs(3, 20, 16), **params)[1]
+    g = draw(3, 20, 16)
+    g[2, 4, 7] = np.inf if where == "cotangent" else 1.0
+    w_hh[4:8] = 0.5  # whose lower terms are zero
+    agree(both("lstm_grad", kept, c0, w_hh, cs, g, given=(True, False), **params), 1e-4, 1e-5)
+
+
+def test_float32_in_tiles_errs_less_than_one_sum():
+    fast = kernel("recurrent.lstm")
+    if fast is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    gates, h0, c0, w_hh = inputs(1, 32, 128)
+    h0 *= np.exp2(np.random.default_rng(0).integers(-20, 20, h0.shape)).astype(np.float32)
+    got = fast(gates * 0, h0, c0, w_hh * np.float32(1e-6), batch_sizes=None, reverse=False)[2]
+    sums = h0.astype(np.float64) @ (w_hh * np.float32(1e-6)).T.astype(np.float64)
+    exact = 1 / (1 + np.exp(-sums[:, :256]))
+    np.testing.assert_allclose(got[0, :, :256], exact, rtol=1e-6)
 
 
 def test_what_kernels_do_not_take():

@@ -10,8 +10,29 @@ static int forward(Task task, Recurrent r, const float *w_hh, long gates) {
     return 1;
 }
 
+// The LSTM and its gradient in tiles, of bfloat16 or float32.
+static int in_tiles(TiledLstm l, int gradient, void (*run)(TiledLstm *, int), int terms) {
+    long bytes = tiled_lstm_scratch(l.of.samples, l.of.width, gradient, terms);
+    l.scratch = aligned_alloc(64, (size_t)parts(bytes, 64) * 64);
+    if (!l.scratch) return 0;
+    run(&l, gradient);
+    free(l.scratch);
+    return 1;
+}
+
+int lstm_bfloat16(const uint16_t *gates, const uint16_t *h0, const uint16_t *c0, const uint16_t *w_hh, uint16_t *out_h,
+                  uint16_t *out_c, uint16_t *kept, const int64_t *batch_sizes, long steps, long samples, long width,
+                  long reverse) {
+    return in_tiles((TiledLstm){.gates = gates, .h0 = h0, .c0 = c0, .w_hh = w_hh, .out_h = out_h, .out_c = out_c,
+                    .out_kept = kept, .of = {batch_sizes, steps, samples, width, reverse}}, 0, tiled_lstm_bfloat16, 1);
+}
+
 int lstm(const float *gates, const float *h0, const float *c0, const float *w_hh, float *out_h, float *out_c, float *kept,
          const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
+    if (bf16_tiles_allowed() && width % BF16_SIDE == 0)
+        return in_tiles((TiledLstm){.gates = gates, .h0 = h0, .c0 = c0, .w_hh = w_hh, .out_h = out_h, .out_c = out_c,
+                        .out_kept = kept, .of = {batch_sizes, steps, samples, width, reverse}}, 0, tiled_lstm_float32,
+                        FLOAT_TERMS);
     return forward(lstm_task, (Recurrent){.gates = gates, .h0 = h0, .c0 = c0, .out_h = out_h, .out_c = out_c,
                    .out_kept = kept, .of = {batch_sizes, steps, samples, width, reverse}}, w_hh, 4);
 }
@@ -27,9 +48,20 @@ static float *gradient_room(long gates, long samples, long width) {
                   sizeof(float));
 }
 
+int lstm_grad_bfloat16(const uint16_t *kept, const uint16_t *c0, const uint16_t *w_hh, const uint16_t *cs, const uint16_t *g_h,
+                       const uint16_t *g_c, uint16_t *d_gates, uint16_t *d_h0, uint16_t *d_c0, const int64_t *batch_sizes,
+                       long steps, long samples, long width, long reverse) {
+    return in_tiles((TiledLstm){.kept = kept, .c0 = c0, .w_hh = w_hh, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates,
+                    .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}}, 1, tiled_lstm_bfloat16, 1);
+}
+
 int lstm_grad(const float *kept, const float *c0, const float *w_hh, const float *cs, const float *g_h, const float *g_c,
               float *d_gates, float *d_h0, float *d_c0, const int64_t *batch_sizes, long steps, long samples, long width,
               long reverse) {
+    if (bf16_tiles_allowed() && width % BF16_SIDE == 0)
+        return in_tiles((TiledLstm){.kept = kept, .c0 = c0, .w_hh = w_hh, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates,
+                        .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}}, 1, tiled_lstm_float32,
+                        FLOAT_TERMS);
     float *room = gradient_room(4, samples, width), *scratch = room + 4 * width * whole_lanes(width);
     if (!room) return 0;
     Recurrent l = {.kept = kept, .c0 = c0, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates, .scratch = scratch,
@@ -50,4 +82,9 @@ int gru_grad(const float *kept, const float *h0, const float *w_hh, const float 
     parallel(gru_grad_task, &g, recurrent_tasks(samples));
     free(room);
     return 1;
+}
+
+// Bytes of scratch memory of the LSTM in tiles, and of its gradient, with numbers of so many terms.
+long tiled_scratch(long samples, long width, long gradient, long terms) {
+    return tiled_lstm_scratch(samples, width, (int)gradient, (int)terms);
 }

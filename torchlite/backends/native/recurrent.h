@@ -70,14 +70,15 @@ GATE_TILE(gru_tile, 3)
 
 // Sums of gates i, f, g, o of LANES units of GATE_ROWS samples become the gates' values, the cells the new ones, and h the
 // states.
-static inline __attribute__((always_inline)) void lstm_cells(Vector gates[4][GATE_ROWS], Vector *c, Vector *h) {
-    sigmoids(gates[0], GATE_ROWS);
-    sigmoids(gates[1], GATE_ROWS);
-    tanhs(gates[2], GATE_ROWS);
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) h[r] = c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
-    sigmoids(gates[3], GATE_ROWS);
-    tanhs(h, GATE_ROWS);
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) h[r] = h[r] * gates[3][r];
+static inline __attribute__((always_inline)) void lstm_cells(Vector gates[4][GATE_ROWS], Vector *c, Vector *h,
+                                                             const int rows) {
+    sigmoids(gates[0], rows);
+    sigmoids(gates[1], rows);
+    tanhs(gates[2], rows);
+    UNROLLED for (int r = 0; r < rows; r++) h[r] = c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
+    sigmoids(gates[3], rows);
+    tanhs(h, rows);
+    UNROLLED for (int r = 0; r < rows; r++) h[r] = h[r] * gates[3][r];
 }
 
 static inline __attribute__((always_inline)) void gru_units(const float *tile, long units, const float *gates,
@@ -99,17 +100,17 @@ static void keep_states(const float *before, float *after, long count, long widt
     if (count > 0) memcpy(after, before, (size_t)(count * width) * sizeof *after);
 }
 
-// Some rows' units from `place` on, where their states go, from the sums of their gates.
-static inline void lstm_block(const Recurrent *l, const float *tile, long place, const float *c_before, long rows, long units) {
+// Some samples' units from `place` on, where their states go, from the sums of their gates.
+static inline __attribute__((always_inline)) void lstm_block(const Recurrent *l, const float *tile, long place,
+                                                             const float *c_before, const int rows, const long units) {
     long width = l->of.width, gates_at = place + place / width * 3 * width;
     Vector gates[4][GATE_ROWS], c[GATE_ROWS], h[GATE_ROWS];
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
-        c[r] = load_some(c_before + at_most(r, rows - 1) * width, units);
+    UNROLLED for (int r = 0; r < rows; r++) {
+        c[r] = load_some(c_before + r * width, units);
         UNROLLED for (int gate = 0; gate < 4; gate++) gates[gate][r] = load(tile + (r * 4 + gate) * LANES);
     }
-    lstm_cells(gates, c, h);
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
-        if (r >= rows) break;
+    lstm_cells(gates, c, h, rows);
+    UNROLLED for (int r = 0; r < rows; r++) {
         store_some(l->out_c + place + r * width, c[r], units);
         store_some(l->out_h + place + r * width, h[r], units);
         UNROLLED for (int gate = 0; gate < 4; gate++)
@@ -139,7 +140,11 @@ static void lstm_task(void *argument, long index) {
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }
                 lstm_tile(own, h_before + r * width, panel, width, tile);
-                lstm_block(l, tile, place, c_before + r * width + unit, own, units);
+                const float *c = c_before + r * width + unit;
+                if (own == GATE_ROWS && units == LANES) lstm_block(l, tile, place, c, GATE_ROWS, LANES);
+                else
+                    for (long i = 0; i < own; i++)
+                        lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, 1, units);
             }
         }
         keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
@@ -209,9 +214,9 @@ static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * who
 // LANES units of GATE_ROWS samples: the values of the gates become their cotangents, from those of the states, of which c's
 // become those of the states before; c becomes its tanh.
 static inline __attribute__((always_inline)) void lstm_cell_grads(Vector gates[4][GATE_ROWS], const Vector *c_before, Vector *c,
-                                                                  const Vector *by_h, Vector *by_c) {
-    tanhs(c, GATE_ROWS);
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
+                                                                  const Vector *by_h, Vector *by_c, const int rows) {
+    tanhs(c, rows);
+    UNROLLED for (int r = 0; r < rows; r++) {
         Vector i = gates[0][r], f = gates[1][r], g = gates[2][r], o = gates[3][r];
         Vector through = by_c[r] + by_h[r] * o * (1.0f - c[r] * c[r]);
         by_c[r] = through * f;
@@ -223,22 +228,21 @@ static inline __attribute__((always_inline)) void lstm_cell_grads(Vector gates[4
 }
 
 // Some samples' units from `place` on, where their states lie.
-static inline void lstm_grad_block(const Recurrent *l, long place, const float *c_before, const float *dh, float *dc, long rows,
-                                   long units) {
+static inline __attribute__((always_inline)) void lstm_grad_block(const Recurrent *l, long place, const float *c_before,
+                                                                  const float *dh, float *dc, const int rows,
+                                                                  const long units) {
     long width = l->of.width, whole = whole_lanes(width), gates_at = place + place / width * 3 * width;
     Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS];
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
-        long row = at_most(r, rows - 1);
-        before[r] = load_some(c_before + row * width, units);
-        c[r] = load_some(l->cs + place + row * width, units);
-        by_h[r] = load(dh + row * whole);
-        by_c[r] = load(dc + row * whole);
+    UNROLLED for (int r = 0; r < rows; r++) {
+        before[r] = load_some(c_before + r * width, units);
+        c[r] = load_some(l->cs + place + r * width, units);
+        by_h[r] = load(dh + r * whole);
+        by_c[r] = load(dc + r * whole);
         UNROLLED for (int gate = 0; gate < 4; gate++)
-            gates[gate][r] = load_some(l->kept + gates_at + (4 * row + gate) * width, units);
+            gates[gate][r] = load_some(l->kept + gates_at + (4 * r + gate) * width, units);
     }
-    lstm_cell_grads(gates, before, c, by_h, by_c);
-    UNROLLED for (int r = 0; r < GATE_ROWS; r++) {
-        if (r >= rows) break;
+    lstm_cell_grads(gates, before, c, by_h, by_c, rows);
+    UNROLLED for (int r = 0; r < rows; r++) {
         store(dc + r * whole, by_c[r]);
         UNROLLED for (int gate = 0; gate < 4; gate++)
             store_some(l->d_gates + gates_at + (4 * r + gate) * width, gates[gate][r], units);
@@ -257,10 +261,15 @@ static void lstm_grad_task(void *argument, long index) {
         const float *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
         add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
         add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
-        for (long r = 0; r < active; r += GATE_ROWS)
-            for (long unit = 0; unit < width; unit += LANES)
-                lstm_grad_block(l, at + r * width + unit, c_before + r * width + unit, dh + r * whole + unit, dc + r * whole + unit,
-                                at_most(GATE_ROWS, active - r), at_most(LANES, width - unit));
+        for (long r = 0, own; r < active; r += own) {
+            own = width % LANES || active - r < GATE_ROWS ? 1 : GATE_ROWS;
+            for (long unit = 0; unit < width; unit += LANES) {
+                const float *c = c_before + r * width + unit, *by_h = dh + r * whole + unit;
+                float *by_c = dc + r * whole + unit;
+                if (own > 1) lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, GATE_ROWS, LANES);
+                else lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, 1, at_most(LANES, width - unit));
+            }
+        }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         through_weight(l, l->d_gates + 4 * at, 4, dh, active, 0);
     }

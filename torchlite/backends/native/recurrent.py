@@ -17,21 +17,22 @@ Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
 
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "recurrent.c",
-    lstm="aaaaaaaannnn->i", lstm_grad="aaaaaaaaaannnn->i", gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i",
-)  # fmt: skip
-IN_BFLOAT16 = Family(
-    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "bfloat16_recurrent.h",
-    "bfloat16_recurrent.c", lstm="aaaaaaaannnn->i", lstm_grad="aaaaaaaaaannnn->i", weight_bytes="ni->n", task_bytes="ni->n",
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "recurrent_tiles.h",
+    "recurrent.c", **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
+    **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
+    gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnn->n",
 )  # fmt: skip
 _FLOAT32 = np.dtype(np.float32)
+_UNITS = 16  # of a tile, as ``recurrent_tiles.h`` has them
 
 
-def _family(dtype: np.dtype[Any]) -> Family | None:
-    """Which kernels of the LSTM take a dtype."""
-    if dtype == _FLOAT32:
-        return C
-    return IN_BFLOAT16 if dtype == BFLOAT16 and IN_BFLOAT16.available() else None
+def in_tiles(w_hh_shape: tuple[int, ...]) -> bool:
+    """Whether an LSTM with such a recurrent weight can be computed in tiles, which is the only way in bfloat16."""
+    return w_hh_shape[1] % _UNITS == 0
+
+
+def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:
+    return dtype == _FLOAT32 or (dtype == BFLOAT16 and in_tiles(w_hh.shape))
 
 
 def _dense(dtype: np.dtype[Any], *arrays: Array | None) -> list[Array | None] | None:
@@ -50,12 +51,13 @@ def lstm(
     gates: Array, h0: Array, c0: Array, w_hh: Array, *w_hr: Array, batch_sizes: BatchSizes, reverse: bool
 ) -> tuple[Array, Array, Array] | None:
     """The hidden and cell states after each step, and the values of the gates; without projections."""
-    family, arrays = _family(gates.dtype), _dense(gates.dtype, gates, h0, c0, w_hh)
-    if w_hr or family is None or arrays is None or h0.shape != c0.shape:
+    arrays = _dense(gates.dtype, gates, h0, c0, w_hh)
+    if w_hr or arrays is None or h0.shape != c0.shape or not _takes(gates.dtype, w_hh):
         return None
     hs, cs = (np.empty((len(gates), *c0.shape), c0.dtype) for _ in range(2))
     results = hs, cs, np.empty(gates.shape, gates.dtype)
-    return results if family.lstm(*arrays, *results, _sizes(batch_sizes), *hs.shape, reverse) else None
+    run = C.lstm if gates.dtype == _FLOAT32 else C.lstm_bfloat16
+    return results if run(*arrays, *results, _sizes(batch_sizes), *hs.shape, reverse) else None
 
 
 def lstm_grad(
@@ -70,12 +72,12 @@ def lstm_grad(
 ) -> tuple[Array, Array, Array] | None:
     """The cotangents of the gates and of both first states, from those of the states after each step."""
     rest = iter(cotangents)
-    family = _family(kept.dtype)
     arrays = _dense(kept.dtype, kept, c0, w_hh, cs, *(next(rest) if there else None for there in given))
-    if family is None or arrays is None or w_hh.shape[1] != c0.shape[1]:
+    if arrays is None or w_hh.shape[1] != c0.shape[1] or not _takes(kept.dtype, w_hh):
         return None
     results = np.empty(kept.shape, kept.dtype), np.empty(c0.shape, c0.dtype), np.empty(c0.shape, c0.dtype)
-    return results if family.lstm_grad(*arrays, *results, _sizes(batch_sizes), *cs.shape, reverse) else None
+    run = C.lstm_grad if kept.dtype == _FLOAT32 else C.lstm_grad_bfloat16
+    return results if run(*arrays, *results, _sizes(batch_sizes), *cs.shape, reverse) else None
 
 
 def gru(

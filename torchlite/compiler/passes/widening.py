@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 
 from torchlite import dtypes
+from torchlite.backends.native.recurrent import in_tiles
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
 from torchlite.ir import REGISTRY
 
 _BFLOAT16, _FLOAT32 = dtypes.bfloat16.numpy, np.dtype(np.float32)
-# Operators that have kernels for float32 alone, and that are `widened`.
+# Operators that have kernels for float32 alone, or for bfloat16 of some sizes, and that are `widened`.
 _WIDENED = {
-    "attention", "attention_grad", "max_pool", "spread_to_windows",
+    "attention", "attention_grad", "lstm", "lstm_grad", "max_pool", "spread_to_windows",
     "softmax", "softmax_grad", "log_softmax", "log_softmax_grad",
 }  # fmt: skip
 
@@ -24,7 +25,7 @@ def widen(graph: Graph) -> Graph:
     inserted: list[Node] = []
 
     def rule(node: Node) -> Replacement:
-        if node.op.name not in _WIDENED or not _is_half(node.inputs[0]):
+        if node.op.name not in _WIDENED or not _is_half(node.inputs[0]) or _has_kernel(node):
             return None
         wide = replace(node, inputs=tuple(cast(v, _FLOAT32) if _is_half(v) else v for v in node.inputs), outputs=())
         wide.outputs = tuple(
@@ -44,6 +45,13 @@ def widen(graph: Graph) -> Graph:
         return out
 
     return rewritten(graph, rule, inserted)
+
+
+def _has_kernel(node: Node) -> bool:
+    """Whether an LSTM is one that has a kernel for bfloat16."""
+    if node.op.name == "lstm":
+        return len(node.inputs) == 4 and in_tiles(node.inputs[3].shape)
+    return node.op.name == "lstm_grad" and in_tiles(node.inputs[2].shape)
 
 
 def _is_half(v: Value) -> bool:
