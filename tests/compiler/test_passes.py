@@ -16,6 +16,7 @@ from torchlite.compiler.passes import (
     scale_weights,
     share_sums,
     sum_before_spreading,
+    sum_tables,
     without_dead_code,
     without_duplicates,
 )
@@ -239,6 +240,20 @@ def test_a_small_table_is_multiplied_before_its_rows_are_taken():
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs[:3]]
     agrees(graph, multiplied, *arrays, rng.integers(0, 3, (4, 5)))
+
+
+@pytest.mark.parametrize(("rows", "length"), [(3, 3), (6, 20)])
+def test_the_sum_of_many_rows_is_that_of_a_small_table_of_their_sums(rows, length):
+    b = Building((20, 5))
+    (g,) = b.inputs
+    numbers = Value(Aval((20,), np.dtype(np.int64)))
+    b.inputs = (g, numbers)
+    table = b.add("index_add", g, numbers, spec=("tensor",), shape=(rows, 5))
+    graph = b.graph(table, b.add("sum", g, dims=(0,), keepdim=False))
+    summed = sum_tables(graph)
+    assert [node.inputs[0].shape[0] for node in summed.nodes if node.op.name == "sum"] == [length]
+    rng = np.random.default_rng(0)
+    agrees(graph, summed, rng.normal(size=(20, 5)).astype(np.float32), rng.integers(0, rows, 20))
 
 
 def test_a_large_table_is_not_multiplied():

@@ -9,7 +9,7 @@ from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_s
 from torchlite.compiler.passes.scaled_weights import scale_weights
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.slopes import keep_slopes
-from torchlite.compiler.passes.tables import multiply_tables
+from torchlite.compiler.passes.tables import multiply_tables, sum_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 from torchlite.compiler.passes.widening import widen
 
@@ -22,6 +22,7 @@ PASSES = (
     join_parts,
     multiply_tables,
     without_duplicates,
+    sum_tables,
     share_sums,
     mask_before_spreading,
     sum_before_spreading,
@@ -50,6 +51,7 @@ __all__ = [
     "scale_weights",
     "share_sums",
     "sum_before_spreading",
+    "sum_tables",
     "widen",
     "without_dead_code",
     "without_duplicates",

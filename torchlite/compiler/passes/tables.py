@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
@@ -63,6 +63,28 @@ def multiply_tables(graph: Graph) -> Graph:
                     return [make("matmul", make("permute", sums, dims=(1, 0)), rows.table)]
         elif node.op.name == "index_add" and node.params["spec"] == ("tensor",):
             return _added(node, make)
+        return None
+
+    return rewritten(graph, rule, inserted)
+
+
+def sum_tables(graph: Graph) -> Graph:
+    """Sum a small table of sums of rows, which has the same sum as the many rows: the gradient of a bias behind an embedding."""
+    tables: dict[Value, Value] = {}
+    inserted: list[Node] = []
+
+    def rule(node: Node) -> Replacement:
+        rows = node.inputs[0] if node.inputs else None
+        if rows is None or rows.aval is None or len(rows.shape) != 2:
+            return None
+        if node.op.name == "index_add" and len(node.inputs[1].shape) == 1 and node.params["spec"] == ("tensor",):
+            if _many(node.inputs[1], node.params["shape"][0]):
+                tables[rows] = node.outputs[0]
+        elif node.op.name == "sum" and node.params["dims"] == (0,) and rows in tables:
+            total = replace(node, inputs=(tables[rows],), outputs=())
+            total.outputs = (Value(node.outputs[0].aval, total),)
+            inserted.append(total)
+            return total.outputs
         return None
 
     return rewritten(graph, rule, inserted)
