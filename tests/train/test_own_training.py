@@ -151,6 +151,26 @@ def test_a_student_learns_from_a_teacher(tmp_path: Path) -> None:
     assert final_state(alone)[1] != final_state(whole)[1]
 
 
+def test_the_network_of_a_teacher_is_that_of_its_run(tmp_path: Path) -> None:
+    (tmp_path / "teacher").mkdir()
+    teacher = train(tmp_path / "teacher", "train.steps=6", text=CONFIG.replace("out_channels: 4", "out_channels: 7"))
+    text = TAUGHT + f"teacher: {{weights: {teacher.path}/last}}\n"
+    whole = train(tmp_path, "train.steps=6", text=text)
+    part = rewound(whole, 3, tmp_path / "part")
+    run.resume(part, Quiet())
+    assert final_state(part) == final_state(whole)
+    assert validate([str(write_config(tmp_path, text))], ["train.steps=20"], "smoke").errors == 0
+
+    def only(text: str) -> tuple[str, str]:
+        (found,) = [one for one in validate([str(write_config(tmp_path, text))]).diagnostics if one.code != "TL409"]
+        return found.code, found.message
+
+    code, message = only(TAUGHT + "teacher: {weights: runs/nobody}\n")
+    assert code == "TL504" and "there is no run at runs/nobody" in message
+    code, message = only(TAUGHT + "teacher: {weights: a.safetensors}\n")
+    assert code == "TL504" and "holds weights and does not say of which" in message
+
+
 def test_a_teacher_and_its_loss_need_each_other(tmp_path: Path) -> None:
     def codes(text: str) -> list[str]:
         return [one.code for one in validate([str(write_config(tmp_path, text))], options=SCHEMA).diagnostics]

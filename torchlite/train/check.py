@@ -13,7 +13,7 @@ from torchlite import datasets, dtypes, nn
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.devices import CPU, META
-from torchlite.errors import DataError, DeviceError, MissingDataError
+from torchlite.errors import ConfigError, DataError, DeviceError, MissingDataError, UsageError
 from torchlite.ops.creation import empty, tensor, zeros
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import default_generator
@@ -24,10 +24,10 @@ from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.schema import Config
 from torchlite.train.footprint import Footprint, copies_kept, footprint
-from torchlite.train.initial import check_weights
+from torchlite.train.initial import check_weights, trace_teacher
 from torchlite.train.initializing import NEED_MATRICES, ruled
 from torchlite.train.mixing import Mixing, why_not
-from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_model, trace_models
+from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_models
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.patterns import matched, unmatched, without_decay
@@ -56,7 +56,11 @@ def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
     if mix is not None and (reason := why_not(mix, shape, dtype.is_floating_point, target.shape)) is not None:
         return {}, [Problem(("data", "mix"), "TL503", reason)]
     traces = trace_models(config, shape, dtype, batch)
-    teacher = trace_model(config, shape, dtype, batch, config.teacher.model) if config.teacher is not None else None
+    try:
+        teacher = trace_teacher(config, shape, dtype, batch)
+    except (UsageError, ConfigError) as error:
+        hint = "write it under teacher.model, or name a run that is there"
+        return {}, [Problem(("teacher", "weights"), "TL504", f"the network of the teacher is not known: {error}", hint)]
     misfits = [
         trace.problem for trace in (*traces.values(), teacher) if trace is not None and trace.problem is not None
     ]
@@ -335,8 +339,9 @@ def _step_of_the_loop(config: Config, model: nn.Module, optimizer: Optimizer, x:
     criterion = config.loss.build()
     taught: list[Tensor] = []
     teacher: nn.Module | None = None
-    if config.teacher is not None:
-        teacher = build_model(trace_model(config, x.shape[1:], x.dtype, len(x), config.teacher.model), CPU).eval()
+    trace = trace_teacher(config, x.shape[1:], x.dtype, len(x))
+    if trace is not None:
+        teacher = build_model(trace, CPU).eval()
         if hasattr(criterion, "watch"):
             criterion.watch(model, teacher)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +17,8 @@ from torchlite.serialization.safetensors import read_header, read_safetensors
 from torchlite.serialization.source import open_source
 from torchlite.train.checkpoint import AVERAGE_PREFIX, MODEL, OPTIM
 from torchlite.train.config.diagnostics import Problem, closest
-from torchlite.train.config.schema import Config, Init
+from torchlite.train.config.schema import Config, Init, Model, Teacher
+from torchlite.train.model import Trace, trace_model
 from torchlite.train.patterns import matched
 from torchlite.train.provenance import sha256_of
 from torchlite.train.run_directory import RunDirectory, checkpoint_folder, checkpoint_of, find_run
@@ -53,6 +55,30 @@ def _run_and_checkpoint(path: Path) -> tuple[RunDirectory, str]:
     if path.name in ("best", "last") or path.name.isdecimal():
         return find_run(path.parent), path.name
     return find_run(path), "best"
+
+
+def trace_teacher(config: Config, shape: Sequence[int], dtype: Any, batch: int) -> Trace | None:
+    """The teacher followed on shapes, if there is one.
+
+    Raises:
+        UsageError: when its network is not written and its weights come from no run that is there.
+    """
+    if config.teacher is None:
+        return None
+    trace = trace_model(config, shape, dtype, batch, _network(config.teacher))
+    if trace.problem is not None and config.teacher.model is None:  # it stands in another file
+        trace.problem = dataclasses.replace(trace.problem, path=("teacher", "weights"))
+    return trace
+
+
+def _network(teacher: Teacher) -> Model:
+    if teacher.model is not None:
+        return teacher.model
+    path = Path(teacher.weights)
+    if path.suffix in FILES:
+        raise UsageError(f"'{path}' holds weights and does not say of which")
+    run, _ = _run_and_checkpoint(path)
+    return run.read_config().model
 
 
 def start_from(init: Init, model: nn.Module) -> None:

@@ -19,8 +19,8 @@ from torchlite.train.config.semantics import default_monitor, direction
 from torchlite.train.data import Splits, load_splits
 from torchlite.train.footprint import Footprint
 from torchlite.train.freezing import Freezing
-from torchlite.train.initial import start_from
-from torchlite.train.model import Trace, build_model, build_models, trace_model
+from torchlite.train.initial import start_from, trace_teacher
+from torchlite.train.model import Trace, build_model, build_models
 from torchlite.train.optimizers import make_optimizers
 from torchlite.train.own_step import OwnStep
 from torchlite.train.pacing import Pace
@@ -214,10 +214,10 @@ def build_teacher(config: Config, device: Device) -> nn.Module | None:
     Raises:
         UsageError, CheckpointError: when its weights are not there or do not fit.
     """
-    if config.teacher is None:
-        return None
     shape, dtype = transformed(config, "train")
-    trace = trace_model(config, shape, dtype, config.data.batch_size, config.teacher.model)
+    trace = trace_teacher(config, shape, dtype, config.data.batch_size)
+    if config.teacher is None or trace is None:
+        return None
     state = default_generator.state()
     teacher = build_model(trace, device)
     default_generator.restore(state)  # the initial values that are about to be replaced cost no random numbers

@@ -167,7 +167,9 @@ class Optim(Section):
 class Teacher(Section):
     """A trained model whose outputs a loss such as distill compares with; it stays as it is."""
 
-    model: Model = Field(description="The network of the teacher.")
+    model: Model | None = Field(
+        default=None, description="The network of the teacher; that of the run which `weights` names where unset."
+    )
     weights: str = Field(
         min_length=1, description="Run, checkpoint folder, .safetensors, .pt or .npz file that holds its weights."
     )
@@ -380,7 +382,9 @@ class Config(Section):
         ]
         components += [*self.data.transforms.train, *self.data.transforms.eval]
         components += [layer for model in (self.model, *self.models.values()) for layer in model.components]
-        components += self.teacher.model.components if self.teacher is not None else []
+        components += (
+            self.teacher.model.components if self.teacher is not None and self.teacher.model is not None else []
+        )
         return any(component.is_user_code for component in components)
 
     def resolved(self) -> dict[str, Any]:
