@@ -61,31 +61,38 @@ def handles(window: Any, groups: int) -> bool:
     return groups == 1 and window.ndim == 2 and window.kernel[0] <= MOST_DOWN and window.kernel[1] <= MOST_ACROSS
 
 
-def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+def convolution(
+    name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
+) -> Kernel:
     """``name(x, weight, bias, out, scratch, finish, context, fill, fill_context)``, for a weight (O, I, kh, kw); the bias may be NULL.
 
     Args:
         x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
         out: sizes of the result, which has no gaps.
         window: kernel, stride, padding and dilation.
+        filled: whether rows of the input are computed, and its numbers only fetched ahead.
     """
     down, across = forward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x))
+    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x), filled=filled)
     text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
     return Kernel(text, scratch + _packed(x[3], out[3], taps), band)
 
 
-def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+def input_grad(
+    name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
+) -> Kernel:
     """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
     down, across = backward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g))
+    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g), filled=filled)
     text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
     return Kernel(text, scratch + _packed(g[3], x[3], taps), band)
 
 
-def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+def weight_grad(
+    name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
+) -> Kernel:
     """``name(x, g, weight, scratch, fill, fill_context)``: the cotangent of the weight, where g has no gaps."""
     down, across = forward_axes(window)
     packed = _packed(x[3], g[3], down.taps * across.taps)
@@ -93,7 +100,9 @@ def weight_grad(name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None 
     while shares > 4 and shares * packed > _WEIGHTS:
         shares //= 2
     band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
-    fields, scratch, _ = geometry(x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2))
+    fields, scratch, _ = geometry(
+        x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2), filled=filled
+    )
     return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
 
 
@@ -128,6 +137,7 @@ def geometry(
     shares: int = SHARES,
     band: int | None = None,
     copies: bool = True,
+    filled: bool = False,
 ) -> tuple[str, int, int]:
     """The fields of ``Convolution`` in C, the scratch that all shares take (copied rows, and a row of results), and the band.
 
@@ -139,6 +149,7 @@ def geometry(
         shares: into which the work is divided, at most.
         band: rows of the result at a time, at most.
         copies: whether rows are copied where zeros have to lie beside them.
+        filled: whether rows are computed.
     """
     down, across = axes
     samples, height, width, channels = source
@@ -146,7 +157,7 @@ def geometry(
     first, last = across.reads(columns)
     left = max(-first, 0)
     padded = left + max(width, last + 1)
-    copies = copies and (padded != width or steps[1:] != dense(source)[1:])
+    copies = filled or (copies and (padded != width or steps[1:] != dense(source)[1:]))
     # Bands are short where samples are large, or so few that they alone would not make enough shares.
     fitting = _COPY // (4 * padded * channels) * down.by // down.step
     band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // samples)))

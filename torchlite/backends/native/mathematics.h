@@ -28,16 +28,16 @@ typedef uint16_t bfloat16;
 
 static inline float bf16_wide(bfloat16 x) { return from_bits((uint32_t)x << 16); }
 
-// The nearest bfloat16, of two the even one; NaN keeps its sign.
-static inline bfloat16 bf16_of(float x) {
-    uint32_t bits = to_bits(x), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
-    return (bfloat16)((x != x ? bits | 0x400000u : rounded) >> 16);
-}
-
 // Of a number that is one already.
 static inline bfloat16 bf16_same(float x) { return (bfloat16)(to_bits(x) >> 16); }
 
-static inline float bf16_rounded(float x) { return bf16_wide(bf16_of(x)); }
+// The nearest bfloat16, of two the even one; NaN keeps its sign. Lanes stay as wide as they are.
+static inline float bf16_rounded(float x) {
+    uint32_t bits = to_bits(x), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+    return from_bits((x != x ? bits | 0x400000u : rounded) & 0xffff0000u);
+}
+
+static inline bfloat16 bf16_of(float x) { return bf16_same(bf16_rounded(x)); }
 
 // e^x = 2^n e^r with |r| <= ln(2) / 2, as e^r and n; below 1 ulp.
 static inline float exp_parts(float x, int32_t *n) {

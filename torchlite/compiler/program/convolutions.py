@@ -38,18 +38,26 @@ def lowered(node: Node) -> Lowering | None:
 
 
 class _Source(NamedTuple):
-    """What a kernel reads as C: an array, or what makes its rows."""
+    """What a kernel reads as C: an array, or what makes its rows, and then the array that it is to fetch ahead."""
 
     array: str
     steps: Sizes
-    fill: tuple[str, str]
+    fill: tuple[str, str] = ("NULL", "NULL")
+
+    @property
+    def filled(self) -> bool:
+        return self.fill[0] != "NULL"
 
 
 def _source(v: Value, writer: Writer) -> _Source:
-    if v in writer.step.unit.before:
-        return _Source("NULL", _ANYHOW, fill_of_channels(v, writer))
-    steps = distances(writer.step.places[v].strides)
-    return _Source(f"(const float *)({writer.pointer(v)})", steps, ("NULL", "NULL"))
+    places = writer.step.places
+    if v not in writer.step.unit.before:
+        return _Source(f"(const float *)({writer.pointer(v)})", distances(places[v].strides))
+    fill = fill_of_channels(v, writer)
+    for read in writer.step.unit.before[v].reads():
+        if read.shape == v.shape and places[read].order == CHANNELS_LAST:
+            return _Source(f"(const float *)({writer.pointer(read)})", distances(places[read].strides), fill)
+    return _Source("NULL", _ANYHOW, fill)
 
 
 class _OfPositions(Continued):
@@ -90,15 +98,15 @@ class _Float32(_OfPositions):
         """Call the kernel."""
         weight, *bias = (f"(const float *)({writer.pointer(v)})" for v in node.inputs[1:])
         source = _source(node.inputs[0], writer)
-        name = writer.function(self._kernel(node, source.steps).text, "convolution")
+        name = writer.function(self._kernel(node, source.steps, filled=source.filled).text, "convolution")
         target, finish, context = store_of_channels(node, writer)
         scratch = f"(float *)({writer.scratch()})"
         given = (source.array, weight, *(bias or ["NULL"]), target, scratch, finish, context, *source.fill)
         writer.statement(f"{name}({', '.join(given)});")
 
-    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
+    def _kernel(self, node: Node, steps: Sizes, *, filled: bool = False) -> Kernel:
         make = of_float32.convolution if node.op.name == "convolution" else of_float32.input_grad
-        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
+        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps, filled=filled)
 
 
 class _Float32WeightGrad(Plain):
@@ -120,13 +128,13 @@ class _Float32WeightGrad(Plain):
         """Call the kernel."""
         x = _source(node.inputs[0], writer)
         g, target = (f"(float *)({writer.pointer(v)})" for v in (node.inputs[1], node.outputs[0]))
-        name = writer.function(self._kernel(node, x.steps).text, "weights")
+        name = writer.function(self._kernel(node, x.steps, filled=x.filled).text, "weights")
         given = (x.array, g, target, f"(float *)({writer.scratch()})", *x.fill)
         writer.statement(f"{name}({', '.join(given)});")
 
-    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
+    def _kernel(self, node: Node, steps: Sizes, *, filled: bool = False) -> Kernel:
         x, g = map(sizes, node.inputs)
-        return of_float32.weight_grad("NAME", x, g, node.params["window"], steps)
+        return of_float32.weight_grad("NAME", x, g, node.params["window"], steps, filled=filled)
 
 
 _KINDS = ("convolution", "convolution_input_grad", "convolution_weight_grad")

@@ -106,7 +106,7 @@ def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
     dimensions = Dimensions(loop, CHANNELS_LAST)
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, None, str(v.shape[1]))
-    return tile.called(None, writer, [], result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
+    return tile.called(None, writer, tile.ahead(), result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
 
 
 _BLOCK = 32  # columns that kernels of bfloat16 hand over, at most
@@ -197,7 +197,7 @@ class _Tile(Nest):
             for k in range(len(self.body.streams()))
             if self.strides[k][0] and self.strides[k][1] == 1
         ]
-        return ["for (long i = 0; i < columns; i += LANES) {", *indented(far), "}"] if far else []
+        return [f"for (long i = 0; i < {self.columns}; i += LANES) {{", *indented(far), "}"] if far else []
 
     def _along_row(self, number: str | None, more: list[str]) -> list[str]:
         """The loop over the columns, which streams may see as several dimensions."""
