@@ -52,7 +52,7 @@ def ours(case: tuple[int, ...]) -> Calls:
     text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
     for name, made in kernels.items():
         arguments = (
-            "a, b, c, scratch, NULL, NULL" if name == "weight" else "a, b, NULL, c, scratch, NULL, NULL, NULL, NULL"
+            "a, b, c, scratch, (OnRows){0}" if name == "weight" else "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}"
         )
         text += [made.text, EXPORT.format(name=name, arguments=arguments)]
     functions = library.load("".join(text))

@@ -36,10 +36,10 @@ EXPORT = """
 void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}({arguments}); }}
 """
 ARGUMENTS = {
-    "convolution": "a, b, NULL, c, scratch, NULL, NULL, NULL, NULL",
-    "from_planes": "a, b, b, c, scratch, NULL, NULL, NULL, NULL",  # the first numbers of the weight are the bias
-    "input_grad": "a, b, NULL, c, scratch, NULL, NULL, NULL, NULL",
-    "weight_grad": "a, b, c, scratch, NULL, NULL",
+    "convolution": "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}",
+    "from_planes": "a, b, b, c, scratch, (OnRows){0}, (OnRows){0}",  # the first numbers of the weight are the bias
+    "input_grad": "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}",
+    "weight_grad": "a, b, c, scratch, (OnRows){0}",
 }
 
 

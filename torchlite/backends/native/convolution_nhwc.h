@@ -32,13 +32,18 @@ typedef struct {
     long shares;                                            // into which the bands of all samples are divided
 } Convolution;
 
+// What is done with each row of positions, or NULL, what it is given, and the arrays of the same sizes that it goes through,
+// ended by NULL.
+typedef struct {
+    Finish each;
+    void *context;
+    const float *const *arrays;
+} OnRows;
+
 typedef struct {
     const float *source, *weight, *bias, *grad;  // there need not be a bias
     float *target, *scratch;                     // without a target, rows are only handed to `finish`
-    Finish finish;                               // for each row of positions, or NULL
-    void *context;
-    Finish fill;                                 // makes rows of the source where there is none, or NULL
-    void *fill_context;
+    OnRows finish, fill;                         // takes rows of the result; makes those of the source, if they are not copied
 } ConvolutionArrays;
 
 // ---- what a tile is ----
@@ -123,14 +128,15 @@ ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scra
     return (WindowRows){scratch + start, g.padded * g.channels, first, from, scratch + g.left * g.channels, first, sample};
 }
 
-// Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to nothing.
+// Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to
+// nothing.
 ALWAYS void copy_rows(const Convolution g, const ConvolutionArrays *arrays, WindowRows *rows, long last) {
     for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step, rows->scratch += g.padded * g.channels) {
         const float *from = rows->uncopied;
         float *to = rows->scratch;
-        if (arrays->fill)
-            arrays->fill(arrays->fill_context, to, g.channels, (rows->sample * g.height + rows->next) * g.width, 0, g.width,
-                         g.channels);
+        if (arrays->fill.each)
+            arrays->fill.each(arrays->fill.context, to, g.channels, (rows->sample * g.height + rows->next) * g.width, 0,
+                              g.width, g.channels);
         else if (g.channel_step == 1 && g.column_step == g.channels)
             for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
         else
@@ -159,13 +165,14 @@ ALWAYS long first_band(const Convolution g, long share) { return share * bands_o
 
 // ---- what comes next, fetched while the rest is computed ----
 
+enum { LINE_BYTES = 64 };  // bytes of memory that come together
 typedef struct { const float *at; long size; } Run;  // of numbers side by side
 
 // Asks for one of `pieces` equal pieces. Read when they are wanted, numbers come faster than memory gives them, and later none.
 ALWAYS void fetch(Run run, long piece, long pieces) {
-    enum { LINE = 64 / sizeof(float) };
-    const long length = parts(parts(run.size, LINE), pieces) * LINE, end = at_most((piece + 1) * length, run.size);
-    for (long i = piece * length; i < end; i += LINE) __builtin_prefetch(run.at + i, 0, 2);
+    const long line = LINE_BYTES / (long)sizeof *run.at;
+    const long length = parts(parts(run.size, line), pieces) * line, end = at_most((piece + 1) * length, run.size);
+    for (long i = piece * length; i < end; i += line) __builtin_prefetch(run.at + i, 0, 2);
 }
 
 // What band number `index` reads of the source, unless it reads little of what lies there.
@@ -185,20 +192,47 @@ ALWAYS Run grad_of_band(const Convolution g, const float *grad, long index) {
     return (Run){grad + (band.sample * g.rows + band.begin) * length, (band.end - band.begin) * length};
 }
 
+// Rows that `finish` and `fill` want next. A processor waits for some ten lines of memory at a time, so all at once would hold
+// it up: a tile asks for a line of some of them with each channel that it takes up.
+enum { ASKED = 3, MOST_WANTED = 24 };
+typedef struct {
+    const char *rows[MOST_WANTED + ASKED];
+    long count, first;
+} Wanted;
+
+ALWAYS void want(Wanted *wanted, const float *const *arrays, long number) {
+    for (; arrays && *arrays && wanted->count < MOST_WANTED; arrays++)
+        wanted->rows[wanted->count++] = (const char *)(*arrays + number);
+}
+
+// What belongs to the row of results behind one, and to the rows of the source that are missing for it.
+ALWAYS Wanted wanted_after(const Convolution g, const ConvolutionArrays *arrays, const WindowRows *rows, long position) {
+    Wanted wanted = {.count = 0};
+    want(&wanted, arrays->finish.arrays, (position + g.columns) * g.results);
+    for (long row = rows->next; row < rows->next + g.down.step; row++)
+        want(&wanted, arrays->fill.arrays, (rows->sample * g.height + row) * g.width * g.channels);
+    for (long i = 0; i < ASKED; i++) wanted.rows[wanted.count + i] = (const char *)arrays->weight;  // which is there
+    return wanted;
+}
+
 // ---- convolution, and the gradient of its input ----
 
 typedef struct { long count; const float *source[MOST_DOWN], *weight[MOST_DOWN]; } Taps;  // of the rows that meet
 
-// Sums for positions side by side, of which the first `width` channels of a block are stored.
+// Sums for positions side by side, of which the first `width` channels of a block are stored; `wanted` are rows to ask for.
 ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, long at, const float *bias, float *out,
-                          long width) {
+                          long width, const char *const *wanted) {
     const long vectors = vectors_of(g), reads = reads_of(g.across, pixels);
     Vector sum[MOST_PIXELS][2];
     WHOLLY for (long p = 0; p < pixels; p++) WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] = (Vector){0};
+    const long row = at_least(g.columns * g.results, g.width * g.channels) * (long)sizeof *bias;
+    long line = 0;
     for (long t = 0; t < taps->count; t++) {
         const float *x = taps->source[t] + at, *w = taps->weight[t];
         for (long c = 0; c < g.channels; c++, x++, w += g.across.taps * lanes_of(g)) {
             Vector weight[MOST_ACROSS][2];
+            WHOLLY for (long i = 0; i < ASKED; i++) __builtin_prefetch(wanted[i] + line, 0, 2);
+            line = line < row ? line + LINE_BYTES : 0;
             WHOLLY for (long k = 0; k < g.across.taps; k++)
                 WHOLLY for (long v = 0; v < vectors; v++) weight[k][v] = load(w + (k * vectors + v) * LANES);
             WHOLLY for (long q = 0; q < reads; q++)
@@ -219,12 +253,14 @@ ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, lo
 }
 
 // A row of positions, for one block of channels.
-ALWAYS void convolve_row(const Convolution g, const Taps *taps, const float *bias, float *out, long width) {
+ALWAYS void convolve_row(const Convolution g, const Taps *taps, const float *bias, float *out, long width, Wanted *wanted) {
     const long pixels = pixels_of(g), rest = g.columns % pixels;
     long o = 0, at = 0;
-    for (; o + pixels <= g.columns; o += pixels, at += pixels * g.across.step / g.across.by * g.channels)
-        convolve_tile(g, pixels, taps, at, bias, out + o * g.results, width);
-    if (rest) convolve_tile(g, rest, taps, at, bias, out + o * g.results, width);
+    for (; o + pixels <= g.columns; o += pixels, at += pixels * g.across.step / g.across.by * g.channels) {
+        convolve_tile(g, pixels, taps, at, bias, out + o * g.results, width, wanted->rows + wanted->first);
+        wanted->first = at_most(wanted->first + ASKED, wanted->count);
+    }
+    if (rest) convolve_tile(g, rest, taps, at, bias, out + o * g.results, width, wanted->rows + wanted->first);
 }
 
 // A share of the work.
@@ -240,6 +276,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
             fetch(next, row - band.begin, g.band);
             copy_rows(g, arrays, &rows, last_row(g, row + 1));
+            Wanted wanted = wanted_after(g, arrays, &rows, position);
             for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {
@@ -249,9 +286,11 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
                     taps.weight[taps.count++] = arrays->weight + block * packed_block(g) + k * packed_row(g);
                 }
                 const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
-                convolve_row(g, &taps, arrays->bias ? arrays->bias + block * lanes : NULL, out + block * lanes, width);
+                convolve_row(g, &taps, arrays->bias ? arrays->bias + block * lanes : NULL, out + block * lanes, width,
+                             &wanted);
             }
-            if (arrays->finish) arrays->finish(arrays->context, out, g.results, position, 0, g.columns, g.results);
+            if (arrays->finish.each)
+                arrays->finish.each(arrays->finish.context, out, g.results, position, 0, g.columns, g.results);
         }
     }
 }
@@ -358,8 +397,8 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
 
 // ---- functions of one convolution ----
 
-// name(source, weight, bias, result, scratch, finish, context, fill, fill_context): the convolution that the braces describe, or
-// the gradient of an input. Scratch begins with the packed weights.
+// name(source, weight, bias, result, scratch, finish, fill): the convolution that the braces describe, or the gradient of an
+// input. Scratch begins with the packed weights.
 #define CONVOLUTION(name, result_step, channel_step, ...)                                                           \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_pack(void *argument, long index) {                                                           \
@@ -368,17 +407,16 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
     }                                                                                                               \
     static void name##_share(void *argument, long share) { convolve(name##_geometry(), argument, share); }          \
     static void name(const float *source, const float *weight, const float *bias, float *target, float *scratch,    \
-                     Finish finish, void *context, Finish fill, void *fill_context) {                               \
+                     OnRows finish, OnRows fill) {                                                                  \
         const Convolution g = name##_geometry();                                                                    \
         ConvolutionArrays arrays = {.source = source, .weight = weight, .bias = bias, .target = target,             \
-                                    .scratch = scratch, .finish = finish, .context = context,                       \
-                                    .fill = fill, .fill_context = fill_context};                                    \
+                                    .scratch = scratch, .finish = finish, .fill = fill};                            \
         parallel(name##_pack, &arrays, groups_of(g) * g.down.taps);                                                 \
         arrays.weight = scratch, arrays.scratch = scratch + packed_size(g);                                         \
         parallel(name##_share, &arrays, g.shares);                                                                  \
     }
 
-// name(source, grad, result, scratch, fill, fill_context): the gradient of the weight of the convolution that the braces describe.
+// name(source, grad, result, scratch, fill): the gradient of the weight of the convolution that the braces describe.
 #define WEIGHT_GRADIENT(name, ...)                                                                                  \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_share(void *argument, long share) { sum_weights(name##_geometry(), argument, share); }       \
@@ -386,11 +424,9 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
         const ConvolutionArrays *arrays = argument;                                                                 \
         total_weights(name##_geometry(), arrays->source, arrays->target, index);                                    \
     }                                                                                                               \
-    static void name(const float *source, const float *grad, float *target, float *scratch, Finish fill,            \
-                     void *fill_context) {                                                                          \
+    static void name(const float *source, const float *grad, float *target, float *scratch, OnRows fill) {          \
         const Convolution g = name##_geometry();                                                                    \
         ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch, .fill = fill,                \
-                                    .fill_context = fill_context,                                                   \
                                     .scratch = scratch + g.shares * packed_size(g)};                                \
         parallel(name##_share, &arrays, g.shares);                                                                  \
         arrays.source = scratch, arrays.target = target;                                                            \

@@ -61,31 +61,26 @@ def handles(window: Any, groups: int) -> bool:
     return groups == 1 and window.ndim == 2 and window.kernel[0] <= MOST_DOWN and window.kernel[1] <= MOST_ACROSS
 
 
-def convolution(
-    name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
-) -> Kernel:
-    """``name(x, weight, bias, out, scratch, finish, context, fill, fill_context)``, for a weight (O, I, kh, kw); the bias may be NULL.
+def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """``name(x, weight, bias, out, scratch, finish, fill)``, for a weight (O, I, kh, kw); the bias may be NULL.
 
     Args:
         x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
         out: sizes of the result, which has no gaps.
         window: kernel, stride, padding and dilation.
-        filled: whether rows of the input are computed, and its numbers only fetched ahead.
     """
     down, across = forward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x), filled=filled)
+    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x))
     text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
     return Kernel(text, scratch + _packed(x[3], out[3], taps), band)
 
 
-def input_grad(
-    name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
-) -> Kernel:
+def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
     down, across = backward_axes(window)
     taps = down.taps * across.taps
-    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g), filled=filled)
+    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g))
     text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
     return Kernel(text, scratch + _packed(g[3], x[3], taps), band)
 
@@ -93,7 +88,10 @@ def input_grad(
 def weight_grad(
     name: str, x: Sizes, g: Sizes, window: Any, steps: Sizes | None = None, *, filled: bool = False
 ) -> Kernel:
-    """``name(x, g, weight, scratch, fill, fill_context)``: the cotangent of the weight, where g has no gaps."""
+    """``name(x, g, weight, scratch, fill)``: the cotangent of the weight, where g has no gaps.
+
+    If ``filled``, rows of the input are computed, and x is an array of the same sizes that is only fetched ahead.
+    """
     down, across = forward_axes(window)
     packed = _packed(x[3], g[3], down.taps * across.taps)
     shares = SHARES

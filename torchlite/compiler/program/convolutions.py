@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import CHANNELS_LAST, Array, Order
-from torchlite.compiler.program.stores import fill_of_channels, store_of_channels
+from torchlite.compiler.program.stores import beside, fill_of_channels, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
 _WEIGHT: Order = (0, 1, 2, 3)
@@ -37,27 +36,21 @@ def lowered(node: Node) -> Lowering | None:
     return of_weight if node.op.name == "convolution_weight_grad" else of_positions
 
 
-class _Source(NamedTuple):
-    """What a kernel reads as C: an array, or what makes its rows, and then the array that it is to fetch ahead."""
-
-    array: str
-    steps: Sizes
-    fill: tuple[str, str] = ("NULL", "NULL")
-
-    @property
-    def filled(self) -> bool:
-        return self.fill[0] != "NULL"
-
-
-def _source(v: Value, writer: Writer) -> _Source:
-    places = writer.step.places
+def _fill(v: Value, writer: Writer) -> str:
+    """What makes the rows of an input."""
     if v not in writer.step.unit.before:
-        return _Source(f"(const float *)({writer.pointer(v)})", distances(places[v].strides))
-    fill = fill_of_channels(v, writer)
-    for read in writer.step.unit.before[v].reads():
-        if read.shape == v.shape and places[read].order == CHANNELS_LAST:
-            return _Source(f"(const float *)({writer.pointer(read)})", distances(places[read].strides), fill)
-    return _Source("NULL", _ANYHOW, fill)
+        return "(OnRows){0}"
+    name, context = fill_of_channels(v, writer)
+    return f"(OnRows){{{name}, {context}, {beside(v, writer.step.unit.before[v], writer)}}}"
+
+
+def _address(v: Value, writer: Writer) -> tuple[str, Sizes]:
+    """Where an array lies; of an input that is computed, where the first array lies that is read for it."""
+    places, unit = writer.step.places, writer.step.unit
+    for read in unit.before[v].reads() if v in unit.before else (v,):
+        if v not in unit.before or (read.shape == v.shape and places[read].order == CHANNELS_LAST):
+            return f"(const float *)({writer.pointer(read)})", distances(places[read].strides)
+    return "NULL", _ANYHOW
 
 
 class _OfPositions(Continued):
@@ -97,16 +90,19 @@ class _Float32(_OfPositions):
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
         weight, *bias = (f"(const float *)({writer.pointer(v)})" for v in node.inputs[1:])
-        source = _source(node.inputs[0], writer)
-        name = writer.function(self._kernel(node, source.steps, filled=source.filled).text, "convolution")
+        x, out = node.inputs[0], node.outputs[0]
+        source, steps = ("NULL", _ANYHOW) if x in writer.step.unit.before else _address(x, writer)
+        name = writer.function(self._kernel(node, steps).text, "convolution")
         target, finish, context = store_of_channels(node, writer)
+        loop = next(iter(writer.step.unit.loops), None)
+        rows = f"(OnRows){{{finish}, {context}, {beside(out, loop, writer)}}}"
         scratch = f"(float *)({writer.scratch()})"
-        given = (source.array, weight, *(bias or ["NULL"]), target, scratch, finish, context, *source.fill)
+        given = (source, weight, *(bias or ["NULL"]), target, scratch, rows, _fill(x, writer))
         writer.statement(f"{name}({', '.join(given)});")
 
-    def _kernel(self, node: Node, steps: Sizes, *, filled: bool = False) -> Kernel:
+    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
         make = of_float32.convolution if node.op.name == "convolution" else of_float32.input_grad
-        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps, filled=filled)
+        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
 
 
 class _Float32WeightGrad(Plain):
@@ -126,10 +122,11 @@ class _Float32WeightGrad(Plain):
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        x = _source(node.inputs[0], writer)
+        x, steps = _address(node.inputs[0], writer)
+        filled = node.inputs[0] in writer.step.unit.before
         g, target = (f"(float *)({writer.pointer(v)})" for v in (node.inputs[1], node.outputs[0]))
-        name = writer.function(self._kernel(node, x.steps, filled=x.filled).text, "weights")
-        given = (x.array, g, target, f"(float *)({writer.scratch()})", *x.fill)
+        name = writer.function(self._kernel(node, steps, filled=filled).text, "weights")
+        given = (x, g, target, f"(float *)({writer.scratch()})", _fill(node.inputs[0], writer))
         writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes, *, filled: bool = False) -> Kernel:

@@ -17,6 +17,7 @@ from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Nest, indented, whole
 from torchlite.compiler.program.places import CHANNELS_LAST
 from torchlite.compiler.program.tile_sums import HEADER, TileSums, partial_start
+from torchlite.compiler.program.units import Loop
 from torchlite.compiler.program.writer import Writer
 
 
@@ -97,7 +98,7 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
     columns = "columns" if out.shape[1] % width else str(width)
     sums = TileSums(writer.step.unit, made, width, columns) if loop.reductions else None
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, sums, columns)
-    return Store(target, *tile.called(_number(out, "tile[i]"), writer, tile.ahead()))
+    return Store(target, *tile.called(_number(out, "tile[i]"), writer, []))
 
 
 def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
@@ -106,7 +107,21 @@ def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
     dimensions = Dimensions(loop, CHANNELS_LAST)
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, None, str(v.shape[1]))
-    return tile.called(None, writer, tile.ahead(), result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
+    return tile.called(None, writer, [], result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
+
+
+def beside(v: Value, loop: Loop | None, writer: Writer) -> str:
+    """A table in C of the arrays of float32 that lie as ``v``, which a loop on its elements goes through, or which it is itself."""
+    places, stored = writer.step.places, writer.layout.stored
+    values = [v]
+    if loop is not None:
+        values += [*loop.reads(), *(w for node in loop.nodes for w in node.outputs if w in stored)]
+    addresses = [
+        f"(const float *)({writer.address(places[w])})"
+        for w in dict.fromkeys(values)
+        if w in places and c_type(w) == "float" and w.shape == v.shape and places[w].order == CHANNELS_LAST
+    ]
+    return f"(const float *const[]){{{', '.join([*addresses, 'NULL'])}}}" if addresses else "NULL"
 
 
 _BLOCK = 32  # columns that kernels of bfloat16 hand over, at most
