@@ -49,11 +49,21 @@ def load(source: str) -> ctypes.CDLL:
     Raises:
         Unavailable: where C can't be compiled.
     """
+    return load_all([source])[0]
+
+
+def load_all(sources: Sequence[str]) -> list[ctypes.CDLL]:
+    """Several such texts, compiled at the same time.
+
+    Raises:
+        Unavailable: where C can't be compiled.
+    """
     run = ctypes.cast(pool().pool_run, ctypes.c_void_p)
-    library = toolchain.load(source)
-    library.bind.argtypes = [ctypes.c_void_p]
-    library.bind(run)
-    return library
+    libraries = toolchain.load_all(sources)
+    for library in libraries:
+        library.bind.argtypes = [ctypes.c_void_p]
+        library.bind(run)
+    return libraries
 
 
 class _Array(ctypes.c_void_p):

@@ -1,5 +1,13 @@
 // What the C of captured functions is written with: loops over flat arrays, one or many at a time.
 
+// Before a function that only calls others, one after the other, with tables of addresses: optimizing those takes longer than
+// anything else in it.
+#if defined(__clang__)
+#define UNOPTIMIZED __attribute__((noinline, optnone))
+#else
+#define UNOPTIMIZED __attribute__((optimize("O0")))
+#endif
+
 // Does elements begin to end - 1 of the arrays that lie at `at`.
 typedef void (*Range)(void *const *at, long begin, long end);
 

@@ -19,7 +19,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,9 +169,24 @@ def load(source: str) -> ctypes.CDLL:
     Raises:
         Unavailable: as `compiled`, and when the system refuses to load the result.
     """
-    path = compiled(source)
+    return load_all([source])[0]
+
+
+def load_all(sources: Sequence[str]) -> list[ctypes.CDLL]:
+    """C texts, compiled at the same time, and loaded.
+
+    Raises:
+        Unavailable: as `compiled`, and when the system refuses to load a result.
+    """
+    if len(sources) == 1:
+        paths = [compiled(sources[0])]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(min(len(sources), os.cpu_count() or 1)) as threads:
+            paths = list(threads.map(compiled, sources))
     try:
-        return ctypes.CDLL(str(path))
+        return [ctypes.CDLL(str(path)) for path in paths]
     except OSError as error:
         raise Unavailable(f"what the compiler made can't be loaded: {error}") from None
 

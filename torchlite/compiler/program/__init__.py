@@ -7,7 +7,7 @@ and `execution` runs it. What has no C is run by NumPy between two parts of the 
 from __future__ import annotations
 
 from torchlite.backends.native import toolchain
-from torchlite.backends.native.library import load, text, warn_once
+from torchlite.backends.native.library import load_all, text, warn_once
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.moments import take_moments
 from torchlite.compiler.program.execution import Execution, Stopped
@@ -30,13 +30,13 @@ def program(graph: Graph, interface: Interface, *, apart: bool = False) -> Execu
         graph = take_moments(graph)
         layout = lay_out(graph, interface)
         written = Writer(graph, layout, apart=apart).program()
-        library = load(text(*written.headers) + "\n" + written.source)
+        libraries = load_all([text(*part.headers) + "\n" + part.source for part in written.texts])
     except Unplaceable:
         return None
     except toolchain.Unavailable as error:
         warn_once(str(error))
         return None
-    return Execution(graph, layout, written, library)
+    return Execution(graph, layout, written, libraries)
 
 
 __all__ = ["Execution", "Interface", "Stopped", "program"]

@@ -17,7 +17,7 @@ from torchlite.compiler.program.layout import Layout, Step
 from torchlite.compiler.program.memory import ALIGNED
 from torchlite.compiler.program.places import Array, Place, address
 from torchlite.compiler.program.units import base
-from torchlite.compiler.program.writer import Program
+from torchlite.compiler.program.writer import Program, Segment
 
 _QUIET = nullcontext()  # nothing of NumPy runs that could warn
 _OWN = 2  # references to an array that nobody has: that of `_Given`, and the argument of getrefcount
@@ -38,15 +38,15 @@ class Execution:
         graph: that it computes.
         layout: of its memory.
         program: its text.
-        library: that compiled.
+        libraries: its texts, compiled.
     """
 
-    def __init__(self, graph: Graph, layout: Layout, program: Program, library: Any) -> None:
+    def __init__(self, graph: Graph, layout: Layout, program: Program, libraries: Sequence[Any]) -> None:
         self.graph = graph
         self.layout = layout
         self.program = program
         self.segments = [
-            _Compiled(library, part, program) if isinstance(part, str) else _Host(part, program)
+            _Compiled(libraries[part.text], part.name, program) if isinstance(part, Segment) else _Host(part, program)
             for part in program.segments
         ]
         self.arrays = [(i, program.buffers.get(("input", i))) for i, v in enumerate(graph.inputs) if v.aval is not None]

@@ -1,11 +1,15 @@
-"""The text of a program: one C function for each kind of unit, and functions that call them one after the other."""
+"""The text of a program: one C function for each kind of unit, and functions that call them one after the other.
+
+A long program is several texts, each with the functions that its steps call, which are compiled at the same time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from torchlite.backends.native.library import GRAIN
+from torchlite.backends.native.library import GRAIN, text
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.layout import Layout, Step
 from torchlite.compiler.program.loops import Function
@@ -24,27 +28,66 @@ _EXACT = """
 HEADERS = ("parallel.h", "vectors.h", "mathematics.h", "program.h")
 
 
+# What is compiled, in characters of plain loops, which take some 15 µs each:
+_LONG = 60_000  # above which a program is two texts
+_OF_MACRO = 5_000  # a function that a macro of a header writes
+_OF_HEADER = 3  # each character of a header of kernels
+
+
+class Text(NamedTuple):
+    """C that is compiled in one go.
+
+    Attributes:
+        headers: files of ``backends/native`` that come first.
+        source: what follows.
+    """
+
+    headers: tuple[str, ...]
+    source: str
+
+
+class Segment(NamedTuple):
+    """A C function without arguments but for the tables, and in which text it stands."""
+
+    text: int
+    name: str
+
+
 @dataclass(eq=False)
 class Program:
     """The text of a program and what its functions are called with.
 
     Attributes:
-        source: C, without the files of ``backends/native`` that come first.
-        headers: those.
-        segments: what runs one after the other: the name of a C function, or an operation that runs on the host.
+        texts: all of it.
+        segments: what runs one after the other: a C function, or an operation that runs on the host.
         steps: for each segment the steps in it.
         numbers: the place of each number among those that C knows.
         buffers: the place of each input, constant and result in the table of addresses; the arena is its first entry.
         checks: for what a C function returns, which is not 0 where it ends early, the operation that has failed.
     """
 
-    source: str
-    headers: tuple[str, ...]
-    segments: list[str | Step]
+    texts: list[Text]
+    segments: list[Segment | Step]
     steps: list[list[Step]]
     numbers: dict[Value, int]
     buffers: dict[tuple[str, int], int]
     checks: list[Node]
+
+    @property
+    def source(self) -> str:
+        """The C, without the files that come first."""
+        return "\n".join(text.source for text in self.texts)
+
+
+@dataclass(eq=False)
+class _Written:
+    """The C of one step: statements, tables that they read, the functions that they call, and files of ``backends/native``."""
+
+    step: Step
+    statements: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    called: dict[str, None] = field(default_factory=dict)
+    headers: dict[str, None] = field(default_factory=dict)
 
 
 class Writer:
@@ -60,13 +103,9 @@ class Writer:
         self.layout = layout
         self.apart = apart
         self.names = graph.names()
-        self.headers: dict[str, None] = dict.fromkeys(HEADERS)
         self.functions: dict[str, str] = {}
         self.loops: dict[str, str] = {}
-        self.tables: list[str] = []
-        self.segments: list[str | Step] = []
-        self.steps: list[list[Step]] = [[]]
-        self.statements: list[str] = []
+        self.count_of_tables = 0
         self.last: list[str] = []
         self.numbers: dict[Value, int] = {}
         self.buffers: dict[tuple[str, int], int] = {}
@@ -76,46 +115,98 @@ class Writer:
 
     def program(self) -> Program:
         """The whole."""
-        bodies: list[str] = []
-        for step in self.layout.steps:
-            if step.unit.kind == "host":
-                self._end_segment(bodies)
-                self.steps[-1].append(step)
-                self._add(step)
-            else:
-                self.step = step
-                self.steps[-1].append(step)
-                self._write(step)
-                if self.apart:
-                    self._end_segment(bodies)
-        self._end_segment(bodies)
+        written = [self._written(step) for step in self.layout.steps]
+        texts: list[Text] = []
+        segments: list[Segment | Step] = []
+        steps: list[list[Step]] = []
+        for part in self._divided(written):
+            bodies: list[str] = []
+            for together in self._segments(part):
+                steps.append([piece.step for piece in together])
+                if together[0].step.unit.kind == "host":
+                    segments.append(together[0].step)
+                else:
+                    name = f"segment{len(segments)}"
+                    segments.append(Segment(len(texts), name))
+                    bodies.append(_segment(name, together))
+            texts.append(self._text(part, bodies))
+        return Program(texts, segments, steps, self.numbers, self.buffers, self.checks)
+
+    def _written(self, step: Step) -> _Written:
+        """The C of a step, which for one on the host is empty."""
+        self.step, self.piece = step, _Written(step)
+        if step.unit.kind != "host":
+            self._write(step)
+        return self.piece
+
+    def _segments(self, pieces: Iterable[_Written]) -> Iterator[list[_Written]]:
+        """What runs in one go: all between two steps on the host that has statements."""
+        together: list[_Written] = []
+        for piece in pieces:
+            host = piece.step.unit.kind == "host"
+            if together and (host or self.apart):
+                yield together
+                together = []
+            if host:
+                yield [piece]
+            elif piece.statements:
+                together.append(piece)
+        if together:
+            yield together
+
+    def _divided(self, pieces: Sequence[_Written]) -> list[Sequence[_Written]]:
+        """The steps of each text: neighbours, whose functions take about as long to be compiled."""
+        costs = {name: len(loop) for loop, name in self.loops.items()}
+        costs |= {name: max(len(function), _OF_MACRO) for function, name in self.functions.items()}
+        macros = set(self.functions.values())
+        of = [[*piece.called, *(piece.headers if macros.isdisjoint(piece.called) else ())] for piece in pieces]
+        costs |= {name: _OF_HEADER * len(text(name)) for names in of for name in names if name not in costs}
+        costs |= dict.fromkeys(HEADERS, 0)
+
+        def cost(part: Sequence[list[str]]) -> int:
+            return sum(costs[name] for name in {name for names in part for name in names})
+
+        if self.apart or cost(of) < _LONG:
+            return [pieces]
+        middle = min(range(1, len(pieces)), key=lambda k: max(cost(of[:k]), cost(of[k:])))
+        return [pieces[:middle], pieces[middle:]]
+
+    def _text(self, pieces: Sequence[_Written], bodies: Sequence[str]) -> Text:
+        called = {name for piece in pieces for name in piece.called}
         kernels, loops = (
-            [text.replace("NAME", name) for text, name in made.items()] for made in (self.functions, self.loops)
+            [text.replace("NAME", name) for text, name in made.items() if name in called]
+            for made in (self.functions, self.loops)
         )
-        source = "\n".join([*kernels, _EXACT, *loops, *self.tables, *bodies])
-        steps = self.steps[:-1]
-        return Program(source, tuple(self.headers), self.segments, steps, self.numbers, self.buffers, self.checks)
+        tables = [table for piece in pieces for table in piece.tables]
+        headers = dict.fromkeys(HEADERS)
+        for piece in pieces:
+            headers |= piece.headers
+        return Text(tuple(headers), "\n".join([*kernels, _EXACT, *loops, *tables, *bodies]))
 
     # What lowerings use
 
     def require(self, *headers: str) -> None:
         """Let files of ``backends/native`` come before the text, in this order."""
-        self.headers.update(dict.fromkeys(headers))
+        self.piece.headers.update(dict.fromkeys(headers))
 
     def function(self, text: str, prefix: str) -> str:
         """The name of a C function whose text has NAME in its place; equal texts are written once.
 
         A product and a sum in it may be rounded once, which loops over elements do not do.
         """
-        return self.functions.setdefault(text, f"{prefix}{len(self.functions)}")
+        return self._called(self.functions.setdefault(text, f"{prefix}{len(self.functions)}"))
 
     def loop(self, text: str) -> str:
         """The name of a C function whose text has NAME in its place and does what operations on elements do, rounding each."""
-        return self.loops.setdefault(text, f"loop{len(self.loops)}")
+        return self._called(self.loops.setdefault(text, f"loop{len(self.loops)}"))
+
+    def _called(self, name: str) -> str:
+        self.piece.called[name] = None
+        return name
 
     def statement(self, text: str) -> None:
         """Do something at this point of the program."""
-        self.statements.append(text)
+        self.piece.statements.append(text)
 
     def afterwards(self, text: str) -> None:
         """Do something behind the unit that is being written."""
@@ -145,7 +236,7 @@ class Writer:
         for node in nodes:
             targets = ", ".join(self.names.get(v, "copy") for v in node.outputs)
             given = ", ".join(self.names.get(v, "…") for v in node.inputs)
-            self.statements.append(f"// {targets} = {node.op.name}({given})")
+            self.statement(f"// {targets} = {node.op.name}({given})")
 
     def _buffer(self, buffer: Buffer, offset: int) -> str:
         if buffer.kind == "arena":
@@ -162,7 +253,7 @@ class Writer:
             assert unit.root is not None and unit.how is not None
             self.require(*unit.how.headers)
             unit.how.write(unit.root, self)
-            self.statements += self.last
+            self.piece.statements += self.last
             self.last.clear()
         elif unit.kind == "number":
             self._write_number(unit)
@@ -236,24 +327,16 @@ class Writer:
         arrays = len(functions[0].at)
         addresses = ", ".join(self.address(place) for made in functions for place in made.at)
         chunks = [f"{{{g}, {b}}}" for g, made in enumerate(functions) for b in range(0, max(made.tasks, 1), GRAIN)]
-        table = f"many{len(self.tables)}"
-        self.tables.append(
+        table = f"many{self.count_of_tables}"
+        self.count_of_tables += 1
+        self.piece.tables.append(
             f"static const long {table}_n[] = {{{', '.join(str(made.tasks) for made in functions)}}};\n"
             f"static const Chunk {table}_chunks[] = {{{', '.join(chunks)}}};"
         )
         self.statement(f"many({name}, (void *[]){{{addresses}}}, {arrays}, {table}_n, {table}_chunks, {len(chunks)});")
 
-    def _end_segment(self, bodies: list[str]) -> None:
-        if not self.statements:
-            return
-        name = f"segment{len(bodies)}"
-        lines = "\n".join(f"    {line}" for line in self.statements)
-        bodies.append(
-            f"int {name}(char *const *at, double *numbers) {{\n    char *const arena = at[0];\n{lines}\n    return 0;\n}}\n"
-        )
-        self.statements = []
-        self._add(name)
 
-    def _add(self, segment: str | Step) -> None:
-        self.segments.append(segment)
-        self.steps.append([])
+def _segment(name: str, pieces: Iterable[_Written]) -> str:
+    lines = "\n".join(f"    {line}" for piece in pieces for line in piece.statements)
+    head = f"UNOPTIMIZED int {name}(char *const *at, double *numbers) {{"
+    return f"{head}\n    char *const arena = at[0];\n{lines}\n    return 0;\n}}\n"
