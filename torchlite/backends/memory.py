@@ -5,6 +5,8 @@ Strides and offsets count elements, as PyTorch's do. Whatever is made here is ch
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,8 +46,15 @@ def rooted(array: Any) -> Any:
     return np.lib.stride_tricks.as_strided(array, array.shape, array.strides)
 
 
+# In CPython an array is a PyObject followed by the address of its numbers, which NumPy's C interface documents. Reading it
+# there takes a tenth of a microsecond, through `ctypes.data` it is a whole one.
+CPYTHON = sys.implementation.name == "cpython"
+
+
 def address(array: Any) -> int:
     """Where the first element is."""
+    if CPYTHON and type(array) is np.ndarray:
+        return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
 

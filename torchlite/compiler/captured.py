@@ -16,6 +16,7 @@ from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Node
 from torchlite.backends import array_module, is_array
 from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.program import Execution
 from torchlite.compiler.replay import Replay, owner
 from torchlite.compiler.state import Effect, Slot
 from torchlite.compiler.tracer import External
@@ -24,6 +25,8 @@ from torchlite.tracing import Uncapturable
 
 PLAIN = (str, bytes, int, float, complex, bool, type(None), np.dtype, range, slice)
 _Bound = Sequence[Tensor]
+Computed = tuple[list[Any], list[Any]]
+"""The fresh results of a call, and what backward needs."""
 _OF_ONE_HOLDER = 3  # references to a gradient: its tensor's, a variable, and the argument of getrefcount
 
 
@@ -66,19 +69,23 @@ class Captured:
         """The C of both programs."""
         return self.run.source + (self.run_backward.source if self.run_backward is not None else "")
 
-    def outputs(self, tensors: _Bound) -> list[Any]:
-        """Run the program with these tensors in the places of ``externals``.
+    def outputs(self, tensors: _Bound, compute: Callable[[_Bound], Computed] | None = None) -> list[Any]:
+        """Run the program with these tensors in the places of ``externals``, and give its fresh results.
+
+        Args:
+            tensors: those.
+            compute: what runs the program, `compute` if nothing else.
 
         Raises:
             Exception: of an operator, or because a condition does not hold; nothing has been changed then.
         """
+        compute = compute or self.compute
         if self.backward is None:
-            arrays, _ = self.compute(tensors)
+            arrays, _ = compute(tensors)
             return [wrap(a) if is_array(a) else a for a in arrays]
-        places = [i for i, e in enumerate(self.externals) if e in self.targets]
-        return list(_Recorded.apply(self, tensors, *(tensors[i] for i in places)))
+        return list(_Recorded.apply(self, compute, tensors, *[tensors[i] for i in self._targets]))
 
-    def compute(self, tensors: _Bound) -> tuple[list[Any], list[Any]]:
+    def compute(self, tensors: _Bound) -> Computed:
         """Run the program, change what is to be changed, and give fresh results and what backward needs."""
         given = [t._data for t in tensors]
         if self.numbers:
@@ -90,9 +97,8 @@ class Captured:
             for generator, state in zip(self.generators, states, strict=True):
                 generator.restore(state)
             raise
-        outs, slots, written = map(list, self.parts(results))
-        saved = list(results[len(outs) + len(slots) + len(written) :])
-        if saved:
+        outs, slots, written, saved = map(list, self.parts(results))
+        if saved and self._owners is None:
             saved = self._apart(saved, outs, slots, [tensors[i] for i, _ in self.writes])
         self._write(tensors, written)
         for (i, spec, _), array in zip(self.slots, slots, strict=True):
@@ -102,10 +108,43 @@ class Captured:
                 tensors[i]._grad = None if spec is None else tensors[self.place[spec]]
         return outs, saved
 
-    def parts(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], Sequence[Any], Sequence[Any]]:
-        """Of the outputs of ``run`` the fresh results, the gradients, and what is written into tensors."""
+    def parts(self, outputs: Sequence[Any]) -> tuple[Sequence[Any], ...]:
+        """Of the outputs of ``run`` the fresh results, gradients, what is written into tensors, and what is saved."""
         gradients = self.fresh + len(self.slots)
-        return outputs[: self.fresh], outputs[self.fresh : gradients], outputs[gradients : gradients + len(self.writes)]
+        written = gradients + len(self.writes)
+        return outputs[: self.fresh], outputs[self.fresh : gradients], outputs[gradients:written], outputs[written:]
+
+    def owners(self, arrays: list[Any], saved: list[Any], outs: Sequence[Any], tensors: _Bound) -> list[Tensor | None]:
+        """For each saved array the tensor that has it and is in the user's hands, or None."""
+        if self._owners is not None:
+            return [None if i is None else tensors[i] if i >= 0 else outs[~i] for i in self._owners]
+        known = {id(a): out for a, out in zip(arrays, outs, strict=True)}
+        known |= {id(t._data): t for t in tensors}
+        return [known.get(id(array)) for array in saved]
+
+    def owners_are_known(self) -> bool:
+        """Whether it is known before a call which tensors have what is saved."""
+        return self._owners is not None
+
+    def _known_owners(self) -> list[int | None] | None:
+        """Which tensors have what is saved: places, of results inverted; None where only a call can tell.
+
+        It can't be told before whether tensors that are written into share memory with others.
+        """
+        if not isinstance(self.run, Execution) or self.writes or self.slots:
+            return None
+        fresh, _, _, saved = self.parts(self.run.outputs)
+        results = {number: j for j, (v, kind, number) in enumerate(fresh) if kind == "result" and v is None}
+        shared = {number for _, kind, number in fresh if kind == "result"}
+        found: list[int | None] = []
+        for v, kind, number in saved:
+            if kind == "result" and number in shared:
+                if v is not None or results.get(number) not in self.differentiable:
+                    return None  # a copy has to be saved
+                found.append(~results[number])
+            else:
+                found.append(number if kind == "input" and v is None and number < len(self.externals) else None)
+        return found
 
     def move(self, moves: Callable[[Any], Any]) -> None:
         """Work with other objects in the places of those around the function."""
@@ -155,6 +194,8 @@ class Captured:
         self.slots = [(place_of[id(tensor)], spec, read) for tensor, spec, read in self.gradients]
         self._replaced = [i for i, spec, read in self.slots if type(spec) is int and not read]
         self.writes = [(self.place[e], e.writes) for e in self.written]
+        self._targets = [i for i, e in enumerate(self.externals) if e in self.targets]
+        self._owners = self._known_owners()
         only = isinstance(self.result, Out) and self.result.is_fresh() and not self.updates and not self.effects
         self._only = self.result if only else None
 
@@ -247,22 +288,17 @@ class _Recorded(Function):
     """The program as one operation of autograd."""
 
     @staticmethod
-    def forward(ctx: Any, captured: Captured, tensors: _Bound, *_targets: Tensor) -> Any:
+    def forward(
+        ctx: Any, captured: Captured, compute: Callable[[_Bound], Computed], tensors: _Bound, *_targets: Tensor
+    ) -> Any:
         """Run it."""
-        arrays, saved = captured.compute(tensors)
-        kept: list[Any] = []
-        sources: list[Any] = []
+        arrays, saved = compute(tensors)
         outs = tuple(wrap(a) if is_array(a) else a for a in arrays)
         # What is also in the user's hands is saved as a tensor, so that a write into it before backward is noticed.
-        known = {id(a): out for a, out in zip(arrays, outs, strict=True)}
-        known |= {id(t._data): t for t in tensors}
-        for array in saved:
-            tensor = known.get(id(array))
-            kept.append(array if tensor is None else None)
-            if tensor is not None:
-                sources.append(tensor)
-        ctx.save_for_backward(*sources)
-        ctx.kept, ctx.captured = kept, captured
+        owners = captured.owners(arrays, saved, outs, tensors)
+        ctx.kept = [array if tensor is None else None for array, tensor in zip(saved, owners, strict=True)]
+        ctx.save_for_backward(*[tensor for tensor in owners if tensor is not None])
+        ctx.captured = captured
         differentiable = set(captured.differentiable)
         ctx.mark_non_differentiable(
             *(o for i, o in enumerate(outs) if i not in differentiable and isinstance(o, Tensor))
@@ -278,7 +314,7 @@ class _Recorded(Function):
         saved = [next(sources)._data if a is None else a for a in ctx.kept]
         assert captured.run_backward is not None
         results = captured.run_backward([*saved, *(grads[i]._data for i in captured.differentiable)])
-        return (None, None, *(None if a is None else wrap(a) for a in results))
+        return (None, None, None, *(None if a is None else wrap(a) for a in results))
 
 
 def mapped(x: Any, function: Callable[[Any], Any]) -> Any:

@@ -14,7 +14,8 @@ from weakref import getweakrefcount
 
 from torchlite._tensor import Tensor, wrap
 from torchlite.backends.memory import address
-from torchlite.compiler.captured import Captured
+from torchlite.compiler.captured import Captured, Computed
+from torchlite.compiler.graph import Value
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.program import Execution
 from torchlite.compiler.program.execution import Frame, viewed
@@ -31,13 +32,15 @@ def repetition(captured: Captured, tensors: Sequence[Tensor], moving: Sequence[i
         moving: which of these may be others next time.
     """
     run = captured.run
-    if not isinstance(run, Execution) or not run.repeats or captured.backward is not None or captured.generators:
+    if not isinstance(run, Execution) or not run.repeats or captured.generators:
         return None
-    fresh, slots, written = captured.parts(run.outputs)
+    fresh, slots, written, saved = captured.parts(run.outputs)
     leaving = [*fresh, *slots]
     if any(kind != "result" for _, kind, _ in leaving) or any(
         v is not None or kind == "result" for v, kind, _ in written
     ):
+        return None
+    if saved and (not captured.owners_are_known() or any(kind not in ("result", "input") for _, kind, _ in saved)):
         return None
     if any(type(spec) is not int or i in moving for i, spec, _ in captured.slots):
         return None
@@ -59,7 +62,7 @@ class Repetition:
         self, captured: Captured, run: Execution, frame: Frame, tensors: Sequence[Tensor], moving: Sequence[int]
     ) -> None:
         self._run, self._frame = run, frame
-        fresh, slots, _ = captured.parts(run.outputs)
+        fresh, slots, _, self._saved = captured.parts(run.outputs)
         stays = [(i, number) for (i, _, read), (_, _, number) in zip(captured.slots, slots, strict=True) if not read]
         self._stay = {number: tensors[i]._grad for i, number in stays}
         self._gradients: list[Any] = list(self._stay.values())
@@ -69,13 +72,11 @@ class Repetition:
         self._there = Identities(attributes, [(_grad, [tensors[i] for i, _ in stays])])
         self._references: list[int] = []
 
-        chosen = list(dict.fromkeys(number for _, _, number in (*fresh, *slots) if number not in self._stay))
-        self._chosen = [frame.choice(number) for number in chosen]
-        self._outs = [(chosen.index(number), v) for v, _, number in fresh]
+        results = [number for _, kind, number in (*fresh, *slots, *self._saved) if kind == "result"]
+        self._chosen = {number: frame.choice(number) for number in results if number not in self._stay}
+        self._fresh = fresh
         self._anew = [
-            (tensors[i], chosen.index(number))
-            for (i, _, read), (_, _, number) in zip(captured.slots, slots, strict=True)
-            if read
+            (tensors[i], number) for (i, _, read), (_, _, number) in zip(captured.slots, slots, strict=True) if read
         ]
         self._moving = [(i, entry) for i in moving if (entry := run.program.buffers.get(("input", i))) is not None]
         first = len(captured.externals)
@@ -101,33 +102,34 @@ class Repetition:
             and not any(map(getweakrefcount, self._gradients))
         )
 
-    def __call__(self, tensors: Sequence[Tensor]) -> list[Any]:
-        """Run the program with these tensors, and give its fresh results.
-
-        Raises:
-            Stopped: where a check fails; nothing has been changed then.
-        """
+    def compute(self, tensors: Sequence[Tensor]) -> Computed:
+        """As `Captured.compute`."""
         frame = self._frame
         table, numbers = frame.table, frame.numbers
         for i, entry in self._moving:
             table[entry] = address(tensors[i]._data)
         for k, slot in self._numbers:
             numbers[k] = slot.read()
-        arrays = []
-        for place, pool in self._chosen:
+        arrays = {}
+        for number, (place, pool) in self._chosen.items():
             given = pool.free()
             if place is not None:
                 table[place] = given.address
-            arrays.append(given.array)
+            arrays[number] = given.array
         for segment in self._run.segments:
             segment(frame)
         for written, times in self._written:
             written(times)
         for i, times in self._written_moving:
             tensors[i]._storage.written(times)
-        for holder, k in self._anew:
-            holder._grad = wrap(arrays[k])
-        return [wrap(arrays[k] if v is None else viewed(v, arrays[k])) for k, v in self._outs]
+        for holder, number in self._anew:
+            holder._grad = wrap(arrays[number])
+
+        def output(v: Value | None, kind: str, number: int) -> Any:
+            array = arrays[number] if kind == "result" else tensors[number]._data
+            return array if v is None else viewed(v, array)
+
+        return [output(*source) for source in self._fresh], [output(*source) for source in self._saved]
 
     def end(self) -> None:
         """Give the memory back."""

@@ -154,7 +154,7 @@ class Variant:
             if of is around and repetition.holds():
                 self._misses = 0
                 try:
-                    return repetition(tensors)
+                    return self.captured.outputs(tensors, repetition.compute)
                 finally:
                     self._repetitions.append((of, repetition))
             self._misses += 1

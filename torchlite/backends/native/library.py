@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
-import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends.memory import CPYTHON
 from torchlite.backends.native import toolchain
 from torchlite.backends.threads import follow_threads
 
@@ -71,14 +71,9 @@ class _Array(ctypes.c_void_p):
 
     @classmethod
     def from_param(cls, array: Any) -> Any:
-        if type(array) is np.ndarray and _CPYTHON:
+        if type(array) is np.ndarray and CPYTHON:
             return cls.from_address(id(array) + object.__basicsize__)
         return None if array is None else cls(array.ctypes.data)
-
-
-# In CPython an array is a PyObject followed by the address of its numbers, which NumPy's C interface documents. Reading it
-# there takes a tenth of a microsecond, through `ctypes.data` it is a whole one.
-_CPYTHON = sys.implementation.name == "cpython"
 
 
 _TYPES = {

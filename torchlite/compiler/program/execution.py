@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends.memory import address
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.operators import on_arrays
 from torchlite.compiler.program.layout import Layout, Step
 from torchlite.compiler.program.memory import ALIGNED
-from torchlite.compiler.program.places import Array, Place, address
+from torchlite.compiler.program.places import Array, Place
 from torchlite.compiler.program.units import base
 from torchlite.compiler.program.writer import Program, Segment
 

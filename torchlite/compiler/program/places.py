@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from torchlite.backends.memory import address
 from torchlite.compiler.graph import Value
 
 Array = np.ndarray[Any, Any]
@@ -68,12 +69,6 @@ class Place:
     def seen(self, ghost: Array) -> Place:
         """The place of a view, which ``ghost`` is of this one's."""
         return Place(self.buffer, ghost)
-
-
-def address(array: Array) -> int:
-    """The address of the first element."""
-    found: int = array.__array_interface__["data"][0]
-    return found
 
 
 def fresh(shape: Sequence[int], dtype: Any, order: Order | None) -> Array:
