@@ -15,7 +15,6 @@ from weakref import getweakrefcount
 from torchlite._tensor import Tensor, wrap
 from torchlite.backends.memory import address
 from torchlite.compiler.captured import Captured, Computed
-from torchlite.compiler.graph import Value
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.program import Execution
 from torchlite.compiler.program.execution import Frame, viewed
@@ -125,11 +124,11 @@ class Repetition:
         for holder, number in self._anew:
             holder._grad = wrap(arrays[number])
 
-        def output(v: Value | None, kind: str, number: int) -> Any:
-            array = arrays[number] if kind == "result" else tensors[number]._data
-            return array if v is None else viewed(v, array)
-
-        return [output(*source) for source in self._fresh], [output(*source) for source in self._saved]
+        fresh = [arrays[number] if v is None else viewed(v, arrays[number]) for v, _, number in self._fresh]
+        if not self._saved:
+            return fresh, []
+        places = [(v, arrays[n] if kind == "result" else tensors[n]._data) for v, kind, n in self._saved]
+        return fresh, [array if v is None else viewed(v, array) for v, array in places]
 
     def end(self) -> None:
         """Give the memory back."""

@@ -15,24 +15,49 @@ static inline long cross_entropy_rows(const CrossEntropy *c) {
     return at_least(parts(c->rows, CROSS_ENTROPY_TASKS), at_least(CROSS_ENTROPY_GRAIN / at_least(c->classes, 1), 1));
 }
 
+// The largest number of each of `rows` rows and the sum of the exponentials of what lies below it, for rows that are shorter
+// than a vector: their numbers in one column side by side. NaN comes back through the sum.
+static void short_rows(const float *x, long rows, long n, float *most, float *sums) {
+    for (long j = 0; j < LANES; j++) most[j] = -INFINITY, sums[j] = 0.0f;
+    for (long i = 0; i < n; i++)
+        for (long j = 0; j < rows; j++) most[j] = x[j * n + i] > most[j] ? x[j * n + i] : most[j];
+    for (long i = 0; i < n; i++) {
+        float column[LANES];
+        for (long j = 0; j < LANES; j++) column[j] = j < rows ? x[j * n + i] : 0.0f;
+#pragma omp simd
+        for (long j = 0; j < LANES; j++) sums[j] += exp_(column[j] - most[j]);
+    }
+}
+
+static void long_row(const float *x, long n, float *most, float *sum_of_row) {
+    float m = largest(x, n), sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (long i = 0; i < n; i++) sum += exp_(x[i] - m);
+    *most = m;
+    *sum_of_row = sum;
+}
+
 static void cross_entropy_task(void *argument, long index) {
     CrossEntropy *c = argument;
-    long n = c->classes, first = index * cross_entropy_rows(c);
+    long n = c->classes, first = index * cross_entropy_rows(c), last = at_most(first + cross_entropy_rows(c), c->rows);
+    long together = n < LANES ? LANES : 1;
     double total = 0.0;
     long counted = 0;
-    for (long r = first; r < at_most(first + cross_entropy_rows(c), c->rows); r++) {
-        const float *x = c->x + r * n;
-        float m = largest(x, n), sum = 0.0f, loss = 0.0f;  // NaN comes back through the sum
-#pragma omp simd reduction(+ : sum)
-        for (long i = 0; i < n; i++) sum += exp_(x[i] - m);
-        float log_sum = logf(sum);
-        c->out_lse[r] = m + log_sum;
-        if (c->target[r] != c->ignored) {
-            loss = log_sum - (x[c->target[r]] - m);
-            counted++;
+    for (long begin = first; begin < last; begin += together) {
+        float most[LANES], sums[LANES];
+        long rows = at_most(together, last - begin);
+        if (n < LANES) short_rows(c->x + begin * n, rows, n, most, sums);
+        else long_row(c->x + begin * n, n, most, sums);
+        for (long r = begin; r < begin + rows; r++) {
+            float log_sum = logf(sums[r - begin]), m = most[r - begin], loss = 0.0f;
+            c->out_lse[r] = m + log_sum;
+            if (c->target[r] != c->ignored) {
+                loss = log_sum - (c->x[r * n + c->target[r]] - m);
+                counted++;
+            }
+            if (c->reduction == NO_REDUCTION) c->out[r] = loss;
+            total += loss;
         }
-        if (c->reduction == NO_REDUCTION) c->out[r] = loss;
-        total += loss;
     }
     c->sums[index] = total;
     c->counts[index] = counted;

@@ -39,6 +39,11 @@ static inline void many(Range range, void *const *at, int arrays, const long *n,
     parallel(many_task, &m, count);
 }
 
+// The same on groups that are worth no other thread together.
+static inline void few(Range range, void *const *at, int arrays, const long *n, long groups) {
+    for (long g = 0; g < groups; g++) range(at + g * arrays, 0, n[g]);
+}
+
 static inline float gelu_slope_(float x) { return normal_cdf_(x) + x * normal_density_(x); }
 
 static inline float gelu_tanh_(float x) { return tanh_(x * (0.79788456f + 0.035677408f * (x * x))); }

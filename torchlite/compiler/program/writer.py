@@ -326,11 +326,16 @@ class Writer:
         name = self.loop(functions[0].text)
         arrays = len(functions[0].at)
         addresses = ", ".join(self.address(place) for made in functions for place in made.at)
+        lengths = ", ".join(str(made.tasks) for made in functions)
+        if sum(made.tasks for made in functions) <= GRAIN:
+            table = f"(const long[]){{{lengths}}}"
+            self.statement(f"few({name}, (void *[]){{{addresses}}}, {arrays}, {table}, {len(functions)});")
+            return
         chunks = [f"{{{g}, {b}}}" for g, made in enumerate(functions) for b in range(0, max(made.tasks, 1), GRAIN)]
         table = f"many{self.count_of_tables}"
         self.count_of_tables += 1
         self.piece.tables.append(
-            f"static const long {table}_n[] = {{{', '.join(str(made.tasks) for made in functions)}}};\n"
+            f"static const long {table}_n[] = {{{lengths}}};\n"
             f"static const Chunk {table}_chunks[] = {{{', '.join(chunks)}}};"
         )
         self.statement(f"many({name}, (void *[]){{{addresses}}}, {arrays}, {table}_n, {table}_chunks, {len(chunks)});")
