@@ -29,7 +29,7 @@ HEADERS = ("parallel.h", "vectors.h", "mathematics.h", "program.h")
 
 
 # What is compiled, in characters of plain loops, which take some 15 µs each:
-_LONG = 60_000  # above which a program is two texts
+_LONG = 90_000  # above which a program is two texts
 _OF_MACRO = 5_000  # a function that a macro of a header writes
 _OF_HEADER = 3  # each character of a header of kernels
 
@@ -97,11 +97,13 @@ class Writer:
         graph: for the names of values.
         layout: of the program.
         apart: whether each step becomes a segment of its own, so that its time can be taken.
+        whole: whether everything stands in one text, however long.
     """
 
-    def __init__(self, graph: Graph, layout: Layout, *, apart: bool = False) -> None:
+    def __init__(self, graph: Graph, layout: Layout, *, apart: bool = False, whole: bool = False) -> None:
         self.layout = layout
         self.apart = apart
+        self.whole = whole or apart
         self.names = graph.names()
         self.functions: dict[str, str] = {}
         self.loops: dict[str, str] = {}
@@ -166,7 +168,7 @@ class Writer:
         def cost(part: Sequence[list[str]]) -> int:
             return sum(costs[name] for name in {name for names in part for name in names})
 
-        if self.apart or cost(of) < _LONG:
+        if self.whole or cost(of) < _LONG:
             return [pieces]
         middle = min(range(1, len(pieces)), key=lambda k: max(cost(of[:k]), cost(of[k:])))
         return [pieces[:middle], pieces[middle:]]

@@ -18,7 +18,7 @@ from torchlite.compiler.passes import optimized, scale_weights
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.layout import Layout, lay_out
 from torchlite.compiler.program.memory import ALIGNED
-from torchlite.compiler.program.writer import Program, Writer
+from torchlite.compiler.program.writer import Program, Segment, Writer
 from torchlite.compiler.standalone.decomposition import has_kernel, with_kernels
 from torchlite.ir import REGISTRY
 
@@ -93,9 +93,9 @@ def standalone(model: Any, args: Sequence[Any], name: str = "model", *, embedded
                 _refuse(v.node)
     arrays = {v: np.empty(v.shape, v.aval.dtype) for v in graph.inputs if v.aval is not None}
     layout = lay_out(graph, Interface(arrays, leaving=len(graph.outputs)))
-    program = Writer(graph, layout).program()
+    program = Writer(graph, layout, whole=True).program()
     for segment in program.segments:
-        if not isinstance(segment, str):
+        if not isinstance(segment, Segment):
             _refuse(segment.unit.root)
     return _Text(name, graph, layout, program, embedded).whole()
 
@@ -148,9 +148,10 @@ class _Text:
 
     def whole(self) -> Standalone:
         """All of it."""
-        body = re.sub(r"^int segment", "static int segment", self.program.source, flags=re.MULTILINE)
+        (text,) = self.program.texts
+        body = re.sub(r"^UNOPTIMIZED int segment", "static int segment", text.source, flags=re.MULTILINE)
         weights = self._loading() if self.loads else self._embedded()
-        parts = [self._introduction(), _beginning(self.program.headers), body, weights, self._predict(), self._main()]
+        parts = [self._introduction(), _beginning(text.headers), body, weights, self._predict(), self._main()]
         return Standalone(
             self.name,
             "\n".join(parts),
@@ -196,13 +197,14 @@ class _Text:
         table = ["memory"] + ["NULL"] * len(self.program.buffers)
         for (kind, number), entry in self.program.buffers.items():
             table[entry] = self._address(kind, number)
+        names = [segment.name for segment in self.program.segments if isinstance(segment, Segment)]
         return self._filled(
             _PREDICT,
             predict=self._signature("predict"),
             predict_in=self._signature("predict_in", "void *memory"),
             table=", ".join(table),
             numbers=str(max(len(self.program.numbers), 1)),
-            calls="\n".join(f"    code = code ? code : {name}(at, numbers);" for name in self.program.segments),
+            calls="\n".join(f"    code = code ? code : {name}(at, numbers);" for name in names),
             given=", ".join(one.name for one in (*self.ins, *self.outs)),
         )
 
