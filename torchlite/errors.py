@@ -56,13 +56,14 @@ class NonFiniteLossError(TorchliteError):
 
     Attributes:
         loss: what the loss was.
+        found: the message without advice, for where the run goes on.
     """
 
     exit_code = 8
 
-    def __init__(self, message: str, loss: float = float("nan")) -> None:
-        super().__init__(message)
-        self.loss = loss
+    def __init__(self, found: str, loss: float = float("nan"), advice: str = "") -> None:
+        super().__init__(f"{found}. {advice}" if advice else found)
+        self.loss, self.found = loss, found
 
 
 class RequirementError(TorchliteError):

@@ -24,6 +24,7 @@ Ending = Literal["finished", "stopped early", "time is up", "paused", "interrupt
 COMPLETE = ("finished", "stopped early", "time is up")
 """The endings behind which there is nothing left to train."""
 
+ADVICE = "Lower optim.lr, add train.clip, look for bad values in the data, or see train.on_nonfinite. Earlier checkpoints are intact."
 _EXPLAINED = 3
 """So many steps that are left out are taken once more to see what is wrong; of later ones it is only said that they were."""
 
@@ -90,7 +91,7 @@ def fit(
             if not goes_back:
                 raise
             roll_back(plan, progress, store, log, found)
-            observer.warned(progress, f"{found} Back to step {progress.step}, and on with the batches behind.")
+            observer.warned(progress, f"{found.found}; back to step {progress.step}, and on with the batches behind")
     observer.ended(progress, ending)
     return ending
 
@@ -162,7 +163,8 @@ def roll_back(
     """
     times, limit = progress.setbacks.rollbacks + 1, plan.config.train.nonfinite_limit
     if times > limit:
-        raise NonFiniteLossError(f"{found} The run has gone back {limit} times, which train.nonfinite_limit allows.")
+        again = f"{found.found}. The run has gone back {limit} times, which train.nonfinite_limit allows"
+        raise NonFiniteLossError(again, found.loss, ADVICE)
     place = progress.epoch, progress.batch
     checkpoint = store.load(progress.setbacks.safe)
     store.forget_after(checkpoint.step)
@@ -222,12 +224,13 @@ def leave_out(plan: Plan, progress: Progress, group: Group, found: NonFiniteLoss
     setbacks.in_a_row += 1
     if setbacks.in_a_row > train.nonfinite_limit:
         raise NonFiniteLossError(
-            f"{found} So were the {train.nonfinite_limit} steps before it, which train.nonfinite_limit allows.",
+            f"{found.found}. So did the {train.nonfinite_limit} steps before it, which train.nonfinite_limit allows",
             found.loss,
+            ADVICE,
         )
     samples = sum(len(targets) for _, targets in group.batches)
     lr = float(plan.optimizer.param_groups[0]["lr"])
-    return Step(found.loss, lr, samples, group.waited, group.waited, f"{found} The step was left out.")
+    return Step(found.loss, lr, samples, group.waited, group.waited, f"{found.found}; the step was left out")
 
 
 def step_row(progress: Progress, step: Step) -> dict[str, Any]:
@@ -330,19 +333,15 @@ def take_step(plan: Plan, progress: Progress, group: Group, update: Update | Com
         )
         cause = "" if told else first_bad(uncompiled(update), group.batches, before)
         before.put_back()
-        raise NonFiniteLossError(what_became_bad(progress, found.loss, lr, cause), found.loss) from None
+        raise NonFiniteLossError(what_became_bad(progress, found.loss, lr, cause), found.loss, ADVICE) from None
     return Step(mean, lr, samples, time.perf_counter() - begun + group.waited, group.waited, skipped)
 
 
 def what_became_bad(progress: Progress, loss: float, lr: float, cause: str) -> str:
-    """What is not finite, where it begins, and what can be done."""
+    """What is not finite, and where it begins."""
     what = "a gradient became NaN or infinite" if math.isfinite(loss) else f"the loss became {loss}"
-    return (
-        f"{what} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g})"
-        + (f": {cause}. " if cause else "; ")
-        + "Lower optim.lr, add train.clip, look for bad values in the data, or see train.on_nonfinite. "
-        "Earlier checkpoints are intact."
-    )
+    where = f"{what} at step {progress.step + 1} (epoch {progress.epoch + 1}, learning rate {lr:g})"
+    return f"{where}: {cause}" if cause else where
 
 
 def memory_advice(plan: Plan, progress: Progress, error: MemoryError) -> str:
