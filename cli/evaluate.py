@@ -11,7 +11,7 @@ from torchlite.cli import options
 
 
 def command(
-    run: options.Run,
+    run: options.Trained,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     checkpoint: options.Checkpoint = "best",
     metrics: Annotated[

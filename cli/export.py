@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 def command(
-    run: options.Run,
+    run: options.Trained,
     format: Annotated[
         Format | None,
         typer.Option(

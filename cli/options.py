@@ -36,6 +36,12 @@ Require = Annotated[
         "--require", metavar="'NAME>=VALUE'", help="Fail (exit 9) unless the result meets this.", show_default=False
     ),
 ]
+Trained = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN|CHECKPOINT", help="A run, or the folder of one of its checkpoints.", show_default=False
+    ),
+]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="best, last, or a step.")]
 
 Device = Annotated[

@@ -25,7 +25,7 @@ class Format(StrEnum):
 
 
 def command(
-    run: options.Run,
+    run: options.Trained,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from small_runs import write_config
 
+from torchlite.train.run_directory import find_run
+
 QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")
 TABLE = """\
 version: 1
@@ -51,6 +53,14 @@ def test_other_metrics_than_the_configuration_s(torchlite, digits):
     result = torchlite("eval", digits, "--metrics", "acuracy")
     assert result.code == 3
     assert "did you mean 'accuracy'?" in result.err
+
+
+def test_the_folder_of_a_checkpoint(torchlite, digits):
+    last = report(torchlite, digits, "--checkpoint", "6")
+    assert last["step"] == 6
+    folder = find_run(digits).path / "checkpoints" / "step-000006"
+    assert report(torchlite, folder) == last
+    assert torchlite("eval", folder.with_name("step-000007")).code == 6
 
 
 def test_of_each_class(torchlite, digits):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def load_trained(
     """The model of a run at a checkpoint: "best", "last" or a step.
 
     Args:
-        run: its folder.
+        run: its folder, or that of one of its checkpoints, which is then taken.
         which: the checkpoint.
         device: where to put it; that of the training where None.
         allow_code: whether code that came with the run may run.
@@ -59,6 +60,7 @@ def load_trained(
         UsageError, CheckpointError: when there is no such run or checkpoint, or it is damaged. ConfigError: for other metrics
             than there are.
     """
+    run, which = _named_checkpoint(Path(run)) or (run, which)
     found = find_run(run)
     config = found.read_config(allow_code=allow_code)
     if metrics is not None:
@@ -81,3 +83,11 @@ def _with_metrics(config: Config, metrics: str) -> list[str]:
     if config.early_stop is not None:
         changes.append("unset:early_stop")
     return changes
+
+
+def _named_checkpoint(path: Path) -> tuple[Path, str] | None:
+    """The run and the step of the folder of a checkpoint; None for another one."""
+    match = re.fullmatch(r"step-0*(\d+)", path.name)
+    if match is None or path.parent.name != "checkpoints":
+        return None
+    return path.parent.parent, match[1]
