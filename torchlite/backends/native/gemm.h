@@ -9,11 +9,12 @@ enum {
     TILE_VECTORS = REGISTERS >= 32 ? 4 : 2,
     TILE_COLUMNS = TILE_VECTORS * LANES,
     K_BLOCK = 128,  // a panel of so many rows stays in the first-level cache
-    CHUNK = 16,     // steps of k after which a tile fetches some of what comes next
+    CHUNK = 32,     // steps of k after which a tile fetches some of what comes next
     LINE = 16,      // numbers of a line of the caches
     MOST_ROWS = 384,  // of C that are summed up over several blocks at once
     AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
     MOST_STREAMS = 8,
+    LARGE = 1 << 23,  // multiplications from which on operands do not all lie in the second-level caches
     TALLEST = 14,  // rows of a tile by the vectors that it is wide, as many as there are registers for
     TILE_ROWS_1 = REGISTERS >= 32 ? 14 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
@@ -55,7 +56,8 @@ typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, 
 // What is fetched in one of the `chunks` of a tile.
 static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long a_row, long chunk, long chunks, int height) {
     if (ahead->a)
-        UNROLLED for (int r = 0; r < height; r++) __builtin_prefetch(ahead->a + r * a_row + chunk * CHUNK);
+        UNROLLED for (int r = 0; r < height; r++)
+            UNROLLED for (int i = 0; i < CHUNK; i += LINE) __builtin_prefetch(ahead->a + r * a_row + chunk * CHUNK + i);
     for (const Stream *s = ahead->streams; s < ahead->streams + MOST_STREAMS && s->at; s++)
         for (long r = chunk; r < height; r += chunks)
             UNROLLED for (int j = 0; j < TILE_COLUMNS; j += LINE) __builtin_prefetch(s->at + r * s->row + j, 1);
@@ -64,16 +66,16 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
             for (long line = 0; line < l->lines; line++) __builtin_prefetch(l->at + line * LINE, 0, 2);
 }
 
-#define TILE(VECTORS)                                                                                                  \
-    static void tile_##VECTORS(const float *a, long a_row, long a_column, const float *b, long b_row, long k,          \
-                               float *sums, int more, Ahead *ahead) {                                                  \
+#define TILE(VECTORS, NAME, FETCHES)                                                                                   \
+    static void NAME(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums,       \
+                     int more, Ahead *ahead) {                                                                         \
         Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
                 c[r][v] = (Vector){0};                                                                                 \
-        for (long chunk = 0, chunks = parts(k, CHUNK); chunk < chunks; chunk++) {                                      \
-            long steps = at_most(CHUNK, k - chunk * CHUNK);                                                            \
-            fetch_ahead(ahead, a_row, chunk, chunks, TILE_ROWS_##VECTORS);                                                   \
+        for (long chunk = 0, chunks = FETCHES ? parts(k, CHUNK) : 1; chunk < chunks; chunk++) {                        \
+            long steps = FETCHES ? at_most(CHUNK, k - chunk * CHUNK) : k;                                              \
+            if (FETCHES) fetch_ahead(ahead, a_row, chunk, chunks, TILE_ROWS_##VECTORS);                                \
             UNROLLED_BY_4 for (long i = 0; i < steps; i++, a += a_column, b += b_row) {                                \
                 Vector row[VECTORS];                                                                                   \
                 if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                           \
@@ -89,12 +91,15 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
             }                                                                                                          \
     }
 
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
+TILE(1, tile_1, 0)
+TILE(2, tile_2, 0)
+TILE(3, tile_3, 0)
+TILE(4, tile_4, 0)
+TILE(2, tile_2_fetching, 1)
+TILE(4, tile_4_fetching, 1)
 
 static const Tile tiles[] = {tile_1, tile_2, tile_3, tile_4};
+static const Tile fetching_tiles[] = {tile_1, tile_2_fetching, tile_3, tile_4_fetching};
 static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 
 // Copies (k, columns) numbers to rows of TILE_COLUMNS, filled up with zeros to whole vectors.
@@ -121,7 +126,7 @@ static void pack_panel(const float *b, long b_row, long b_column, long k, long c
     }
 }
 
-// Stream of A as columns that lie together, filled up with zeros, where there are fewer than a tile has.
+// Rows of A as columns that lie together, filled up with zeros, where there are fewer than a tile has.
 static void pack_rows(const float *a, long a_row, long a_column, long rows, long k, long height, float *to) {
     for (long i = 0; i < k; i++)
         for (long r = 0; r < height; r++) to[i * height + r] = r < rows ? a[r * a_row + i * a_column] : 0.0f;
@@ -152,7 +157,7 @@ static Ahead behind_panel(const Product *p, const float *a, const float *b, long
     return ahead;
 }
 
-// Stream `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
+// Rows `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
 // belong to earlier products.
 static void multiply_panel(const Product *p, const float *a, const float *b, long above, long first, long last, long column,
                            long columns, long begin, long end, Finish finish, void *context) {
@@ -161,24 +166,26 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
     float few[TALLEST * K_BLOCK];
     long vectors = parts(columns, LANES), height = tile_rows[vectors - 1];
     int packs = p->b_column != 1 || columns % LANES || last - first > 2 * height;
-    int lonely = p->m < height, blocks = end - begin > K_BLOCK;
+    int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->m * p->n * p->k >= LARGE;
+    Tile tile = (fetches ? fetching_tiles : tiles)[vectors - 1];
     for (long k = begin; k == begin || k < end; k += K_BLOCK) {
         long depth = at_most(K_BLOCK, end - k);
         int finishes = k + depth >= end;
         const float *from = b + k * p->b_row + column * p->b_column, *left = a + k * p->a_column;
         if (packs) pack_panel(from, p->b_row, p->b_column, depth, columns, panel);
         if (lonely) pack_rows(left, p->a_row, p->a_column, p->m, depth, height, few);
-        Ahead ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
+        Ahead ahead = {0};
+        if (fetches) ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
         float *own = sums;
         for (long row = first; row < last; row += height, own += blocks ? height * TILE_COLUMNS : 0) {
             long start = lonely ? 0 : at_most(row, p->m - height);  // the last tile overlaps the one before
-            if (!lonely && p->a_column == 1) ahead.a = left + at_most(row + height, p->m - height) * p->a_row;
-            for (int s = 0; finishes && s < MOST_STREAMS && p->streams[s].at; s++) {
+            if (fetches && !lonely && p->a_column == 1) ahead.a = left + at_most(row + height, p->m - height) * p->a_row;
+            for (int s = 0; fetches && finishes && s < MOST_STREAMS && p->streams[s].at; s++) {
                 const Stream all = p->streams[s];
                 ahead.streams[s] = (Stream){all.at + (above + start) * all.row + column, all.row};
             }
-            tiles[vectors - 1](lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
-                               packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead);
+            tile(lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
+                 packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead);
             if (finishes)
                 finish(context, own + (row - start) * TILE_COLUMNS, TILE_COLUMNS, above + row, column,
                        at_most(height, last - row), columns);
