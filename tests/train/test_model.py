@@ -105,9 +105,14 @@ UNPOOLED = ("MaxUnpool1d", "MaxUnpool2d", "MaxUnpool3d")
 
 
 def model_of(layers: str, shape: tuple[int, ...], folder: Path, head: str = HEAD) -> tuple[Any, Any, Config]:
-    """The trace and the module of a list of layers, for samples of ``shape``."""
+    """The trace and the module of a list of layers, or of a section 'model', for samples of ``shape``."""
     path = folder / "config.yaml"
-    path.write_text(head + "model:\n  layers:\n" + textwrap.indent(textwrap.dedent(layers), "    "))
+    section = (
+        layers
+        if layers.startswith("model:")
+        else "model:\n  layers:\n" + textwrap.indent(textwrap.dedent(layers), "    ")
+    )
+    path.write_text(head + section)
     config = require_config(path)
     dtype = torchlite.int64 if shape == TOKENS or "to_int64" in head else torchlite.float32
     trace = trace_model(config, shape, dtype, 4)
@@ -327,7 +332,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "models.md").read_text()
 
 @pytest.mark.parametrize("layers", re.findall(r"^```yaml\n(.*?)^```$", DOCUMENT, flags=re.M | re.S))
 def test_the_examples_of_the_document_are_built(layers: str, tmp_path: Path) -> None:
-    shape = (1, 8, 8) if "Flatten" in layers or "Conv2d" in layers else SEQUENCE
+    shape = (1, 8, 8) if any(name in layers for name in ("Flatten", "Conv2d", "resnet")) else SEQUENCE
     trace, model, _ = model_of(layers, shape, tmp_path)
     assert model(batch(*shape)).shape == trace.output.shape
 
