@@ -90,35 +90,30 @@ def show(run: options.Run, json: options.Json = False) -> None:
 
 
 @app.command("compare")
-def compare(runs: SeveralRuns, json: options.Json = False, allow_code: options.AllowCode = False) -> None:
+def compare(
+    runs: SeveralRuns,
+    json: options.Json = False,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Write a page with the curves of all, too.", show_default=False),
+    ] = None,
+    allow_code: options.AllowCode = False,
+) -> None:
     """What differs between runs: their configurations, key by key, and their last evaluations."""
     from torchlite.errors import UsageError
-    from torchlite.train.config.show import flat
-    from torchlite.train.history import record_of
+    from torchlite.serialization.atomic import write_file
+    from torchlite.train.report.comparison import as_html, compared
     from torchlite.train.run_directory import find_run
 
     if len(runs) < 2:
         raise UsageError("name at least two runs to compare")
-    found = [find_run(run) for run in runs]
-    records = [record_of(run) for run in found]
-    configs = [flat(run.read_config(allow_code=allow_code).resolved()) for run in found]
-    keys = sorted({key for config in configs for key in config})
-    differing = {
-        key: [config.get(key) for config in configs]
-        for key in keys
-        if any(config.get(key) != configs[0].get(key) for config in configs)
-    }
-    metrics = list(dict.fromkeys(name for one in records for name in one.metrics))
+    found = compared([find_run(run) for run in runs], allow_code=allow_code)
+    if html is not None:
+        write_file(html, [as_html(found).encode()])
     if json:
-        _print_json({"runs": [one.record() for one in records], "config": differing})
-        return
-    rows = [["", *(one.name for one in records)]]
-    rows += [
-        [key, *("unset" if value is None else str(value) for value in values)] for key, values in differing.items()
-    ]
-    for name in metrics:
-        rows.append([name, *(f"{one.metrics[name]:.4f}" if name in one.metrics else "" for one in records)])
-    print(options.table(rows))
+        _print_json({"runs": [one.record() for one in found.records], "config": found.config})
+    else:
+        print(options.table([["", *found.names], *found.settings(), *found.results()]))
 
 
 @app.command("plot")

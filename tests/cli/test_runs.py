@@ -48,6 +48,19 @@ def test_comparing_shows_what_differs(torchlite, two):
     assert torchlite("runs", "compare", two[0]).code == 2
 
 
+def test_a_page_of_a_comparison(torchlite, two, tmp_path):
+    text = torchlite("runs", "compare", *two, "--html", str(tmp_path / "both.html")).out
+    page = (tmp_path / "both.html").read_text()
+    assert "optim.lr" in text
+    for part in ("<td>optim.lr</td>", "val/accuracy", "<polyline", *two_names(two)):
+        assert part in page
+    assert "http:" not in page and "https:" not in page
+
+
+def two_names(runs):
+    return [find_run(run).path.name for run in runs]
+
+
 def test_repeating_a_run_says_whether_it_is_the_same(torchlite, two):
     found = json.loads(torchlite("runs", "repro", two[0], "--steps", "3", "--json").out)
     assert (found["identical"], found["rows"]) == (True, 3)
