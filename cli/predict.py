@@ -143,8 +143,9 @@ def _write_text(
 
     rng = np.random.default_rng(trained.config.seed if seed is None else seed)
     if format is None and output is None and not inputs:
+        pieces = write_on(trained, prompt or "", tokens, sampling, rng)
         sys.stdout.write(prompt or "")
-        for piece in write_on(trained, prompt or "", tokens, sampling, rng):
+        for piece in pieces:
             sys.stdout.write(piece)
             sys.stdout.flush()
         print()

@@ -101,7 +101,6 @@ def compare(
 ) -> None:
     """What differs between runs: their configurations, key by key, and their last evaluations."""
     from torchlite.errors import UsageError
-    from torchlite.serialization.atomic import write_file
     from torchlite.train.report.comparison import as_html, compared
     from torchlite.train.run_directory import find_run
 
@@ -109,7 +108,7 @@ def compare(
         raise UsageError("name at least two runs to compare")
     found = compared([find_run(run) for run in runs], allow_code=allow_code)
     if html is not None:
-        write_file(html, [as_html(found).encode()])
+        options.write_text(html, as_html(found))
     if json:
         _print_json({"runs": [one.record() for one in found.records], "config": found.config})
     else:

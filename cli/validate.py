@@ -106,7 +106,7 @@ _MOST_PASSES = 5
 def _write(
     patch: str | None, report: "Report", chosen: Format | None, output: Path | None, max_errors: int | None
 ) -> None:
-    from torchlite.errors import UsageError
+    from torchlite.cli.options import write_text
     from torchlite.train.config.render import as_github, as_json, as_markdown
 
     on_github = os.environ.get("GITHUB_ACTIONS") == "true"
@@ -134,10 +134,7 @@ def _write(
         elif text:
             typer.echo(text)
     else:
-        try:
-            output.write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write '{output}': {error.strerror}") from error
+        write_text(output, text + "\n")
         typer.echo(_totals(report), err=True)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary and (chosen is Format.github or (on_github and chosen is None)):

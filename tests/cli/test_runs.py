@@ -154,3 +154,9 @@ def test_profile_and_bench(torchlite, config, tmp_path):
     speed = json.loads(torchlite("bench", config, "--steps", "3", "--json").out)[str(config)]
     assert speed["samples"] == 3 * 3 * 16
     assert "times as long a step" in torchlite("bench", config, "--steps", "2", "--against", config).out
+
+
+def test_a_page_that_cannot_be_written_is_named(torchlite, two, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = torchlite("runs", "compare", *two, "--html", str(tmp_path / "file" / "both.html"))
+    assert result.code == 2 and "cannot write" in result.err

@@ -9,7 +9,7 @@ import yaml
 
 from torchlite import nn, optim
 from torchlite.train.config.components import describe
-from torchlite.train.config.load import require_config
+from torchlite.train.config.load import inspect_config, require_config
 from torchlite.train.registry import Range, Registry, registry, signature
 
 CONFIGS = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))
@@ -96,5 +96,6 @@ def test_the_resolved_configuration_loads_to_an_equal_one(path: Path, tmp_path: 
         shutil.copy(path.parent / file, tmp_path)
     (tmp_path / "resolved.yaml").write_text(yaml.safe_dump(config.resolved(), sort_keys=False))
     again = require_config(tmp_path / "resolved.yaml")
+    assert inspect_config(tmp_path / "resolved.yaml").diagnostics == []
     assert again.resolved() == config.resolved()
     assert again.model == config.model and again.optim == config.optim and again.schedule == config.schedule

@@ -16,6 +16,7 @@ from typing import Any
 from torchlite import cuda, nn
 from torchlite.autograd.profiler import FunctionEventAvg, profile
 from torchlite.devices import Device
+from torchlite.errors import UsageError
 from torchlite.train.config.schema import Config
 from torchlite.train.data import batch_indices, batches
 from torchlite.train.loop import Group, Step, groups, make_update, steps, take_step
@@ -59,7 +60,10 @@ def profile_steps(config: Config, count: int, trace: Path | None = None) -> Prof
             for group in islice(stream, count):
                 taken.append(take_step(plan, progress, group, update))
     if trace is not None:
-        recorded.export_chrome_trace(trace)
+        try:
+            recorded.export_chrome_trace(trace)
+        except OSError as error:
+            raise UsageError(f"cannot write '{trace}': {error.strerror}") from error
     names = {name: type(module).__name__ for name, module in plan.model.named_modules()}
     layers = [(name or "model", names[name], len(t) / count, sum(t) / count) for name, t in times.items()]
     averages: list[FunctionEventAvg] = list(recorded.key_averages())

@@ -61,8 +61,15 @@ class View:
         return locate(self.config._tree, path)  # type: ignore[return-value]
 
     def is_written(self, *path: str | int) -> bool:
-        """Whether a value stands in the configuration rather than being a default."""
-        return self.config._tree is not None and locate(self.config._tree, path, exact=True) is not None
+        """Whether a value stands in the configuration that is not the default, which resolved ones spell out."""
+        if self.config._tree is None or locate(self.config._tree, path, exact=True) is None:
+            return False
+        section: Any = self.config
+        for part in path[:-1]:
+            section = section[part] if isinstance(section, dict) else getattr(section, str(part))
+        field = type(section).model_fields.get(str(path[-1]))
+        value = getattr(section, str(path[-1]), None)
+        return field is None or bool(value != field.get_default(call_default_factory=True))
 
     def report(self, code: str, path: KeyPath, message: str, hint: str | None = None, fix: str | None = None) -> None:
         """Adds a finding at the value of `path`."""
@@ -331,7 +338,7 @@ def _own_step_leaves_them_to_itself(view: View) -> None:
     unused += [("loss",), ("metrics",), ("teacher",)] if view.get("models") else []
     for path in unused:
         name = ".".join(map(str, path))
-        if view.is_written(*path) and view.get(name) not in (1, "fp32"):
+        if view.is_written(*path):
             view.report("TL402", path, f"'{name}' has no effect with a 'train.step' of your own")
 
 
