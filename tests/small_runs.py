@@ -97,3 +97,6 @@ def rewound(directory: RunDirectory, step: int, target: Path) -> RunDirectory:
         if int(folder.name[5:]) > step:
             shutil.rmtree(folder)
     return RunDirectory(target)
+
+
+QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")

@@ -5,6 +5,7 @@ import sys
 from typing import NamedTuple
 
 import pytest
+from small_runs import write_config
 
 
 class Result(NamedTuple):
@@ -33,3 +34,9 @@ def torchlite(capsys, monkeypatch, tmp_path):
         return Result(code, captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A configuration that trains in a second."""
+    return write_config(tmp_path)

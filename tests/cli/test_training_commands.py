@@ -9,16 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from small_runs import CONFIG, write_config
+from small_runs import CONFIG, QUICK, write_config
 
 from torchlite.train.run_directory import find_run
-
-QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")
-
-
-@pytest.fixture
-def config(tmp_path):
-    return write_config(tmp_path)
 
 
 @pytest.fixture

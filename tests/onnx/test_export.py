@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from first_output import First
 
 import torchlite as torch
 from torchlite import nn
@@ -12,17 +13,6 @@ onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 from torchlite.onnx import OnnxExporterError, export  # noqa: E402
 from torchlite.onnx.exporting import difference  # noqa: E402
-
-
-class First(nn.Module):
-    """A recurrent layer's outputs alone."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        return self.layer(x)[0]
 
 
 class Classifier(nn.Module):

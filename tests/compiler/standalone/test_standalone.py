@@ -5,6 +5,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from first_output import First
 
 import torchlite as torch
 from torchlite import nn
@@ -12,17 +13,6 @@ from torchlite.backends.native import toolchain
 from torchlite.compiler.standalone import WithoutC, compile_standalone, standalone
 
 pytestmark = pytest.mark.skipif(not toolchain.available(), reason="needs a C compiler")
-
-
-class First(nn.Module):
-    """A recurrent layer's outputs alone."""
-
-    def __init__(self, layer):
-        super().__init__()
-        self.layer = layer
-
-    def forward(self, x):
-        return self.layer(x)[0]
 
 
 def built(made, folder):

@@ -8,18 +8,11 @@ import numpy as np
 
 from torchlite._tensor import Tensor
 from torchlite.train.metrics.labels import rows
-from torchlite.train.metrics.metric import Metric, log_softmax
+from torchlite.train.metrics.metric import MeanOfRows, log_softmax
 
 
-class _Surprise(Metric):
+class _Surprise(MeanOfRows):
     """The mean of -log p(target), in nats."""
-
-    kept = ("total", "count")
-
-    def __init__(self, ignore_index: int = -100) -> None:
-        self.ignore_index = ignore_index
-        self.total = 0.0
-        self.count = 0
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
         """Take in a batch."""
@@ -28,9 +21,6 @@ class _Surprise(Metric):
             raise ValueError(f"{type(self).__name__} needs logits of several classes and integer targets")
         self.total -= float(np.take_along_axis(log_softmax(scores), targets[:, None], 1).sum())
         self.count += len(targets)
-
-    def _mean(self) -> float:
-        return self.total / self.count if self.count else float("nan")
 
 
 class Perplexity(_Surprise):
@@ -43,7 +33,7 @@ class Perplexity(_Surprise):
     def compute(self) -> float:
         """The perplexity so far; infinite where it is too large for a number."""
         try:
-            return math.exp(self._mean())
+            return math.exp(self.mean())
         except OverflowError:
             return math.inf
 
@@ -57,4 +47,4 @@ class BitsPerCharacter(_Surprise):
 
     def compute(self) -> float:
         """The bits so far; NaN of nothing."""
-        return self._mean() / math.log(2)
+        return self.mean() / math.log(2)

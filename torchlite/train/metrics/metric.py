@@ -59,3 +59,18 @@ def log_softmax(logits: Array) -> Array:
     shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True, initial=-np.inf)
     logs: Array = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     return logs
+
+
+class MeanOfRows(Metric):
+    """A mean over all that is counted, of a total that subclasses add up in `update`."""
+
+    kept = ("total", "count")
+
+    def __init__(self, ignore_index: int = -100) -> None:
+        self.ignore_index = ignore_index
+        self.total = 0.0
+        self.count = 0
+
+    def mean(self) -> float:
+        """The mean so far; NaN of nothing."""
+        return self.total / self.count if self.count else float("nan")

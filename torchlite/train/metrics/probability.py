@@ -6,10 +6,10 @@ import numpy as np
 
 from torchlite._tensor import Tensor
 from torchlite.train.metrics.labels import rows
-from torchlite.train.metrics.metric import Metric, log_softmax
+from torchlite.train.metrics.metric import MeanOfRows, log_softmax
 
 
-class Brier(Metric):
+class Brier(MeanOfRows):
     """The mean squared difference of probabilities and what happened (Brier, 1950): 0 is perfect.
 
     Of yes or no the mean of (σ(x) - y)²; of several classes of Σ (p - y)² over them, halved where there are two, so that it is the
@@ -18,13 +18,6 @@ class Brier(Metric):
     Args:
         ignore_index: the target that is not counted.
     """
-
-    kept = ("total", "count")
-
-    def __init__(self, ignore_index: int = -100) -> None:
-        self.ignore_index = ignore_index
-        self.total = 0.0
-        self.count = 0
 
     def update(self, outputs: Tensor, target: Tensor) -> None:
         """Take in a batch."""
@@ -41,4 +34,4 @@ class Brier(Metric):
 
     def compute(self) -> float:
         """The score so far; NaN of nothing."""
-        return self.total / self.count if self.count else float("nan")
+        return self.mean()
