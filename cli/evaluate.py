@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +12,18 @@ from torchlite.cli import options
 
 
 def command(
-    run: options.Trained,
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|CHECKPOINT|WEIGHTS",
+            help="A run, the folder of one of its checkpoints, or with CONFIG a .safetensors, .npz or .pt file.",
+            show_default=False,
+        ),
+    ],
+    config: Annotated[
+        Path | None,
+        typer.Argument(help="Model, data, loss and metrics as in this file, not as in the run.", show_default=False),
+    ] = None,
     split: Annotated[str, typer.Option("--split", help="train, val or test.")] = "test",
     checkpoint: options.Checkpoint = "best",
     metrics: Annotated[
@@ -43,6 +55,8 @@ def command(
 ) -> None:
     """Loss, accuracy and metrics of a run on a split; also written to eval/ in its folder.
 
+    With CONFIG the weights are put into its model and tried on its data, which may be another than that of the training.
+
     --require takes accuracy>=0.9, of slices accuracy[sex=male]>=0.9 or accuracy[sex]>=0.9 (each of them), and of --ci the ends
     of intervals, accuracy.low>=0.9.
     """
@@ -50,14 +64,19 @@ def command(
 
     from torchlite.serialization.atomic import write_file
     from torchlite.train.evaluation import evaluate_trained, requirable
-    from torchlite.train.trained import load_trained
+    from torchlite.train.trained import Loaded, Trained, load_for, load_trained
 
-    trained = load_trained(run, checkpoint, device, allow_code=allow_code, metrics=metrics)
-    result = evaluate_trained(trained, split, slices=slices or (), certain=ci)
+    loaded: Loaded
+    if config is None:
+        loaded = load_trained(run, checkpoint, device, allow_code=allow_code, metrics=metrics)
+    else:
+        loaded = load_for(config, run, checkpoint, device, metrics=metrics)
+    result = evaluate_trained(loaded, split, slices=slices or (), certain=ci)
     content = json_module.dumps(result, indent=2)
-    folder = trained.run.path / "eval"
-    folder.mkdir(exist_ok=True)
-    write_file(folder / f"{split}.json", [content.encode() + b"\n"])
+    if isinstance(loaded, Trained):
+        folder = loaded.run.path / "eval"
+        folder.mkdir(exist_ok=True)
+        write_file(folder / f"{split}.json", [content.encode() + b"\n"])
     if json:
         print(content)
     else:
@@ -67,7 +86,8 @@ def command(
 
 def _show(result: Mapping[str, Any], *, per_class: bool) -> None:
     listed = "  ".join(f"{name} {_text(result, name)}" for name in result["metrics"])
-    print(f"{result['split']}  {listed}  ({result['samples']:,} samples, checkpoint of step {result['step']})")
+    of = "" if result["step"] is None else f", checkpoint of step {result['step']}"
+    print(f"{result['split']}  {listed}  ({result['samples']:,} samples{of})")
     if per_class and result["per_class"]:
         rows = [["class", "samples", "accuracy", "precision", "f1"]]
         for name, one in result["per_class"].items():

@@ -36,7 +36,7 @@ def command(
         typer.Option("--resume", help="auto: go on with the newest unfinished run of this name, if there is one."),
     ] = Resume.never,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
-    smoke: Annotated[bool, typer.Option("--smoke", help="One step on made-up data, nothing written.")] = False,
+    smoke: Annotated[bool, typer.Option("--smoke", help="Two steps on made-up data, nothing written.")] = False,
     require: options.Require = None,
     plain: options.Plain = False,
     quiet: options.Quiet = False,

@@ -63,6 +63,35 @@ def test_the_folder_of_a_checkpoint(torchlite, digits):
     assert torchlite("eval", folder.with_name("step-000007")).code == 6
 
 
+def test_another_configuration_says_what_the_weights_are_tried_on(torchlite, table, tmp_path):
+    (tmp_path / "few.csv").write_text("x,y,yes,side\n5,5,1,right\n-5,-5,0,left\n-5,-5,1,left\n")
+    (tmp_path / "other.yaml").write_text("extends: table.yaml\nname: other\ndata: {test: few.csv}\n")
+    step = report(torchlite, table, "--split", "val")["step"]
+    found = report(torchlite, table, "other.yaml")
+    assert (found["samples"], found["step"]) == (3, step)
+    assert found["metrics"]["accuracy"] == pytest.approx(2 / 3)
+    assert not (find_run(table).path / "eval" / "test.json").exists()
+
+    assert torchlite("export", table, "--format", "safetensors", "-o", "weights.safetensors").code == 0
+    weights = report(torchlite, "weights.safetensors", "other.yaml")
+    assert weights == {**found, "step": None}
+    assert torchlite("eval", "weights.safetensors", "other.yaml").out.endswith("(3 samples)\n")
+
+
+def test_weights_that_need_a_configuration_or_another_one(torchlite, table, config):
+    assert torchlite("export", table, "--format", "npz", "-o", "weights.npz").code == 0
+    alone = torchlite("eval", "weights.npz")
+    assert alone.code == 2
+    assert "does not say of which model: name a run, or a configuration behind it" in alone.err
+    misfit = torchlite("eval", "weights.npz", config)
+    assert misfit.code == 6
+    assert "do not fit the model" in misfit.err
+    assert torchlite("eval", "missing.pt", config).code == 2
+    mistaken = torchlite("eval", "weights.npz", "missing.yaml")
+    assert mistaken.code == 3
+    assert "missing.yaml" in mistaken.err
+
+
 def test_of_each_class(torchlite, digits):
     whole = report(torchlite, digits)
     confusion = np.array(whole["confusion"])

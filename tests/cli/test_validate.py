@@ -70,8 +70,9 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
         return problems
 
     module.check_shapes, module.check_smoke, module.check_data = check_shapes, check_smoke, check_data
-    monkeypatch.setitem(sys.modules, "torchlite.train.check", module)  # type: ignore[arg-type]
-    monkeypatch.setattr(torchlite.train, "check", module, raising=False)
+    for name in ("check", "smoke"):
+        monkeypatch.setitem(sys.modules, f"torchlite.train.{name}", module)  # type: ignore[arg-type]
+        monkeypatch.setattr(torchlite.train, name, module, raising=False)
     return module
 
 

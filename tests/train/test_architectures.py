@@ -6,9 +6,10 @@ import pytest
 
 import torchlite
 from torchlite.train.architectures import GPT, ResNet18, ResNet50, TextTransformer
-from torchlite.train.check import check_shapes, check_smoke
+from torchlite.train.check import check_shapes
 from torchlite.train.config.load import require_config
 from torchlite.train.plan import make_plan
+from torchlite.train.smoke import check_smoke
 
 TEXT = """\
 version: 1

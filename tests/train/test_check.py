@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from small_runs import write_config
 
-from torchlite.train.check import check_shapes, check_smoke
+from torchlite.train.check import check_shapes
 from torchlite.train.config.load import require_config
 from torchlite.train.config.validate import validate
+from torchlite.train.smoke import check_smoke
 
 
 def problems(folder: Path, optimizer: str) -> list[tuple[str, str]]:
@@ -24,6 +25,14 @@ def test_muon_takes_matrices_only(tmp_path: Path) -> None:
 
 def test_a_step_of_an_optimizer_that_evaluates_the_loss_itself(tmp_path: Path) -> None:
     assert check_smoke(require_config(write_config(tmp_path), ["optim={type: lbfgs, max_iter: 2}"])) == []
+
+
+def test_a_second_step_that_the_first_one_spoils(tmp_path: Path) -> None:
+    """A learning rate that is far too high makes the first update, not the first loss, infinite."""
+    config = require_config(write_config(tmp_path), ["optim.lr=1e38", "train.accumulate=1", "train.clip.norm=1e9"])
+    (found,) = check_smoke(config)
+    assert found.code == "TL702"
+    assert "step 2" in found.message
 
 
 def test_memory_counts_what_the_optimizer_keeps(tmp_path: Path) -> None:

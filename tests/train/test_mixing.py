@@ -7,11 +7,12 @@ import pytest
 from small_runs import CONFIG, Quiet, final_state, losses, rewound, train
 
 from torchlite.train import run
-from torchlite.train.check import check_shapes, check_smoke
+from torchlite.train.check import check_shapes
 from torchlite.train.config.load import require_config
 from torchlite.train.config.schema import Mix
 from torchlite.train.data import load_splits
 from torchlite.train.mixing import Mixing
+from torchlite.train.smoke import check_smoke
 from torchlite.vision.transforms import sample_keys
 
 KEYS = sample_keys(0, 0, np.arange(6))

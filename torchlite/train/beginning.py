@@ -23,7 +23,7 @@ _MOST_CLASSES = 20
 _WORDS_OF_TEXT = 4
 
 WORKFLOW = """\
-# Checks every configuration before it is merged, and trains one step of each on made-up data.
+# Checks every configuration before it is merged, and trains two steps of each on made-up data.
 name: configurations
 on: [push, pull_request]
 jobs:

@@ -1,9 +1,8 @@
-"""What `validate` finds by building the model: shapes that do not fit, and a first step that fails."""
+"""What `validate` finds by building the model: shapes that do not fit, and data that is not there."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +10,9 @@ import numpy as np
 
 from torchlite import datasets, dtypes, nn
 from torchlite._tensor import Tensor
-from torchlite.autograd.grad_mode import no_grad
-from torchlite.devices import CPU, META
+from torchlite.devices import META
 from torchlite.errors import ConfigError, DataError, DeviceError, MissingDataError, UsageError
-from torchlite.ops.creation import empty, tensor, zeros
-from torchlite.ops.exchange import from_numpy
-from torchlite.ops.generator import default_generator
-from torchlite.optim import Optimizer
+from torchlite.ops.creation import empty, zeros
 from torchlite.train.config.components import Component
 from torchlite.train.config.diagnostics import Problem
 from torchlite.train.config.load import data_card
@@ -29,12 +24,11 @@ from torchlite.train.initializing import NEED_MATRICES, ruled
 from torchlite.train.mixing import Mixing, why_not
 from torchlite.train.model import Trace, build_model, build_models, shape_text, trace_models
 from torchlite.train.optimizers import make_optimizers
-from torchlite.train.own_step import StepContext, checked_reports
 from torchlite.train.patterns import matched, unmatched, without_decay
 from torchlite.train.precision import mixed_on_shapes
 from torchlite.train.registry import signature
 from torchlite.train.sources import check_own
-from torchlite.vision.transforms import Compose, sample_keys
+from torchlite.vision.transforms import Compose
 
 
 def check_shapes(config: Config) -> tuple[dict[str, Any], list[Problem]]:
@@ -266,104 +260,4 @@ def check_data(config: Config) -> list[Problem]:
         except (DataError, DeviceError) as error:  # or the package is missing that reads it
             code = "TL601" if isinstance(error, MissingDataError) else "TL602"
             return [Problem(("data",), code, str(error))]
-    return []
-
-
-def check_smoke(config: Config) -> list[Problem]:
-    """One training step on made-up data on the CPU: forward, backward and update must work and stay finite."""
-    shapes, problems = check_shapes(config)
-    if problems or not shapes:
-        return problems
-    state = default_generator.state()
-    default_generator.manual_seed(config.seed)
-    try:
-        return _smoke(config)
-    finally:
-        default_generator.restore(state)
-
-
-def _smoke(config: Config) -> list[Problem]:
-    card = data_card(config.data)
-    batch = min(config.data.batch_size, 8)
-    rng = np.random.default_rng(config.seed)
-    inputs = _made_up_samples(config, rng, batch, "train")
-    targets = _made_up(rng, (batch, *card.target.shape), card.target.dtype, card.num_classes)
-    mixing = mixing_of(config)
-    if mixing is not None:
-        inputs, targets = mixing(inputs, targets, sample_keys(config.seed, 0, np.arange(batch)))
-    x, y = from_numpy(inputs), tensor(targets)
-    model = build_models(config, trace_models(config, x.shape[1:], x.dtype, batch), CPU)
-    try:
-        optimizers = make_optimizers(config.optim, model)
-        if config.train.step is not None:
-            return _smoke_of_own_step(config, model, optimizers, (x, y))
-        loss = _step_of_the_loop(config, model, optimizers["model"], x, y)
-    except Exception as error:  # the purpose is to find whatever goes wrong
-        path = ("model",) if config.train.step is None else ("train", "step")
-        return [Problem(path, "TL701", f"a training step on made-up data failed: {type(error).__name__}: {error}")]
-    return _non_finite(loss, model)
-
-
-def made_up_inputs(config: Config, trace: Trace, batch: int, seed: int) -> Tensor:
-    """A batch of what a model takes, made up: samples behind the transforms of evaluation, or numbers where it says what it takes."""
-    rng = np.random.default_rng(seed)
-    if trace.model.input is not None:
-        return from_numpy(rng.normal(size=(batch, *trace.model.input)).astype(np.float32))
-    return from_numpy(_made_up_samples(config, rng, batch, "eval"))
-
-
-def _made_up_samples(config: Config, rng: np.random.Generator, batch: int, stage: str) -> np.ndarray[Any, Any]:
-    card = data_card(config.data)
-    samples = _made_up(rng, (batch, *card.input.shape), card.input.dtype, card.scale + 1)
-    keys = sample_keys(config.seed, 0, np.arange(batch))
-    return np.ascontiguousarray(pipeline(config, stage)(samples, keys))
-
-
-def _made_up(rng: np.random.Generator, shape: tuple[int, ...], dtype: str, values: int) -> np.ndarray[Any, Any]:
-    """Whole numbers below ``values``; of floats those between 0 and 1, which every loss takes."""
-    made = rng.random(shape) if dtype.startswith("float") else rng.integers(0, values, shape)
-    return made.astype(dtype)
-
-
-def _smoke_of_own_step(
-    config: Config, model: nn.Module, optimizers: Mapping[str, Optimizer], batch: tuple[Tensor, Tensor]
-) -> list[Problem]:
-    assert config.train.step is not None
-    context = StepContext.of(model, optimizers, config.loss.build(), CPU, step=0, epoch=0)
-    reported = checked_reports(config.train.step.build()(context, batch), config.train.reports)
-    bad = [f"{name} is {value}" for name, value in reported.items() if not math.isfinite(value)]
-    return [Problem(("train", "step"), "TL702", f"after the first step {', '.join(bad)}")] if bad else []
-
-
-def _step_of_the_loop(config: Config, model: nn.Module, optimizer: Optimizer, x: Tensor, y: Tensor) -> Tensor:
-    criterion = config.loss.build()
-    taught: list[Tensor] = []
-    teacher: nn.Module | None = None
-    trace = trace_teacher(config, x.shape[1:], x.dtype, len(x))
-    if trace is not None:
-        teacher = build_model(trace, CPU).eval()
-        if hasattr(criterion, "watch"):
-            criterion.watch(model, teacher)
-
-    def gradients() -> Tensor:
-        model.zero_grad()
-        if teacher is not None:
-            with no_grad():
-                taught[:] = [teacher(x)]
-        loss: Tensor = criterion(model(x), y, *taught)
-        loss.backward()
-        return loss
-
-    loss = gradients()
-    if any(True for _ in model.parameters()):
-        optimizer.step(*([gradients] if optimizer.needs_closure else []))
-    return loss
-
-
-def _non_finite(loss: Tensor, model: nn.Module) -> list[Problem]:
-    if not bool(loss.isfinite()):
-        return [Problem(("loss",), "TL702", f"the loss of the first step is {loss.item()}")]
-    bad = [n for n, p in model.named_parameters() if p.grad is not None and not bool(p.grad.isfinite().all())]
-    if bad:
-        return [Problem(("model",), "TL702", f"the gradient of {', '.join(bad)} is not finite in the first step")]
     return []

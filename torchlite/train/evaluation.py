@@ -21,7 +21,7 @@ from torchlite.train.metrics import Accuracy, ConfusionMatrix, Mean
 from torchlite.train.metrics.metric import in_memory
 from torchlite.train.precision import mixed
 from torchlite.train.slices import slices_of
-from torchlite.train.trained import Trained
+from torchlite.train.trained import Loaded
 
 Array = np.ndarray[Any, Any]
 
@@ -102,7 +102,7 @@ def classes_of(config: Config) -> tuple[str, ...]:
 
 
 def evaluate_trained(
-    trained: Trained, split: str, *, slices: Sequence[str] = (), certain: bool = False
+    trained: Loaded, split: str, *, slices: Sequence[str] = (), certain: bool = False
 ) -> dict[str, Any]:
     """Loss, accuracy, the configured metrics and those of each class on a split, ready to be written as JSON.
 
@@ -137,7 +137,7 @@ def evaluate_trained(
     )
     result: dict[str, Any] = {
         "split": split,
-        "step": trained.checkpoint.step,
+        "step": trained.step,
         "samples": len(samples),
         "metrics": {"loss": mean, **numbers(metrics, classes)},
         "per_class": _per_class(confusion, classes),

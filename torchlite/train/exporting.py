@@ -22,7 +22,7 @@ from torchlite.serialization import load, save
 from torchlite.serialization.npz import read_npz, write_npz
 from torchlite.serialization.safetensors import read_safetensors, write_safetensors
 from torchlite.tracing import Uncapturable
-from torchlite.train.check import made_up_inputs
+from torchlite.train.made_up import made_up_inputs
 from torchlite.train.trained import Trained
 
 Format = Literal["safetensors", "npz", "pt", "onnx", "c"]

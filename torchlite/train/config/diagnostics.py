@@ -69,7 +69,7 @@ CODES: dict[str, str] = {
     "TL601": "Files of the dataset are missing.",
     "TL602": "The data is not what its card says.",
     "TL701": "A training step on synthetic data failed.",
-    "TL702": "The loss or a gradient of the first step is not finite.",
+    "TL702": "The loss or a gradient of the first two steps is not finite.",
     "TL901": "A comment `# tl: ignore[...]` silences nothing.",
     "TL902": "The file is of an older version of the format.",
 }

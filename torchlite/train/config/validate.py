@@ -272,9 +272,9 @@ def _data(config: Config) -> list[Problem]:
 
 
 def _smoke(config: Config) -> list[Problem]:
-    from torchlite.train import check
+    from torchlite.train import smoke
 
-    return check.check_smoke(config)
+    return smoke.check_smoke(config)
 
 
 _CHECKS: dict[Level, Callable[[Config], list[Problem]]] = {"data": _data, "smoke": _smoke}
