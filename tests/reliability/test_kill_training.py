@@ -1,8 +1,7 @@
 """kill -9 at random times while training and saving; every run is resumed and ends as if nothing had happened."""
 
+import multiprocessing
 import random
-import subprocess
-import sys
 import time
 
 from small_runs import CONFIG, final_state, train, write_config
@@ -10,13 +9,28 @@ from small_runs import CONFIG, final_state, train, write_config
 from torchlite.train.run_directory import find_run
 
 OVERRIDES = ("train.steps=120", "checkpoint.every=1 steps")
-PROGRAM = "from torchlite.cli.main import main; main()"
+
+# Every process is forked off one that has imported all of it and run nothing, for starting takes longer than training.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["torchlite.cli.main", "torchlite.cli.train", "torchlite.train.run"])
+
+
+PROGRAM = """
+import os, sys
+os.chdir({folder!r})
+output = os.open("output.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(output, 1), os.dup2(output, 2)
+sys.argv = ["torchlite", "train", "config.yaml", *{overrides!r}, "--resume", "auto", "--quiet"]
+from torchlite.cli.main import main
+main()
+"""
 
 
 def start(folder):
-    command = [sys.executable, "-c", PROGRAM, "train", "config.yaml", *OVERRIDES, "--resume", "auto", "--quiet"]
-    with (folder / "output.txt").open("w") as output:
-        return subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+    program = PROGRAM.format(folder=str(folder), overrides=OVERRIDES)
+    process = processes.Process(target=exec, args=(program, {}))
+    process.start()
+    return process
 
 
 def test_killed_runs_end_bit_identical(tmp_path, rounds):
@@ -35,20 +49,20 @@ def test_killed_runs_end_bit_identical(tmp_path, rounds):
         if kills < wanted:
             # Most of the start-up is waited for, so that nearly all kills hit training and saving.
             deadline = time.monotonic() + 20
-            while process.poll() is None and time.monotonic() < deadline:
+            while process.is_alive() and time.monotonic() < deadline:
                 metrics = list(folder.glob("runs/small/*/metrics.jsonl"))
                 if metrics and metrics[0].stat().st_size not in (0, before):
                     break
                 time.sleep(0.01)
-            try:
-                process.wait(rng.uniform(0, 0.25))
-            except subprocess.TimeoutExpired:
+            process.join(rng.uniform(0, 0.25))
+            if process.is_alive():
                 process.kill()
-                process.wait()
+                process.join()
                 kills += 1
                 in_training += bool(metrics)
                 continue
-        assert process.wait() == 0, (folder / "output.txt").read_text()
+        process.join()
+        assert process.exitcode == 0, (folder / "output.txt").read_text()
         assert final_state(find_run(folder / "runs" / "small")) == expected
         finished += 1
     print(f"{kills} kills ({in_training} in a run that had begun), {finished} runs finished bit-identical")
