@@ -1,16 +1,27 @@
 """Tests marked ``gpu`` run where CuPy finds a CUDA device, or on a simulated one, and are skipped elsewhere."""
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import simulated_gpu
 
-from torchlite.backends import cuda_device_count
+from torchlite.backends import cuda_device_count, cudnn
 
 SIMULATED = os.environ.get("TORCHLITE_SIMULATED_GPU") == "1"
 if SIMULATED:
     simulated_gpu.install()
+
+
+@pytest.fixture(autouse=True)
+def in_full_precision(request: Any) -> Iterator[None]:
+    """Numbers of a GPU are compared with those of the host: not in TF32."""
+    if request.node.get_closest_marker("gpu") is None:
+        yield
+        return
+    with cudnn.flags(enabled=True, allow_tf32=False):
+        yield
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:

@@ -16,7 +16,7 @@ _ARCHITECTURE = "compute_80"
 _TOOLKITS = [Path("/usr/local/cuda"), Path("/opt/cuda")]
 
 
-def _roots() -> list[Path]:
+def roots() -> list[Path]:
     """Where wheels and toolkits put libraries and headers."""
     found = importlib.util.find_spec("nvidia")
     wheels = [p for place in (found.submodule_search_locations or ()) for p in Path(place).glob("*")] if found else []
@@ -32,7 +32,7 @@ def library() -> ctypes.CDLL | None:
     """
     if os.environ.get("TORCHLITE_NVRTC") != "1":
         return None
-    places = [p for root in _roots() for lib in ("lib", "lib64") for p in sorted((root / lib).glob("libnvrtc.so*"))]
+    places = [p for root in roots() for lib in ("lib", "lib64") for p in sorted((root / lib).glob("libnvrtc.so*"))]
     for name in [*map(str, places), ctypes.util.find_library("nvrtc")]:
         if name is not None:
             try:
@@ -52,7 +52,7 @@ def compile_text(code: str, options: tuple[str, ...]) -> bytes:
     assert nvrtc is not None
     program = ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), code.encode(), b"kernels.cu", 0, None, None)
-    includes = [f"--include-path={root / 'include'}" for root in _roots() if (root / "include").is_dir()]
+    includes = [f"--include-path={root / 'include'}" for root in roots() if (root / "include").is_dir()]
     given = [option.encode() for option in (*options, f"--gpu-architecture={_ARCHITECTURE}", *includes)]
     status = nvrtc.nvrtcCompileProgram(program, len(given), (ctypes.c_char_p * len(given))(*given))
     size = ctypes.c_size_t()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import sys
 import types
 import weakref
@@ -16,6 +17,7 @@ from typing import Any
 
 import cuda_on_host
 import numpy as np
+import nvidia_on_host
 
 # What NumPy has and CuPy 14.2 has not.
 LACKING = {
@@ -31,6 +33,7 @@ LACKING = {
     "lib.stride_tricks": set(),
     "random": set(),
 }  # fmt: skip
+STREAM = 7  # the address of the current stream
 NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
 SPECIAL = {
     "digamma", "erf", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "j0", "j1",
@@ -281,6 +284,18 @@ class _RawKernel:
         words.on_host[...] = generator.random_raw(4 * int(blocks))
 
 
+class _Event:
+    """A mark in the one stream; a millisecond passes between two marks."""
+
+    marks = itertools.count()
+
+    def record(self) -> None:
+        self.time = float(next(self.marks))
+
+    def synchronize(self) -> None:
+        pass
+
+
 def _special(name: str) -> Any:
     """A special function by what the package itself does on the host."""
     from torchlite import backends
@@ -327,8 +342,9 @@ def install() -> None:
 
     pool = types.SimpleNamespace(free_all_blocks=lambda: None, used_bytes=lambda: 0, total_bytes=lambda: 0)
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
-        Device=Device, runtime=runtime, get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None)
-    )
+        Device=Device, runtime=runtime, Event=_Event, get_elapsed_time=lambda start, end: end.time - start.time,
+        get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None, ptr=STREAM),
+    )  # fmt: skip
     cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
     cupy.asarray = cupy.array = as_device  # type: ignore[attr-defined]
@@ -341,6 +357,7 @@ def install() -> None:
         setattr(cupyx, name, on_device(ufunc.at, name))
     scipy, special = types.ModuleType("cupyx.scipy"), types.ModuleType("cupyx.scipy.special")
     special.__getattr__ = lambda name: _special(name) if name in SPECIAL else _absent(name)  # type: ignore[attr-defined]
+    nvidia_on_host.install()
     sys.modules |= {"cupy": cupy, "cupyx": cupyx, "cupyx.scipy": scipy, "cupyx.scipy.special": special}
 
 

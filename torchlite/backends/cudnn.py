@@ -1,7 +1,12 @@
-"""``torch.backends.cudnn``: settings of a library that is not used here.
+"""``torch.backends.cudnn``: whether and how convolutions on a GPU go through cuDNN.
 
-Convolutions are products of matrices on every device, and these give the same numbers in every run. So whatever is set
-is kept and changes nothing.
+Attributes:
+    enabled: whether they do; otherwise they are products of matrices.
+    benchmark: whether the algorithms for a convolution are timed at its first call, rather than chosen by cuDNN's heuristics.
+        Which is fastest can differ from run to run, and then so do the last bits of results.
+    benchmark_limit: how many are timed at most; 0 or None for all.
+    deterministic: whether only algorithms are taken that give the same numbers each time.
+    allow_tf32: whether float32 may be multiplied with 10 bits of mantissa on tensor cores, as PyTorch does where nothing is set.
 """
 
 from __future__ import annotations
@@ -16,20 +21,29 @@ benchmark_limit: int | None = 10
 deterministic = False
 allow_tf32 = True
 
+_DTYPES = ("float16", "float32", "float64", "bfloat16")
+
 
 def is_available() -> bool:
-    """False: cuDNN is not used."""
-    return False
+    """Whether cuDNN is found."""
+    return version() is not None
 
 
 def version() -> int | None:
-    """None: cuDNN is not used."""
-    return None
+    """cuDNN's version, such as 92801 for 9.28.1; None where it is not found."""
+    from torchlite.backends.nvidia import cudnn
+
+    return cudnn.version()
 
 
-def is_acceptable(tensor: Any) -> bool:  # noqa: ARG001 - PyTorch's signature
-    """False: cuDNN is not used."""
-    return False
+def is_acceptable(tensor: Any) -> bool:
+    """Whether cuDNN computes with a tensor like this, on this device and of this dtype, and is enabled."""
+    return (
+        enabled
+        and tensor.device.type == "cuda"
+        and str(tensor.dtype).removeprefix("torch.") in _DTYPES
+        and is_available()
+    )
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """Convolution over any number of dimensions.
 
 Convolution and its two gradients are three operators, each the gradient of the others, so gradients of any order stay
-among them; the gradient of the input is the transposed convolution. On NumPy the windows are copied out (im2col) and
-multiplied as matrices.
+among them; the gradient of the input is the transposed convolution. Where neither a kernel in C nor cuDNN computes it, the
+windows are copied out (im2col) and multiplied as matrices.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
 from torchlite.backends.native import accelerated
+from torchlite.backends.nvidia import on_gpu
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.columns import add_columns, blocks, columns
@@ -26,6 +27,7 @@ from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 _FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
 
 
+@on_gpu("convolution.convolution")
 @accelerated("bfloat16_convolution.convolution", least=_FEWEST)
 @widened
 @accelerated("convolution.convolution", least=_FEWEST)
@@ -70,6 +72,7 @@ def _positions(part: range, out: Lengths) -> slice:
     return slice(part.start * across, part.stop * across)
 
 
+@on_gpu("convolution.input_grad")
 @accelerated("bfloat16_convolution.input_grad", least=_FEWEST)
 @widened
 @accelerated("convolution.input_grad", least=_FEWEST)
@@ -91,6 +94,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@on_gpu("convolution.weight_grad")
 @accelerated("bfloat16_convolution.weight_grad", least=_FEWEST)
 @widened
 @accelerated("convolution.weight_grad", least=_FEWEST)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from torchlite import __version__, backends
+from torchlite.backends import cudnn
 from torchlite.backends.native import toolchain
 from torchlite.train.provenance import blas, processor, usable_cpus
 
@@ -43,6 +44,7 @@ def examine() -> dict[str, Any]:
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
         "kernels": _kernels(),
         "gpu": _gpu(),
+        "libraries": {"cuDNN": _cudnn()},
         "extras": found,
     }
 
@@ -62,3 +64,11 @@ def _gpu() -> str:
         return 'none: CuPy is not installed; pip install "torchlite[cuda13]" (or [cuda12])'
     count = backends.cuda_device_count()
     return f"{count} CUDA device(s)" if count else "none: CuPy finds no CUDA device; check nvidia-smi"
+
+
+def _cudnn() -> str:
+    """cuDNN's version, or what is done without it."""
+    version = cudnn.version()
+    if version is None:
+        return "none: convolutions on a GPU run as matrix products; pip install nvidia-cudnn-cu13 (or -cu12)"
+    return ".".join(map(str, (version // 10000, version // 100 % 100, version % 100)))

@@ -1,0 +1,304 @@
+"""Convolution and its two gradients by cuDNN, in one to three dimensions."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import weakref
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from torchlite.backends import array_module, determinism
+from torchlite.backends import cudnn as settings
+from torchlite.backends.memory import dense_strides
+from torchlite.backends.nvidia import cudnn
+from torchlite.backends.nvidia.cudnn import LIBRARY, Algorithm, call
+from torchlite.backends.nvidia.library import Failure
+
+Shape = tuple[int, ...]
+
+_TYPES = {
+    "float32": cudnn.CUDNN_DATA_FLOAT, "float64": cudnn.CUDNN_DATA_DOUBLE, "float16": cudnn.CUDNN_DATA_HALF,
+    "bfloat16": cudnn.CUDNN_DATA_BFLOAT16,
+}  # fmt: skip
+_MOST_NUMBERS = 1 << 31  # descriptors count with ints
+_MOST_ALGORITHMS = 16
+_MOST_PLANS = 1024
+
+
+class _Function(NamedTuple):
+    """One of cuDNN's three functions.
+
+    Attributes:
+        name: of it.
+        heuristics: the function that ranks its algorithms.
+        weight: which of its three arrays, the last of which is the result, is the weight.
+    """
+
+    name: str
+    heuristics: str
+    weight: int
+
+
+_FORWARD = _Function("cudnnConvolutionForward", "cudnnGetConvolutionForwardAlgorithm_v7", 1)
+_INPUT_GRAD = _Function("cudnnConvolutionBackwardData", "cudnnGetConvolutionBackwardDataAlgorithm_v7", 0)
+_WEIGHT_GRAD = _Function("cudnnConvolutionBackwardFilter", "cudnnGetConvolutionBackwardFilterAlgorithm_v7", 2)
+
+
+class _Problem(NamedTuple):
+    """What algorithms are chosen for.
+
+    Attributes:
+        function, device: which, and the number of the GPU.
+        shapes: of its three arrays, in the order of their dimensions in a tensor.
+        dtype: of all three.
+        last: whether channels lie innermost in memory.
+        window, groups: as operators have them.
+        math: CUDNN_..._MATH.
+        deterministic: whether only algorithms are wanted that give the same numbers each time.
+    """
+
+    function: _Function
+    device: int
+    shapes: tuple[Shape, Shape, Shape]
+    dtype: Any
+    last: bool
+    window: Any
+    groups: int
+    math: int
+    deterministic: bool
+
+
+class _Descriptor:
+    """A descriptor of cuDNN's, freed with this object; ``kind`` is Tensor, Filter or Convolution."""
+
+    def __init__(self, kind: str) -> None:
+        self.pointer = LIBRARY.create(f"cudnnCreate{kind}Descriptor")
+        weakref.finalize(self, call, f"cudnnDestroy{kind}Descriptor", self.pointer).atexit = False
+
+
+class _Plan:
+    """The descriptors of a problem, and the algorithms that can solve it, those that should be fast first."""
+
+    def __init__(self, problem: _Problem, handle: Any) -> None:
+        self.problem = problem
+        is_weight = [i == problem.function.weight for i in range(3)]
+        describe = {True: self._weight, False: self._tensor}
+        self.arrays = [describe[w](shape) for w, shape in zip(is_weight, problem.shapes, strict=True)]
+        self.by_math = {problem.math: self._convolution(problem.math)}
+        self.algorithms = self._ranked(handle)
+        for algorithm in self.algorithms:
+            self.by_math.setdefault(algorithm.mathType, self._convolution(algorithm.mathType))
+        number = ctypes.c_double if problem.dtype == np.float64 else ctypes.c_float
+        self.one, self.zero = number(1), number(0)
+        self.timed = False
+
+    def _tensor(self, shape: Shape) -> _Descriptor:
+        strides = dense_strides(shape, _last(len(shape)) if self.problem.last else ())
+        made = _Descriptor("Tensor")
+        kind = _TYPES[str(self.problem.dtype)]
+        call("cudnnSetTensorNdDescriptor", made.pointer, kind, len(shape), _ints(shape), _ints(strides))
+        return made
+
+    def _weight(self, shape: Shape) -> _Descriptor:
+        made = _Descriptor("Filter")
+        kind = _TYPES[str(self.problem.dtype)]
+        order = cudnn.CUDNN_TENSOR_NHWC if self.problem.last else cudnn.CUDNN_TENSOR_NCHW
+        call("cudnnSetFilterNdDescriptor", made.pointer, kind, order, len(shape), _ints(shape))
+        return made
+
+    def _convolution(self, math: int) -> _Descriptor:
+        window, made = self.problem.window, _Descriptor("Convolution")
+        lengths = map(_ints, (window.padding, window.stride, window.dilation))
+        double = self.problem.dtype == np.float64
+        sums = cudnn.CUDNN_DATA_DOUBLE if double else cudnn.CUDNN_DATA_FLOAT  # halves are added up in float32
+        mode = cudnn.CUDNN_CROSS_CORRELATION
+        call("cudnnSetConvolutionNdDescriptor", made.pointer, window.ndim, *lengths, mode, sums)
+        call("cudnnSetConvolutionGroupCount", made.pointer, self.problem.groups)
+        call("cudnnSetConvolutionMathType", made.pointer, math)
+        return made
+
+    def _ranked(self, handle: Any) -> list[Algorithm]:
+        """What the heuristics recommend."""
+        problem, found, count = self.problem, (Algorithm * _MOST_ALGORITHMS)(), ctypes.c_int()
+        first, second, result = (array.pointer for array in self.arrays)
+        convolution = self.by_math[problem.math].pointer
+        arguments = (handle, first, second, convolution, result, _MOST_ALGORITHMS, ctypes.byref(count), found)
+        try:
+            call(problem.function.heuristics, *arguments)
+        except Failure as error:
+            if cudnn.unsupported(error):
+                return []
+            raise
+        return [
+            algorithm
+            for algorithm in found[: count.value]
+            if algorithm.status == 0
+            and (not problem.deterministic or algorithm.determinism == cudnn.CUDNN_DETERMINISTIC)
+            and (problem.math != cudnn.CUDNN_FMA_MATH or algorithm.mathType in (problem.math, cudnn.CUDNN_DEFAULT_MATH))
+        ]
+
+    def run(self, xp: Any, handle: Any, first: Any, second: Any, result: Any) -> bool:
+        """Compute ``result`` by the best algorithm whose memory is there; False where none can."""
+        if settings.benchmark and not self.timed:
+            self._by_time(xp, handle, first, second, result)
+        return any(self._runs(algorithm, xp, handle, first, second, result) for algorithm in self.algorithms)
+
+    def _runs(self, algorithm: Algorithm, xp: Any, handle: Any, first: Any, second: Any, result: Any) -> bool:
+        exact = self.problem.math == cudnn.CUDNN_FMA_MATH  # where TF32 is ruled out, whatever the heuristics say
+        convolution = self.by_math[self.problem.math if exact else algorithm.mathType]
+        try:
+            workspace = xp.empty(algorithm.memory, np.uint8)
+            call(
+                self.problem.function.name, handle, ctypes.byref(self.one), self.arrays[0].pointer, first.data.ptr,
+                self.arrays[1].pointer, second.data.ptr, convolution.pointer, algorithm.algo, workspace.data.ptr,
+                algorithm.memory, ctypes.byref(self.zero), self.arrays[2].pointer, result.data.ptr,
+            )  # fmt: skip
+        except MemoryError:
+            return False
+        except Failure as error:
+            if cudnn.unsupported(error):
+                return False
+            raise
+        return True
+
+    def _by_time(self, xp: Any, handle: Any, *arrays: Any) -> None:
+        """Put the fastest algorithm first, of as many as `torch.backends.cudnn.benchmark_limit` allows."""
+        milliseconds = {}
+        for i, algorithm in enumerate(self.algorithms[: settings.benchmark_limit or None]):
+            if self._runs(algorithm, xp, handle, *arrays):  # which also loads it
+                start, end = xp.cuda.Event(), xp.cuda.Event()
+                start.record()
+                self._runs(algorithm, xp, handle, *arrays)
+                end.record()
+                end.synchronize()
+                milliseconds[i] = xp.cuda.get_elapsed_time(start, end)
+        best = sorted(milliseconds, key=milliseconds.__getitem__)[:1]
+        self.algorithms = [self.algorithms[i] for i in best] + [
+            a for i, a in enumerate(self.algorithms) if i not in best
+        ]
+        self.timed = True
+
+
+@functools.lru_cache(_MOST_PLANS)
+def _planned(problem: _Problem) -> _Plan:
+    """The plan of a problem; handles say where to compute, not what, so all threads share it."""
+    return _Plan(problem, cudnn.handle())
+
+
+def _ints(lengths: Sequence[int]) -> Any:
+    return (ctypes.c_int * len(lengths))(*lengths)
+
+
+def _math(dtype: Any) -> int:
+    if dtype.itemsize == 2:
+        return cudnn.CUDNN_TENSOR_OP_MATH
+    if dtype == np.float32 and not settings.allow_tf32:
+        return cudnn.CUDNN_FMA_MATH
+    return cudnn.CUDNN_DEFAULT_MATH
+
+
+def _last(ndim: int) -> Shape:
+    """The dimensions of (N, C, *) from the slowest to the fastest, channels last."""
+    return (0, *range(2, ndim), 1)
+
+
+def _channels_last(array: Any) -> bool:
+    """Whether channels lie innermost in memory, and nothing else could be said of it."""
+    if array.ndim < 4 or array.flags.c_contiguous:
+        return False
+    return bool(array.transpose(_last(array.ndim)).flags.c_contiguous)
+
+
+def _dense(xp: Any, array: Any, last: bool) -> Any:
+    """The array without gaps, channels innermost or not."""
+    if not last:
+        return xp.ascontiguousarray(array)
+    return _moved_back(xp.ascontiguousarray(array.transpose(_last(array.ndim))))
+
+
+def _moved_back(array: Any) -> Any:
+    """An array (N, *, C) as (N, C, *)."""
+    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+
+
+def _empty(xp: Any, shape: Shape, dtype: Any, last: bool) -> Any:
+    return _moved_back(xp.empty([shape[d] for d in _last(len(shape))], dtype)) if last else xp.empty(shape, dtype)
+
+
+def _computed(
+    function: _Function,
+    first: Any,
+    second: Any,
+    shape: Shape,
+    lengths: tuple[Shape, Shape, Shape],
+    window: Any,
+    groups: int,
+) -> Any:
+    """The result of ``shape`` (N, C, *) or (O, C / groups, *); None where cuDNN does not compute it.
+
+    Args:
+        function: which of the three.
+        first, second: its arrays.
+        shape: of the result.
+        lengths: the shapes of input, weight and output, whichever of them is the result.
+        window, groups: the geometry.
+    """
+    if not settings.enabled or not 1 <= window.ndim <= 3 or not _fit(lengths, window, groups):
+        return None
+    if first.dtype != second.dtype or str(first.dtype) not in _TYPES:
+        return None
+    xp, last = array_module(first), _channels_last(first) or _channels_last(second)
+    with xp.cuda.Device(first.device.id):
+        handle = cudnn.handle()
+        if handle is None:
+            return None
+        first, second = (_dense(xp, array, last) for array in (first, second))
+        result = _empty(xp, shape, first.dtype, last)
+        shapes = (first.shape, second.shape, shape)
+        if window.ndim == 1:  # as two dimensions, the first of length 1
+            shapes, window = tuple((*s[:2], 1, *s[2:]) for s in shapes), window.stacked()  # type: ignore[assignment]
+        deterministic = settings.deterministic or determinism.are_deterministic_algorithms_enabled()
+        problem = _Problem(
+            function, first.device.id, shapes, first.dtype, last, window, groups, _math(first.dtype), deterministic
+        )
+        return result if _planned(problem).run(xp, handle, first, second, result) else None
+
+
+def _fit(lengths: tuple[Shape, Shape, Shape], window: Any, groups: int) -> bool:
+    """Whether input, weight and output are those of one convolution, and such that cuDNN can count their elements."""
+    x, weight, out = lengths
+    return (
+        all(0 < math.prod(shape) < _MOST_NUMBERS for shape in lengths)
+        and min(window.padding) >= 0
+        and x[1] == weight[1] * groups
+        and (x[0], weight[0]) == out[:2]
+        and weight[0] % groups == 0
+        and window.out_size("convolution", x[2:]) == out[2:]
+    )
+
+
+def convolution(x: Any, weight: Any, *bias: Any, window: Any, groups: int) -> Any:
+    """The convolution of x (N, C, *) with a weight (O, C / groups, *), plus a bias (O,)."""
+    shape = (x.shape[0], weight.shape[0], *window.out_size("convolution", x.shape[2:]))
+    result = _computed(_FORWARD, x, weight, shape, (x.shape, weight.shape, shape), window, groups)
+    if result is None:
+        return None
+    for b in bias:
+        result += b.reshape(-1, *[1] * window.ndim)
+    return result
+
+
+def input_grad(g: Any, weight: Any, *, window: Any, groups: int, size: Shape) -> Any:
+    """The cotangent of x, of ``size`` after its channels."""
+    shape = (g.shape[0], weight.shape[1] * groups, *size)
+    return _computed(_INPUT_GRAD, weight, g, shape, (shape, weight.shape, g.shape), window, groups)
+
+
+def weight_grad(x: Any, g: Any, *, window: Any, groups: int) -> Any:
+    """The cotangent of the weight."""
+    shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
+    return _computed(_WEIGHT_GRAD, x, g, shape, (x.shape, shape, g.shape), window, groups)
