@@ -1,4 +1,4 @@
-// The functions of cuDNN that are bound, computing on the host: what they are for a simulated GPU. Each looks at all it is
+// The functions of cuDNN and cuBLASLt that are bound, computing on the host: what they are for a simulated GPU. Each looks at all it is
 // given, writes over its whole workspace, and is noted in a log.
 #include <stdarg.h>
 #include <stdint.h>
@@ -260,4 +260,131 @@ int cudnnConvolutionBackwardFilter(
 ) {
     BEGIN;
     return computed(__func__, handle, alpha, beta, x, w, y, c, px, NULL, py, algo, workspace, bytes, w, pw);
+}
+
+// cuBLASLt
+
+enum { LT_INVALID_VALUE = 7, LT_NOT_SUPPORTED = 15 };
+enum { R_32F = 0, R_64F = 1, R_16F = 2, R_16BF = 14 };
+enum { EPILOGUE_DEFAULT = 1, EPILOGUE_BIAS = 4 };
+static const size_t LT_WORKSPACE = 4096 + 16;
+
+typedef struct { int type; uint64_t rows, columns; int64_t lead, batch_stride; int32_t batch; } Matrix;
+typedef struct { int compute, scale; int32_t transposed[2]; uint32_t epilogue; const void *bias; } Product;
+typedef struct { uint64_t workspace; uint32_t alignment[2]; } Preference;
+typedef struct { uint64_t algo[8]; size_t workspace; int state; float waves; int reserved[4]; } Choice;
+
+#undef CHECK
+#define CHECK(condition) if (!(condition)) return fprintf(stderr, "%s:%d: %s\n", __func__, __LINE__, #condition), LT_INVALID_VALUE
+
+size_t cublasLtGetVersion(void) { return 130000; }
+const char *cublasLtGetStatusString(int status) { return status == LT_INVALID_VALUE ? "CUBLAS_STATUS_INVALID_VALUE" : "other"; }
+int cublasLtCreate(Handle **made) { BEGIN; *made = calloc(1, sizeof **made); note("cublasLtCreate\n"); return OK; }
+
+#define DESTROY(Name, Type) int cublasLt##Name##Destroy(Type *made) { BEGIN; CHECK(made); free(made); live--; return OK; }
+DESTROY(MatmulDesc, Product)
+DESTROY(MatrixLayout, Matrix)
+DESTROY(MatmulPreference, Preference)
+
+int cublasLtMatmulDescCreate(Product **made, int compute, int scale) {
+    BEGIN;
+    CHECK(compute == 68 || compute == 77 || compute == 70);
+    CHECK(scale == (compute == 70 ? R_64F : R_32F));
+    *made = calloc(1, sizeof **made), live++;
+    **made = (Product){.compute = compute, .scale = scale, .epilogue = EPILOGUE_DEFAULT};
+    return OK;
+}
+int cublasLtMatrixLayoutCreate(Matrix **made, int type, uint64_t rows, uint64_t columns, int64_t lead) {
+    BEGIN;
+    CHECK(type == R_32F || type == R_64F || type == R_16F || type == R_16BF);
+    CHECK(rows > 0 && columns > 0 && lead >= (int64_t)rows);
+    *made = calloc(1, sizeof **made), live++;
+    **made = (Matrix){.type = type, .rows = rows, .columns = columns, .lead = lead, .batch = 1};
+    return OK;
+}
+int cublasLtMatmulPreferenceCreate(Preference **made) { BEGIN; *made = calloc(1, sizeof **made), live++; return OK; }
+
+static int set(void *field, size_t wanted, const void *value, size_t size) {
+    CHECK(size == wanted);
+    memcpy(field, value, size);
+    return OK;
+}
+int cublasLtMatmulDescSetAttribute(Product *p, int attribute, const void *value, size_t size) {
+    BEGIN;
+    if (attribute == 3 || attribute == 4) return set(&p->transposed[attribute - 3], 4, value, size);
+    if (attribute == 7) return set(&p->epilogue, 4, value, size);
+    CHECK(attribute == 8);
+    return set(&p->bias, sizeof p->bias, value, size);
+}
+int cublasLtMatrixLayoutSetAttribute(Matrix *m, int attribute, const void *value, size_t size) {
+    BEGIN;
+    if (attribute == 5) return set(&m->batch, 4, value, size);
+    CHECK(attribute == 6);
+    return set(&m->batch_stride, 8, value, size);
+}
+int cublasLtMatmulPreferenceSetAttribute(Preference *p, int attribute, const void *value, size_t size) {
+    BEGIN;
+    if (attribute == 1) return set(&p->workspace, 8, value, size);
+    CHECK(attribute == 5 || attribute == 6);
+    return set(&p->alignment[attribute - 5], 4, value, size);
+}
+
+static int multiplies(const Product *p, const Matrix *a, const Matrix *b, const Matrix *c, const Matrix *d) {
+    CHECK(c == d && a->type == b->type && a->type == d->type);
+    CHECK(a->batch == d->batch && b->batch == d->batch);
+    CHECK((a->type == R_64F) == (p->compute == 70));
+    CHECK(p->compute != 77 || a->type == R_32F);
+    CHECK((p->transposed[0] ? a->columns : a->rows) == d->rows && (p->transposed[1] ? b->rows : b->columns) == d->columns);
+    CHECK((p->transposed[0] ? a->rows : a->columns) == (p->transposed[1] ? b->columns : b->rows));
+    CHECK(p->epilogue == EPILOGUE_DEFAULT || (p->epilogue == EPILOGUE_BIAS && p->bias));
+    return OK;
+}
+
+int cublasLtMatmulAlgoGetHeuristic(
+    Handle *handle, const Product *p, const Matrix *a, const Matrix *b, const Matrix *c, const Matrix *d, const Preference *preference,
+    int most, Choice *found, int *count
+) {
+    BEGIN;
+    const int status = multiplies(p, a, b, c, d);
+    if (status) return status;
+    CHECK(handle && preference->workspace >= LT_WORKSPACE && most == 1);
+    note("cublasLtMatmulAlgoGetHeuristic alignments=%u,%u\n", preference->alignment[0], preference->alignment[1]);
+    if (a->type == R_64F && p->epilogue != EPILOGUE_DEFAULT) return LT_NOT_SUPPORTED;
+    *found = (Choice){.algo = {42}, .workspace = LT_WORKSPACE};
+    *count = 1;
+    return OK;
+}
+
+static int number_type(const Matrix *m) {
+    return m->type == R_32F ? FLOAT : m->type == R_64F ? DOUBLE : m->type == R_16F ? HALF : BFLOAT16;
+}
+
+static double element(const Matrix *m, const char *base, int transposed, int i, int j, int batch) {
+    return load(base, number_type(m), batch * m->batch_stride + (transposed ? j + i * m->lead : i + j * m->lead));
+}
+
+int cublasLtMatmul(
+    Handle *handle, const Product *p, const void *alpha, const void *pa, const Matrix *a, const void *pb, const Matrix *b,
+    const void *beta, const void *pc, const Matrix *c, void *pd, const Matrix *d, const uint64_t *algo, void *workspace,
+    size_t bytes, void *stream
+) {
+    BEGIN;
+    const int status = multiplies(p, a, b, c, d);
+    if (status) return status;
+    CHECK(handle && pa && pb && pd && pc == pd && *algo == 42);
+    CHECK(load(alpha, p->scale == R_64F ? DOUBLE : FLOAT, 0) == 1 && load(beta, p->scale == R_64F ? DOUBLE : FLOAT, 0) == 0);
+    CHECK(workspace && bytes == LT_WORKSPACE);
+    memset(workspace, 0xff, bytes);
+    note("cublasLtMatmul epilogue=%u compute=%d batch=%d stream=%zu\n", p->epilogue, p->compute, d->batch, (size_t)stream);
+    const int inner = p->transposed[0] ? a->rows : a->columns;
+    const Matrix vector = {.type = d->type, .lead = d->rows};
+    for (int batch = 0; batch < d->batch; batch++)
+        for (int j = 0; j < (int)d->columns; j++)
+            for (int i = 0; i < (int)d->rows; i++) {
+                double sum = p->epilogue == EPILOGUE_DEFAULT ? 0 : element(&vector, p->bias, 0, i, 0, 0);
+                for (int k = 0; k < inner; k++)
+                    sum += element(a, pa, p->transposed[0], i, k, batch) * element(b, pb, p->transposed[1], k, j, batch);
+                store(pd, number_type(d), batch * d->batch_stride + i + j * d->lead, sum);
+            }
+    return OK;
 }

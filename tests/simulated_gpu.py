@@ -332,7 +332,9 @@ def install() -> None:
     tricks.as_strided = _as_strided  # type: ignore[attr-defined]
     cupy.lib = types.SimpleNamespace(stride_tricks=tricks)  # type: ignore[attr-defined]
     runtime = types.SimpleNamespace(
-        getDeviceCount=lambda: 1, getDeviceProperties=lambda _index: {"name": b"simulated", "totalGlobalMem": 1 << 33}
+        getDeviceCount=lambda: 1,
+        runtimeGetVersion=lambda: 13000,
+        getDeviceProperties=lambda _index: {"name": b"simulated", "totalGlobalMem": 1 << 33},
     )
 
     class Device(contextlib.nullcontext):  # type: ignore[type-arg]

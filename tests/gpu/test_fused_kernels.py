@@ -1,9 +1,12 @@
 """Kernels for a GPU: what they compute, for every way in which work is divided. Without a GPU their text runs on the host."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import cuda_on_host
 import numpy as np
+import nvidia_on_host
 import pytest
 import simulated_gpu
 
@@ -374,3 +377,30 @@ def test_layer_norm_and_cross_entropy_with_their_gradients_are_written_out() -> 
     for a, b in zip(got, step(x), strict=True):
         np.testing.assert_allclose(a.cpu().numpy(), b.cpu().numpy(), rtol=1e-4, atol=1e-6)
     assert 0 < kernels(compiled) <= 8
+
+
+def test_a_bias_that_nothing_follows_is_added_by_the_product() -> None:
+    x, weight, bias = normal(6, 5), normal(4, 5, seed=1), normal(4, seed=2)
+
+    def layers(x: Any, weight: Any, bias: Any) -> Any:
+        y = nn.functional.linear(x, weight, bias)
+        return y, y.t() @ x, nn.functional.linear((x * 2 + 1).view(2, 3, 5), weight, bias)
+
+    with counted_products() as products:
+        same(layers, x, weight, bias)
+    assert products is None or products == ["epilogue=4"] * 2 * 4
+    with counted_products() as products:  # here the bias belongs to what follows it
+        same(lambda x, weight, bias: nn.functional.linear(x, weight, bias).relu() * 2, x, weight, bias)
+    assert products is None or products == ["epilogue=4"] * 2
+
+
+@contextlib.contextmanager
+def counted_products() -> Iterator[list[str] | None]:
+    """The products with a bias that cuBLASLt is asked for, where a stand-in of it can tell."""
+    if not simulated_gpu.installed() or nvidia_on_host.built() is None:
+        yield None
+        return
+    nvidia_on_host.library().fake_clear()
+    found: list[str] = []
+    yield found
+    found += [line.split()[1] for line in nvidia_on_host.calls() if line.startswith("cublasLtMatmul ")]

@@ -9,7 +9,7 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
-from torchlite.backends import native
+from torchlite.backends import native, nvidia
 from torchlite.backends.matmul_precision import get_float32_matmul_precision
 from torchlite.dispatch import apply
 from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, register
@@ -61,6 +61,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
 
 
+@nvidia.on_gpu("products.matmul")
 @native.accelerated("bfloat16.matmul", least=_FEWEST)
 @widened
 def _rounded_product(xp: Any, x: Any, y: Any) -> Any:
@@ -68,7 +69,7 @@ def _rounded_product(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _has_product(xp: Any, x: Any, y: Any) -> bool:
-    """Whether half types have a product of their own: NumPy has none, and CuPy 14's of bfloat16 fails on batches."""
+    """Whether half types have a product in ``xp``: NumPy has none, and CuPy 14's of bfloat16 fails on batches."""
     return xp is not np and (x.dtype == np.float16 or x.ndim == y.ndim == 2)
 
 
@@ -211,11 +212,15 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 
 def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
-    if xp is np and x.dtype.itemsize == 2 and x.dtype in HALVES:
+    if xp is not np:
+        fast = nvidia.function("products.linear")(x, weight, *bias) if bias else None
+        if fast is not None:
+            return fast
+    elif x.dtype.itemsize == 2 and x.dtype in HALVES:
         if any(y.dtype != x.dtype for y in (weight, *bias)):
             raise RuntimeError("expected input, weight and bias to have the same dtype")
         return _rounded_linear(xp, x, weight, *bias)
-    if x.size * weight.shape[0] >= _LARGE and xp is np:
+    elif x.size * weight.shape[0] >= _LARGE:
         compiled = _compiled("linear", x, weight, *bias)
         if compiled is not None:
             return compiled

@@ -44,7 +44,7 @@ def examine() -> dict[str, Any]:
         "threads": {k: v for k, v in os.environ.items() if k.endswith("_NUM_THREADS")},
         "kernels": _kernels(),
         "gpu": _gpu(),
-        "libraries": {"cuDNN": _cudnn()},
+        "libraries": {"cuDNN": _cudnn(), "cuBLASLt": _cublaslt()},
         "extras": found,
     }
 
@@ -64,6 +64,18 @@ def _gpu() -> str:
         return 'none: CuPy is not installed; pip install "torchlite[cuda13]" (or [cuda12])'
     count = backends.cuda_device_count()
     return f"{count} CUDA device(s)" if count else "none: CuPy finds no CUDA device; check nvidia-smi"
+
+
+def _cublaslt() -> str:
+    """cuBLASLt's version, or what is done without it."""
+    if importlib.util.find_spec("cupy") is None:
+        return "none: it is used with CuPy"
+    from torchlite.backends.nvidia import cublaslt
+
+    version = cublaslt.version()
+    if version is None:
+        return "none: biases are added after products, and products of batches of bfloat16 are float32's"
+    return str(version)
 
 
 def _cudnn() -> str:

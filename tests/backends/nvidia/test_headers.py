@@ -9,12 +9,12 @@ from typing import Any
 import nvrtc
 import pytest
 
-from torchlite.backends.nvidia import cudnn
+from torchlite.backends.nvidia import cublaslt, cudnn
 from torchlite.backends.nvidia.library import Library
 
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 INCLUDED = [path / "include" for path in nvrtc.roots() if (path / "include").is_dir()]
-_TYPES = {"p": "void *", "i": "int", "n": "size_t", "s": "const char *", "-": "void"}
+_TYPES = {"p": "void *", "i": "int", "n": "size_t", "l": "int64_t", "s": "const char *", "-": "void"}
 
 
 def has(header: str) -> bool:
@@ -24,7 +24,7 @@ def has(header: str) -> bool:
 def compiles(folder: Path, header: str, lines: list[str]) -> str:
     """What the compiler has to say against a text with a library's header."""
     source = folder / "check.c"
-    source.write_text("\n".join(["#include <stddef.h>", f"#include <{header}>", *lines]))
+    source.write_text("\n".join(["#include <stddef.h>", "#include <stdint.h>", f"#include <{header}>", *lines]))
     # A header of a toolkit may warn of itself, as one of the system may not.
     includes = [option for path in INCLUDED for option in ("-isystem", str(path))]
     flags = ["-std=gnu11", "-fsyntax-only", "-Wall", "-Wconversion", "-Wno-deprecated-declarations", "-Werror"]
@@ -78,9 +78,17 @@ class TestCudnn:
         assert "error" in compiles(tmp_path, "cudnn.h", [wrong])
 
 
+@pytest.mark.skipif(not has("cublasLt.h"), reason="needs the headers of nvidia-cublas and nvidia-cuda-runtime")
+def test_functions_enumerators_and_structures_of_cublaslt(tmp_path: Path) -> None:
+    lines = [call_of(name, types) for name, types in cublaslt.FUNCTIONS.items()]
+    lines += constants_of(cublaslt, "CU")
+    lines += layout_of("cublasLtMatmulHeuristicResult_t", cublaslt.Algorithm)
+    assert compiles(tmp_path, "cublasLt.h", lines) == ""
+
+
 def installed(library: Library) -> Any:
     """The library itself, loaded anew; tests that need it are skipped where it is not installed."""
-    fresh = Library(library.title, library.files, library.functions, library._explain)
+    fresh = Library(library.title, library.file, library.functions, library._explain)
     if fresh.loaded is None or hasattr(fresh.loaded, "fake_log"):
         pytest.skip(f"{library.title} is not installed, or simulated")
     return fresh

@@ -1,4 +1,5 @@
-"""What operators on arrays of CuPy take from NVIDIA's libraries, where these are installed: convolution from cuDNN.
+"""What operators on arrays of CuPy take from NVIDIA's libraries, where these are installed: convolution from cuDNN, products
+with a bias and batches of bfloat16 from cuBLASLt.
 
 An operator takes it by decorating how it runs: ``run=on_gpu("convolution.convolution")(_run_convolution)``. The name is
 that of a module here and of a function in it, which returns None for whatever it does not handle (a dtype, a geometry)
@@ -16,9 +17,10 @@ import numpy as np
 
 
 @functools.cache
-def _function(name: str) -> Callable[..., Any]:
-    module, _, function = name.partition(".")
-    return getattr(importlib.import_module(f"torchlite.backends.nvidia.{module}"), function)
+def function(name: str) -> Callable[..., Any]:
+    """The function ``name`` ("module.function") of this package."""
+    module, _, attribute = name.partition(".")
+    return getattr(importlib.import_module(f"torchlite.backends.nvidia.{module}"), attribute)
 
 
 def on_gpu(name: str) -> Callable[..., Any]:
@@ -28,7 +30,7 @@ def on_gpu(name: str) -> Callable[..., Any]:
         @functools.wraps(run)
         def chosen(xp: Any, *arrays: Any, **params: Any) -> Any:
             if xp is not np:
-                result = _function(name)(*arrays, **params)
+                result = function(name)(*arrays, **params)
                 if result is not None:
                     return result
             return run(xp, *arrays, **params)

@@ -68,7 +68,7 @@ def _explain(library: ctypes.CDLL, status: int) -> str:
     return f"{name}: {more.value.decode(errors='replace')}" if more.value else name
 
 
-LIBRARY = Library("cuDNN", ("libcudnn.so.9",), FUNCTIONS, _explain)
+LIBRARY = Library("cuDNN", lambda: "libcudnn.so.9", FUNCTIONS, _explain)
 call = LIBRARY.call
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 _TYPES = {
-    "p": ctypes.c_void_p, "i": ctypes.c_int, "n": ctypes.c_size_t, "s": ctypes.c_char_p, "-": None,
+    "p": ctypes.c_void_p, "i": ctypes.c_int, "n": ctypes.c_size_t, "l": ctypes.c_int64, "s": ctypes.c_char_p, "-": None,
 }  # fmt: skip
 
 
@@ -38,28 +38,28 @@ class Library:
 
     Args:
         title: what it is called in messages.
-        files: its file, or the files of several versions, the newest first.
-        functions: for each the types of its arguments, p for pointers, i for ints and enumerators, n for sizes, and behind an
-            arrow that of its result where it is no status: s for a string, - for none.
+        file: gives the name of its file.
+        functions: for each the types of its arguments, p for pointers, i for ints and enumerators, n for sizes, l for int64_t,
+            and behind an arrow that of its result where it is no status: s for a string, - for none.
         explain: from the loaded library and a status what went wrong.
     """
 
     def __init__(
         self,
         title: str,
-        files: tuple[str, ...],
+        file: Callable[[], str],
         functions: Mapping[str, str],
         explain: Callable[[ctypes.CDLL, int], str],
     ) -> None:
         self.title = title
-        self.files = files
+        self.file = file
         self.functions = functions
         self._explain = explain
 
     @functools.cached_property
     def loaded(self) -> ctypes.CDLL | None:
         """The library with the prototypes set; None where it is not found or lacks a function."""
-        for path in (path for file in self.files for path in candidates(file)):
+        for path in candidates(self.file()):
             try:
                 library = ctypes.CDLL(path)
                 for name, types in self.functions.items():

@@ -2,8 +2,8 @@
 
 In the order in which they are at work: `decomposition` writes operators out as the steps they consist of, `regions`
 finds what becomes one kernel, `arguments` names what it is called with (`layouts` how arrays are read through views,
-`scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it, and
-`together` runs many at once, over `tables`.
+`scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it,
+`biases` gives products back what no kernel adds to them, and `together` runs many kernels at once, over `tables`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from torchlite.backends import cupy
 from torchlite.compiler.cuda import pointwise, reductions, scalars
 from torchlite.compiler.cuda.arguments import Arguments
+from torchlite.compiler.cuda.biases import with_biases
 from torchlite.compiler.cuda.decomposition import decomposed
 from torchlite.compiler.cuda.launch import Kernel
 from torchlite.compiler.cuda.regions import Region, regions
@@ -40,7 +41,7 @@ def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
     if not any(node.device.type == "cuda" for node in graph.nodes):
         return graph, ""
     result = regions(without_dead_code(without_duplicates(decomposed(graph, _on_gpu))), _operation)
-    result = together(result, writes or {})
+    result = together(with_biases(result), writes or {})
     kernels = [node.op.run for node in result.nodes if isinstance(node.op.run, (Kernel, TableKernel))]
     if not kernels:
         return graph, ""
