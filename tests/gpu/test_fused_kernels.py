@@ -394,6 +394,13 @@ def test_a_bias_that_nothing_follows_is_added_by_the_product() -> None:
     assert products is None or products == ["epilogue=4"] * 2
 
 
+def test_a_bias_of_a_convolution_belongs_to_what_follows_it() -> None:
+    x, weight, bias = normal(2, 3, 6, 6), normal(4, 3, 3, 3, seed=1), normal(4, seed=2)
+    same(lambda x, weight, bias: nn.functional.conv2d(x, weight, bias).relu(), x, weight, bias, tolerance=1e-5)
+    flat = nn.functional.conv1d
+    same(lambda x, w, b: flat(x, w, b, padding=1).tanh(), x[:, :, 0], weight[:, :, 0], bias, tolerance=1e-5)
+
+
 @contextlib.contextmanager
 def counted_products() -> Iterator[list[str] | None]:
     """The products with a bias that cuBLASLt is asked for, where a stand-in of it can tell."""

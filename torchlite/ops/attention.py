@@ -11,6 +11,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.backends.native import accelerated
+from torchlite.backends.nvidia import on_gpu
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
@@ -32,6 +33,7 @@ def _weights(q: Tensor, k: Tensor, mask: tuple[Tensor, ...], causal: bool, scale
     return where(nothing, 0.0, softmax(where(nothing, 0.0, scores), -1))
 
 
+@on_gpu("attention.attention")
 @widened
 @accelerated("attention.attention", least=1 << 12)
 def _run(_xp: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> Any:
@@ -58,6 +60,7 @@ def _vjp(
     return *apply(_attention_grad, (g, q, k, v, *mask), {"causal": causal, "scale": scale}), *without
 
 
+@on_gpu("attention.attention_grad")
 @widened
 @accelerated("attention.attention_grad", least=1 << 12)
 def _run_grad(_xp: Any, g: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> tuple[Any, ...]:

@@ -159,6 +159,14 @@ def _linear(s: _Steps, x: Value, weight: Value, *bias: Value) -> Value | None:
     return s.add(s.linear(x, weight), *bias) if bias else None
 
 
+def _convolution(s: _Steps, x: Value, weight: Value, *bias: Value, window: Any, groups: int) -> Value | None:
+    """The convolution alone, as with a product."""
+    if not bias:
+        return None
+    alone = s.convolution(x, weight, window=window, groups=groups)
+    return s.add(alone, s.view(*bias, shape=(-1, *[1] * window.ndim)))
+
+
 def _view(s: _Steps, x: Value, *, shape: Shape) -> Value | None:
     """A product that is seen in more dimensions gets its bias there, where an activation follows."""
     add = x.node
@@ -294,7 +302,7 @@ _RULES: dict[str, Callable[..., Any]] = {
     "affine": _affine, "sum_of_products": _sum_of_products, "sum": _sum, "mean": _mean, "vector_norm": _vector_norm,
     "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
     "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
-    "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "view": _view,
+    "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "convolution": _convolution, "view": _view,
     "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
 }  # fmt: skip

@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 
 from torchlite import backends
+from torchlite.backends.nvidia import halves
 from torchlite.compiler.graph import Node, Value
 
 TYPES = {
-    "float32": "float", "float64": "double", "float16": "__half", "bfloat16": "__nv_bfloat16", "bool": "bool",
-    "uint8": "unsigned char", "int8": "signed char", "int16": "short", "int32": "int", "int64": "long long",
+    "float32": "float", "float64": "double", **halves.TYPES, "bool": "bool", "uint8": "unsigned char", "int8": "signed char",
+    "int16": "short", "int32": "int", "int64": "long long",
 }  # fmt: skip
-HALVES = ("float16", "bfloat16")
+HALVES = tuple(halves.TYPES)
 # Of the operators with a C expression, those whose expression means for integers what the operator does.
 _FOR_INTEGERS = {
     "add", "sub", "mul", "neg", "square", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "where", "cast",
@@ -46,23 +47,11 @@ typedef unsigned int Index;
 #define NAN __int_as_float(0x7fffffff)
 #endif
 """
-_HALF_PRELUDE = {
-    "float16": """\
-#include <cuda_fp16.h>
-__device__ inline float widened(__half x) { return __half2float(x); }
-__device__ inline __half as_float16(float x) { return __float2half_rn(x); }
-""",
-    "bfloat16": """\
-#include <cuda_bf16.h>
-__device__ inline float widened(__nv_bfloat16 x) { return __bfloat162float(x); }
-__device__ inline __nv_bfloat16 as_bfloat16(float x) { return __float2bfloat16_rn(x); }
-""",
-}
 
 
 def prelude(text: str) -> str:
     """What has to stand before ``text``."""
-    return "".join(part for name, part in _HALF_PRELUDE.items() if TYPES[name] in text) + PRELUDE
+    return "".join(part for name, part in halves.PRELUDE.items() if TYPES[name] in text) + PRELUDE
 
 
 def dtype_of(v: Value) -> str:
