@@ -25,6 +25,7 @@ from torchlite.cli import (
     resume,
     runs,
     schema,
+    serve,
     show,
     summary,
     sweep,
@@ -48,6 +49,7 @@ app.command("resume")(resume.command)
 app.command("eval")(evaluate.command)
 app.command("predict")(predict.command)
 app.command("export")(export.command)
+app.command("serve")(serve.command)
 app.command("report")(report.command)
 app.command("validate")(validate.command)
 app.command("init")(init.command)

@@ -38,6 +38,16 @@ checkpoint: {every: 1 steps, keep: {last: 100}, monitor: val/accuracy}
 early_stop: {monitor: val/loss, patience: 50}
 """
 
+TEXT = """\
+version: 1
+name: text
+data: {type: text, files: [text.txt], alphabet: "abc \\n", context: 8, split: {val: 0.2}, batch_size: 4}
+model: {layers: [{Embedding: 8}, {Linear: $data.vocab_size}]}
+loss: sequence_cross_entropy
+optim: {type: adamw, lr: 0.1}
+train: {steps: 60}
+"""
+
 
 class Quiet:
     """An observer that may stop the run behind a step."""

@@ -68,6 +68,7 @@ FLOORS = {
     "torchlite.namespace_late": 7,
     "torchlite": 7,  # torchlite/__init__.py, which loads names on first use
     "torchlite.train": 8,
+    "torchlite.serve": 9,
     "torchlite.cli": 9,
 }
 

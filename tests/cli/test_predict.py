@@ -6,12 +6,10 @@ import json
 
 import numpy as np
 import pytest
-from small_runs import write_config
+from small_runs import QUICK, TEXT, write_config
 
 from torchlite import datasets
 from torchlite.vision.png import encode_png
-
-QUICK = ("train.steps=12", "train.accumulate=1", "eval.every=6 steps", "checkpoint.every=6 steps")
 
 
 @pytest.fixture
@@ -112,17 +110,6 @@ def test_images_and_folders(torchlite, run, tmp_path):
     assert rows_of(torchlite("predict", run, "some/1.png", "--proba").out)[0]["p(3)"] == rows[1]["p(3)"]
     (tmp_path / "none").mkdir()
     assert torchlite("predict", run, "none").code == 5
-
-
-TEXT = """\
-version: 1
-name: text
-data: {type: text, files: [text.txt], alphabet: "abc \\n", context: 8, split: {val: 0.2}, batch_size: 4}
-model: {layers: [{Embedding: 8}, {Linear: $data.vocab_size}]}
-loss: sequence_cross_entropy
-optim: {type: adamw, lr: 0.1}
-train: {steps: 60}
-"""
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from torchlite.ops.exchange import from_numpy
 from torchlite.ops.generator import Generator
 from torchlite.train.check import mixing_of, pipeline
 from torchlite.train.config.folders import Folder
+from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import CsvData, TextData
 from torchlite.train.config.schema import Config
 from torchlite.train.folders import Files, read_folder
@@ -165,10 +166,20 @@ def column_of_split(config: Config, split: str, column: str, *, optional: bool =
     return [rows[i][column] for i in chosen]
 
 
-def samples_of_rows(config: Config, rows: Rows) -> Samples:
-    """Rows of a table without their target, encoded as those that were trained on; every target is 0."""
+def samples_of_array(config: Config, inputs: Array) -> Samples:
+    """Samples of the shape and dtype that the data has, without their target; every target is 0."""
+    card = data_card(config.data)
+    return _evaluated(config, inputs, np.zeros((len(inputs), *card.target.shape), card.target.dtype))
+
+
+def table_encoder(config: Config) -> TableEncoder:
+    """What encodes rows as those of the table that were trained on, which are read for it."""
     assert isinstance(config.data, CsvData)
-    encoder, _ = _encoder(config, config.data)
+    return _encoder(config, config.data)[0]
+
+
+def samples_of_rows(config: Config, encoder: TableEncoder, rows: Rows) -> Samples:
+    """Rows of a table without their target; every target is 0."""
     inputs = encoder.encode_inputs(rows)
     return _evaluated(config, inputs, np.zeros(len(inputs), np.int64))
 

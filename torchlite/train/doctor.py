@@ -17,6 +17,7 @@ from torchlite.train.provenance import blas, processor, usable_cpus
 
 _EXTRAS = {
     "images": "PIL", "onnx": "onnx", "optuna": "optuna", "mlflow": "mlflow", "wandb": "wandb", "trackio": "trackio",
+    "serve": "uvicorn",
 }  # fmt: skip
 """Extras with the module that each installs."""
 

@@ -42,8 +42,8 @@ class Sampling:
         """A token for logits (C,); of equal ones the first."""
         if self.temperature == 0:
             return int(logits.argmax())
-        scaled = logits.astype(np.float64) / self.temperature
-        shares = np.exp(scaled - scaled.max())
+        raised = logits.astype(np.float64)
+        shares = np.exp((raised - raised.max()) / self.temperature)  # in this order for temperatures near 0
         shares /= shares.sum()
         if self.top_k is not None or self.top_p is not None:
             shares = self._truncated(shares)

@@ -14,11 +14,10 @@ import numpy as np
 from torchlite.audio.wav import read_wav
 from torchlite.errors import DataError, FormatError, UsageError
 from torchlite.serialization.npz import read_npz
-from torchlite.train.check import pipeline
 from torchlite.train.config.folders import AudioFolder, Folder, ImageFolder
 from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import CsvData
-from torchlite.train.data import Samples, load_split, samples_of_files, samples_of_rows
+from torchlite.train.data import Samples, load_split, samples_of_array, samples_of_files, samples_of_rows, table_encoder
 from torchlite.train.folders import files_in
 from torchlite.train.trained import Trained
 from torchlite.vision.images import read_image
@@ -66,7 +65,7 @@ def read_inputs(trained: Trained, source: str, stdin: Any) -> Inputs:
     else:
         text = read_lines(path)
     if isinstance(config.data, CsvData):
-        return Inputs(samples_of_rows(config, _rows(text, config.data, source)))
+        return Inputs(samples_of_rows(config, table_encoder(config), _rows(text, config.data, source)))
     return Inputs(_samples(trained, _json_lines(text, source), source))
 
 
@@ -127,8 +126,7 @@ def _samples(trained: Trained, inputs: Array, source: str) -> Samples:
     converted = inputs.astype(card.input.dtype)
     if not np.array_equal(converted, inputs):
         raise DataError(f"'{source}' holds numbers that are not {card.input.dtype}, as those of the training data are")
-    targets = np.zeros((len(inputs), *card.target.shape), card.target.dtype)
-    return Samples(converted, targets, pipeline(trained.config, "eval"), trained.config.seed)
+    return samples_of_array(trained.config, converted)
 
 
 # Images and recordings

@@ -12,6 +12,7 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.errors import UsageError
 from torchlite.train.config.load import data_card
 from torchlite.train.config.own_data import CsvData, TextData
+from torchlite.train.config.schema import Config
 from torchlite.train.data import Samples, batches, in_order
 from torchlite.train.generation import Alphabet, Sampling, generate
 from torchlite.train.precision import mixed
@@ -33,22 +34,37 @@ def outputs(trained: Trained, samples: Samples) -> Iterator[Array]:
 def records(trained: Trained, batch: Array, first: int, topk: int) -> list[Record]:
     """One record a sample: what is predicted, how probable, and with ``topk`` above 1 the next best classes."""
     config = trained.config
-    card = data_card(config.data)
-    kind = config.data.target.kind if isinstance(config.data, CsvData) else "class"
-    if kind == "number":
-        assert isinstance(config.data, CsvData)
-        values = np.expm1(batch[:, 0]) if config.data.target.transform == "log1p" else batch[:, 0]
-        return [{"index": first + i, "prediction": float(value)} for i, value in enumerate(values)]
-    if kind == "binary":
-        assert isinstance(config.data, CsvData)
-        classes = tuple(config.data.target.classes or ("0", "1"))
+    if target_kind(config) == "number":
+        return [{"index": first + i, "prediction": float(value)} for i, value in enumerate(numbers(config, batch))]
+    classes = class_names(config)
+    return [_ranked(first + i, row, classes, topk) for i, row in enumerate(probabilities(config, batch))]
+
+
+def target_kind(config: Config) -> str:
+    """What the model tells: a "class", "binary" (yes or no) or a "number"."""
+    return config.data.target.kind if isinstance(config.data, CsvData) else "class"
+
+
+def class_names(config: Config) -> tuple[str, ...]:
+    """The classes, of yes or no that of yes last; none of other targets."""
+    if isinstance(config.data, CsvData) and config.data.target.kind == "binary":
+        return tuple(config.data.target.classes or ("0", "1"))
+    return tuple(data_card(config.data).classes)
+
+
+def numbers(config: Config, batch: Array) -> Array:
+    """The numbers that a model of outputs (N, 1) predicts, in the units of the data."""
+    assert isinstance(config.data, CsvData)
+    return np.asarray(np.expm1(batch[:, 0]) if config.data.target.transform == "log1p" else batch[:, 0])
+
+
+def probabilities(config: Config, batch: Array) -> Array:
+    """Those of each class (N, classes), from what the model makes of the samples."""
+    if target_kind(config) == "binary":
         yes = 1 / (1 + np.exp(-batch[:, 0]))
-        probabilities = np.stack([1 - yes, yes], axis=1)
-    else:
-        classes = tuple(card.classes)
-        shifted = np.exp(batch - batch.max(1, keepdims=True))
-        probabilities = shifted / shifted.sum(1, keepdims=True)
-    return [_ranked(first + i, row, classes, topk) for i, row in enumerate(probabilities)]
+        return np.stack([1 - yes, yes], axis=1)
+    shifted = np.exp(batch - batch.max(1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(1, keepdims=True))
 
 
 def _ranked(index: int, probabilities: Array, classes: tuple[str, ...], topk: int) -> Record:

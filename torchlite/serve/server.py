@@ -1,0 +1,101 @@
+"""A server for one run: it loads the model, listens, and stops when it is told to."""
+
+from __future__ import annotations
+
+import math
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from types import FrameType
+
+from torchlite.errors import UsageError
+from torchlite.extras import extra
+from torchlite.serve.limits import Limits
+from torchlite.serve.predicting import Predictor
+from torchlite.serve.requests import Model
+from torchlite.serve.worker import Worker
+from torchlite.serve.writing import Writer
+from torchlite.train.config.own_data import TextData
+from torchlite.train.trained import Trained
+
+MAX_CONNECTIONS = 256
+
+
+def require_packages() -> None:
+    """See that the packages are there which serving needs.
+
+    Raises:
+        DeviceError: naming the extra, where they are not.
+    """
+    for package in ("starlette", "uvicorn"):
+        extra(package, "torchlite serve", "serve")
+
+
+def model_of(trained: Trained, limits: Limits) -> Model:
+    """What answers for a run: it has answered once when it is returned, so kernels are compiled and shapes are known.
+
+    Raises:
+        UsageError: for a run of several models.
+    """
+    if trained.config.models:
+        raise UsageError(f"a run of one model can be served; this one has {', '.join(trained.config.models)}")
+    return Writer(trained, limits) if isinstance(trained.config.data, TextData) else Predictor(trained)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket at an address; of port 0 at a free one.
+
+    Raises:
+        UsageError: where nothing can listen there.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise UsageError(f"cannot listen on {host}, port {port}: {error}") from None
+
+
+def serve(model: Model, listener: socket.socket, limits: Limits, started: Callable[[], None]) -> None:
+    """Answer until SIGTERM, which ends the process with exit 0, or Ctrl-C; requests that have come are answered before.
+
+    Args:
+        model: what answers.
+        listener: where.
+        limits: what requests may take.
+        started: called when answers can be had.
+    """
+    import uvicorn
+
+    from torchlite.serve.app import App
+    from torchlite.serve.patience import PatientProtocol
+
+    class Protocol(PatientProtocol):
+        patience_s = limits.read_timeout_s
+
+    worker = Worker(limits.queue)
+    config = uvicorn.Config(
+        App(model, worker, limits),
+        loop="asyncio",
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        timeout_keep_alive=math.ceil(limits.read_timeout_s),
+        timeout_graceful_shutdown=math.ceil(limits.deadline_s + limits.read_timeout_s),
+    )
+    signal.signal(signal.SIGTERM, _leave)  # uvicorn sends itself once more what has stopped it
+    started()
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    finally:
+        worker.stop(limits.deadline_s)
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
