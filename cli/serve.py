@@ -41,12 +41,12 @@ def command(
 
     require_packages()
     limits = Limits(max_batch, round(max_body * 2**20), max_tokens, queue, deadline, read_timeout)
-    listener = listen(host, port)
-    model = model_of(load_trained(run, checkpoint, device, allow_code=allow_code), limits)
+    with listen(host, port) as listener:
+        model = model_of(load_trained(run, checkpoint, device, allow_code=allow_code), limits)
 
-    def started() -> None:
-        shown = f"[{host}]" if ":" in host else host
-        address = f"http://{shown}:{listener.getsockname()[1]}/v2/models/{model.name}"
-        print(f"{address}  step {model.version}; Ctrl-C ends it", flush=True)
+        def started() -> None:
+            shown = f"[{host}]" if ":" in host else host
+            address = f"http://{shown}:{listener.getsockname()[1]}/v2/models/{model.name}"
+            print(f"{address}  step {model.version}; Ctrl-C ends it", flush=True)
 
-    serve(model, listener, limits, started)
+        serve(model, listener, limits, started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 import sys
@@ -49,11 +50,21 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         UsageError: where nothing can listen there.
     """
+    listener = None
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family, backlog=MAX_CONNECTIONS)
-    except (OSError, OverflowError, UnicodeError) as error:
+        # The protocol is named, because asyncio sends answers at once (TCP_NODELAY) on such sockets alone.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+        family, kind, protocol, _, address = found[0]
+        listener = socket.socket(family, kind, protocol)
+        if os.name == "posix":  # elsewhere it would let two processes share a port
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(MAX_CONNECTIONS)
+    except (OSError, UnicodeError) as error:
+        if listener is not None:
+            listener.close()
         raise UsageError(f"cannot listen on {host}, port {port}: {error}") from None
+    return listener
 
 
 def serve(model: Model, listener: socket.socket, limits: Limits, started: Callable[[], None]) -> None:
