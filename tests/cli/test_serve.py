@@ -36,9 +36,8 @@ def test_what_runs_is_finished(writer, number, code):
             target=lambda: answers.append(server.infer(prompt("a"), parameters={"max_new_tokens": 1000}))
         )
         asking.start()
-        while "inferences_total 0" not in server.ask("/metrics")[1]:
-            time.sleep(0.01)
-        time.sleep(0.1)
+        while "running_requests 1" not in server.ask("/metrics")[1]:
+            time.sleep(0.001)
         assert server.stop(number) == code
         asking.join()
         ((status, answer),) = answers
@@ -56,7 +55,6 @@ def test_deadline_and_queue(writer):
         ]
         for thread in threads:
             thread.start()
-            time.sleep(0.2)
         while "waiting_requests 1" not in server.ask("/metrics")[1]:
             time.sleep(0.01)
         connection = server.connection()

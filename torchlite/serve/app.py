@@ -90,7 +90,8 @@ class App:
 
     async def _metrics(self, request: Request) -> Response:
         del request
-        return Response(self._counters.text(self._worker.waiting), media_type="text/plain; version=0.0.4")
+        text = self._counters.text(self._worker.waiting, self._worker.running)
+        return Response(text, media_type="text/plain; version=0.0.4")
 
     async def _metadata(self, request: Request) -> Response:
         self._check_model(request)

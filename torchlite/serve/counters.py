@@ -20,7 +20,7 @@ class Counters:
     inferences: int = 0
     inference_s: float = 0.0
 
-    def text(self, waiting: int) -> str:
+    def text(self, waiting: int, running: bool) -> str:
         """One number a line, in the format that Prometheus reads."""
         return "".join(
             [
@@ -32,5 +32,7 @@ class Counters:
                 f"torchlite_inference_seconds_total {self.inference_s:.6f}\n",
                 "# TYPE torchlite_waiting_requests gauge\n",
                 f"torchlite_waiting_requests {waiting}\n",
+                "# TYPE torchlite_running_requests gauge\n",
+                f"torchlite_running_requests {int(running)}\n",
             ]
         )

@@ -6,9 +6,10 @@ import math
 import os
 import signal
 import socket
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from torchlite.errors import UsageError
 from torchlite.extras import extra
@@ -68,13 +69,16 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(model: Model, listener: socket.socket, limits: Limits, started: Callable[[], None]) -> None:
-    """Answer until SIGTERM, which ends the process with exit 0, or Ctrl-C; requests that have come are answered before.
+    """Answer until SIGTERM or Ctrl-C; requests that have come are answered before.
 
     Args:
         model: what answers.
         listener: where.
         limits: what requests may take.
         started: called when answers can be had.
+
+    Raises:
+        KeyboardInterrupt: behind Ctrl-C.
     """
     import uvicorn
 
@@ -100,13 +104,29 @@ def serve(model: Model, listener: socket.socket, limits: Limits, started: Callab
         timeout_keep_alive=math.ceil(limits.read_timeout_s),
         timeout_graceful_shutdown=math.ceil(limits.deadline_s + limits.read_timeout_s),
     )
-    signal.signal(signal.SIGTERM, _leave)  # uvicorn sends itself once more what has stopped it
-    started()
+    server = uvicorn.Server(config)
+    with _told_to_stop(server) as signals:
+        started()
+        try:
+            server.run(sockets=[listener])
+        finally:
+            worker.stop(0 if server.force_exit else limits.deadline_s)
+    if signal.SIGINT in signals:
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def _told_to_stop(server: Any) -> Iterator[list[int]]:
+    """Within the block the signals that end a server are noted: uvicorn, which stops at them, raises them once more behind."""
+    signals: list[int] = []
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
+        server.should_exit = True
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        yield signals
     finally:
-        worker.stop(limits.deadline_s)
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(0)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

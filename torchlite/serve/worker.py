@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from torchlite.serve.refusal import Refused
@@ -63,6 +64,7 @@ class Worker:
 
     def __init__(self, waiting: int) -> None:
         self._jobs: queue.Queue[Job | None] = queue.Queue(waiting)
+        self._running = False
         self._thread = threading.Thread(target=self._run, name="torchlite-serve", daemon=True)
         self._thread.start()
 
@@ -70,6 +72,11 @@ class Worker:
     def waiting(self) -> int:
         """How many jobs wait."""
         return self._jobs.qsize()
+
+    @property
+    def running(self) -> bool:
+        """Whether a job runs."""
+        return self._running
 
     @property
     def alive(self) -> bool:
@@ -91,10 +98,14 @@ class Worker:
 
     def stop(self, patience_s: float) -> None:
         """Finish what was submitted, for so long at most, and take nothing more."""
-        self._jobs.put(None)
-        self._thread.join(patience_s)
+        until = time.monotonic() + patience_s
+        with suppress(queue.Full):
+            self._jobs.put(None, timeout=patience_s)
+            self._thread.join(max(0.0, until - time.monotonic()))
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            self._running = True
             job.run()
+            self._running = False
             del job
