@@ -164,7 +164,7 @@ def _convolution(s: _Steps, x: Value, weight: Value, *bias: Value, window: Any, 
     if not bias:
         return None
     alone = s.convolution(x, weight, window=window, groups=groups)
-    return s.add(alone, s.view(*bias, shape=(-1, *[1] * window.ndim)))
+    return s.add(alone, s.view(*bias, shape=(_aval(weight).shape[0], *[1] * window.ndim)))
 
 
 def _view(s: _Steps, x: Value, *, shape: Shape) -> Value | None:
