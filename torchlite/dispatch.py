@@ -132,12 +132,18 @@ def _record(op: Op, inputs: Sequence[Tensor], params: Any, edges: list[Any], out
     if op.vjp is None or not grad_mode.enabled or all(edge is None for edge in edges):
         return
     saved = [x if keep else None for x, keep in zip(inputs, op.keeps)]  # noqa: B905 - keeps may be shorter
-    kept = tuple((out._data, out._storage) for out in outs) if op.keeps_out else None
+    kept = _kept_results(op, outs) if op.keeps_out else None
     arrays = [out._data for out in outs]
     node = Node(op, params, edges, saved, [a.shape for a in arrays], [a.dtype for a in arrays], kept)
     for i, out in enumerate(outs):
         if out._data.dtype.kind not in "biu":
             out._node = place_of(node, i, out._data.shape, out._data.dtype)
+
+
+def _kept_results(op: Op, outs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    """What backward reads of several results, None where it reads no numbers."""
+    read = op.results_read
+    return tuple((out._data, out._storage) if read is None or i in read else None for i, out in enumerate(outs))
 
 
 def _apply_batched(level: Level, op: Op, inputs: Sequence[Tensor], params: dict[str, Any]) -> Any:

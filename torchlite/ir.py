@@ -94,6 +94,8 @@ class Op:
         autocast: what autocasting makes of the inputs; None where it is not concerned.
         samples: ``samples(rng)`` gives the calls that the generic tests make, in float64 where it can be.
         doc: formula, shapes, errors and source.
+        results_read: of several results those whose numbers the gradient rules read; the others arrive as their `Aval`.
+            None for all.
         keeps: which inputs the gradient rules read; empty for none.
         keeps_out: whether they read the result.
     """
@@ -110,6 +112,7 @@ class Op:
     samples: Callable[[Any], Sequence[Sample]] | None = None
     doc: str = ""
     ufunc: Callable[..., Any] | None = None
+    results_read: tuple[int, ...] | None = None
     keeps: tuple[bool, ...] = ()
     keeps_out: bool = False
 

@@ -464,19 +464,23 @@ def _unpack_inputs(node: Node) -> list[Any]:
 
 def _unpack_out(node: Node) -> Any:
     if isinstance(node.shape, list):
-        for array, storage in node.out:
-            if type(array) is not Packed and storage.stamp > node.seq:
-                raise _overwritten(node, "a result", array)
-        return tuple(
-            wrap(
-                _unpacked(array), place_of(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None
-            )
-            for i, (array, _) in enumerate(node.out)
-        )
+        return tuple(_unpack_one(node, i, kept) for i, kept in enumerate(node.out))
     array, storage = node.out
     if type(array) is not Packed and storage.stamp > node.seq and _wanted(node, None):
         raise _overwritten(node, "the result", array)
     return wrap(_unpacked(array), node)
+
+
+def _unpack_one(node: Node, i: int, kept: Any) -> Any:
+    """One of several results, of which an array and its storage were kept, or nothing."""
+    if kept is None:
+        return Aval(node.shape[i], node.dtype[i])
+    array, storage = kept
+    if type(array) is not Packed and storage.stamp > node.seq:
+        raise _overwritten(node, "a result", array)
+    return wrap(
+        _unpacked(array), place_of(node, i, array.shape, array.dtype) if array.dtype.kind not in "biu" else None
+    )
 
 
 def _wanted(node: Node, position: int | None) -> bool:

@@ -57,7 +57,8 @@ class Node(Hooked):
         params: its keyword parameters.
         edges: the node of each input, None where no gradient flows.
         saved: each input that the gradient rules read, None for the others.
-        out: (array, storage) of the result, or a tuple of them, where the gradient rules read it.
+        out: (array, storage) of the result, or a tuple of them, where the gradient rules read it; None for each of several
+            results that they don't read.
         shape, dtype: of the result, NumPy's dtype.
         seq: clock time at which it was recorded.
     """

@@ -61,7 +61,7 @@ class saved_tensors_hooks:
         if node.out is None:
             return
         if isinstance(node.shape, list):
-            node.out = tuple((Packed(_alone(*kept), self), kept[1]) for kept in node.out)
+            node.out = tuple(kept and (Packed(_alone(*kept), self), kept[1]) for kept in node.out)
         else:
             node.out = (Packed(_alone(*node.out), self), node.out[1])
 

@@ -118,6 +118,7 @@ _layer_norm = register(
         run=_run,
         infer=_infer,
         vjp=_vjp,
+        results_read=(1, 2),
         samples=_samples,
         doc="(x - μ) / √(σ² + eps) · weight + bias with μ and the biased σ² over the last dimensions; also μ and "
         "1 / √(σ² + eps).",

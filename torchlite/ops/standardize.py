@@ -15,7 +15,8 @@ from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
 
 
 @accelerated("normalization.standardize")
-def _run(xp: Any, x: Any, *, dims: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
+def run_standardize(xp: Any, x: Any, *, dims: tuple[int, ...], eps: float) -> tuple[Any, Any, Any]:
+    """How `standardize` runs."""
     mean = x.mean(axis=dims, keepdims=True)
     out = x - mean
     # Two passes: the variance of what is left after the mean is gone does not cancel.
@@ -31,7 +32,8 @@ def _infer(x: Aval, *, dims: tuple[int, ...], eps: float) -> tuple[Aval, Aval, A
 
 
 @accelerated("normalization.standardize_grad")
-def _run_centered(xp: Any, g: Any, standard: Any, scale: Any, *, dims: tuple[int, ...]) -> Any:
+def run_standardize_grad(xp: Any, g: Any, standard: Any, scale: Any, *, dims: tuple[int, ...]) -> Any:
+    """How the gradient of `standardize` runs."""
     share = g.dtype.type(scale.size / max(g.size, 1))
     out = standard * (backends.inner(xp, g, standard, dims) * share)
     xp.subtract(g, out, out=out)
@@ -51,7 +53,7 @@ _centered: Op = register(
     Op(
         "standardize_grad",
         "reduce",
-        run=_run_centered,
+        run=run_standardize_grad,
         infer=lambda g, standard, scale, *, dims: g,  # noqa: ARG005
         vjp=(
             lambda h, _out, _g, standard, scale, dims: apply(_centered, (h, standard, scale), {"dims": dims}),
@@ -90,7 +92,7 @@ _standardize = register(
     Op(
         "standardize",
         "reduce",
-        run=_run,
+        run=run_standardize,
         infer=_infer,
         vjp=(standardize_vjp,),
         samples=lambda rng: [
@@ -111,7 +113,7 @@ register(
     Op(
         "moments",
         "reduce",
-        run=lambda xp, x, *, dims, eps: _run(xp, x, dims=dims, eps=eps)[1:],
+        run=lambda xp, x, *, dims, eps: run_standardize(xp, x, dims=dims, eps=eps)[1:],
         infer=lambda x, *, dims, eps: _infer(x, dims=dims, eps=eps)[1:],
         vjp=(_moments_vjp,),
         samples=_standardize.samples,
@@ -126,7 +128,8 @@ def standardize(x: Tensor, dims: tuple[int, ...], eps: float) -> tuple[Tensor, T
 
 
 @accelerated("normalization.affine")
-def _run_affine(xp: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: ARG001
+def run_affine(xp: Any, x: Any, weight: Any, bias: Any) -> Any:  # noqa: ARG001
+    """How `affine` runs."""
     out = x * weight
     out += bias
     return out
@@ -147,7 +150,8 @@ def _broadcast_dims(ndim: int, shape: Shape) -> tuple[int, ...]:
 
 
 @accelerated("normalization.sum_of_products")
-def _run_correlation(xp: Any, x: Any, y: Any, *, shape: Shape) -> Any:
+def run_sum_of_products(xp: Any, x: Any, y: Any, *, shape: Shape) -> Any:
+    """How `sum_of_products` runs."""
     return backends.inner(xp, x, y, _broadcast_dims(x.ndim, shape)).reshape(shape)
 
 
@@ -155,7 +159,7 @@ _correlation = register(
     Op(
         "sum_of_products",
         "reduce",
-        run=_run_correlation,
+        run=run_sum_of_products,
         infer=lambda x, y, *, shape: Aval(shape, x.dtype, x.device),  # noqa: ARG005
         vjp=(lambda g, _out, _x, y, shape: g * y, lambda g, _out, x, _y, shape: g * x),  # noqa: ARG005
         samples=lambda rng: [
@@ -169,7 +173,7 @@ _affine = register(
     Op(
         "affine",
         "elementwise",
-        run=_run_affine,
+        run=run_affine,
         infer=_infer_affine,
         vjp=(
             lambda g, _out, _x, weight, _bias: g * weight,

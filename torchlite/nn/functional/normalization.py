@@ -14,11 +14,13 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.batching.level import levels
 from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import div, rsqrt, square
+from torchlite.ops.batch_norm import batch_norm as normalize_channels
 from torchlite.ops.joining import constant_pad
 from torchlite.ops.layer_norm import layer_norm as normalize_rows
 from torchlite.ops.reduction import mean
 from torchlite.ops.standardize import affine, standardize
 from torchlite.ops.unfolding import unfold
+from torchlite.tracing import active
 
 _HALVES = (dtypes.float16, dtypes.bfloat16)
 
@@ -57,11 +59,10 @@ def batch_norm(
     _check_channels("batch_norm", input.shape[1], names)
     if not training and running_mean is not None and running_var is not None:
         return _by_running_statistics(input, running_mean, running_var, weight, bias, eps)
-    dims = (0, *range(2, input.ndim))
-    out, mean, scale = standardize(_wide(input), dims, eps)
+    out, mean, scale = _by_own_statistics(input, weight, bias, eps)
     if training and running_mean is not None and running_var is not None:
         _track(running_mean, running_var, mean.reshape(-1), scale.reshape(-1), momentum, eps, input)
-    return _scaled(out, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim)).to(input.dtype)
+    return out
 
 
 def _check_enough_values(input: Tensor, count: int) -> None:
@@ -93,6 +94,25 @@ def _wide(input: Tensor) -> Tensor:
 
 def _by_channel(x: Tensor | None, ndim: int) -> Tensor | None:
     return None if x is None else x.view((1, -1, *(1,) * (ndim - 2)))
+
+
+def _by_own_statistics(
+    input: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    given = tuple(v for v in (weight, bias) if v is not None)
+    wide = dtypes.float32 if input.dtype in _HALVES else input.dtype
+    # One of the two alone, other dtypes and examples of a vmap are left to operators that know of one thing each, and so is
+    # what is captured, where passes join them with what stands beside them.
+    if (
+        len(given) != 1
+        and all(v.dtype is wide and v.ndim == 1 for v in given)
+        and not levels.stack
+        and active.tracer is None
+    ):
+        return normalize_channels(input, given, eps)
+    out, mean, scale = standardize(_wide(input), (0, *range(2, input.ndim)), eps)
+    out = _scaled(out, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim)).to(input.dtype)
+    return out, mean, scale
 
 
 def _by_running_statistics(
