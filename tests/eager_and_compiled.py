@@ -105,4 +105,9 @@ OPTIMIZERS = {
     "Adadelta": lambda p: torch.optim.Adadelta(p),
     "Adamax": lambda p: torch.optim.Adamax(p, 1e-2),
     "NAdam": lambda p: torch.optim.NAdam(p, 1e-2),
+    "RAdam": lambda p: torch.optim.RAdam(p, 1e-2),
+    "Rprop": lambda p: torch.optim.Rprop(p, 1e-2),
+    "ASGD": lambda p: torch.optim.ASGD(p, 1e-2, t0=3),
+    "Adafactor": lambda p: torch.optim.Adafactor(p, 1e-2, weight_decay=0.1),
+    "Muon": lambda p: torch.optim.Muon([x for x in p if x.ndim == 2], 1e-2),
 }

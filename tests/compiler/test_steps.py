@@ -15,6 +15,14 @@ def test_a_training_step_is_captured_and_equal_to_the_last_bit(name):
     assert len(step.variants) == 1
 
 
+def test_what_the_number_of_steps_decides_is_decided_anew_at_every_step():
+    # From the third step on 1 / √t limits the rate.
+    (step,) = both(lambda c: train(c, lambda p: torch.optim.Adafactor(p, 0.6), steps=4))
+    assert captured(step)
+    (step,) = both(lambda c: train(c, lambda p: torch.optim.RAdam(p, 1e-2, (0.9, 0.9)), steps=12))
+    assert captured(step)
+
+
 def test_dropout_draws_new_numbers_at_every_step_and_those_of_eager():
     (step,) = both(lambda c: train(c, OPTIMIZERS["Adam"], dropout=0.5, steps=8))
     assert captured(step)

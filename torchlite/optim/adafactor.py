@@ -10,7 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.ops.creation import zeros_like
 from torchlite.optim.optimizer import Optimizer
 from torchlite.optim.options import Options
-from torchlite.optim.pack import Pack, counter
+from torchlite.optim.pack import Pack, at_least, counter, deciding
+from torchlite.tracing import active
 
 
 class Adafactor(Optimizer):
@@ -89,10 +90,11 @@ class Adafactor(Optimizer):
         eps1, eps2 = options["eps"]
         t = pack.advance()
         share = t ** options["beta2_decay"]
+        rate = -at_least(deciding(-(t**-0.5)), -lr)  # min(lr, 1 / √t)
         for param, grad, row, column, v in pack.whole("row_var", "col_var", "variance"):
             g = -grad if options["maximize"] else grad
             smallest = dtypes.finfo(param.dtype).eps if eps1 is None else eps1
-            alpha = max(eps2, _rms(param)) * min(lr, t**-0.5)
+            alpha = at_least(_rms(param), eps2) * rate
             if decay:
                 param.mul_(1 - lr * decay)
             square = g * g
@@ -103,9 +105,10 @@ class Adafactor(Optimizer):
                 column.lerp_(square.mean(-2, keepdim=True), share)
                 root = (row / row.mean(-2, keepdim=True).clamp(min=smallest)).sqrt() * column.sqrt()
             u = g / root.clamp(min=smallest)
-            param.sub_(u * (alpha / max(1.0, _rms(u) / options["d"])))
+            param.sub_(u * (alpha / at_least(_rms(u) / options["d"], 1.0)))
 
 
-def _rms(x: Tensor) -> float:
-    """The root of the mean square."""
-    return float(x.norm().item()) / math.sqrt(x.numel())
+def _rms(x: Tensor) -> Any:
+    """The root of the mean square, a number or, while a step is captured, a tensor."""
+    norm = x.norm()
+    return (norm.item() if active.tracer is None else norm.double()) / math.sqrt(x.numel())

@@ -9,7 +9,7 @@ from torchlite.ops.creation import zeros_like
 from torchlite.optim.descent import descent
 from torchlite.optim.optimizer import Optimizer
 from torchlite.optim.options import NOT_NEGATIVE, Interval, Options
-from torchlite.optim.pack import Pack, counter
+from torchlite.optim.pack import Pack, at_least, counter, deciding
 
 
 class ASGD(Optimizer):
@@ -62,7 +62,7 @@ class ASGD(Optimizer):
     def update(self, pack: Pack, options: Options) -> None:
         """One step of the rule above."""
         lr, lambd = options["lr"], options["lambd"]
-        t, eta, mu = pack.advance(), pack["eta"], pack["mu"]
+        t, eta, mu = pack.advance(), pack["eta"], deciding(pack["mu"])
         for param, grad, average in pack.blocks("ax"):
             g = descent(param, grad, options)
             param.mul_(1 - lambd * eta).sub_(g * eta)
@@ -71,5 +71,5 @@ class ASGD(Optimizer):
             else:
                 average.copy_(param)
         pack["eta"] = lr / (1 + lambd * lr * t) ** options["alpha"]
-        waited = t - options["t0"]
-        pack["mu"] = 1 / (waited.clamp(min=1) if isinstance(waited, Tensor) else max(1, waited))
+        waited = deciding(t - options["t0"])
+        pack["mu"] = 1 / at_least(waited, 1)

@@ -149,6 +149,18 @@ def packs(params: Sequence[Tensor], states: Sequence[State], counters: Sequence[
     return [Pack(*group, symbolic=symbolic) for group in together.values()]
 
 
+def deciding(value: Any) -> Any:
+    """A number on which it depends what a rule does: while a step is captured a tensor, which every repetition looks at."""
+    if active.tracer is None or isinstance(value, Tensor):
+        return value
+    return constant(value, dtypes.float64.numpy)
+
+
+def at_least(value: Any, least: float) -> Any:
+    """The larger of two, of which the first may be a tensor."""
+    return value.clamp(min=deciding(least)) if isinstance(value, Tensor) else max(least, value)
+
+
 def counter(param: Tensor, group: Options, value: Any = 0.0) -> Tensor:
     """A number that the state of ``param`` keeps, as a 0-d tensor: on the CPU unless a captured step reads it there."""
     on_device = group.get("capturable") or group.get("fused")

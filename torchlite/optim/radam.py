@@ -10,7 +10,7 @@ from torchlite.ops.creation import zeros_like
 from torchlite.optim.descent import descent
 from torchlite.optim.optimizer import Optimizer
 from torchlite.optim.options import BELOW_ONE, NOT_NEGATIVE, Interval, Options
-from torchlite.optim.pack import Pack, counter
+from torchlite.optim.pack import Pack, counter, deciding
 
 
 class RAdam(Optimizer):
@@ -69,7 +69,7 @@ class RAdam(Optimizer):
         rate = options["lr"] / (1 - beta1**t)
         rho_inf = 2 / (1 - beta2) - 1
         rho = rho_inf - 2 * t * beta2**t / (1 - beta2**t)
-        trusted = rho > 5
+        trusted = deciding(rho) > 5
         rectified = (
             abs((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)) * (1 - beta2**t)
         ) ** 0.5
