@@ -25,6 +25,7 @@ struct Thread {
     vector<char> stack = vector<char>(1 << 16);
     Wait wait = DONE;
     uint64_t slot = 0;
+    unsigned operands[6];
 };
 static vector<Thread> threads;
 static unsigned current;
@@ -102,3 +103,28 @@ static __nv_bfloat16 __float2bfloat16_rn(float f) {
     if (f != f) return {0x7fff};
     return {(uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16)};
 }
+
+// The product of a warp on tensor cores, (16, 16) times (16, 8), as PTX lays it out over the lanes; bf16 by its name.
+static float half_of(const unsigned *registers, int i, bool bf16) {
+    const uint16_t bits = (uint16_t)(registers[i / 2] >> (i % 2 * 16));
+    return bf16 ? __bfloat162float({bits}) : __half2float({bits});
+}
+static void mma_of(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2], bool bf16) {
+    memcpy(threads[current].operands, a, sizeof a);
+    memcpy(threads[current].operands + 4, b, sizeof b);
+    const unsigned warp = current / 32 * 32, lane = current % 32;
+    turn(SHUFFLE);
+    for (int i = 0; i < 4; i++) {
+        const int row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+        double sum = c[i];
+        for (int k = 0; k < 16; k++) {
+            const unsigned *left = threads.at(warp + row % 8 * 4 + k % 8 / 2).operands;
+            const unsigned *right = threads.at(warp + column * 4 + k % 8 / 2).operands + 4;
+            const int quarter = row / 8 + k / 8 * 2;
+            sum += (double)half_of(left, quarter * 2 + k % 2, bf16) * half_of(right, k / 8 * 2 + k % 2, bf16);
+        }
+        c[i] = (float)sum;
+    }
+    turn(SHUFFLE);
+}
+#define mma(c, a, b) mma_of(c, a, b, TENSOR_CORES[0] == 'b')

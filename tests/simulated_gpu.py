@@ -338,6 +338,8 @@ def install() -> None:
     )
 
     class Device(contextlib.nullcontext):  # type: ignore[type-arg]
+        compute_capability = "90"
+
         def __init__(self, id: int | None = None) -> None:
             super().__init__()
             self.id = id or 0

@@ -72,10 +72,20 @@ def test_results_and_gradients(shape: Any, causal: bool, by_kernels: list[str]) 
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("masked", [False, True])
-def test_half_precision_adds_up_in_float32(dtype: Any, masked: bool) -> None:
+@pytest.mark.parametrize("cores", [False, True])
+def test_half_precision_adds_up_in_float32(dtype: Any, cores: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tensor cores and without."""
+    if not cores:
+        monkeypatch.setattr(kernels, "_CORES", {})
+    assert (
+        "TENSOR_CORES" in kernels.source(90, str(dtype)[6:], 8, 8, False, False).partition("// softmax")[0]
+    ) == cores
+    assert "#define TENSOR_CORES" not in kernels.source(75, str(dtype)[6:], 8, 8, False, False)
+    kernels._module.cache_clear()
     given = [normal(2, n, 24, seed=n) for n in (40, 90, 90)]
-    agree(given, normal(2, 40, 90, seed=3) if masked else None, dtype=dtype)
+    agree(given, normal(2, 40, 90, seed=3), dtype=dtype)
+    agree([normal(1, n, width, seed=n) for n, width in ((70, 40), (70, 40), (70, 88))], causal=True, dtype=dtype)
+    kernels._module.cache_clear()
 
 
 def test_masks() -> None:

@@ -2,11 +2,11 @@
 //
 // A block has 16 × 16 threads and works on tiles of 64 × 64 scores, of which each thread has 4 × 4, 16 apart, in
 // registers. Everything is added up in float, in an order that sizes alone decide. Before this text stand T, the type of
-// the arrays, widened(T) and narrowed(float), and E and V, the widths of keys and values, CAUSAL and MASKED as constants.
+// the arrays, widened(T) and narrowed(float), and E and V, the widths of keys and values, CAUSAL and MASKED as constants;
+// where TENSOR_CORES is defined, T is a half type, and products are formed on tensor cores, of weights rounded to T.
 
 constexpr int SIDE = 16, EACH = 4, TILE = SIDE * EACH;
 constexpr int PART = 32, PITCH = PART + 1;   // so much of a row is in shared memory at once when rows are multiplied
-constexpr int STEP = 16;                     // and so many rows when columns are
 constexpr int ROOM = 2 * TILE * PITCH, SCORES = TILE * (TILE + 1);
 __device__ constexpr int columns(int width) { return (width + SIDE - 1) / SIDE; }  // that a thread has of so many
 
@@ -29,6 +29,122 @@ __device__ inline Rows rows(const T *array, long long batch, long long head, lon
 __device__ inline Mask mask_of(const T *array, long long batch, long long head, long long down, long long across) {
     return {array + blockIdx.z * batch + blockIdx.y * head, down, across};
 }
+
+#ifdef TENSOR_CORES
+
+// Pitches of T in shared memory with which the lanes of a warp read from different banks.
+constexpr int PART_PITCH = PART + 8, SQUARE_PITCH = TILE + 8;
+
+// c += a · b of a warp: c is (16, 8), a (16, 16), b (16, 8). With lane = 4 · g + t a lane has rows g and g + 8 of c and a, in
+// columns 2t and 2t + 1 (of a 8 further, too), and column g of b in rows 2t, 2t + 1, 2t + 8 and 2t + 9; two T to a register.
+#ifdef __CUDA_ARCH__
+__device__ inline void mma(float (&c)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
+    asm volatile(
+        "mma.sync.aligned.m16n8k16.row.col.f32." TENSOR_CORES "." TENSOR_CORES ".f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+        "{%0, %1, %2, %3};"
+        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1])
+    );
+}
+#endif
+
+__device__ inline int lane() { return (threadIdx.y * SIDE + threadIdx.x) % 32; }
+// Where the warp's part of a tile begins: 16 rows, 32 columns.
+__device__ inline int warp_row() { return threadIdx.y / 4 * 16; }
+__device__ inline int warp_column() { return threadIdx.y / 2 % 2 * 32; }
+
+__device__ inline unsigned two(const T *at) { return *(const unsigned *)at; }
+__device__ inline unsigned two(const T *at, int further) {
+    return *(const unsigned short *)at | (unsigned)*(const unsigned short *)(at + further) << 16;
+}
+
+// Rows `row` up to `row + 64` of a, columns `column` up to `column + COUNT`, zeros where there are none.
+template <int WIDTH, int COUNT, int PITCHED> __device__ void load_square(T *to, Rows a, int row, int column) {
+    for (int i = threadIdx.y * SIDE + threadIdx.x; i < TILE * COUNT; i += SIDE * SIDE) {
+        const int r = i / COUNT, d = i % COUNT;
+        const bool there = row + r < a.count && column + d < WIDTH;
+        to[r * PITCHED + d] = there ? a.first[(row + r) * a.step + column + d] : narrowed(0);
+    }
+}
+
+// The rows of a that the warp multiplies, 16 columns from `k` on.
+template <int PITCHED> __device__ void load_left(unsigned (&a)[4], const T *from, int k) {
+    const T *at = from + (warp_row() + lane() / 4) * PITCHED + k + lane() % 4 * 2;
+    a[0] = two(at), a[1] = two(at + 8 * PITCHED), a[2] = two(at + 8), a[3] = two(at + 8 * PITCHED + 8);
+}
+
+// What the warps have, as the threads want it: rows threadIdx.y + 16 i, columns threadIdx.x + 16 j.
+__device__ inline void exchange(float (&products)[EACH][EACH], const float (&c)[4][4], float *room) {
+    __syncthreads();
+    for (int n = 0; n < 4; n++)
+        for (int i = 0; i < 4; i++) {
+            const int row = warp_row() + lane() / 4 + i / 2 * 8, column = warp_column() + n * 8 + lane() % 4 * 2 + i % 2;
+            room[row * (TILE + 1) + column] = c[n][i];
+        }
+    __syncthreads();
+    for (int i = 0; i < EACH; i++)
+        for (int j = 0; j < EACH; j++)
+            products[i][j] = room[(threadIdx.y + i * SIDE) * (TILE + 1) + threadIdx.x + j * SIDE];
+}
+
+// products[i][j] = Σ a[row][d] · b[column][d]: of 64 rows of each.
+template <int WIDTH> __device__ void multiply(float (&products)[EACH][EACH], Rows a, int row, Rows b, int column, float *room) {
+    T *left = (T *)room, *right = left + TILE * PART_PITCH;
+    float c[4][4] = {};
+    for (int from = 0; from < WIDTH; from += PART) {
+        __syncthreads();
+        load_square<WIDTH, PART, PART_PITCH>(left, a, row, from);
+        load_square<WIDTH, PART, PART_PITCH>(right, b, column, from);
+        __syncthreads();
+        for (int k = 0; k < PART && from + k < WIDTH; k += 16) {
+            unsigned x[4], y[2];
+            load_left<PART_PITCH>(x, left, k);
+            for (int n = 0; n < 4; n++) {
+                const T *at = right + (warp_column() + n * 8 + lane() / 4) * PART_PITCH + k + lane() % 4 * 2;
+                y[0] = two(at), y[1] = two(at + 8);
+                mma(c[n], x, y);
+            }
+        }
+    }
+    exchange(products, c, room);
+}
+
+__device__ inline void put_weight(float *weights, int row, int column, float w) {
+    ((T *)weights)[row * SQUARE_PITCH + column] = narrowed(w);
+}
+
+// sums[i][c] += Σ w[row][k] · m[first + k][column]: 64 rows of weights, which all threads have written, by 64 rows of m.
+template <int WIDTH> __device__ void add_weighted(
+    float (&sums)[EACH][columns(WIDTH)], const float *weights, Rows m, int first, float *room
+) {
+    T *right = (T *)room;
+    #pragma unroll
+    for (int start = 0; start < WIDTH; start += TILE) {
+        __syncthreads();
+        load_square<WIDTH, TILE, SQUARE_PITCH>(right, m, first, start);
+        __syncthreads();
+        float c[4][4] = {}, products[EACH][EACH];
+        for (int k = 0; k < TILE; k += 16) {
+            unsigned x[4], y[2];
+            load_left<SQUARE_PITCH>(x, (const T *)weights, k);
+            for (int n = 0; n < 4; n++) {
+                const T *at = right + (k + lane() % 4 * 2) * SQUARE_PITCH + warp_column() + n * 8 + lane() / 4;
+                y[0] = two(at, SQUARE_PITCH), y[1] = two(at + 8 * SQUARE_PITCH, SQUARE_PITCH);
+                mma(c[n], x, y);
+            }
+        }
+        exchange(products, c, room);
+        #pragma unroll
+        for (int i = 0; i < EACH; i++)
+            #pragma unroll
+            for (int j = 0; j < EACH; j++)
+                if (start / SIDE + j < columns(WIDTH)) sums[i][start / SIDE + j] += products[i][j];
+    }
+}
+
+#else
+
+constexpr int STEP = 16;  // so many rows are in shared memory at once when columns are multiplied
 
 // Numbers `from` up to `from + PART` of 64 rows, zeros where there are none.
 template <int WIDTH> __device__ void load_part(float *to, Rows a, int first, int from) {
@@ -63,6 +179,8 @@ template <int WIDTH> __device__ void multiply(float (&products)[EACH][EACH], Row
     }
 }
 
+__device__ inline void put_weight(float *weights, int row, int column, float w) { weights[row * (TILE + 1) + column] = w; }
+
 // sums[i][c] += Σ w[row][k] · m[first + k][column]: 64 rows of weights, which all threads have written, by 64 rows of m.
 template <int WIDTH> __device__ void add_weighted(
     float (&sums)[EACH][columns(WIDTH)], const float *weights, Rows m, int first, float *room
@@ -89,6 +207,8 @@ template <int WIDTH> __device__ void add_weighted(
         }
     }
 }
+
+#endif
 
 // What is left of the product of a query and a key: -∞ where they don't see each other or there is none.
 __device__ inline float score(float product, float scale, int query, int key, int queries, int keys, Mask mask) {
@@ -123,7 +243,7 @@ __device__ void attend(
             const float base = now == -INFINITY ? 0 : now, shrunk = expf(peak[i] - base);  // exp(-∞ - 0) is 0, as it shall
             for (int j = 0; j < EACH; j++) {
                 const float w = expf(s[i][j] - base);
-                weights[row * (TILE + 1) + threadIdx.x + j * SIDE] = w;
+                put_weight(weights, row, threadIdx.x + j * SIDE, w);
                 sum += w;
             }
             total[i] = total[i] * shrunk + row_sum(sum);
@@ -213,7 +333,7 @@ extern "C" __global__ void attention_grad_q(
             const float log_sum = row < queries ? log_sums[start + row] : 0, along = row < queries ? slopes[start + row] : 0;
             for (int j = 0; j < EACH; j++) {
                 const float w = expf(score(s[i][j], scale, row, at + threadIdx.x + j * SIDE, queries, keys, hidden) - log_sum);
-                weights[(threadIdx.y + i * SIDE) * (TILE + 1) + threadIdx.x + j * SIDE] = w * (slope[i][j] - along) * scale;
+                put_weight(weights, threadIdx.y + i * SIDE, threadIdx.x + j * SIDE, w * (slope[i][j] - along) * scale);
             }
         }
         add_weighted<E>(sums, weights, key, at, room);
@@ -252,13 +372,13 @@ extern "C" __global__ void attention_grad_kv(
                 const float along = column < queries ? slopes[group * queries + column] : 0;
                 s[i][j] = expf(score(s[i][j], scale, column, row, queries, keys, hidden) - log_sum);
                 slope[i][j] = s[i][j] * (slope[i][j] - along) * scale;
-                weights[(threadIdx.y + i * SIDE) * (TILE + 1) + threadIdx.x + j * SIDE] = s[i][j];
+                put_weight(weights, threadIdx.y + i * SIDE, threadIdx.x + j * SIDE, s[i][j]);
             }
         add_weighted<V>(to_values, weights, cotangent, at, room);
         __syncthreads();
         for (int i = 0; i < EACH; i++)
             for (int j = 0; j < EACH; j++)
-                weights[(threadIdx.y + i * SIDE) * (TILE + 1) + threadIdx.x + j * SIDE] = slope[i][j];
+                put_weight(weights, threadIdx.y + i * SIDE, threadIdx.x + j * SIDE, slope[i][j]);
         add_weighted<E>(to_keys, weights, query, at, room);
     }
     for (int i = 0; i < EACH; i++) {

@@ -21,6 +21,8 @@ _FLOAT_PRELUDE = """\
 __device__ inline float widened(float x) { return x; }
 __device__ inline float as_float32(float x) { return x; }
 """
+_CORES = {"float16": "f16", "bfloat16": "bf16"}  # the types of PTX for which tensor cores are used
+_FIRST_CAPABILITY = 80  # from which GPUs have what is used of them
 _CONSTANTS = """\
 typedef {type} T;
 __device__ inline T narrowed(float x) {{ return as_{dtype}(x); }}
@@ -35,8 +37,8 @@ constexpr bool CAUSAL = {causal}, MASKED = {masked};
 """
 
 
-def source(dtype: str, keys: int, values: int, causal: bool, masked: bool) -> str:
-    """The text of the kernels for arrays of a dtype, and keys and values of these widths."""
+def source(capability: int, dtype: str, keys: int, values: int, causal: bool, masked: bool) -> str:
+    """The text of the kernels for a GPU of this compute capability, arrays of a dtype, and keys and values of these widths."""
     constants = _CONSTANTS.format(
         type=_TYPES[dtype],
         dtype=dtype,
@@ -45,15 +47,18 @@ def source(dtype: str, keys: int, values: int, causal: bool, masked: bool) -> st
         causal=str(causal).lower(),
         masked=str(masked).lower(),
     )
+    if dtype in _CORES and capability >= _FIRST_CAPABILITY:
+        constants += f'#define TENSOR_CORES "{_CORES[dtype]}"\n'
     text = Path(__file__).with_name("attention.cu").read_text()
     return halves.PRELUDE.get(dtype, _FLOAT_PRELUDE) + constants + text
 
 
 @functools.lru_cache(256)
-def _module(device: int, *constants: Any) -> Any:  # noqa: ARG001 - a module belongs to a GPU
+def _module(device: int, *constants: Any) -> Any:
     """The compiled kernels; None, after a warning, where they can't be compiled."""
     try:
-        return cupy().RawModule(code=source(*constants), options=("--std=c++17",))
+        capability = int(cupy().cuda.Device(device).compute_capability)
+        return cupy().RawModule(code=source(capability, *constants), options=("--std=c++17",))
     except Exception as error:  # of NVRTC, or because it is not there
         warnings.warn(
             f"attention's kernels can't be compiled, so it runs as array operations: {error}",
