@@ -107,15 +107,17 @@ def test_nan_stays_with_its_sample(width):
         np.testing.assert_array_equal(np.isnan(a), np.isnan(b))
 
 
+@pytest.mark.parametrize(("width", "unit"), [(16, 7), (128, 7), (128, 100)])
 @pytest.mark.parametrize("where", ["weight", "state", "cotangent"])
-def test_infinities_are_those_of_float32(where):
-    gates, h0, c0, w_hh = inputs(3, 20, 16)
-    (w_hh if where == "weight" else h0)[3, 5] = np.inf if where != "cotangent" else 1.0
+def test_infinities_are_those_of_float32(where, width, unit):
+    size = (3, 20, width)
+    gates, h0, c0, w_hh = inputs(*size)
+    (w_hh if where == "weight" else h0)[3, unit] = np.inf if where != "cotangent" else 1.0
     params = {"batch_sizes": None, "reverse": False}
     agree(both("lstm", gates, h0, c0, w_hh, **params))
-    _, cs, kept = both("lstm", *inputs(3, 20, 16), **params)[1]
-    g = draw(3, 20, 16)
-    g[2, 4, 7] = np.inf if where == "cotangent" else 1.0
+    _, cs, kept = both("lstm", *inputs(*size), **params)[1]
+    g = draw(*size)
+    g[2, 4, unit] = np.inf if where == "cotangent" else 1.0
     w_hh[4:8] = 0.5  # whose lower terms are zero
     agree(both("lstm_grad", kept, c0, w_hh, cs, g, given=(True, False), **params), 1e-4, 1e-5)
 

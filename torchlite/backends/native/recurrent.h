@@ -68,17 +68,15 @@ static inline __attribute__((always_inline)) void gate_product(const int gates, 
 GATE_TILE(lstm_tile, 4)
 GATE_TILE(gru_tile, 3)
 
-// Sums of gates i, f, g, o of LANES units of GATE_ROWS samples become the gates' values, the cells the new ones, and h the
-// states.
-static inline __attribute__((always_inline)) void lstm_cells(Vector gates[4][GATE_ROWS], Vector *c, Vector *h,
-                                                             const int rows) {
-    sigmoids(gates[0], rows);
-    sigmoids(gates[1], rows);
-    tanhs(gates[2], rows);
-    UNROLLED for (int r = 0; r < rows; r++) h[r] = c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
-    sigmoids(gates[3], rows);
-    tanhs(h, rows);
-    UNROLLED for (int r = 0; r < rows; r++) h[r] = h[r] * gates[3][r];
+// The sums of gate i, f, g or o become its values.
+static inline __attribute__((always_inline)) void gate_values(const int gate, Vector *x, const int rows) {
+    if (gate == 2) tanhs(x, rows);
+    else sigmoids(x, rows);
+}
+
+// The cells become the new ones, from the values of gates i, f, g.
+static inline __attribute__((always_inline)) void new_cells(Vector gates[4][GATE_ROWS], Vector *c, const int rows) {
+    UNROLLED for (int r = 0; r < rows; r++) c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
 }
 
 static inline __attribute__((always_inline)) void gru_units(const float *tile, long units, const float *gates,
@@ -109,8 +107,12 @@ static inline __attribute__((always_inline)) void lstm_block(const Recurrent *l,
         c[r] = load_some(c_before + r * width, units);
         UNROLLED for (int gate = 0; gate < 4; gate++) gates[gate][r] = load(tile + (r * 4 + gate) * LANES);
     }
-    lstm_cells(gates, c, h, rows);
+    UNROLLED for (int gate = 0; gate < 4; gate++) gate_values(gate, gates[gate], rows);
+    new_cells(gates, c, rows);
+    UNROLLED for (int r = 0; r < rows; r++) h[r] = c[r];
+    tanhs(h, rows);
     UNROLLED for (int r = 0; r < rows; r++) {
+        h[r] = h[r] * gates[3][r];
         store_some(l->out_c + place + r * width, c[r], units);
         store_some(l->out_h + place + r * width, h[r], units);
         UNROLLED for (int gate = 0; gate < 4; gate++)
@@ -211,19 +213,22 @@ enum { TASK_SAMPLES = 16 };
 // Floats that a task of the gradient needs: cotangents of both states.
 static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * whole_lanes(width); }
 
-// LANES units of GATE_ROWS samples: the values of the gates become their cotangents, from those of the states, of which c's
-// become those of the states before; c becomes its tanh.
-static inline __attribute__((always_inline)) void lstm_cell_grads(Vector gates[4][GATE_ROWS], const Vector *c_before, Vector *c,
-                                                                  const Vector *by_h, Vector *by_c, const int rows) {
-    tanhs(c, rows);
+// The cotangents of the cells += what reaches them through the states; c is their tanh.
+static inline __attribute__((always_inline)) void through_states(Vector gates[4][GATE_ROWS], const Vector *c, const Vector *by_h,
+                                                                 Vector *by_c, const int rows) {
+    UNROLLED for (int r = 0; r < rows; r++) by_c[r] += by_h[r] * gates[3][r] * (1.0f - c[r] * c[r]);
+}
+
+// The cotangents of one gate's sums, from those of the states and cells, the values of gates and the cells before.
+static inline __attribute__((always_inline)) void through_gate(const int gate, Vector gates[4][GATE_ROWS], const Vector *c_before,
+                                                               const Vector *c, const Vector *by_h, const Vector *by_c, Vector *d,
+                                                               const int rows) {
     UNROLLED for (int r = 0; r < rows; r++) {
-        Vector i = gates[0][r], f = gates[1][r], g = gates[2][r], o = gates[3][r];
-        Vector through = by_c[r] + by_h[r] * o * (1.0f - c[r] * c[r]);
-        by_c[r] = through * f;
-        gates[0][r] = through * g * i * (1.0f - i);
-        gates[1][r] = through * c_before[r] * f * (1.0f - f);
-        gates[2][r] = through * i * (1.0f - g * g);
-        gates[3][r] = by_h[r] * c[r] * o * (1.0f - o);
+        Vector x = gates[gate][r];
+        if (gate == 0) d[r] = by_c[r] * gates[2][r] * x * (1.0f - x);
+        if (gate == 1) d[r] = by_c[r] * c_before[r] * x * (1.0f - x);
+        if (gate == 2) d[r] = by_c[r] * gates[0][r] * (1.0f - x * x);
+        if (gate == 3) d[r] = by_h[r] * c[r] * x * (1.0f - x);
     }
 }
 
@@ -232,7 +237,7 @@ static inline __attribute__((always_inline)) void lstm_grad_block(const Recurren
                                                                   const float *dh, float *dc, const int rows,
                                                                   const long units) {
     long width = l->of.width, whole = whole_lanes(width), gates_at = place + place / width * 3 * width;
-    Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS];
+    Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS], d[GATE_ROWS];
     UNROLLED for (int r = 0; r < rows; r++) {
         before[r] = load_some(c_before + r * width, units);
         c[r] = load_some(l->cs + place + r * width, units);
@@ -241,11 +246,12 @@ static inline __attribute__((always_inline)) void lstm_grad_block(const Recurren
         UNROLLED for (int gate = 0; gate < 4; gate++)
             gates[gate][r] = load_some(l->kept + gates_at + (4 * r + gate) * width, units);
     }
-    lstm_cell_grads(gates, before, c, by_h, by_c, rows);
-    UNROLLED for (int r = 0; r < rows; r++) {
-        store(dc + r * whole, by_c[r]);
-        UNROLLED for (int gate = 0; gate < 4; gate++)
-            store_some(l->d_gates + gates_at + (4 * r + gate) * width, gates[gate][r], units);
+    tanhs(c, rows);
+    through_states(gates, c, by_h, by_c, rows);
+    UNROLLED for (int r = 0; r < rows; r++) store(dc + r * whole, by_c[r] * gates[1][r]);
+    UNROLLED for (int gate = 0; gate < 4; gate++) {
+        through_gate(gate, gates, before, c, by_h, by_c, d, rows);
+        UNROLLED for (int r = 0; r < rows; r++) store_some(l->d_gates + gates_at + (4 * r + gate) * width, d[r], units);
     }
 }
 
