@@ -27,9 +27,10 @@ class ArraySamples:
     def __init__(self, trained: Trained) -> None:
         self._config = trained.config
         card = data_card(trained.config.data)
-        spec = TensorSpec(
-            "inputs", str(card.input.dtype), tuple(card.input.shape), below=trained.traces["model"].tokens
-        )
+        tokens = (
+            trained.traces["model"].tokens if card.sample_rate is None else None
+        )  # sounds are signed, and no tokens
+        spec = TensorSpec("inputs", str(card.input.dtype), tuple(card.input.shape), below=tokens)
         if spec.dtype not in DATATYPES:
             raise UsageError(f"the protocol has no name for inputs of dtype {spec.dtype}")
         self.specs = (spec,)
