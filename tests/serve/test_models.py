@@ -113,10 +113,10 @@ def test_rows_that_are_none(tmp_path):
 PICTURES = """\
 version: 1
 name: small
-data: {type: image_folder, root: pictures, target: none, image: {size: [2, 3], channels: 1}, transforms: [to_float]}
-model: {layers: [Flatten, {Linear: 1}]}
-loss: mse
-optim: sgd
+data:
+  {type: image_folder, root: pictures, target: none, image: {size: [2, 3], channels: 1}, batch_size: 4, transforms: [to_float]}
+model: {layers: [Flatten, {Linear: 2}]}
+optim: {type: sgd, lr: 0.1}
 train: {steps: 1}
 """
 
@@ -127,10 +127,10 @@ def test_what_tells_no_class(tmp_path):
         (tmp_path / "pictures" / f"{shade}.pgm").write_bytes(b"P5 3 2 255\n" + bytes([shade * 60] * 6))
     trained = load_trained(small_runs.train(tmp_path, text=PICTURES).path)
     model = model_of(trained, LIMITS)
-    assert metadata(model)["outputs"] == [{"name": "outputs", "datatype": "FP64", "shape": [-1, 1]}]
+    assert metadata(model)["outputs"] == [{"name": "outputs", "datatype": "FP64", "shape": [-1, 2]}]
     images = {"name": "inputs", "datatype": "UINT8", "shape": [2, 1, 2, 3], "data": [60] * 6 + [180] * 6}
     (expected,) = outputs(trained, read_inputs(trained, str(tmp_path / "pictures"), None).samples)
-    assert asked(model, [images])["outputs"] == pytest.approx(expected[[1, 3], 0].tolist(), rel=1e-6)
+    assert asked(model, [images])["outputs"] == pytest.approx(expected[[1, 3]].ravel().tolist(), rel=1e-6)
 
 
 @pytest.fixture(scope="module")
