@@ -64,7 +64,8 @@ def kept_by(node: Node, parameters: Container[int]) -> dict[int, int]:
     kept = {id(x._storage): x.nbytes for x in node.saved if isinstance(x, Tensor) and id(x) not in parameters}
     if node.out is not None:
         outs = node.out if isinstance(node.shape, list) else (node.out,)
-        kept |= {id(storage): math.prod(aval.shape) * aval.dtype.itemsize for aval, storage in outs}
+        read = [out for out in outs if out is not None]
+        kept |= {id(storage): math.prod(aval.shape) * aval.dtype.itemsize for aval, storage in read}
     return kept
 
 
