@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 COMMAND = "from torchlite.cli.main import main; main()"
@@ -79,6 +80,13 @@ class Server:
 
     def open_files(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def settled_files(self, files):
+        """How many it has open, when it has had time to close those of connections that have ended."""
+        deadline = time.monotonic() + 20
+        while self.open_files() > files and time.monotonic() < deadline:
+            time.sleep(0.1)
+        return self.open_files()
 
 
 def tensor(array, datatype, name="inputs", nested=False):

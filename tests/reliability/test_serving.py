@@ -45,20 +45,12 @@ def server(run, request):
         assert one.errors() == ""
         assert one.ask("/v2/health/ready") == (200, {"ready": True})
         assert one.infer(*GOOD["inputs"]) == answer
-        assert settled_files(one, files) <= files
+        assert one.settled_files(files) <= files
         assert one.of_process("Threads") == threads
         rise = (one.of_process("VmHWM") - peak) >> 10
         print(f"peak memory +{rise} MB")
         assert rise <= RISE_MB
         assert one.stop() == 0
-
-
-def settled_files(server, files):
-    """How many it has open, when it has had time to close those of connections that have ended."""
-    deadline = time.monotonic() + 10
-    while server.open_files() > files and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return server.open_files()
 
 
 ANY_JSON = st.recursive(
@@ -298,5 +290,5 @@ def test_many_idle_connections(run):
             with contextlib.suppress(ConnectionResetError):
                 assert one.recv(1) == b""
         assert server.ask("/v2/health/live") == (200, {"live": True})
-        assert settled_files(server, files) <= files
+        assert server.settled_files(files) <= files
         print("\n300 idle connections: all closed when the time for headers was over")

@@ -1,6 +1,7 @@
 """The Open Inference Protocol as a client sees it: paths, answers and refusals of a server on a free port."""
 
 import contextlib
+import json
 import threading
 
 import numpy as np
@@ -164,6 +165,19 @@ def test_a_slow_body_and_slow_headers_end(server):
         one.sendall(b"GET /v2 HTTP/1.1\r\nHost:")
         with contextlib.suppress(ConnectionResetError):
             assert one.recv(4096) == b""
+
+
+def test_a_connection_whose_answers_nobody_reads_ends(server):
+    body = json.dumps({"inputs": [tensor(IMAGES, "UINT8")]}).encode()
+    request = f"POST {server.path}/infer HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    assert server.ask("/v2")[0] == 200
+    files = server.settled_files(0)
+    with server.socket() as one:
+        one.settimeout(0.5)
+        with contextlib.suppress(TimeoutError, ConnectionError):
+            while True:  # until neither side takes any more
+                one.sendall(request)
+        assert server.settled_files(files) <= files
 
 
 def test_metrics_count(server):
