@@ -24,6 +24,8 @@ _FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is 
 # occupying processors for a tenth of a second.
 _LARGE = 1 << 18
 
+_FLOATS = {np.dtype(letter).num for letter in "fdFD"}  # of 32 and 64 bits and complex ones
+
 
 def _compiled(name: str, *arrays: Any) -> Any:
     """The product that a kernel computes, or None where it does not or there is none."""
@@ -42,7 +44,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     Half types are multiplied in float32 where there is no fast product of theirs.
     """
     dtype = x.dtype
-    if dtype == y.dtype and dtype.itemsize > 2 and dtype.kind in "fc" and out is None:  # nearly always
+    if out is None and (dtype is y.dtype or dtype == y.dtype) and dtype.num in _FLOATS:  # nearly always
         if x.size * y.shape[-1] >= _LARGE and xp is np:
             compiled = _compiled("matmul", x, y)
             if compiled is not None:

@@ -1,7 +1,8 @@
 // The product of two matrices of any layout, C = A B, with whatever follows done to each finished tile of C.
 //
 // A tile of C stays in registers while K_BLOCK rows of B pass by, a panel as wide as the tile, and then the next tile meets the
-// same panel. The panel is a copy, transposed by vectors where B is, unless too few tiles come to make up for copying.
+// same panel. The panel is a copy, unless too few tiles come to make up for copying: transposed by vectors where B is, and
+// otherwise made by the first tile, of what it has loaded anyway.
 // An element's sum is divided by K_BLOCK and `depth` alone, so it does not depend on where in a tile it lies, and rounds less
 // than one long sum.
 
@@ -14,7 +15,7 @@ enum {
     MOST_ROWS = 384,  // of C that are summed up over several blocks at once
     AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
     MOST_STREAMS = 8,
-    LARGE = 1 << 23,  // multiplications from which on operands do not all lie in the second-level caches
+    LARGE = 1 << 23,  // multiplications from which on operands in a program do not all lie in the second-level caches
     TALLEST = 14,  // rows of a tile by the vectors that it is wide, as many as there are registers for
     TILE_ROWS_1 = REGISTERS >= 32 ? 14 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
@@ -34,7 +35,8 @@ typedef struct {
     float *scratch;                         // (parts(k, depth), outer inner m, n)
     Finish finish;
     void *context;
-    Stream streams[MOST_STREAMS];             // arrays like C that `finish` reads or writes, up to the first NULL
+    Stream streams[MOST_STREAMS];           // arrays like C that `finish` reads or writes, up to the first NULL; with none
+                                            // nothing is fetched ahead, which is what products in a loop want
 } Product;
 
 // A block of numbers that later tiles need, fetched into the second-level cache: `left` stretches of some lines, of which each
@@ -49,9 +51,9 @@ typedef struct {
     Later later[2];
 } Ahead;
 
-// A tile's sums over k, added to those in `sums` where there are some already.
+// A tile's sums over k, added to those in `sums` where there are some already. Some tiles copy B to `panel`.
 typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums, int more,
-                     Ahead *ahead);
+                     Ahead *ahead, float *panel);
 
 // What is fetched in one of the `chunks` of a tile.
 static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long a_row, long chunk, long chunks, int height) {
@@ -66,9 +68,9 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
             for (long line = 0; line < l->lines; line++) __builtin_prefetch(l->at + line * LINE, 0, 2);
 }
 
-#define TILE(VECTORS, NAME, FETCHES)                                                                                   \
+#define TILE(VECTORS, NAME, FETCHES, COPIES)                                                                           \
     static void NAME(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums,       \
-                     int more, Ahead *ahead) {                                                                         \
+                     int more, Ahead *ahead, float *panel) {                                                           \
         Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
@@ -80,6 +82,10 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
                 Vector row[VECTORS];                                                                                   \
                 if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                           \
                 UNROLLED for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * LANES);                               \
+                if (COPIES) {                                                                                          \
+                    UNROLLED for (int v = 0; v < VECTORS; v++) store(panel + v * LANES, row[v]);                       \
+                    panel += TILE_COLUMNS;                                                                             \
+                }                                                                                                      \
                 UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                 \
                     UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += a[r * a_row] * row[v];                       \
             }                                                                                                          \
@@ -91,15 +97,18 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
             }                                                                                                          \
     }
 
-TILE(1, tile_1, 0)
-TILE(2, tile_2, 0)
-TILE(3, tile_3, 0)
-TILE(4, tile_4, 0)
-TILE(2, tile_2_fetching, 1)
-TILE(4, tile_4_fetching, 1)
+TILE(1, tile_1, 0, 0)
+TILE(2, tile_2, 0, 0)
+TILE(3, tile_3, 0, 0)
+TILE(4, tile_4, 0, 0)
+TILE(2, tile_2_fetching, 1, 0)
+TILE(4, tile_4_fetching, 1, 0)
+TILE(2, tile_2_copying, 1, 1)
+TILE(4, tile_4_copying, 1, 1)
 
 static const Tile tiles[] = {tile_1, tile_2, tile_3, tile_4};
 static const Tile fetching_tiles[] = {tile_1, tile_2_fetching, tile_3, tile_4_fetching};
+static const Tile copying_tile = TILE_VECTORS == 4 ? tile_4_copying : tile_2_copying;
 static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 
 // Copies (k, columns) numbers to rows of TILE_COLUMNS, filled up with zeros to whole vectors.
@@ -113,8 +122,6 @@ static void pack_panel(const float *b, long b_row, long b_column, long k, long c
             transpose(square);
             UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * TILE_COLUMNS + j, square[r]);
         }
-    for (; b_column == 1 && columns == TILE_COLUMNS && i < k; i++)
-        memcpy(panel + i * TILE_COLUMNS, b + i * b_row, TILE_COLUMNS * sizeof *b);
     for (; i < k; i++) {
         float *to = panel + i * TILE_COLUMNS;
         const float *from = b + i * b_row;
@@ -166,13 +173,14 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
     float few[TALLEST * K_BLOCK];
     long vectors = parts(columns, LANES), height = tile_rows[vectors - 1];
     int packs = p->b_column != 1 || columns % LANES || last - first > 2 * height;
-    int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->m * p->n * p->k >= LARGE;
+    int copies = packs && p->b_column == 1 && columns == TILE_COLUMNS;  // the first tile does
+    int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->streams[0].at && p->m * p->n * p->k >= LARGE;
     Tile tile = (fetches ? fetching_tiles : tiles)[vectors - 1];
     for (long k = begin; k == begin || k < end; k += K_BLOCK) {
         long depth = at_most(K_BLOCK, end - k);
         int finishes = k + depth >= end;
         const float *from = b + k * p->b_row + column * p->b_column, *left = a + k * p->a_column;
-        if (packs) pack_panel(from, p->b_row, p->b_column, depth, columns, panel);
+        if (packs && !copies) pack_panel(from, p->b_row, p->b_column, depth, columns, panel);
         if (lonely) pack_rows(left, p->a_row, p->a_column, p->m, depth, height, few);
         Ahead ahead = {0};
         if (fetches) ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
@@ -184,8 +192,10 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
                 const Stream all = p->streams[s];
                 ahead.streams[s] = (Stream){all.at + (above + start) * all.row + column, all.row};
             }
-            tile(lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
-                 packs ? panel : from, packs ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead);
+            int copied = packs && !(copies && row == first);
+            (copied || !copies ? tile : copying_tile)(
+                lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
+                copied ? panel : from, copied ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead, panel);
             if (finishes)
                 finish(context, own + (row - start) * TILE_COLUMNS, TILE_COLUMNS, above + row, column,
                        at_most(height, last - row), columns);

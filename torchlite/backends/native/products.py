@@ -19,7 +19,8 @@ def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[i
 
     They have many rows, because each copies what it needs of B, and as many columns as possible, because two threads that
     write to neighbouring columns at once wait for each other's cache lines. Where sums are short, so that it is writing which
-    takes time, even few rows are divided in two: half of the rows are the half of the memory that a thread has in its cache.
+    takes time, even few rows are divided in two: half of the rows are the half of the memory that a thread has in its cache,
+    unless it is too large to be there.
 
     Args:
         m: rows of A.
@@ -29,7 +30,7 @@ def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[i
         transposed: whether numbers of a row of B lie apart.
     """
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
-    halves = 2 if m >= 96 and k <= 128 and not transposed else 1
+    halves = 2 if m >= 96 and k <= 128 and m * n <= 1 << 19 and not transposed else 1
     rows = _share(m, min(tasks, max(m // 192, halves)), 6)  # the rows of most tiles
     tasks = -(-tasks // -(-m // rows))
     return rows, _share(n, tasks, 64), depth(m, n, k, products)
