@@ -81,11 +81,11 @@ def test_half_precision_adds_up_in_float32(dtype: Any, cores: bool, monkeypatch:
         "TENSOR_CORES" in kernels.source(90, str(dtype)[6:], 8, 8, False, False).partition("// softmax")[0]
     ) == cores
     assert "#define TENSOR_CORES" not in kernels.source(75, str(dtype)[6:], 8, 8, False, False)
-    kernels._module.cache_clear()
+    kernels._kernels.cache_clear()
     given = [normal(2, n, 24, seed=n) for n in (40, 90, 90)]
     agree(given, normal(2, 40, 90, seed=3), dtype=dtype)
     agree([normal(1, n, width, seed=n) for n, width in ((70, 40), (70, 40), (70, 88))], causal=True, dtype=dtype)
-    kernels._module.cache_clear()
+    kernels._kernels.cache_clear()
 
 
 def test_masks() -> None:
@@ -147,12 +147,12 @@ def test_gradients_of_second_order_are_those_of_the_definition() -> None:
 
 def test_a_text_that_cannot_be_compiled_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "source", lambda *_: 'extern "C" __global__ void attention(int x) { no; }')
-    kernels._module.cache_clear()
+    kernels._kernels.cache_clear()
     x = torch.tensor(normal(1, 3, 2, seed=0), dtype=torch.float32, device="cuda")
     with pytest.warns(RuntimeWarning, match="attention's kernels can't be compiled, so it runs as array operations"):
         first = attention(x, x, x, None, False, 1.0)
     assert torch.equal(attention(x, x, x, None, False, 1.0), first)
-    kernels._module.cache_clear()
+    kernels._kernels.cache_clear()
 
 
 def test_scaled_dot_product_attention_goes_there(by_kernels: list[str]) -> None:

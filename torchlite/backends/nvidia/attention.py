@@ -17,6 +17,7 @@ _TILE, _SIDE = 64, 16  # as in the text
 _WIDEST = 128  # of which the sums fit into registers
 _MOST_BLOCKS = 1 << 16  # beside each other and behind each other
 _TYPES = {"float32": "float", **halves.TYPES}
+_NAMES = ("attention", "attention_rows", "attention_grad_q", "attention_grad_kv")
 _FLOAT_PRELUDE = """\
 __device__ inline float widened(float x) { return x; }
 __device__ inline float as_float32(float x) { return x; }
@@ -54,11 +55,12 @@ def source(capability: int, dtype: str, keys: int, values: int, causal: bool, ma
 
 
 @functools.lru_cache(256)
-def _module(device: int, *constants: Any) -> Any:
-    """The compiled kernels; None, after a warning, where they can't be compiled."""
+def _kernels(device: int, *constants: Any) -> dict[str, Any] | None:
+    """The compiled kernels by name; None, after a warning, where they can't be compiled."""
     try:
         capability = int(cupy().cuda.Device(device).compute_capability)
-        return cupy().RawModule(code=source(capability, *constants), options=("--std=c++17",))
+        module = cupy().RawModule(code=source(capability, *constants), options=("--std=c++17",))
+        return {name: module.get_function(name) for name in _NAMES}
     except Exception as error:  # of NVRTC, or because it is not there
         warnings.warn(
             f"attention's kernels can't be compiled, so it runs as array operations: {error}",
@@ -80,7 +82,7 @@ class _Attention:
 
     def __init__(self, q: Any, k: Any, v: Any, mask: tuple[Any, ...], causal: bool, scale: float) -> None:
         self.queries, self.keys = q.shape[-2], k.shape[-2]
-        self.module = _module(q.device.id, str(q.dtype), q.shape[-1], v.shape[-1], causal, bool(mask))
+        self.kernels = _kernels(q.device.id, str(q.dtype), q.shape[-1], v.shape[-1], causal, bool(mask))
         laid = _laid(q)
         self.batch, self.heads = laid.shape[:2]
         self.arrays = [*_strided(laid, 3), *_strided(_laid(k), 3), *_strided(_laid(v), 3)]
@@ -89,8 +91,9 @@ class _Attention:
 
     def launch(self, name: str, rows: int, *others: Any) -> None:
         """Run a kernel with a block for each 64 of ``rows``."""
+        assert self.kernels is not None
         grid, block = (-(-rows // _TILE), self.heads, self.batch), (_SIDE, _SIDE)
-        self.module.get_function(name)(grid, block, (*self.arrays, *others, *self.numbers))
+        self.kernels[name](grid, block, (*self.arrays, *others, *self.numbers))
 
 
 def _laid(x: Any, dense: bool = True) -> Any:
@@ -128,7 +131,7 @@ def attention(q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) ->
     xp = array_module(q)
     with xp.cuda.Device(q.device.id):
         call = _Attention(q, k, v, mask, causal, scale)
-        if call.module is None:
+        if call.kernels is None:
             return None
         out = xp.empty((*q.shape[:-1], v.shape[-1]), q.dtype)
         call.launch("attention", call.queries, out)
@@ -142,7 +145,7 @@ def attention_grad(g: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, sca
     xp = array_module(q)
     with xp.cuda.Device(q.device.id):
         call = _Attention(q, k, v, mask, causal, scale)
-        if call.module is None:
+        if call.kernels is None:
             return None
         log_sums, slopes = (xp.empty(q.shape[:-1], np.float32) for _ in range(2))
         cotangent = (*_strided(_laid(g), 3), log_sums, slopes)

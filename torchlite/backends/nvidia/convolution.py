@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
-import weakref
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torchlite.backends import cudnn as settings
 from torchlite.backends.memory import dense_strides
 from torchlite.backends.nvidia import cudnn
 from torchlite.backends.nvidia.cudnn import LIBRARY, Algorithm, call
-from torchlite.backends.nvidia.library import Failure
+from torchlite.backends.nvidia.library import Descriptor, Failure
 
 Shape = tuple[int, ...]
 
@@ -72,12 +71,9 @@ class _Problem(NamedTuple):
     deterministic: bool
 
 
-class _Descriptor:
-    """A descriptor of cuDNN's, freed with this object; ``kind`` is Tensor, Filter or Convolution."""
-
-    def __init__(self, kind: str) -> None:
-        self.pointer = LIBRARY.create(f"cudnnCreate{kind}Descriptor")
-        weakref.finalize(self, call, f"cudnnDestroy{kind}Descriptor", self.pointer).atexit = False
+def _descriptor(kind: str) -> Descriptor:
+    """One of a Tensor, a Filter or a Convolution, not yet set."""
+    return Descriptor(LIBRARY, f"cudnnCreate{kind}Descriptor", f"cudnnDestroy{kind}Descriptor")
 
 
 class _Plan:
@@ -96,22 +92,22 @@ class _Plan:
         self.one, self.zero = number(1), number(0)
         self.timed = False
 
-    def _tensor(self, shape: Shape) -> _Descriptor:
+    def _tensor(self, shape: Shape) -> Descriptor:
         strides = dense_strides(shape, _last(len(shape)) if self.problem.last else ())
-        made = _Descriptor("Tensor")
+        made = _descriptor("Tensor")
         kind = _TYPES[str(self.problem.dtype)]
         call("cudnnSetTensorNdDescriptor", made.pointer, kind, len(shape), _ints(shape), _ints(strides))
         return made
 
-    def _weight(self, shape: Shape) -> _Descriptor:
-        made = _Descriptor("Filter")
+    def _weight(self, shape: Shape) -> Descriptor:
+        made = _descriptor("Filter")
         kind = _TYPES[str(self.problem.dtype)]
         order = cudnn.CUDNN_TENSOR_NHWC if self.problem.last else cudnn.CUDNN_TENSOR_NCHW
         call("cudnnSetFilterNdDescriptor", made.pointer, kind, order, len(shape), _ints(shape))
         return made
 
-    def _convolution(self, math: int) -> _Descriptor:
-        window, made = self.problem.window, _Descriptor("Convolution")
+    def _convolution(self, math: int) -> Descriptor:
+        window, made = self.problem.window, _descriptor("Convolution")
         lengths = map(_ints, (window.padding, window.stride, window.dilation))
         double = self.problem.dtype == np.float64
         sums = cudnn.CUDNN_DATA_DOUBLE if double else cudnn.CUDNN_DATA_FLOAT  # halves are added up in float32

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import importlib.util
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,18 @@ class Library:
         made = ctypes.c_void_p()
         self.call(name, ctypes.byref(made))
         return made
+
+
+class Descriptor:
+    """What a library describes something by, freed with this object.
+
+    Args:
+        library: whose it is.
+        create, destroy: the functions that make and free it.
+        arguments: what ``create`` is called with behind the place for the pointer.
+    """
+
+    def __init__(self, library: Library, create: str, destroy: str, *arguments: Any) -> None:
+        self.pointer = ctypes.c_void_p()
+        library.call(create, ctypes.byref(self.pointer), *arguments)
+        weakref.finalize(self, library.call, destroy, self.pointer).atexit = False

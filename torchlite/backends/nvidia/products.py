@@ -9,7 +9,6 @@ import ctypes
 import functools
 import math
 import threading
-import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +16,8 @@ import numpy as np
 from torchlite.backends import array_module
 from torchlite.backends.matmul_precision import get_float32_matmul_precision
 from torchlite.backends.nvidia import cublaslt
-from torchlite.backends.nvidia.cublaslt import Algorithm, call
-from torchlite.backends.nvidia.library import Failure
+from torchlite.backends.nvidia.cublaslt import LIBRARY, Algorithm, call
+from torchlite.backends.nvidia.library import Descriptor, Failure
 
 _TYPES = {
     "float32": cublaslt.CUDA_R_32F, "float64": cublaslt.CUDA_R_64F, "float16": cublaslt.CUDA_R_16F,
@@ -60,14 +59,12 @@ class _Problem(NamedTuple):
     compute: int
 
 
-class _Descriptor:
-    """A descriptor of cuBLASLt's, freed with this object; ``kind`` is MatmulDesc, MatrixLayout or MatmulPreference."""
+class _Descriptor(Descriptor):
+    """One of cuBLASLt's; ``kind`` is MatmulDesc, MatrixLayout or MatmulPreference."""
 
     def __init__(self, kind: str, *arguments: Any) -> None:
+        super().__init__(LIBRARY, f"cublasLt{kind}Create", f"cublasLt{kind}Destroy", *arguments)
         self._kind = kind
-        self.pointer = ctypes.c_void_p()
-        call(f"cublasLt{kind}Create", ctypes.byref(self.pointer), *arguments)
-        weakref.finalize(self, call, f"cublasLt{kind}Destroy", self.pointer).atexit = False
 
     def set(self, attribute: int, value: Any) -> None:
         """Set an attribute to a number of ctypes."""
