@@ -67,6 +67,11 @@ def test_samples_groups_and_channels(samples, groups, channels):
     check(Window.of((3, 3), padding=(1, 1)), (6, 7), samples, groups, channels, bias=False)
 
 
+@pytest.mark.parametrize(("size", "channels"), [((8, 8), (32, 64)), ((16, 16), (17, 35)), ((4, 30), (64, 29))])
+def test_small_images_with_many_channels(size, channels):
+    check(Window.of((4, 4), (2, 2), (1, 1)), size, 17, channels=channels)
+
+
 @pytest.mark.parametrize("window", [Window.of((3,)), Window.of((4,), (2,), (1,), (2,))])
 def test_one_dimension(window):
     check(window, (50,))

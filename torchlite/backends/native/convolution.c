@@ -45,8 +45,42 @@ static void stack(Planes *p, long samples) {
     p->size = p->sh * p->sw * p->plane;
 }
 
+enum { CHARTED = 256 };
+
+// Where each number of a channel goes, where rows are so short that loops over them would take longer; otherwise none.
+typedef struct {
+    long count;
+    int32_t from[CHARTED], to[CHARTED];
+} Chart;
+
+static inline void follow(const Chart *c, float *to, const float *from, float bias) {
+    for (long i = 0; i < c->count; i++) to[c->to[i]] = from[c->from[i]] + bias;
+}
+
+static inline void note(Chart *c, long from, long to) {
+    c->from[c->count] = (int32_t)from;
+    c->to[c->count++] = (int32_t)to;
+}
+
+// Of an array to its planes.
+static void chart_planes(Chart *c, const Planes *p) {
+    c->count = 0;
+    if (p->height * p->width > CHARTED || p->width >= LANES * p->sw) return;
+    for (long h = 0; h < p->height; h++)
+        for (long w = 0; w < p->width; w++) {
+            long row = (h + p->top) / p->sh, column = (w + p->left) / p->sw;
+            long down = (h + p->top) % p->sh, beside = (w + p->left) % p->sw;
+            if (row < p->rows && column < p->columns && p->used_rows >> down & 1 && p->used_columns >> beside & 1)
+                note(c, h * p->width + w, (down * p->sw + beside) * p->plane + row * p->columns + column);
+        }
+}
+
 // Copies one channel of sample number `sample`; what is padding must be zero and stays so.
-static void fill(float *to, const float *from, const Planes *p, long sample) {
+static void fill(float *to, const float *from, const Planes *p, const Chart *chart, long sample) {
+    if (chart->count) {
+        follow(chart, to + sample * p->rows * p->columns, from, -0.0f);  // which added to anything changes nothing
+        return;
+    }
     for (long h = 0; h < p->height; h++) {
         long row = (h + p->top) / p->sh, phase = (h + p->top) % p->sh;
         if (row >= p->rows || !(p->used_rows >> phase & 1)) continue;
@@ -113,12 +147,23 @@ SUM_TILE(3)
 SUM_TILE(2)
 SUM_TILE(1)
 
-static void write_results(const Shifted *s, const float *sums, long step, long first, long sample, long group) {
+// Of sums to the target.
+static void chart_results(Chart *c, const Shifted *s) {
+    c->count = 0;
+    if (s->rows * s->columns > CHARTED || s->columns >= LANES) return;
+    for (long row = 0; row < s->rows; row++)
+        for (long i = 0; i < s->columns; i++)
+            note(c, row * s->planes.columns + i, row * s->row_step + i * s->column_step);
+}
+
+static void write_results(const Shifted *s, const Chart *chart, const float *sums, long step, long first, long sample,
+                          long group) {
     for (long r = 0; r < at_most(TILE, s->results - first); r++) {
         long channel = group * s->results + first + r;
         float *target = s->target + (sample * s->groups * s->results + channel) * s->plane_step;
-        float bias = s->bias ? s->bias[channel] : 0.0f;
-        for (long row = 0; row < s->rows; row++) {
+        float bias = s->bias ? s->bias[channel] : -0.0f;
+        follow(chart, target, sums + r * step, bias);
+        for (long row = 0; !chart->count && row < s->rows; row++) {
             const float *from = sums + r * step + row * s->planes.columns;
             float *to = target + row * s->row_step;
             if (s->column_step == 1) {
@@ -139,12 +184,15 @@ static void shifted_task(void *argument, long index) {
     long first = part * s->samples_a_task, last = at_most(first + s->samples_a_task, s->samples);
     float *planes = zeros(s->channels * p->size + SLACK), *sums = zeros(TILE * step);
     if (!planes || !sums) s->failed = 1, last = first;
+    Chart sources, targets;
+    chart_planes(&sources, p);
+    chart_results(&targets, s);
     for (; first < last; first += p->samples) {
         long samples = at_most(p->samples, last - first), positions = positions_of(p, samples, s->rows, s->columns);
         for (long c = 0; c < s->channels; c++)
             for (long n = 0; n < samples; n++) {
                 long channel = ((first + n) * s->groups + group) * s->channels + c;
-                fill(planes + c * p->size, s->source + channel * p->height * p->width, p, n);
+                fill(planes + c * p->size, s->source + channel * p->height * p->width, p, &sources, n);
             }
         for (long tile = split * s->tiles_a_task; tile < at_most((split + 1) * s->tiles_a_task, tiles); tile++) {
             const float *weight = s->weight + (group * tiles + tile) * s->channels * s->taps * TILE;
@@ -154,21 +202,26 @@ static void shifted_task(void *argument, long index) {
             if (at + LANES < positions) sum_tile_2(s, planes + at, weight, sums + at, step);
             else if (at < positions) sum_tile_1(s, planes + at, weight, sums + at, step);
             for (long n = 0; n < samples; n++)
-                write_results(s, sums + n * p->rows * p->columns, step, tile * TILE, first + n, group);
+                write_results(s, &targets, sums + n * p->rows * p->columns, step, tile * TILE, first + n, group);
         }
     }
     free(planes);
     free(sums);
 }
 
-enum { TASKS = 16 };  // at least, where there is so much to divide
+enum { TASKS = 16, WORTH = 1 << 22 };  // into so many, where each has that many multiplications
 
-static long samples_a_task(long samples, long groups) { return at_least(samples * groups / TASKS, 1); }
+static long tasks_of(const Geometry *g) {
+    long whole = g->samples * g->groups * g->in * g->out * g->kh * g->kw * g->rows * g->columns;
+    return at_most(at_least(whole / WORTH, 1), TASKS);
+}
+
+static long samples_a_task(const Geometry *g) { return at_least(g->samples * g->groups / tasks_of(g), 1); }
 
 // Returns whether there was memory enough.
-static int sum_shifted(Shifted *s) {
+static int sum_shifted(Shifted *s, long tasks) {
     long tiles = parts(s->results, TILE), shares = parts(s->samples, s->samples_a_task) * s->groups;
-    s->tiles_a_task = at_most(at_least(tiles * shares / TASKS, 1), tiles);
+    s->tiles_a_task = at_most(at_least(tiles * shares / tasks, 1), tiles);
     parallel(shifted_task, s, shares * parts(tiles, s->tiles_a_task));
     return !s->failed;
 }
@@ -178,9 +231,13 @@ static void pack(float *to, const float *weight, long results, long channels, lo
                  long result_step, long channel_step) {
     for (long tile = 0; tile < results; tile += TILE)
         for (long c = 0; c < channels; c++)
-            for (long t = 0; t < taps; t++)
-                for (long r = tile; r < tile + TILE; r++)
-                    *to++ = r < results ? weight[r * result_step + c * channel_step + tap[t]] : 0.0f;
+            for (long t = 0; t < taps; t++, to += TILE) {
+                const float *from = weight + tile * result_step + c * channel_step + tap[t];
+                if (tile + TILE <= results)
+                    UNROLLED for (int r = 0; r < TILE; r++) to[r] = from[r * result_step];
+                else
+                    for (long r = 0; r < TILE; r++) to[r] = tile + r < results ? from[r * result_step] : 0.0f;
+            }
 }
 
 // The planes of the input, and how far each tap is from the first.
@@ -205,15 +262,16 @@ int convolution(const float *x, const float *weight, const float *bias, float *o
     float *weights = zeros(g->groups * packed);
     int fine = shift && weights;
     if (fine) {
-        long share = samples_a_task(g->samples, g->groups);
+        long share = samples_a_task(g);
         Shifted s = {.source = x, .weight = weights, .bias = bias, .target = out,
-                     .planes = input_planes(g, share, shift), .samples_a_task = share, .samples = g->samples, .groups = g->groups, .channels = g->in, .results = g->out, .taps = taps,
-                     .shift = shift, .rows = g->rows, .columns = g->columns,
+                     .planes = input_planes(g, share, shift), .samples_a_task = share, .samples = g->samples,
+                     .groups = g->groups, .channels = g->in, .results = g->out, .taps = taps, .shift = shift,
+                     .rows = g->rows, .columns = g->columns,
                      .plane_step = g->rows * g->columns, .row_step = g->columns, .column_step = 1};
         for (long t = 0; t < taps; t++) tap[t] = t;
         for (long i = 0; i < g->groups; i++)
             pack(weights + i * packed, weight + i * g->out * g->in * taps, g->out, g->in, taps, tap, g->in * taps, taps);
-        fine = sum_shifted(&s);
+        fine = sum_shifted(&s, tasks_of(g));
     }
     free(shift);
     free(weights);
@@ -245,7 +303,7 @@ static int input_grad_part(const float *grad, const float *weight, float *out, c
     Planes p = arranged(g->rows, g->columns, 1, 1, top, left, v.count, h.count, v.count + v.first - v.least + top,
                         h.count + h.first - h.least + left);
     p.used_rows = p.used_columns = 1;
-    long share = samples_a_task(g->samples, g->groups);
+    long share = samples_a_task(g);
     stack(&p, share);
     long taps = 0, packed = parts(g->in, TILE) * TILE * g->out;
     for (long i = 0; i < g->kh; i++)
@@ -264,7 +322,7 @@ static int input_grad_part(const float *grad, const float *weight, float *out, c
                  .groups = g->groups, .channels = g->out, .results = g->in, .taps = taps, .shift = shift,
                  .rows = v.count, .columns = h.count, .plane_step = g->height * g->width,
                  .row_step = g->sh * g->width, .column_step = g->sw};
-    return sum_shifted(&s);
+    return sum_shifted(&s, tasks_of(g));
 }
 
 int input_grad(const float *grad, const float *weight, float *out, const Geometry *g) {
@@ -290,8 +348,8 @@ typedef struct {
     float *partial;  // [part of the samples][group][tile of results][channel and tap][TILE]
     const Geometry *g;
     Planes planes, grad_planes;
-    const long *shift;  // by channel and tap
-    long samples_a_task, tiles_a_task;
+    const long *shift;  // by channel and tap, from the first of a task's channels
+    long samples_a_task, channels_a_task;
     int failed;
 } Weights;
 
@@ -341,29 +399,32 @@ static void weight_task(void *argument, long index) {
     Weights *w = argument;
     const Geometry *g = w->g;
     const Planes *p = &w->planes;
-    long tiles = parts(g->out, TILE), splits = parts(tiles, w->tiles_a_task), k = g->in * g->kh * g->kw;
+    long tiles = parts(g->out, TILE), splits = parts(g->in, w->channels_a_task), taps = g->kh * g->kw;
     long split = index % splits, group = index / splits % g->groups, part = index / splits / g->groups;
-    long first_tile = split * w->tiles_a_task, last_tile = at_most(first_tile + w->tiles_a_task, tiles);
-    long first_row = first_tile * TILE, last_row = at_most(last_tile * TILE, g->out), step = w->grad_planes.size;
+    long first_channel = split * w->channels_a_task, channels = at_most(w->channels_a_task, g->in - first_channel);
     long first = part * w->samples_a_task, last = at_most(first + w->samples_a_task, g->samples);
-    float *x = zeros(g->in * p->size + SLACK), *grad = zeros(TILE * w->tiles_a_task * step + SLACK);
+    long step = w->grad_planes.size, x_step = g->height * g->width, grad_step = g->rows * g->columns;
+    float *x = zeros(channels * p->size + SLACK), *grad = zeros(tiles * TILE * step + SLACK);
     if (!x || !grad) w->failed = 1, last = first;
+    Chart sources, grads;
+    chart_planes(&sources, p);
+    chart_planes(&grads, &w->grad_planes);
     for (; first < last; first += p->samples) {
         long samples = at_most(p->samples, last - first), positions = positions_of(p, samples, g->rows, g->columns);
         for (long n = 0; n < samples; n++) {
-            const float *of_x = w->x + ((first + n) * g->groups + group) * g->in * g->height * g->width;
-            const float *of_grad = w->grad + ((first + n) * g->groups + group) * g->out * g->rows * g->columns;
-            for (long c = 0; c < g->in; c++) fill(x + c * p->size, of_x + c * g->height * g->width, p, n);
-            for (long r = first_row; r < last_row; r++)
-                fill(grad + (r - first_row) * step, of_grad + r * g->rows * g->columns, &w->grad_planes, n);
+            const float *of_x = w->x + (((first + n) * g->groups + group) * g->in + first_channel) * x_step;
+            const float *of_grad = w->grad + ((first + n) * g->groups + group) * g->out * grad_step;
+            for (long c = 0; c < channels; c++) fill(x + c * p->size, of_x + c * x_step, p, &sources, n);
+            for (long r = 0; r < g->out; r++)
+                fill(grad + r * step, of_grad + r * grad_step, &w->grad_planes, &grads, n);
         }
         if (samples < p->samples)  // the last vector reads on into what an earlier sample has left
-            for (long r = 0; r < last_row - first_row; r++)
+            for (long r = 0; r < g->out; r++)
                 memset(grad + r * step + positions, 0, (size_t)(step - positions) * sizeof *grad);
-        for (long tile = first_tile; tile < last_tile; tile++) {
-            const float *rows = grad + (tile - first_tile) * TILE * step;
-            float *out = w->partial + ((part * g->groups + group) * tiles + tile) * k * TILE;
-            long i = 0;
+        for (long tile = 0; tile < tiles; tile++) {
+            const float *rows = grad + tile * TILE * step;
+            long before = ((part * g->groups + group) * tiles + tile) * g->in + first_channel, i = 0, k = channels * taps;
+            float *out = w->partial + before * taps * TILE;
             for (; i + 3 <= k; i += 3) add_tile_3(rows, step, x, w->shift + i, positions, out + i * TILE);
             if (i + 2 == k) add_tile_2(rows, step, x, w->shift + i, positions, out + i * TILE);
             else if (i < k) add_tile_1(rows, step, x, w->shift + i, positions, out + i * TILE);
@@ -379,8 +440,10 @@ int weight_grad(const float *x, const float *grad, float *out, const Geometry *g
     long taps = g->kh * g->kw, k = g->in * taps, tiles = parts(g->out, TILE), all = g->groups * tiles * TILE * k;
     long *shift = malloc((size_t)(k + taps) * sizeof *shift);
     if (!shift) return 0;
-    // Into how many parts the samples are divided depends on sizes alone, because it decides how sums are rounded.
-    long divided = at_most(at_least(at_most(PARTIAL / all, TASKS / g->groups), 1), g->samples);
+    // Into how many parts the samples are divided depends on sizes alone, because it decides how sums are rounded. Sums over
+    // few positions take less time than adding up their lanes: then channels are divided instead.
+    long divided = at_most(tasks_of(g) / g->groups, g->samples * g->rows * g->columns / RUN);
+    divided = at_most(at_least(at_most(PARTIAL / all, divided), 1), g->samples);
     long share = parts(g->samples, divided);
     divided = parts(g->samples, share);
     Weights w = {.x = x, .grad = grad, .g = g, .planes = input_planes(g, share, shift + k), .shift = shift,
@@ -391,10 +454,10 @@ int weight_grad(const float *x, const float *grad, float *out, const Geometry *g
     w.grad_planes = (Planes){g->rows, g->columns, 1, 1, .rows = w.planes.rows, .columns = w.planes.columns,
                              .used_rows = 1, .used_columns = 1};
     w.grad_planes.size = parts(w.planes.samples * w.planes.rows * w.planes.columns, LANES) * LANES;
-    w.tiles_a_task = at_most(at_least(tiles * divided * g->groups / TASKS, 1), tiles);
+    w.channels_a_task = parts(g->in, at_least(tasks_of(g) / (divided * g->groups), 1));
     int fine = w.partial != NULL;
     if (fine) {
-        parallel(weight_task, &w, divided * g->groups * parts(tiles, w.tiles_a_task));
+        parallel(weight_task, &w, divided * g->groups * parts(g->in, w.channels_a_task));
         fine = !w.failed;
         for (long part = 1; part < divided; part++)
             for (long i = 0; i < all; i++) w.partial[i] += w.partial[part * all + i];

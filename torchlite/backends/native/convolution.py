@@ -16,7 +16,7 @@ C = Family("vectors.h", "convolution.c", convolution="aaaaa->i", input_grad="aaa
 # Registers hold sums for eight channels at once, and vectors run along positions: below these NumPy's products are faster.
 _FEWEST_CHANNELS, _FEWEST_POSITIONS = 4, 32
 # With this many pairs of channels or less, whose weights stay in the second-level cache, half as many positions are enough to add up.
-_FEW_PAIRS = 1 << 12
+_FEW_PAIRS = 1 << 14
 
 
 def _geometry(
@@ -70,7 +70,7 @@ def input_grad(g: Array, weight: Array, *, window: Any, groups: int, size: tuple
 def weight_grad(x: Array, g: Array, *, window: Any, groups: int) -> Array | None:
     """The cotangent of the weight."""
     shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
-    geometry = _geometry(x.shape, shape, g.shape, window, groups, fewest=_FEWEST_POSITIONS)
+    geometry = _geometry(x.shape, shape, g.shape, window, groups, fewest=_fewest(shape))
     arrays = _dense(x, g)
     if geometry is None or arrays is None:
         return None
