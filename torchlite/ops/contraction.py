@@ -44,12 +44,15 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     Half types are multiplied in float32 where there is no fast product of theirs.
     """
     dtype = x.dtype
-    if out is None and (dtype is y.dtype or dtype == y.dtype) and dtype.num in _FLOATS:  # nearly always
+    if (dtype is y.dtype or dtype == y.dtype) and dtype.num in _FLOATS:  # nearly always
         if x.size * y.shape[-1] >= _LARGE and xp is np:
             compiled = _compiled("matmul", x, y)
             if compiled is not None:
-                return compiled
-        return xp.matmul(x, y)
+                if out is None:
+                    return compiled
+                out[...] = compiled  # a copy costs less than what the threads of BLAS wait busily for afterwards
+                return out
+        return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
     if dtype != y.dtype:  # NumPy would promote; PyTorch asks what was meant
         raise RuntimeError(f"expected both to have the same dtype, but got {x.dtype} and {y.dtype}")
     if dtype.kind == "b":

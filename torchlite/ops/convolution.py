@@ -110,7 +110,11 @@ def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) ->
         if part.start == 0:
             full = padded(xp, x[block], window, out)
         beside = columns(xp, full, window, out, part).reshape(len(full), groups, height, len(part) * math.prod(out[1:]))
-        kernels += backends.sum_of_products(xp, rows[block][..., _positions(part, out)], beside)
+        g_of_block = rows[block][..., _positions(part, out)]
+        if len(beside) == 1:
+            kernels += product(xp, g_of_block[0], beside[0].swapaxes(1, 2))
+        else:
+            kernels += backends.sum_of_products(xp, g_of_block, beside)
     return kernels.reshape(shape)
 
 
