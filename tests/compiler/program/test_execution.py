@@ -6,6 +6,7 @@ import pytest
 import torchlite as torch
 from torchlite import nn
 from torchlite.backends.native import toolchain
+from torchlite.ops import recurrent
 
 try:
     toolchain.compiler()
@@ -184,3 +185,19 @@ def test_all_headers_can_be_in_one_program():
     others = first + sorted({path.name for path in folder.glob("*.h")} - {*HEADERS, *first, "lists.h"})
     source = library.text(*HEADERS, *others)
     toolchain.compiled(source)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_states_before_steps_lie_among_those_after_steps(reverse):
+    def products(gates, h, w):
+        after, _ = recurrent.lstm(gates, h, h, w, None, None, reverse)
+        first = h.unsqueeze(0)
+        before = torch.cat([after[1:], first]) if reverse else torch.cat([first, after[:-1]])
+        return before.reshape(24, 8).t() @ after.reshape(24, 8)
+
+    arrays = torch.randn(6, 4, 32), torch.randn(4, 8), torch.randn(32, 8)
+    made = compiled(products, *arrays)
+    np.testing.assert_allclose(made(*arrays).numpy(), products(*arrays).numpy(), rtol=1e-5, atol=1e-5)
+    steps = {s.unit.root.op.name: s for s in made.variants[0].captured.run.layout.steps if s.unit.root is not None}
+    before, after = (steps[name].places[steps[name].unit.root.outputs[0]] for name in ("cat", "lstm"))
+    assert before.buffer is after.buffer

@@ -106,10 +106,9 @@ static inline long words_of_block(long width, int gradient, int terms) {
     return tiles_deep(width, gradient) * terms * LSTM_WORDS;
 }
 
-// Bytes of the packed weight, and of what is left of float32 behind its first terms.
+// Bytes of the packed weight.
 static inline long weight_bytes(long width, int gradient, int terms) {
-    long words = blocks_of_columns(width, gradient) * words_of_block(width, gradient, terms);
-    return 4 * (words + (terms > 1 ? parts(4 * width * width, 16) * 16 : 0));
+    return 4 * blocks_of_columns(width, gradient) * words_of_block(width, gradient, terms);
 }
 
 // Bytes of a task: states or their cotangents, and the terms of what is multiplied, before and after a step.
@@ -121,33 +120,26 @@ static inline long tiled_lstm_scratch(long samples, long width, int gradient, in
     return weight_bytes(width, gradient, terms) + recurrent_tasks(samples) * tiled_task_bytes(width, gradient, terms);
 }
 
-static void keep_rest(const float *from, float *rest, const Columns *c) {
-    for (int tile = 0; tile < LSTM_TILES; tile++) {
-        long along = c->k_step == 1 ? c->k : c->lines[tile], step = c->k_step == 1 ? c->line_step : c->k_step;
-        for (long i = 0; i < (c->k_step == 1 ? c->lines[tile] : c->k); i++) {
-            long at = c->at + tile * c->tile_step + i * step;
-#pragma omp simd
-            for (long j = at; j < at + along; j++) rest[j] = from[j] - bf16_rounded(from[j]);
-        }
-    }
-}
-
 static inline __attribute__((always_inline)) void pack_columns(const TiledLstm *l, long block, int gradient, const int terms) {
-    long width = l->of.width, words = words_of_block(width, gradient, terms);
+    long words = words_of_block(l->of.width, gradient, terms);
     uint32_t *to = (uint32_t *)l->scratch + block * words;
-    float *rest = (float *)l->scratch + blocks_of_columns(width, gradient) * words;
-    Columns c = columns_of(width, block, gradient);
+    Columns c = columns_of(l->of.width, block, gradient);
     Bf16Operand o = {.at = l->w_hh, .half = terms == 1, .line_step = c.line_step, .k_step = c.k_step};
-    for (int term = 0; term < terms; term++) {
-        if (term) {
-            keep_rest(o.at, rest, &c);
-            o.at = rest;
+    int along = c.k_step == 1;
+    float x[BF16_NUMBERS];
+    for (long k = 0; k < c.k; k += BF16_DEPTH, to += terms * LSTM_WORDS)
+        for (int tile = 0; tile < LSTM_TILES; tile++) {
+            long at = c.at + tile * c.tile_step + k * c.k_step, depth = at_most(BF16_DEPTH, c.k - k);
+            if (terms == 1) {
+                bf16_pack_tile(&o, at, c.lines[tile], depth, 0, to + tile * BF16_TILE);
+                continue;
+            }
+            bf16_stage(&o, at, c.lines[tile], depth, along, x);
+            for (int term = 0; term < terms; term++) {
+                bf16_pack_rows(x, 0, along ? BF16_DEPTH : BF16_SIDE, along, 0, to + term * LSTM_WORDS + tile * BF16_TILE);
+                for (int i = 0; i < BF16_NUMBERS; i++) x[i] -= bf16_rounded(x[i]);
+            }
         }
-        for (long k = 0; k < c.k; k += BF16_DEPTH)
-            for (int tile = 0; tile < LSTM_TILES; tile++)
-                bf16_pack_tile(&o, c.at + tile * c.tile_step + k * c.k_step, c.lines[tile], at_most(BF16_DEPTH, c.k - k), 0,
-                               to + (k / BF16_DEPTH * terms + term) * LSTM_WORDS + tile * BF16_TILE);
-    }
 }
 
 // ---- products, and work beside them ----

@@ -307,7 +307,7 @@ class _Layouter:
         ]
         orders = how.orders(root, given)
         for v, order in zip(root.outputs, orders, strict=True):
-            if v in self.parts.inside and how.anywhere:
+            if v in self.parts.inside and (how.anywhere or order is None):
                 whole, ghost_of = self.parts.inside[v]
                 target = self._new(whole, None)
                 self.places[v] = step.places[v] = target.seen(ghost_of(target.ghost))
@@ -337,7 +337,7 @@ class _Layouter:
             self.places[v] = of_value(v, "result", len(self.results), order)
             self.results.append(self.places[v])
         else:
-            self.places[v] = of_value(v, "arena", 0, order)
+            self.places[v] = of_value(v, "arena", 0, order, self.parts.margins.get(v, (0, 0)))
         return self.places[v]
 
     def _place_of(self, v: Value) -> Place:

@@ -22,14 +22,18 @@ class Parts:
     Attributes:
         inside: results of kernels, each with the whole array and how its ghost follows from the whole's.
         chain: copies on the way from a result to the whole, which are not needed.
+        margins: rows of memory before and behind a whole, where a result lies in it that is shifted against it.
     """
 
     inside: dict[Value, tuple[Value, Step]] = field(default_factory=dict)
     chain: set[Value] = field(default_factory=set)
+    margins: dict[Value, tuple[int, int]] = field(default_factory=dict)
 
 
 def parts_of_wholes(graph: Graph, leaving: Container[Value]) -> Parts:
-    """The results that only ``cat`` reads, through permutations, reshapes and copies; but for those that are ``leaving``."""
+    """The results that only ``cat`` reads, through permutations, reshapes and copies, or all but the first or last rows of which
+    become the last or first ones of the whole, as the states before steps are those after steps; but for those that are ``leaving``.
+    """
     found = Parts()
     uses = Counter(v for node in graph.nodes for v in node.reads()) + Counter(graph.outputs)
     for node in graph.nodes:
@@ -42,7 +46,35 @@ def parts_of_wholes(graph: Graph, leaving: Container[Value]) -> Parts:
             at = (slice(None),) * dim + (slice(start, stop),)
             _follow(v, node.outputs[0], [lambda ghost, at=at: ghost[at]], uses, leaving, found)  # type: ignore[misc]
             start = stop
+        _shift(node, leaving, found)
     return found
+
+
+def _shift(node: Node, leaving: Container[Value], found: Parts) -> None:
+    """Let a result lie in the whole that has all but its first or last rows beside others."""
+    (whole,), parts = node.outputs, node.inputs
+    if node.params["dim"] or len(parts) != 2 or whole in leaving or whole in found.inside:
+        return
+    for kept, other, last in ((parts[0], parts[1], False), (parts[1], parts[0], True)):
+        if kept.node is None or kept.node.op.name != "select":
+            continue
+        (v,), (rows, *rest) = kept.node.inputs, kept.node.params["index"]
+        count, more = whole.shape[0], other.shape[0]
+        wanted = (0, count - more, 1) if last else (more, count, 1)
+        if rest or not isinstance(rows, slice) or v.shape != whole.shape or rows.indices(count) != wanted:
+            continue
+        if v.node is None or v in leaving or v in found.inside or lowering(v.node) is None:
+            continue
+        found.margins[whole] = (0, more) if last else (more, 0)
+        own = slice(more, None) if last else slice(count)
+        found.inside[v] = (whole, lambda ghost, own=own: _memory(ghost)[own])  # type: ignore[misc]
+        return
+
+
+def _memory(ghost: Array) -> Array:
+    """The array with its margins that a ghost is a part of."""
+    assert ghost.base is not None
+    return ghost.base
 
 
 def _follow(

@@ -97,8 +97,14 @@ def of_input(array: Array, number: int) -> Place | None:
     return Place(Buffer("input", number, memory.nbytes, address(ghost)), ghost)
 
 
-def of_value(v: Value, kind: Literal["arena", "result"], number: int, order: Order | None) -> Place:
-    """A new place for a value."""
+def of_value(
+    v: Value, kind: Literal["arena", "result"], number: int, order: Order | None, margins: tuple[int, int] = (0, 0)
+) -> Place:
+    """A new place for a value, with so many rows of memory before and behind it."""
     assert v.aval is not None
-    ghost = fresh(v.aval.shape, v.aval.dtype, order)
-    return Place(Buffer(kind, number, ghost.nbytes, address(ghost)), ghost)
+    if not any(margins):
+        ghost = fresh(v.aval.shape, v.aval.dtype, order)
+        return Place(Buffer(kind, number, ghost.nbytes, address(ghost)), ghost)
+    count, *rest = v.aval.shape
+    memory = fresh((count + sum(margins), *rest), v.aval.dtype, None)
+    return Place(Buffer(kind, number, memory.nbytes, address(memory)), memory[margins[0] :][:count])
