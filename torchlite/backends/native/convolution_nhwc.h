@@ -206,13 +206,13 @@ ALWAYS void want(Wanted *wanted, const float *const *arrays, long number) {
 }
 
 // What belongs to the row of results behind one, and to the rows of the source that are missing for it.
-ALWAYS Wanted wanted_after(const Convolution g, const ConvolutionArrays *arrays, const WindowRows *rows, long position) {
-    Wanted wanted = {.count = 0};
-    want(&wanted, arrays->finish.arrays, (position + g.columns) * g.results);
+ALWAYS void want_after(const Convolution g, const ConvolutionArrays *arrays, const WindowRows *rows, long position,
+                       Wanted *wanted) {
+    wanted->count = wanted->first = 0;
+    want(wanted, arrays->finish.arrays, (position + g.columns) * g.results);
     for (long row = rows->next; row < rows->next + g.down.step; row++)
-        want(&wanted, arrays->fill.arrays, (rows->sample * g.height + row) * g.width * g.channels);
-    for (long i = 0; i < ASKED; i++) wanted.rows[wanted.count + i] = (const char *)arrays->weight;  // which is there
-    return wanted;
+        want(wanted, arrays->fill.arrays, (rows->sample * g.height + row) * g.width * g.channels);
+    for (long i = 0; i < ASKED; i++) wanted->rows[wanted->count + i] = (const char *)arrays->weight;  // which is there
 }
 
 // ---- convolution, and the gradient of its input ----
@@ -267,6 +267,7 @@ ALWAYS void convolve_row(const Convolution g, const Taps *taps, const float *bia
 ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long share) {
     float *scratch = scratch_of(g, arrays->scratch, share);
     const long lanes = lanes_of(g);
+    Wanted wanted;
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
         WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
@@ -276,7 +277,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
             float *out = arrays->target ? arrays->target + position * g.results : scratch + copied_size(g);
             fetch(next, row - band.begin, g.band);
             copy_rows(g, arrays, &rows, last_row(g, row + 1));
-            Wanted wanted = wanted_after(g, arrays, &rows, position);
+            want_after(g, arrays, &rows, position, &wanted);
             for (long block = 0; block < groups_of(g); block++) {
                 Taps taps = {0};
                 for (long k = 0; k < g.down.taps; k++) {

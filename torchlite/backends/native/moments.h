@@ -3,13 +3,17 @@
 // A part's moments are its mean, the sum of squares around it, and how many numbers it has. With counts n and m, the sum of
 // squares around the common mean is M + M' + (mean - mean')^2 n m / (n + m) (Chan, Golub and LeVeque).
 
-// Adds `rows` numbers to moments, of which the sums of x - shift and of its squares are known.
-static inline void add_moments(float *mean, float *squares, float *count, float shift, float sum, float sum_of_squares,
-                               float rows) {
-    const float rest = sum / rows, distance = shift + rest - *mean, weight = rows / (*count + rows);
-    *squares += sum_of_squares - rest * sum + distance * distance * *count * weight;
-    *mean += distance * weight;
-    *count += rows;
+// Adds `rows` numbers of each channel of a vector, from number `first` of `channels` on, to moments; the sums of x - shift and
+// of its squares are known.
+static inline void add_moments(float *mean, float *squares, float *count, long first, long channels, Vector shift,
+                               Vector sum, Vector sum_of_squares, float rows) {
+    const long width = channels - first;
+    const Vector middle = load_some(mean + first, width), before = load_some(count + first, width);
+    const Vector rest = sum / rows, distance = shift + rest - middle, weight = rows / (before + rows);
+    const Vector more = sum_of_squares - rest * sum + distance * distance * before * weight;
+    store_some(squares + first, load_some(squares + first, width) + more, width);
+    store_some(mean + first, middle + distance * weight, width);
+    store_some(count + first, before + rows, width);
 }
 
 // Adds the numbers of all parts, which lie `step` apart, to those of the first.

@@ -96,9 +96,11 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
         made.stores = [(stream, name) for stream, name in made.stores if stream.place is not place]
     width = _width(node)
     columns = "columns" if out.shape[1] % width else str(width)
-    sums = TileSums(writer.step.unit, made, width, columns) if loop.reductions else None
+    number = _number(out, "tile[i]")
+    plain = number == "tile[i]"
+    sums = TileSums(writer.step.unit, made, width, columns, plain=plain) if loop.reductions else None
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, sums, columns)
-    return Store(target, *tile.called(_number(out, "tile[i]"), writer, []))
+    return Store(target, *tile.called(number, writer, []))
 
 
 def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
@@ -177,7 +179,8 @@ class _Tile(Nest):
         lines = ["void *const *at = context;", *self._pointers(), *(sums.before(place) if sums else ())]
         lines.append("for (long r = row; r < row + rows; r++, tile += tile_step) {")
         row = self._along_row(number, [*(sums.inside() if sums else ()), *([f"tile[i] = {result};"] if result else ())])
-        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *row]
+        along = sums.along() if sums else ()
+        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *row, *along]
         text = whole(_HEAD, [*lines, *indented(inner), "}", *(sums.after() if sums else ())])
         addresses = [writer.address(stream.place) for stream in self.all]
         if sums is None:

@@ -52,47 +52,59 @@ class TileSums:
         body: of one element of what it hands over.
         width: how many columns a tile has, at most.
         columns: how many it has, as C.
+        plain: whether the body sees the numbers of the tile as they are.
     """
 
-    def __init__(self, unit: Unit, body: Body, width: int, columns: str) -> None:
+    def __init__(self, unit: Unit, body: Body, width: int, columns: str, *, plain: bool) -> None:
         assert unit.root is not None and unit.how is not None
         self.parts, self.channels = _parts(unit)
         self.together = unit.how.together(unit.root)
         self.sums, self.moments = body.reductions, body.moments
         self.width, self.columns = width, columns
+        self.elements = [r.element for r in (*self.sums, *self.moments)]
+        self.loaded = [plain and element == "acc" for element in self.elements]
         self.count = len(self.sums) + _OF_MOMENTS * len(self.moments)
         self.bytes = 4 * self.parts * self.channels * self.count
 
     def before(self, place: int) -> list[str]:
         """Declarations in front of the loop over the rows of a tile; ``place`` is that of the partial sums in its table."""
         lines = [f"float *part = (float *)at[{place}] + row / {self.together} * {self.count * self.channels} + column;"]
-        lines += [f"float a{i}[{self.width}];" for i, _ in enumerate(self.sums)]
-        lines += [
-            f"float k{i}[{self.width}], s{i}_[{self.width}], q{i}_[{self.width}];" for i, _ in enumerate(self.moments)
-        ]
-        starts = [f"a{i}[i] = part[{i * self.channels} + i];" for i, _ in enumerate(self.sums)]
-        starts += [f"k{i}[i] = s{i}_[i] = q{i}_[i] = 0;" for i, _ in enumerate(self.moments)]
-        return [*lines, *self._along(starts)]
+        lines.append(f"enum {{ ACROSS = ({self.width} + LANES - 1) / LANES }};")
+        lines += [f"float x{i}_[ACROSS * LANES] = {{0}};" for i, loaded in enumerate(self.loaded) if not loaded]
+        lines += [f"Vector {', '.join(f'{name}[ACROSS]' for name in self._vectors())};"]
+        starts = [f"a{i}[v] = {self._some('load', f'part + {i * self.channels}')};" for i, _ in enumerate(self.sums)]
+        starts += [f"k{i}[v] = t{i}[v] = q{i}[v] = (Vector){{0}};" for i, _ in enumerate(self.moments)]
+        return [*lines, *_across(starts)]
 
     def inside(self) -> list[str]:
         """What is done with each element."""
-        lines = [f"a{i}[i] += {r.element};" for i, r in enumerate(self.sums)]
-        for i, m in enumerate(self.moments):
+        pairs = enumerate(zip(self.elements, self.loaded, strict=True))
+        return [f"x{i}_[i] = {element};" for i, (element, loaded) in pairs if not loaded]
+
+    def along(self) -> list[str]:
+        """What is done with a row of elements: the sums stay in registers, which those of single elements would not."""
+        lines = [f"a{i}[v] += {self._element(i)};" for i, _ in enumerate(self.sums)]
+        for i, _ in enumerate(self.moments):
             lines += [
-                f"k{i}[i] = r == row ? {m.element} : k{i}[i];",
-                f"const float d{i} = {m.element} - k{i}[i];",
-                f"s{i}_[i] += d{i};",
-                f"q{i}_[i] += d{i} * d{i};",
+                f"const Vector m{i} = {self._element(len(self.sums) + i)};",
+                f"if (r == row) k{i}[v] = m{i};",
+                f"const Vector d{i} = m{i} - k{i}[v];",
+                f"t{i}[v] += d{i};",
+                f"q{i}[v] += d{i} * d{i};",
             ]
-        return lines
+        return _across(lines)
 
     def after(self) -> list[str]:
         """What is done behind that loop."""
-        lines = [f"part[{i * self.channels} + i] = a{i}[i];" for i, _ in enumerate(self.sums)]
+        lines = [
+            f"{self._some('store', f'part + {i * self.channels}', f'a{i}[v]')};" for i, _ in enumerate(self.sums)
+        ]
         for i, _ in enumerate(self.moments):
-            own = ", ".join(f"part + {at * self.channels} + i" for at in self._places(i))
-            lines.append(f"add_moments({own}, k{i}[i], s{i}_[i], q{i}_[i], (float)rows);")
-        return self._along(lines)
+            own = ", ".join(f"part + {at * self.channels}" for at in self._places(i))
+            lines.append(
+                f"add_moments({own}, v * LANES, {self.columns}, k{i}[v], t{i}[v], q{i}[v], (float)rows);"
+            )
+        return _across(lines)
 
     def finish(self, place: int, first: int, strides: list[int]) -> str:
         """The function that adds up the partial sums.
@@ -124,5 +136,19 @@ class TileSums:
         start = len(self.sums) + _OF_MOMENTS * i
         return range(start, start + _OF_MOMENTS)
 
-    def _along(self, lines: list[str]) -> list[str]:
-        return [f'_Pragma("omp simd") for (long i = 0; i < {self.columns}; i++) {{', *indented(lines), "}"]
+    def _vectors(self) -> list[str]:
+        """Sums, and of moments a number, the sum of the distances from it and that of their squares."""
+        of_moments = [f"{name}{i}" for i, _ in enumerate(self.moments) for name in "ktq"]
+        return [*(f"a{i}" for i, _ in enumerate(self.sums)), *of_moments]
+
+    def _element(self, i: int) -> str:
+        """A vector of a row's elements."""
+        return self._some("load", "tile") if self.loaded[i] else f"load(x{i}_ + v * LANES)"
+
+    def _some(self, what: str, start: str, *given: str) -> str:
+        """To load or to store the columns of a vector."""
+        return f"{what}_some({', '.join([f'{start} + v * LANES', *given, f'{self.columns} - v * LANES'])})"
+
+
+def _across(lines: list[str]) -> list[str]:
+    return ["UNROLLED for (long v = 0; v < ACROSS; v++) {", *indented(lines), "}"]
