@@ -27,7 +27,7 @@ typedef struct {
     long rows, columns, results;                            // of the result, whose channels `results` counts
     Axis down, across;
     long sample_step, row_step, column_step, channel_step;  // between numbers of the source
-    long band, copied;                                      // rows of the result at a time, and of the source copied for them
+    long band, copied;                                      // rows of the result at a time, and of the source that lie copied
     long left, padded;                                      // columns of zeros before a copied row, and its length
     long shares;                                            // into which the bands of all samples are divided
 } Convolution;
@@ -113,7 +113,7 @@ ALWAYS long first_row(const Convolution g, long begin) { return at_least(first_r
 ALWAYS long last_row(const Convolution g, long end) { return at_most(last_read(g.down, end - 1), g.height - 1); }
 
 typedef struct {
-    const float *source;     // row `first`, where a window begins at result 0, and on
+    const float *source;     // row `first`, where a window begins at result 0, and on; of copied ones those that came last
     long step, first;
     const float *uncopied;   // the row `next`, which is not there before it has been copied
     float *scratch;
@@ -128,12 +128,18 @@ ALWAYS WindowRows rows_for(const Convolution g, const float *source, float *scra
     return (WindowRows){scratch + start, g.padded * g.channels, first, from, scratch + g.left * g.channels, first, sample};
 }
 
-// Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted: beside sums that costs next to
-// nothing.
+// Where that row begins.
+ALWAYS const float *row_at(const Convolution g, const WindowRows *rows, long row) {
+    const long number = row - rows->first;
+    return rows->source + (g.copied ? number % g.copied : number) * rows->step;
+}
+
+// Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted, where others were that are not
+// wanted any more and lie in the first-level cache: beside sums that costs next to nothing.
 ALWAYS void copy_rows(const Convolution g, const ConvolutionArrays *arrays, WindowRows *rows, long last) {
-    for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step, rows->scratch += g.padded * g.channels) {
+    for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step) {
         const float *from = rows->uncopied;
-        float *to = rows->scratch;
+        float *to = rows->scratch + (rows->next - rows->first) % at_least(g.copied, 1) * rows->step;
         if (arrays->fill.each)
             arrays->fill.each(arrays->fill.context, to, g.channels, (rows->sample * g.height + rows->next) * g.width, 0,
                               g.width, g.channels);
@@ -193,11 +199,11 @@ ALWAYS Run grad_of_band(const Convolution g, const float *grad, long index) {
 }
 
 // Rows that `finish` and `fill` want next. A processor waits for some ten lines of memory at a time, so all at once would hold
-// it up: a tile asks for a line of some of them with each channel that it takes up.
+// it up: the tiles of a row share them, and ask for a piece of some with each channel that they take up.
 enum { ASKED = 3, MOST_WANTED = 24 };
 typedef struct {
-    const char *rows[MOST_WANTED + ASKED];
-    long count, first;
+    const char *rows[MOST_WANTED];
+    long count;
 } Wanted;
 
 ALWAYS void want(Wanted *wanted, const float *const *arrays, long number) {
@@ -208,11 +214,17 @@ ALWAYS void want(Wanted *wanted, const float *const *arrays, long number) {
 // What belongs to the row of results behind one, and to the rows of the source that are missing for it.
 ALWAYS void want_after(const Convolution g, const ConvolutionArrays *arrays, const WindowRows *rows, long position,
                        Wanted *wanted) {
-    wanted->count = wanted->first = 0;
+    wanted->count = 0;
     want(wanted, arrays->finish.arrays, (position + g.columns) * g.results);
     for (long row = rows->next; row < rows->next + g.down.step; row++)
         want(wanted, arrays->fill.arrays, (rows->sample * g.height + row) * g.width * g.channels);
-    for (long i = 0; i < ASKED; i++) wanted->rows[wanted->count + i] = (const char *)arrays->weight;  // which is there
+}
+
+// Those that tile number `tile` of `tiles` asks for; where they are fewer, for what is there anyway.
+ALWAYS void wanted_by(const ConvolutionArrays *arrays, const Wanted *wanted, long tile, long tiles, const char **rows) {
+    const long each = at_most(parts(wanted->count, tiles), ASKED);
+    for (long i = 0, at = tile * each; i < ASKED; i++, at++)
+        rows[i] = i < each && at < wanted->count ? wanted->rows[at] : (const char *)arrays->weight;
 }
 
 // ---- convolution, and the gradient of its input ----
@@ -226,13 +238,14 @@ ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, lo
     Vector sum[MOST_PIXELS][2];
     WHOLLY for (long p = 0; p < pixels; p++) WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] = (Vector){0};
     const long row = at_least(g.columns * g.results, g.width * g.channels) * (long)sizeof *bias;
-    long line = 0;
+    const long piece = at_most(parts(row, g.down.taps * g.channels), LINE_BYTES);
+    long asked = 0;
     for (long t = 0; t < taps->count; t++) {
         const float *x = taps->source[t] + at, *w = taps->weight[t];
         for (long c = 0; c < g.channels; c++, x++, w += g.across.taps * lanes_of(g)) {
             Vector weight[MOST_ACROSS][2];
-            WHOLLY for (long i = 0; i < ASKED; i++) __builtin_prefetch(wanted[i] + line, 0, 2);
-            line = line < row ? line + LINE_BYTES : 0;
+            WHOLLY for (long i = 0; i < ASKED; i++) __builtin_prefetch(wanted[i] + asked, 0, 2);
+            asked += piece;
             WHOLLY for (long k = 0; k < g.across.taps; k++)
                 WHOLLY for (long v = 0; v < vectors; v++) weight[k][v] = load(w + (k * vectors + v) * LANES);
             WHOLLY for (long q = 0; q < reads; q++)
@@ -253,20 +266,23 @@ ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, lo
 }
 
 // A row of positions, for one block of channels.
-ALWAYS void convolve_row(const Convolution g, const Taps *taps, const float *bias, float *out, long width, Wanted *wanted) {
-    const long pixels = pixels_of(g), rest = g.columns % pixels;
-    long o = 0, at = 0;
-    for (; o + pixels <= g.columns; o += pixels, at += pixels * g.across.step / g.across.by * g.channels) {
-        convolve_tile(g, pixels, taps, at, bias, out + o * g.results, width, wanted->rows + wanted->first);
-        wanted->first = at_most(wanted->first + ASKED, wanted->count);
+ALWAYS void convolve_row(const Convolution g, const ConvolutionArrays *arrays, const Taps *taps, long block, float *out,
+                         const Wanted *wanted) {
+    const long pixels = pixels_of(g), rest = g.columns % pixels, lanes = lanes_of(g), tiles = parts(g.columns, pixels);
+    const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
+    const float *bias = arrays->bias ? arrays->bias + block * lanes : NULL;
+    const char *rows[ASKED];
+    for (long tile = 0; tile < tiles; tile++) {
+        const long o = tile * pixels, at = o * g.across.step / g.across.by * g.channels;
+        wanted_by(arrays, wanted, block * tiles + tile, groups_of(g) * tiles, rows);
+        if (!rest || tile < tiles - 1) convolve_tile(g, pixels, taps, at, bias, out + o * g.results, width, rows);
+        else convolve_tile(g, rest, taps, at, bias, out + o * g.results, width, rows);
     }
-    if (rest) convolve_tile(g, rest, taps, at, bias, out + o * g.results, width, wanted->rows + wanted->first);
 }
 
 // A share of the work.
 ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long share) {
     float *scratch = scratch_of(g, arrays->scratch, share);
-    const long lanes = lanes_of(g);
     Wanted wanted;
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
         const Band band = band_of(g, i);
@@ -283,12 +299,10 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
                 for (long k = 0; k < g.down.taps; k++) {
                     const long read = source_of(g.down, g.height, row, k);
                     if (read < 0) continue;
-                    taps.source[taps.count] = rows.source + (read - rows.first) * rows.step;
+                    taps.source[taps.count] = row_at(g, &rows, read);
                     taps.weight[taps.count++] = arrays->weight + block * packed_block(g) + k * packed_row(g);
                 }
-                const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
-                convolve_row(g, &taps, arrays->bias ? arrays->bias + block * lanes : NULL, out + block * lanes, width,
-                             &wanted);
+                convolve_row(g, arrays, &taps, block, out + block * lanes_of(g), &wanted);
             }
             if (arrays->finish.each)
                 arrays->finish.each(arrays->finish.context, out, g.results, position, 0, g.columns, g.results);
@@ -312,10 +326,27 @@ ALWAYS long pixels_at_once(const Convolution g) {
 
 typedef Vector Sums[MOST_ACROSS][MOST_CHANNELS][2];
 
+// What the next band reads, of which every product asks for some.
+typedef struct { const char *source, *grad; } Next;
+
+ALWAYS long products_of_band(const Convolution g) {
+    const long of_a_row = parts(g.channels, channels_at_once(g)) * parts(g.columns, pixels_at_once(g));
+    return groups_of(g) * g.down.taps * g.band * of_a_row;
+}
+
+// Asks for so much of `bytes` that it has asked for all of them at the end of a band.
+ALWAYS const char *ask(const Convolution g, const char *at, long bytes) {
+    const long piece = parts(bytes, products_of_band(g));
+    WHOLLY for (long i = 0; i < piece; i += LINE_BYTES) __builtin_prefetch(at + i, 0, 2);
+    return at + piece;
+}
+
 // Adds what some positions make: the outer products of channels and gradients.
 ALWAYS void add_products(const Convolution g, long pixels, long channels, const float *x, const float *grad, long width,
-                         Sums sums) {
-    const long vectors = vectors_of(g);
+                         Sums sums, Next *next) {
+    const long vectors = vectors_of(g), size = (long)sizeof *x;
+    next->source = ask(g, next->source, ((g.band - 1) * g.down.step + 1) * g.width * g.channels * size);
+    next->grad = ask(g, next->grad, g.band * g.columns * g.results * size);
     Vector at[MOST_PIXELS][2];
     WHOLLY for (long p = 0; p < pixels; p++)
         WHOLLY for (long v = 0; v < vectors; v++)
@@ -329,10 +360,8 @@ ALWAYS void add_products(const Convolution g, long pixels, long channels, const 
             }
 }
 
-typedef struct { Run source, grad; long piece, pieces; } Next;  // the next band, and the piece to fetch with the next row
-
 // Adds to packed weights of `channels` channels what the rows of a band make with one row of taps.
-ALWAYS void add_band(const Convolution g, const ConvolutionArrays *arrays, long channels, WindowRows *rows, const float *x,
+ALWAYS void add_band(const Convolution g, const ConvolutionArrays *arrays, long channels, WindowRows *rows, long channel,
                      const float *grad, Band band, long down, long width, float *out, Next *next) {
     const long vectors = vectors_of(g), pixels = pixels_at_once(g), rest = g.columns % pixels;
     Sums sums;
@@ -341,16 +370,14 @@ ALWAYS void add_band(const Convolution g, const ConvolutionArrays *arrays, long 
             WHOLLY for (long v = 0; v < vectors; v++)
                 sums[k][c][v] = load(out + ((c * g.across.taps + k) * vectors + v) * LANES);
     for (long row = band.begin; row < band.end; row++, grad += g.columns * g.results) {
-        fetch(next->source, next->piece, next->pieces);
-        fetch(next->grad, next->piece++, next->pieces);
         const long read = source_of(g.down, g.height, row, down);
         if (read < 0) continue;
         copy_rows(g, arrays, rows, read);
-        const float *line = x + (read - rows->first) * rows->step;
-        long o = 0;
-        for (; o + pixels <= g.columns; o += pixels)
-            add_products(g, pixels, channels, line + o * g.across.step * g.channels, grad + o * g.results, width, sums);
-        if (rest) add_products(g, rest, channels, line + o * g.across.step * g.channels, grad + o * g.results, width, sums);
+        const float *at = row_at(g, rows, read) + channel, *end = at + g.columns / pixels * pixels * g.across.step * g.channels;
+        const float *from = grad;
+        for (; at < end; at += pixels * g.across.step * g.channels, from += pixels * g.results)
+            add_products(g, pixels, channels, at, from, width, sums, next);
+        if (rest) add_products(g, rest, channels, at, from, width, sums, next);
     }
     WHOLLY for (long c = 0; c < channels; c++)
         WHOLLY for (long k = 0; k < g.across.taps; k++)
@@ -367,16 +394,16 @@ ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, lo
         const Band band = band_of(g, i);
         WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
         const float *grad = grad_of_band(g, arrays->grad, i).at;
-        Next next = {source_of_band(g, arrays->source, i + 1), grad_of_band(g, arrays->grad, i + 1), 0,
-                     groups_of(g) * g.down.taps * parts(g.channels, channels) * (band.end - band.begin)};
+        const float *source = source_of_band(g, arrays->source, i + 1).at, *behind = grad + g.band * g.columns * g.results;
+        Next next = {(const char *)(source ? source : grad), (const char *)behind};
         for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
             const long block = index / g.down.taps, down = index % g.down.taps;
             const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
             float *out = sums + index * packed_row(g);
             long c = 0;
             for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
-                add_band(g, arrays, channels, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
-            if (rest) add_band(g, arrays, rest, &rows, rows.source + c, grad + block * lanes, band, down, width, out, &next);
+                add_band(g, arrays, channels, &rows, c, grad + block * lanes, band, down, width, out, &next);
+            if (rest) add_band(g, arrays, rest, &rows, c, grad + block * lanes, band, down, width, out, &next);
         }
     }
 }

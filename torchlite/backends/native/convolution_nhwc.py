@@ -97,9 +97,10 @@ def weight_grad(
     shares = SHARES
     while shares > 4 and shares * packed > _WEIGHTS:
         shares //= 2
-    band = _NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3])
+    most = max(_NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3]), 2)
+    band = -(-g[1] // -(-g[1] // most))  # all about as large
     fields, scratch, _ = geometry(
-        x, g, (down, across), steps or dense(x), shares=shares, band=max(band, 2), filled=filled
+        x, g, (down, across), steps or dense(x), shares=shares, band=band, again=True, filled=filled
     )
     return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
 
@@ -135,6 +136,7 @@ def geometry(
     shares: int = SHARES,
     band: int | None = None,
     copies: bool = True,
+    again: bool = False,
     filled: bool = False,
 ) -> tuple[str, int, int]:
     """The fields of ``Convolution`` in C, the scratch that all shares take (copied rows, and a row of results), and the band.
@@ -147,6 +149,7 @@ def geometry(
         shares: into which the work is divided, at most.
         band: rows of the result at a time, at most.
         copies: whether rows are copied where zeros have to lie beside them.
+        again: whether the rows of a band are gone through more than once.
         filled: whether rows are computed.
     """
     down, across = axes
@@ -159,7 +162,7 @@ def geometry(
     # Bands are short where samples are large, or so few that they alone would not make enough shares.
     fitting = _COPY // (4 * padded * channels) * down.by // down.step
     band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // samples)))
-    span = ((band - 1) * down.step + (down.taps - 1) * abs(down.dilation)) // down.by + 1
+    span = (((band if again else 1) - 1) * down.step + (down.taps - 1) * abs(down.dilation)) // down.by + 1
     copied = min(span, height) if copies else 0
     shares = min(shares, samples * -(-rows // band))
     fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)

@@ -61,7 +61,7 @@ class TileSums:
         self.together = unit.how.together(unit.root)
         self.sums, self.moments = body.reductions, body.moments
         self.width, self.columns = width, columns
-        self.elements = [r.element for r in (*self.sums, *self.moments)]
+        self.elements = [*(r.element for r in self.sums), *(m.element for m in self.moments)]
         self.loaded = [plain and element == "acc" for element in self.elements]
         self.count = len(self.sums) + _OF_MOMENTS * len(self.moments)
         self.bytes = 4 * self.parts * self.channels * self.count
@@ -96,14 +96,10 @@ class TileSums:
 
     def after(self) -> list[str]:
         """What is done behind that loop."""
-        lines = [
-            f"{self._some('store', f'part + {i * self.channels}', f'a{i}[v]')};" for i, _ in enumerate(self.sums)
-        ]
+        lines = [f"{self._some('store', f'part + {i * self.channels}', f'a{i}[v]')};" for i, _ in enumerate(self.sums)]
         for i, _ in enumerate(self.moments):
             own = ", ".join(f"part + {at * self.channels}" for at in self._places(i))
-            lines.append(
-                f"add_moments({own}, v * LANES, {self.columns}, k{i}[v], t{i}[v], q{i}[v], (float)rows);"
-            )
+            lines.append(f"add_moments({own}, v * LANES, {self.columns}, k{i}[v], t{i}[v], q{i}[v], (float)rows);")
         return _across(lines)
 
     def finish(self, place: int, first: int, strides: list[int]) -> str:
