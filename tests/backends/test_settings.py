@@ -52,6 +52,18 @@ def test_what_is_set_is_kept():
     torch.backends.cuda.enable_flash_sdp(True)
 
 
+def test_the_precision_of_products_on_a_cpu():
+    matmul = torch.backends.mkldnn.matmul
+    assert matmul.fp32_precision == "none"
+    matmul.fp32_precision = "ieee"
+    try:
+        with pytest.raises(RuntimeError, match="unknown precision 'exact': expected one of 'none'"):
+            matmul.fp32_precision = "exact"
+        assert matmul.fp32_precision == "ieee"
+    finally:
+        matmul.fp32_precision = "none"
+
+
 def test_libraries_that_are_not_used_say_so():
     for name in ("mkldnn", "mkl", "openmp", "mps"):
         assert not getattr(torch.backends, name).is_available()

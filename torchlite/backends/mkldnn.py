@@ -1,9 +1,11 @@
-"""``torch.backends.mkldnn``: settings of a library that is not used here; kept, and without effect."""
+"""``torch.backends.mkldnn``: settings of a library that is not used here; kept, and without effect but for ``matmul``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from torchlite.backends.matmul_precision import get_cpu_precision, set_cpu_precision
 
 enabled = True
 deterministic = False
@@ -13,6 +15,27 @@ allow_tf32 = True
 def is_available() -> bool:
     """False: oneDNN is not used."""
     return False
+
+
+class _MatrixProducts:
+    """Settings of matrix products on a CPU."""
+
+    @property
+    def fp32_precision(self) -> str:
+        """How compiled functions multiply float32 matrices.
+
+        By "none" also as sums of three numbers of bfloat16, whose products err less than those of float32, where that is
+        faster; by "ieee" only by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none". A function
+        that is compiled already stays as it is.
+        """
+        return get_cpu_precision()
+
+    @fp32_precision.setter
+    def fp32_precision(self, precision: str) -> None:
+        set_cpu_precision(precision)
+
+
+matmul = _MatrixProducts()
 
 
 @contextmanager

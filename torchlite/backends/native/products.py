@@ -48,6 +48,28 @@ def depth(m: int, n: int, k: int, products: int) -> int:
     return _share(k, max(min(tasks, max(k // 2048, 1)), halves), 128)
 
 
+def pays_in_tiles(m: int, n: int, k: int) -> bool:
+    """Whether `multiply_split` of ``gemm_tiles.h`` is faster: where packed operands meet many others."""
+    return m >= 256 and n >= 64 and 96 <= k <= 1 << 13 and m * n * k >= 1 << 22
+
+
+def division_in_tiles(m: int, n: int, k: int, products: int) -> tuple[int, int, int]:
+    """Rows, columns and depth that one of its tasks takes, few and large, because each packs its columns."""
+    part = depth(m, n, k, products)
+    tasks = 1 if part < k else 4 if m * n * k >= 1 << 26 else 2
+    return _share(m, tasks, 32), _share(n, -(-n // 512), 32), part
+
+
+def scratch_in_tiles(m: int, n: int, k: int, products: int) -> int:
+    """Bytes of memory that it needs: for the sums of each part of k, in whole lines, and the packed columns of each task."""
+    rows, columns, part = division_in_tiles(m, n, k, products)
+    parts = -(-k // part)
+    sums = parts * products * m * n if parts > 1 else 0
+    tasks = parts * products * -(-m // rows) * -(-n // columns)
+    packed = -(-columns // 32) * -(-min(part, k) // 128) * 32 * 128 * 3 // 2
+    return 4 * (-(-sums // 16) * 16 + tasks * packed)
+
+
 def _share(length: int, parts: int, multiple: int) -> int:
     """How much each of about that many parts takes."""
     return max(-(-length // (parts * multiple)), 1) * multiple

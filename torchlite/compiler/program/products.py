@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
+from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16
-from torchlite.backends.native.products import depth, numbers
+from torchlite.backends.native.products import depth, division_in_tiles, numbers, pays_in_tiles, scratch_in_tiles
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import Array, Order, Place
@@ -23,7 +24,9 @@ def lowered(node: Node) -> Lowering | None:
         return None
     if dtype == bfloat16.BFLOAT16:
         return _BFLOAT16 if all(a.size for a in arrays) else None
-    return _FLOAT32 if dtype == np.float32 else None
+    if dtype != np.float32:
+        return None
+    return _IN_TILES if splits_float32() and pays_in_tiles(*_lengths(node)[:3]) else _FLOAT32
 
 
 class _Product(Plain):
@@ -40,12 +43,17 @@ class _Float32(_Product):
     """As ``gemm.h`` does it."""
 
     headers: tuple[str, ...] = ("gemm.h",)
+    function = "multiply_matrices"
 
     def scratch(self, node: Node) -> int:
         """The sums of each part of a long inner dimension."""
-        out, k = node.outputs[0].shape, node.inputs[0].shape[-1]
-        part = depth(out[-2], out[-1], k, math.prod(out[:-2]))
-        return 4 * math.prod(out) * -(-k // part) if part < k else 0
+        m, n, k, products = _lengths(node)
+        part = depth(m, n, k, products)
+        return 4 * products * m * n * -(-k // part) if part < k else 0
+
+    def sizes(self, left: Array, right: Array) -> list[int]:
+        """What ``Product`` says of its operands."""
+        return numbers(left.shape, left.strides, right.shape, right.strides)
 
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
@@ -55,11 +63,33 @@ class _Float32(_Product):
         if node.op.name == "linear":
             right = right.T
         operands = ", ".join(f"(const float *)({writer.pointer(v)})" for v in (x, y))
-        sizes = ", ".join(map(str, numbers(left.shape, left.strides, right.shape, right.strides)))
+        sizes = ", ".join(map(str, self.sizes(left, right)))
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
         writer.statement(
-            f"multiply_matrices(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}});"
+            f"{self.function}(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}});"
         )
+
+
+class _InTiles(_Float32):
+    """As ``gemm_tiles.h`` does it."""
+
+    headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "gemm_tiles.h")
+    function = "multiply_split"
+
+    def scratch(self, node: Node) -> int:
+        """The same, and packed columns."""
+        return scratch_in_tiles(*_lengths(node))
+
+    def sizes(self, left: Array, right: Array) -> list[int]:
+        """The same for other tasks."""
+        m, n, k, *steps = super().sizes(left, right)
+        return [m, n, k, *steps[:-3], *division_in_tiles(m, n, k, steps[4] * steps[5])]
+
+
+def _lengths(node: Node) -> tuple[int, int, int, int]:
+    """Rows, columns, the numbers that are summed over, and how many products there are."""
+    out = node.outputs[0].shape
+    return out[-2], out[-1], node.inputs[0].shape[-1], math.prod(out[:-2])
 
 
 class _BFloat16(_Product):
@@ -100,4 +130,4 @@ def _operand(writer: Writer, place: Place, steps: list[int]) -> str:
     return f"{{{writer.address(place)}, {', '.join(map(str, steps))}}}"
 
 
-_FLOAT32, _BFLOAT16 = _Float32(), _BFloat16()
+_FLOAT32, _IN_TILES, _BFLOAT16 = _Float32(), _InTiles(), _BFloat16()

@@ -168,7 +168,7 @@ class Writer:
         def cost(part: Sequence[list[str]]) -> int:
             return sum(costs[name] for name in {name for names in part for name in names})
 
-        if self.whole or cost(of) < _LONG:
+        if self.whole or len(pieces) == 1 or cost(of) < _LONG:
             return [pieces]
         middle = min(range(1, len(pieces)), key=lambda k: max(cost(of[:k]), cost(of[k:])))
         return [pieces[:middle], pieces[middle:]]
