@@ -399,8 +399,9 @@ static void split_part_task(void *argument, long index) {
 #endif
 
 // As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns at most
-// SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns.
-static void multiply_split(Product *p) {
+// SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns. Otherwise
+// a task has these rows and columns.
+static void multiply_split(Product *p, long rows, long columns) {
 #ifdef __AMX_BF16__
     if (bf16_tiles_allowed()) {
         int whole = p->depth >= p->k;
@@ -409,5 +410,6 @@ static void multiply_split(Product *p) {
         return;
     }
 #endif
+    p->rows = rows, p->columns = columns;
     multiply_matrices(p);
 }

@@ -51,9 +51,9 @@ class _Float32(_Product):
         part = depth(m, n, k, products)
         return 4 * products * m * n * -(-k // part) if part < k else 0
 
-    def sizes(self, left: Array, right: Array) -> list[int]:
-        """What ``Product`` says of its operands."""
-        return numbers(left.shape, left.strides, right.shape, right.strides)
+    def divided(self, sizes: list[int]) -> tuple[list[int], list[int]]:
+        """The numbers of a ``Product``, and what else the function is called with."""
+        return sizes, []
 
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
@@ -63,10 +63,11 @@ class _Float32(_Product):
         if node.op.name == "linear":
             right = right.T
         operands = ", ".join(f"(const float *)({writer.pointer(v)})" for v in (x, y))
-        sizes = ", ".join(map(str, self.sizes(left, right)))
+        described, others = self.divided(numbers(left.shape, left.strides, right.shape, right.strides))
+        sizes, rest = ", ".join(map(str, described)), "".join(f", {number}" for number in others)
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
         writer.statement(
-            f"{self.function}(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}});"
+            f"{self.function}(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}}{rest});"
         )
 
 
@@ -80,10 +81,10 @@ class _InTiles(_Float32):
         """The same, and packed columns."""
         return scratch_in_tiles(*_lengths(node))
 
-    def sizes(self, left: Array, right: Array) -> list[int]:
-        """The same for other tasks."""
-        m, n, k, *steps = super().sizes(left, right)
-        return [m, n, k, *steps[:-3], *division_in_tiles(m, n, k, steps[4] * steps[5])]
+    def divided(self, sizes: list[int]) -> tuple[list[int], list[int]]:
+        """Tasks in tiles; and the rows and columns of those without."""
+        m, n, k, *_, rows, columns, _ = sizes
+        return [*sizes[:-3], *division_in_tiles(m, n, k, sizes[7] * sizes[8])], [rows, columns]
 
 
 def _lengths(node: Node) -> tuple[int, int, int, int]:
