@@ -16,6 +16,15 @@ static inline void add_moments(float *mean, float *squares, float *count, long f
     store_some(count + first, before + rows, width);
 }
 
+// The same for one channel.
+static inline void add_moments_of_one(float *mean, float *squares, float *count, float shift, float sum,
+                                      float sum_of_squares, float rows) {
+    const float rest = sum / rows, distance = shift + rest - *mean, weight = rows / (*count + rows);
+    *squares += sum_of_squares - rest * sum + distance * distance * *count * weight;
+    *mean += distance * weight;
+    *count += rows;
+}
+
 // Adds the numbers of all parts, which lie `step` apart, to those of the first.
 static inline void add_parts(float *sums, long parts_, long step, long channels) {
     for (long p = 1; p < parts_; p++)

@@ -16,7 +16,7 @@ from torchlite.compiler.program.expressions import C_TYPES, c_type, read, writte
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Nest, indented, whole
 from torchlite.compiler.program.places import CHANNELS_LAST
-from torchlite.compiler.program.tile_sums import HEADER, TileSums, partial_start
+from torchlite.compiler.program.tile_sums import HEADER, TileSums, TileSumsOfElements, partial_start
 from torchlite.compiler.program.units import Loop
 from torchlite.compiler.program.writer import Writer
 
@@ -98,7 +98,8 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
     columns = "columns" if out.shape[1] % width else str(width)
     number = _number(out, "tile[i]")
     plain = number == "tile[i]"
-    sums = TileSums(writer.step.unit, made, width, columns, plain=plain) if loop.reductions else None
+    summed = TileSums if plain else TileSumsOfElements
+    sums = summed(writer.step.unit, made, width, columns, plain=plain) if loop.reductions else None
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, sums, columns)
     return Store(target, *tile.called(number, writer, []))
 

@@ -146,5 +146,44 @@ class TileSums:
         return f"{what}_some({', '.join([f'{start} + v * LANES', *given, f'{self.columns} - v * LANES'])})"
 
 
+class TileSumsOfElements(TileSums):
+    """The same with sums that are arrays: beside bfloat16 numbers vectors are half as long, and whole ones would wait for them."""
+
+    def before(self, place: int) -> list[str]:
+        """Declarations in front of the loop over the rows of a tile."""
+        lines = [f"float *part = (float *)at[{place}] + row / {self.together} * {self.count * self.channels} + column;"]
+        lines += [f"float {name}[{self.width}];" for name in self._vectors()]
+        starts = [f"a{i}[i] = part[{i * self.channels} + i];" for i, _ in enumerate(self.sums)]
+        starts += [f"k{i}[i] = t{i}[i] = q{i}[i] = 0;" for i, _ in enumerate(self.moments)]
+        return [*lines, *self._of_columns(starts)]
+
+    def inside(self) -> list[str]:
+        """What is done with each element."""
+        lines = [f"a{i}[i] += {r.element};" for i, r in enumerate(self.sums)]
+        for i, m in enumerate(self.moments):
+            lines += [
+                f"k{i}[i] = r == row ? {m.element} : k{i}[i];",
+                f"const float d{i} = {m.element} - k{i}[i];",
+                f"t{i}[i] += d{i};",
+                f"q{i}[i] += d{i} * d{i};",
+            ]
+        return lines
+
+    def along(self) -> list[str]:
+        """Nothing."""
+        return []
+
+    def after(self) -> list[str]:
+        """What is done behind that loop."""
+        lines = [f"part[{i * self.channels} + i] = a{i}[i];" for i, _ in enumerate(self.sums)]
+        for i, _ in enumerate(self.moments):
+            own = ", ".join(f"part + {at * self.channels} + i" for at in self._places(i))
+            lines.append(f"add_moments_of_one({own}, k{i}[i], t{i}[i], q{i}[i], (float)rows);")
+        return self._of_columns(lines)
+
+    def _of_columns(self, lines: list[str]) -> list[str]:
+        return [f'_Pragma("omp simd") for (long i = 0; i < {self.columns}; i++) {{', *indented(lines), "}"]
+
+
 def _across(lines: list[str]) -> list[str]:
     return ["UNROLLED for (long v = 0; v < ACROSS; v++) {", *indented(lines), "}"]
