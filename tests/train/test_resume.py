@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from small_runs import Quiet, final_state, losses, rewound, train
+from small_runs import CONFIG, Quiet, final_state, losses, rewound, train
 
 from torchlite import amp
 from torchlite.errors import NonFiniteLossError
@@ -75,11 +75,23 @@ def test_compiled_runs_of_other_kinds_go_on_where_they_were(options, tmp_path):
     assert compiling(part)["gave_up"] is None
 
 
+DECIDING = """\
+import torchlite
+
+class Deciding(torchlite.nn.Module):
+    def forward(self, x):
+        return -x if not x.is_meta and x.sum() < 0 else x
+"""
+
+
 @pytest.mark.filterwarnings("ignore:torchlite.compile")
 def test_what_cannot_be_captured_goes_on_uncompiled_where_it_was(tmp_path):
-    whole = train(tmp_path, "train.compile=true", "train.steps=6", "optim={type: adafactor}")
+    (tmp_path / "deciding.py").write_text(DECIDING)
+    text = CONFIG.replace("name: small", "name: small\ncode: [deciding.py]")
+    text = text.replace("    - ReLU\n", '    - {type: "deciding:Deciding"}\n')
+    whole = train(tmp_path, "train.compile=true", "train.steps=6", text=text)
     part = rewound(whole, 3, tmp_path / "run")
-    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"])
+    run.resume(part, Quiet(), overrides=["checkpoint.every=1000 steps"], allow_code=True)
     assert final_state(part) == final_state(whole)
     assert "decides what happens next" in compiling(part)["gave_up"]
 
