@@ -14,6 +14,7 @@ import torchlite
 import torchlite.nn
 
 torch = pytest.importorskip("torch")
+torch.set_num_threads(1)  # where processors are busy with other tests its threads wait for each other
 
 BOTH = (torchlite, torch)
 OUR_ERRORS: dict[type, type] = {

@@ -82,7 +82,6 @@ def recorded() -> dict[str, list[int]]:
 
 def measure(name: str) -> Measured:
     """Compare everything that the database says of one optimizer."""
-    torch.set_num_threads(1)  # on a busy machine its threads wait for each other
     info, measured = OPTIMIZERS[name], Measured()
     for described, ours, theirs, is_complex in configurations(info):
         measured.compare("steps", described, lambda: _follows(name, ours, theirs, is_complex))  # noqa: B023
