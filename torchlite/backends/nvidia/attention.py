@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 import math
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from torchlite.backends import array_module, cupy
 from torchlite.backends.nvidia import halves
+
+_T = TypeVar("_T")
 
 _TILE, _SIDE = 64, 16  # as in the text
 _WIDEST = 128  # of which the sums fit into registers
@@ -126,31 +129,42 @@ def _handled(q: Any, k: Any, v: Any, *others: Any) -> bool:
 
 def attention(q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> Any:
     """softmax(q kᵀ · scale + mask) v of (*, L, E), (*, S, E), (*, S, V) and, if there is one, a mask (*, L, S)."""
-    if not _handled(q, k, v, *mask):
-        return None
-    xp = array_module(q)
-    with xp.cuda.Device(q.device.id):
-        call = _Attention(q, k, v, mask, causal, scale)
-        if call.kernels is None:
-            return None
+
+    def compute(xp: Any, call: _Attention) -> Any:
         out = xp.empty((*q.shape[:-1], v.shape[-1]), q.dtype)
         call.launch("attention", call.queries, out)
-    return out
+        return out
+
+    return _with_kernels(compute, (q, k, v), (), mask, causal, scale)
 
 
 def attention_grad(g: Any, q: Any, k: Any, v: Any, *mask: Any, causal: bool, scale: float) -> tuple[Any, ...] | None:
     """The cotangents of q, k and v from that of the result."""
-    if not _handled(q, k, v, g, *mask):
-        return None
-    xp = array_module(q)
-    with xp.cuda.Device(q.device.id):
-        call = _Attention(q, k, v, mask, causal, scale)
-        if call.kernels is None:
-            return None
+
+    def compute(xp: Any, call: _Attention) -> tuple[Any, ...]:
         log_sums, slopes = (xp.empty(q.shape[:-1], np.float32) for _ in range(2))
         cotangent = (*_strided(_laid(g), 3), log_sums, slopes)
         gradients = tuple(xp.empty(x.shape, x.dtype) for x in (q, k, v))
         call.launch("attention_rows", call.queries, *cotangent)
         call.launch("attention_grad_q", call.queries, *cotangent, gradients[0])
         call.launch("attention_grad_kv", call.keys, *cotangent, *gradients[1:])
-    return gradients
+        return gradients
+
+    return _with_kernels(compute, (q, k, v), (g,), mask, causal, scale)
+
+
+def _with_kernels(
+    compute: Callable[[Any, _Attention], _T],
+    qkv: tuple[Any, Any, Any],
+    others: tuple[Any, ...],
+    mask: tuple[Any, ...],
+    causal: bool,
+    scale: float,
+) -> _T | None:
+    """What is computed on the arrays' GPU, where there are kernels for them."""
+    if not _handled(*qkv, *others, *mask):
+        return None
+    xp, gpu = array_module(qkv[0]), qkv[0].device.id
+    with xp.cuda.Device(gpu):
+        call = _Attention(*qkv, mask, causal, scale)
+        return None if call.kernels is None else compute(xp, call)
