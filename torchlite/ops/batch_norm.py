@@ -18,6 +18,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.half_precision import HALVES, cast
 from torchlite.ops.standardize import (
+    gradient_samples,
     run_affine,
     run_standardize,
     run_standardize_grad,
@@ -112,12 +113,7 @@ _grad = register(
         "reduce",
         run=_run_grad,
         infer=_infer_grad,
-        samples=lambda rng: [
-            Sample(
-                tuple(rng.uniform(0.5, 1, shape) for shape in ((2, 3, 2), (2, 3, 2), (1, 3, 1), (1, 3, 1), *weight)), {}
-            )
-            for weight in ((), ((3,),))
-        ],
+        samples=lambda rng: gradient_samples(rng, (2, 3, 2), (1, 3, 1), (3,)),
         doc="The cotangents of x, weight and bias of `batch_norm` from that of its result, where they need not be "
         "differentiated again; from its mean and 1 / √(σ² + eps).",
     )

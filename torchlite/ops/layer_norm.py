@@ -15,7 +15,7 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
-from torchlite.ops.standardize import standardize, standardize_vjp, sum_of_products
+from torchlite.ops.standardize import gradient_samples, standardize, standardize_vjp, sum_of_products
 
 
 def _last(x: Any, dims: int) -> tuple[int, ...]:
@@ -101,12 +101,7 @@ _grad = register(
         "reduce",
         run=_run_grad,
         infer=_infer_grad,
-        samples=lambda rng: [
-            Sample(
-                tuple(rng.uniform(0.5, 1, shape) for shape in ((2, 3, 4), (2, 3, 4), (2, 3, 1), (2, 3, 1), *weight)), {}
-            )
-            for weight in ((), ((4,),))
-        ],
+        samples=lambda rng: gradient_samples(rng, (2, 3, 4), (2, 3, 1), (4,)),
         doc="The cotangents of x, weight and bias of `layer_norm` from that of its result, where they need not be "
         "differentiated again; from its mean and 1 / √(σ² + eps).",
     )

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.backends.native import accelerated
@@ -147,6 +149,12 @@ def _broadcast_dims(ndim: int, shape: Shape) -> tuple[int, ...]:
     """The dimensions of an input with ``ndim`` along which a parameter of ``shape`` is repeated."""
     lead = ndim - len(shape)
     return tuple(d for d in range(ndim) if d < lead or shape[d - lead] == 1)
+
+
+def gradient_samples(rng: np.random.Generator, shape: Shape, kept: Shape, weight: Shape) -> list[Sample]:
+    """Samples of the gradient of a normalisation, without and with a weight; ``kept`` is the shape of its statistics."""
+    shapes = (shape, shape, kept, kept)
+    return [Sample(tuple(rng.uniform(0.5, 1, s) for s in (*shapes, *more)), {}) for more in ((), (weight,))]
 
 
 @accelerated("normalization.sum_of_products")
