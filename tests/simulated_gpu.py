@@ -8,6 +8,7 @@ arithmetic of its kernels, their compilation, its memory. Enabled by ``TORCHLITE
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import functools
 import itertools
 import sys
@@ -82,6 +83,57 @@ def on_device(function: Any, name: str) -> Any:
     return call
 
 
+def row_major(function: Any) -> Any:
+    """A function whose results, where they are new, are row-major whatever the operands are, as those of CuPy's kernels."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        result = function(*args, **kwargs)
+        if kwargs.get("out") is not None:
+            return result
+        return tuple(np.array(r, order="C") for r in result) if type(result) is tuple else np.array(result, order="C")
+
+    return call
+
+
+def _at(name: str, target: Any, places: Any, values: Any) -> None:
+    """``ufunc.at`` of the types that CuPy has atomic operations of; its maxima and minima of floats are those of ``fmaxf``."""
+    kinds = {"add": "iIlLqQefd", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd"}
+    if target.dtype.char not in kinds.get(name, ""):
+        raise TypeError(f"cupy.{name}.at does not support {target.dtype}")
+    ufunc, numbers = getattr(np, name), host(values, name).astype(target.dtype)
+    if name != "add" and target.dtype.kind == "f":
+        ufunc = {"maximum": np.fmax, "minimum": np.fmin}[name]
+        numbers, target.on_host[...] = numbers.astype("f4"), target.on_host.astype("f4")
+    ufunc.at(target.on_host, host(places, name), numbers)
+
+
+class UnownedMemory:
+    """Memory that something else owns."""
+
+    def __init__(self, ptr: int, size: int, owner: Any, _device: int = -1) -> None:
+        self.ptr, self.size = ptr, size
+        self.bytes = (ctypes.c_char * size).from_address(ptr)
+        self.bytes.kept = owner, self  # an array that lies in it keeps it
+
+
+class MemoryPointer:
+    """A place in memory."""
+
+    def __init__(self, mem: Any, offset: int) -> None:
+        self.mem, self.ptr = mem, mem.ptr + offset
+
+
+def _pointer(array: np.ndarray[Any, Any]) -> Any:
+    """Where an array lies, in memory that comes in pieces of 512 bytes."""
+    root: Any = array
+    while isinstance(root.base, np.ndarray):
+        root = root.base
+    kept = getattr(root.base, "kept", None)
+    size = -(-root.nbytes // 512) * 512
+    mem = types.SimpleNamespace(ptr=root.ctypes.data, size=size) if kept is None else kept[1]
+    return types.SimpleNamespace(ptr=array.ctypes.data, mem=mem)
+
+
 class Ufunc:
     """A universal function; its methods too."""
 
@@ -90,11 +142,13 @@ class Ufunc:
         self.nin, self.nout, self.__name__ = function.nin, function.nout, function.__name__
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return on_device(self.function, self.__name__)(*args, **kwargs)
+        return on_device(row_major(self.function), self.__name__)(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         if name not in ("reduce", "accumulate", "outer", "at", "reduceat"):
             raise AttributeError(f"cupy.{self.__name__} has no {name}")
+        if name == "at":
+            return functools.partial(_at, self.__name__)
         return on_device(getattr(self.function, name), f"{self.__name__}.{name}")
 
 
@@ -117,7 +171,10 @@ class ndarray:
     on_host: Any
     base: Any
 
-    def __new__(cls, on_host: Any) -> Any:
+    def __new__(cls, on_host: Any, dtype: Any = None, memptr: Any = None, strides: Any = None) -> Any:
+        if memptr is not None:
+            offset = memptr.ptr - memptr.mem.ptr
+            return cls(np.ndarray(on_host, dtype, memptr.mem.bytes, offset, strides))
         found = _known.get(id(on_host))
         if found is None:
             found = _known[id(on_host)] = super().__new__(cls)
@@ -136,7 +193,7 @@ class ndarray:
     T = property(lambda self: ndarray(self.on_host.T))
     mT = property(lambda self: ndarray(self.on_host.mT))
     device = property(lambda self: types.SimpleNamespace(id=0))
-    data = property(lambda self: types.SimpleNamespace(ptr=self.on_host.ctypes.data))
+    data = property(lambda self: _pointer(self.on_host))
 
     @property
     def real(self) -> Any:
@@ -181,7 +238,7 @@ class ndarray:
             return NotImplemented
         if "out" in kwargs and type(kwargs["out"]) is tuple:
             (kwargs["out"],) = kwargs["out"]
-        return on_device(ufunc, ufunc.__name__)(*inputs, **kwargs)
+        return on_device(row_major(ufunc), ufunc.__name__)(*inputs, **kwargs)
 
     def __array_function__(self, function: Any, _types: Any, args: Any, kwargs: Any) -> Any:
         if function.__module__ != "numpy" or function.__name__ in LACKING[""]:
@@ -229,7 +286,11 @@ def _operator(name: str) -> Any:
             result = getattr(self.on_host, name)(*values)
         if result is NotImplemented:
             return result
-        return self if name.startswith("__i") and name not in ("__invert__",) else device(result)
+        if name.startswith("__i") and name != "__invert__":
+            return self
+        return device(
+            tuple(np.array(r, order="C") for r in result) if type(result) is tuple else np.array(result, order="C")
+        )
 
     return call
 
@@ -302,7 +363,7 @@ def _special(name: str) -> Any:
     from torchlite.backends import special
 
     if name == "erf":
-        return on_device(lambda x: backends.erf(np, x), name)
+        return on_device(lambda x: backends.erf(np, x if x.dtype == np.float32 else x.astype(np.float64)), name)
     own = {theirs: ours for ours, theirs in special._CUPY_NAMES.items()}.get(name, name)
 
     def function(*args: Any) -> Any:
@@ -314,11 +375,27 @@ def _special(name: str) -> Any:
 
 
 def _as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
-    """CuPy's takes no check of bounds and no `subok`, and unlike NumPy's the result remembers the owner of its memory."""
-    if x.on_host.flags.c_contiguous:
-        with contextlib.suppress(ValueError):
-            return ndarray(np.ndarray(shape, x.dtype, x.on_host, 0, strides))
-    return ndarray(np.lib.stride_tricks.as_strided(x.on_host, shape, strides))
+    """CuPy's takes no check of bounds and no `subok`; the result keeps its memory, and remembers nothing else of it."""
+    result = ndarray(np.lib.stride_tricks.as_strided(x.on_host, shape, strides))
+    result.base = None
+    return result
+
+
+def _eigh(a: Any, uplo: str = "L") -> Any:
+    """With the other of the two signs that a vector may have."""
+    found = np.linalg.eigh(a, uplo)
+    return found._replace(eigenvectors=-found.eigenvectors)
+
+
+def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """Likewise, of those that belong to a singular value."""
+    if not compute_uv:
+        return np.linalg.svd(a, full_matrices, compute_uv)
+    found = np.linalg.svd(a, full_matrices)
+    k = found.S.shape[-1]
+    found.U[..., :k] *= -1
+    found.Vh[..., :k, :] *= -1
+    return found
 
 
 def install() -> None:
@@ -326,6 +403,9 @@ def install() -> None:
     cupy = Module("cupy", np, LACKING[""])
     for path in ("linalg", "fft", "random"):
         setattr(cupy, path, Module(f"cupy.{path}", getattr(np, path), LACKING[path]))
+    for name, function in (("eigh", _eigh), ("svd", _svd)):
+        setattr(cupy.linalg, name, on_device(function, name))
+    cupy.where = on_device(row_major(np.where), "where")  # type: ignore[attr-defined]
     # CuPy's product of bfloat16 is bfloat16, NumPy's float32.
     cupy.matmul = on_device(lambda x, y, **kw: np.matmul(x, y, **kw).astype(x.dtype, copy=False), "matmul")  # type: ignore[attr-defined]
     tricks = Module("cupy.lib.stride_tricks", np.lib.stride_tricks, set())
@@ -348,6 +428,7 @@ def install() -> None:
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device, runtime=runtime, Event=_Event, get_elapsed_time=lambda start, end: end.time - start.time,
         get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None, ptr=STREAM),
+        UnownedMemory=UnownedMemory, MemoryPointer=MemoryPointer,
     )  # fmt: skip
     cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
@@ -357,8 +438,6 @@ def install() -> None:
     cupy.RawModule = cuda_on_host.RawModule  # type: ignore[attr-defined]
     cupyx = types.ModuleType("cupyx")
     cupyx.errstate = lambda **_: contextlib.nullcontext()  # type: ignore[attr-defined] # NumPy's factorizations raise
-    for name, ufunc in (("scatter_add", np.add), ("scatter_max", np.maximum), ("scatter_min", np.minimum)):
-        setattr(cupyx, name, on_device(ufunc.at, name))
     scipy, special = types.ModuleType("cupyx.scipy"), types.ModuleType("cupyx.scipy.special")
     special.__getattr__ = lambda name: _special(name) if name in SPECIAL else _absent(name)  # type: ignore[attr-defined]
     nvidia_on_host.install()

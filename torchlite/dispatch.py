@@ -181,8 +181,11 @@ def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
     device = common_device(op, arrays)
     if isinstance(arrays[0], Aval):
         return on_device(op.infer(*arrays, **params), device)
-    with backends.cupy().cuda.Device(device.index):
-        return op.run(backends.cupy(), *arrays, **params)
+    xp = backends.cupy()
+    with xp.cuda.Device(device.index):
+        if op.kind == "elementwise" and op.name != "triangle":  # which asks where an element is
+            return backends.in_memory_order(lambda *given: op.run(xp, *given, **params), arrays)
+        return op.run(xp, *arrays, **params)
 
 
 def common_device(op: Op, arrays: Sequence[Any]) -> Device:

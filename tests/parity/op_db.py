@@ -24,6 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import determined_part
 import numpy as np
 import pytest
 
@@ -50,17 +51,6 @@ UNDETERMINED = {
     *("nn.functional.fractional_max_pool3d", "pca_lowrank", "svd_lowrank"),
 }
 
-
-def _sizes_of_vectors(values: Any, vectors: Any) -> Any:
-    return values, vectors.abs()
-
-
-def _singular_vectors(u: Any, s: Any, v: Any) -> Any:
-    """Of full matrices, the vectors without a singular value are any orthonormal basis of what remains."""
-    k = s.shape[-1]
-    return u[..., :k].abs(), s, v[..., :k].abs(), u.mH @ u, v.mH @ v
-
-
 # PyTorch leaves what it finds in memory in ``out`` for some samples, which equals its result by chance.
 RUBBISH_OUT = {"fft.ihfft2", "fft.ihfftn"}
 # Which of equal elements comes first, or is named, is a library's choice.
@@ -69,14 +59,6 @@ TIES = {"sort", "argsort", "topk", "kthvalue", "mode"}
 PROBABILITY = {
     "nn.functional.scaled_dot_product_attention": (4, "dropout_p"),
     "nn.functional.multi_head_attention_forward": (10, "dropout_p"),
-}
-# Vectors that are unique up to sign only: LAPACK's choice depends on its version and on the order of its arithmetic, so
-# sizes are compared. (The gradients are those of op_db's own functions of the results, in which the sign does not count.)
-DETERMINED_PART: dict[str, Callable[..., Any]] = {
-    "linalg.eig": _sizes_of_vectors,
-    "linalg.eigh": _sizes_of_vectors,
-    "svd": _singular_vectors,
-    "linalg.svd": lambda u, s, vh: _singular_vectors(u, s, vh.mH),
 }
 
 
@@ -357,7 +339,8 @@ class _Call:
         return self._difference(mine, targets)
 
     def _difference(self, got: Any, expected: Any) -> str | None:
-        part = DETERMINED_PART.get(self.name)
+        # The gradients are those of op_db's own functions of the results, in which the sign does not count.
+        part = determined_part.OF_FUNCTIONS.get(self.name)
         if part is not None:
             got, expected = part(*got), part(*expected)
         elif self.info.name in TIES:

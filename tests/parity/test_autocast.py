@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from oracle import BOTH, numbers, torch
-from parity.autocast_dtypes import concerned, differences
+from parity.autocast_dtypes import concerned, differences, listed
 from parity.op_db import OPERATORS, not_public
 
 # Why the dtypes of an entry are others, or can't be compared.
@@ -40,6 +40,8 @@ def test_dtypes_on_the_cpu(name):
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", NAMES)
 def test_dtypes_on_cuda(name):
+    if name == "nn.functional.rms_norm" and "rms_norm" not in listed():
+        pytest.skip("autocasting computes it in float32 in later versions of PyTorch")
     found = [d for d in differences(name, "cuda") if not any(words in d for words in REFUSED_ON_A_GPU)]
     assert not found
 

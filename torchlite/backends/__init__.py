@@ -195,18 +195,54 @@ def take(array: Any, index: tuple[Any, ...]) -> Any:
     return array[index]
 
 
+def in_memory_order(function: Any, arrays: list[Any]) -> Any:
+    """What an elementwise ``function`` makes of CuPy's arrays, laid out as the first of the largest of them that is not row-major.
+
+    CuPy's own results are always row-major, while NumPy's and PyTorch's lie as what they are computed from.
+    """
+    ndim = max((x.ndim for x in arrays), default=0)
+    order = next((o for x in arrays if x.ndim == ndim and (o := _permuted(x))), None)
+    if order is None:
+        return function(*arrays)
+    moved = (x if x.ndim == 0 else x[(None,) * (ndim - x.ndim)].transpose(order) for x in arrays)
+    back = sorted(range(ndim), key=order.__getitem__)
+    result = function(*moved)
+    return tuple(x.transpose(back) for x in result) if type(result) is tuple else result.transpose(back)
+
+
+def _permuted(x: Any) -> tuple[int, ...] | None:
+    """The dimensions from slowest to fastest where ``x`` has no gaps and these are not in order; None otherwise."""
+    if x.flags.c_contiguous:
+        return None
+    order = tuple(sorted(range(x.ndim), key=lambda d: -x.strides[d]))
+    return order if x.transpose(order).flags.c_contiguous else None
+
+
 def scatter_add(xp: Any, target: Any, index: Any, values: Any) -> None:
     """``target[index] += values`` in place, adding repeatedly where an element is named repeatedly."""
     if xp is not np:
         if target.dtype.kind in "fc":
             not_deterministic("scatter_add on CUDA")
-        importlib.import_module("cupyx").scatter_add(target, index, values)
+        _add_at(xp, target, index, values)
     elif target.ndim > 1 and target.flags.c_contiguous and values.size * _DENSE > target.size:
         # `np.add.at` is five times as fast in one dimension, which is worth the numbering of all elements.
         positions = take(np.arange(target.size).reshape(target.shape), index)
         np.add.at(target.reshape(-1), positions.reshape(-1), values.reshape(-1))
     else:
         np.add.at(target, index, values)
+
+
+def _add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
+    """CuPy's ``add.at``, with what it has no atomic addition of, and the half types, added up in wider types."""
+    if target.dtype.kind == "c":
+        _add_at(xp, target.real, index, values.real)
+        _add_at(xp, target.imag, index, values.imag)
+    elif target.dtype.itemsize >= 4:
+        xp.add.at(target, index, values)
+    else:
+        total = target.astype(np.int32 if target.dtype.kind in "biu" else np.float32)
+        xp.add.at(total, index, values.astype(total.dtype))
+        target[...] = total.astype(target.dtype)
 
 
 def reduce_at(xp: Any, reduce: str, target: Any, places: Any, values: Any) -> None:
@@ -216,11 +252,39 @@ def reduce_at(xp: Any, reduce: str, target: Any, places: Any, values: Any) -> No
         ufunc.at(target, places, values)
     elif reduce == "prod":
         _multiply_at(xp, target, places, values)
-    else:
-        if reduce == "sum" and target.dtype.kind in "fc":
+    elif reduce == "sum":
+        if target.dtype.kind in "fc":
             not_deterministic("scatter_reduce on CUDA")
-        names = {"sum": "scatter_add", "amax": "scatter_max", "amin": "scatter_min"}
-        getattr(importlib.import_module("cupyx"), names[reduce])(target, places, values)
+        _add_at(xp, target, places, values)
+    else:
+        keys = _in_order(xp, target, reduce == "amax")
+        at = (xp.maximum if reduce == "amax" else xp.minimum).at
+        at(keys, places, _in_order(xp, values, reduce == "amax"))
+        target[...] = _out_of_order(keys, target.dtype)
+
+
+def _in_order(xp: Any, x: Any, nan_is_largest: bool) -> Any:
+    """Integers of at least 32 bits that compare as the numbers of ``x`` do, NaN beyond all of them.
+
+    CuPy's ``maximum.at`` has none shorter, and for floats it passes over NaN and rounds float64 to float32.
+    """
+    if x.dtype.kind in "biu":
+        return x.astype(np.int32) if x.dtype.itemsize < 4 else x.copy()
+    keys = _flipped(x.view(f"i{x.dtype.itemsize}").astype(f"i{max(x.dtype.itemsize, 4)}"))
+    limits = np.iinfo(keys.dtype)
+    return xp.where(x != x, keys.dtype.type(limits.max if nan_is_largest else limits.min), keys)
+
+
+def _out_of_order(keys: Any, dtype: Any) -> Any:
+    """The numbers that `_in_order` made integers of."""
+    if dtype.kind in "biu":
+        return keys.astype(dtype)
+    return _flipped(keys).astype(f"i{dtype.itemsize}").view(dtype)
+
+
+def _flipped(bits: Any) -> Any:
+    """The bits of floats, all but the sign reversed where that is set, so that they are in order; it undoes itself."""
+    return bits ^ ((bits >> (8 * bits.itemsize - 1)) & np.iinfo(bits.dtype).max)
 
 
 def _multiply_at(xp: Any, target: Any, places: Any, values: Any) -> None:
@@ -311,4 +375,6 @@ def erf(xp: Any, x: Any) -> Any:
         from torchlite.backends.special.error import erf as numpy_erf
 
         return numpy_erf(x)
+    if x.dtype.itemsize == 2:  # of which CuPy's makes float64, or nothing
+        return erf(xp, x.astype(np.float32)).astype(x.dtype)
     return importlib.import_module("cupyx.scipy.special").erf(x)

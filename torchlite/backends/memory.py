@@ -22,6 +22,8 @@ def memory(array: Any) -> Any:
     owner = array
     while isinstance(owner.base, type(array)):
         owner = owner.base
+    if not isinstance(owner, np.ndarray) and (whole := _told(owner)) is not None:
+        return whole
     if owner.flags.c_contiguous:
         return owner.reshape(-1).view(np.uint8)
     xp = backends.array_module(owner)
@@ -91,8 +93,21 @@ def strided(memory: Any, dtype: Any, shape: tuple[int, ...], layout: Layout) -> 
     steps = tuple(step * dtype.itemsize for step in strides)
     if isinstance(memory, np.ndarray):  # unlike `as_strided` this remembers the owner
         return np.ndarray(shape, dtype, memory, first, steps)
-    part = memory[first : first + length * dtype.itemsize].view(dtype)
-    return backends.array_module(memory).lib.stride_tricks.as_strided(part, shape, steps)
+    xp = backends.array_module(memory)
+    pointer = xp.cuda.MemoryPointer(
+        xp.cuda.UnownedMemory(memory.data.ptr, memory.nbytes, memory, memory.device.id), first
+    )
+    return xp.ndarray(shape, dtype, pointer, steps)
+
+
+def _told(array: Any) -> Any:
+    """The bytes that an array of CuPy without a base was told to lie in, by `strided` for one; None where it owns its own."""
+    xp, mem = backends.array_module(array), array.data.mem
+    return (
+        xp.ndarray(mem.size, np.uint8, xp.cuda.MemoryPointer(mem, 0))
+        if isinstance(mem, xp.cuda.UnownedMemory)
+        else None
+    )
 
 
 def laid_out(array: Any, layout: Layout, numel: int) -> Any:

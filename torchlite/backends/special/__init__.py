@@ -53,7 +53,8 @@ def evaluate(xp: Any, name: str, *arrays: Any, **params: Any) -> Any:
     if xp is not np and not params:
         kernel = getattr(importlib.import_module("cupyx.scipy.special"), _CUPY_NAMES.get(name, name), None)
         if kernel is not None:
-            return kernel(*arrays).astype(dtype)
+            wide = [a.astype(np.float32) if a.dtype.itemsize == 2 else a for a in arrays]  # it has none of half types
+            return kernel(*wide).astype(dtype)
     function = getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     arrays = tuple(xp.broadcast_arrays(*arrays))
     shape = arrays[0].shape
