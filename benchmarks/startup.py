@@ -1,4 +1,4 @@
-"""How long starting takes, beside bare Python and PyTorch, and how much space the installation takes.
+"""How long starting and the help of every command take, beside bare Python and PyTorch, and how much space the installation takes.
 
     python benchmarks/startup.py [--quick]
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib.metadata
 import importlib.resources
+import importlib.util
 import os
 import re
 import statistics
@@ -21,15 +22,28 @@ from pathlib import Path
 
 from alternating import print_table
 
+from torchlite.cli.main import application
+
 COMMANDS = {
     "python -c pass": ["-c", "pass"],
     "import numpy": ["-c", "import numpy"],
     "import torchlite": ["-c", "import torchlite"],
     "import torchlite; torchlite.Tensor": ["-c", "import torchlite; torchlite.Tensor"],
-    "torchlite --help": ["-c", "from torchlite.cli.main import main; main()", "--help"],
-    "torchlite train --help": ["-c", "from torchlite.cli.main import main; main()", "train", "--help"],
-    "import torch": ["-c", "import torch"],
 }
+if importlib.util.find_spec("torch") is not None:
+    COMMANDS["import torch"] = ["-c", "import torch"]
+
+
+def helps() -> Iterator[str]:
+    """The lines that print a help: of the whole, of every command, and of those in groups."""
+    whole = application()
+    yield "torchlite --help"
+    for command in whole.registered_commands:
+        yield f"torchlite {command.name} --help"
+    for group in whole.registered_groups:
+        yield f"torchlite {group.name} --help"
+        for command in group.typer_instance.registered_commands if group.typer_instance else ():
+            yield f"torchlite {group.name} {command.name} --help"
 
 
 # With compiled bytecode kept, as on a user's machine, whatever this shell says.
@@ -69,13 +83,15 @@ def installed_bytes(distribution: str) -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
-    rounds = 3 if parser.parse_args().quick else 15
+    rounds = 3 if parser.parse_args().quick else 9
 
-    figures: dict[str, list[float]] = {name: [] for name in COMMANDS}
-    for arguments in COMMANDS.values():
+    run = "from torchlite.cli.main import main; main()"
+    sides = COMMANDS | {line: ["-c", run, *line.split()[1:]] for line in helps()}
+    figures: dict[str, list[float]] = {name: [] for name in sides}
+    for arguments in sides.values():
         seconds(arguments)
     for _ in range(rounds):
-        for name, arguments in COMMANDS.items():
+        for name, arguments in sides.items():
             figures[name].append(seconds(arguments))
     bare = min(figures["python -c pass"])
     print_table(

@@ -1,75 +1,78 @@
 """The `torchlite` command: its subcommands, and the boundary where errors become exit codes."""
 
+import importlib
 import os
 import sys
 import traceback
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from torchlite import __version__
-from torchlite.cli import (
-    bench,
-    catalogue,
-    common,
-    data,
-    doctor,
-    evaluate,
-    explain,
-    export,
-    find,
-    init,
-    predict,
-    profile,
-    report,
-    resume,
-    runs,
-    schema,
-    serve,
-    show,
-    summary,
-    sweep,
-    train,
-    validate,
-)
+from torchlite.cli import common
 from torchlite.errors import TorchliteError
 
-app = typer.Typer(
-    name="torchlite",
-    help="Train, evaluate and export neural networks from one YAML file.\n\n"
-    "Every command understands the options below, also behind its name.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-app.command("train")(train.command)
-app.command("resume")(resume.command)
-app.command("eval")(evaluate.command)
-app.command("predict")(predict.command)
-app.command("export")(export.command)
-app.command("serve")(serve.command)
-app.command("report")(report.command)
-app.command("validate")(validate.command)
-app.command("init")(init.command)
-app.command("summary")(summary.command)
-app.command("sweep")(sweep.command)
-app.command("show")(show.command)
-app.add_typer(runs.app, name="runs")
-app.add_typer(data.app, name="data")
-app.add_typer(find.app, name="find")
-app.command("profile")(profile.command)
-app.command("bench")(bench.command)
-app.command("list")(catalogue.command)
-app.command("explain")(explain.command)
-app.command("schema")(schema.command)
-app.command("doctor")(doctor.command)
+# The commands, each with its module in this package, which has a function `command`, or an `app` of several.
+COMMANDS = {
+    "train": "train",
+    "resume": "resume",
+    "eval": "evaluate",
+    "predict": "predict",
+    "export": "export",
+    "serve": "serve",
+    "report": "report",
+    "validate": "validate",
+    "init": "init",
+    "summary": "summary",
+    "sweep": "sweep",
+    "show": "show",
+    "runs": "runs",
+    "data": "data",
+    "find": "find",
+    "profile": "profile",
+    "bench": "bench",
+    "list": "catalogue",
+    "explain": "explain",
+    "schema": "schema",
+    "doctor": "doctor",
+}
 
 
-for group in (app, runs.app, data.app, find.app):
-    for registered in group.registered_commands:
-        registered.epilog = common.EPILOG
+class Commands(TyperGroup):
+    """A group that looks for no options where the name of a command comes first.
+
+    Typer imports pydantic to find that an option is absent, which takes longer than the help of the command.
+    """
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments of the command."""
+        if args and args[0] in self.commands:
+            self.params, self.add_help_option = [], False
+        return super().parse_args(ctx, args)
+
+
+def application(*names: str) -> typer.Typer:
+    """`torchlite` with the commands named, all where none is; only their modules are imported."""
+    app = typer.Typer(
+        name="torchlite",
+        help="Train, evaluate and export neural networks from one YAML file.\n\n"
+        "Every command understands the options below, also behind its name.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback(cls=Commands)(_options)
+    for name in names or COMMANDS:
+        module = importlib.import_module(f"torchlite.cli.{COMMANDS[name]}")
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=name, cls=Commands)
+            for one in module.app.registered_commands:
+                one.epilog = common.EPILOG
+        else:
+            app.command(name, epilog=common.EPILOG)(module.command)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -78,7 +81,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
@@ -93,10 +95,7 @@ def _options(
     verbose: Annotated[bool, typer.Option("-v", help="The same as --log-level info; -vv is debug.")] = False,
     no_input: Annotated[bool, typer.Option("--no-input", help="Never ask, as without a terminal.")] = False,
 ) -> None:
-    """Train, evaluate and export neural networks from one YAML file.
-
-    The options below are understood by every command, also behind its name.
-    """  # `common.take` has read them
+    """For the help of the whole alone: `common.take` has read all but the first."""
 
 
 def main() -> None:
@@ -108,7 +107,7 @@ def main() -> None:
         try:
             arguments = common.take(sys.argv[1:])
             common.begin_logging()
-            app(arguments)
+            application(*[name for name in arguments[:1] if name in COMMANDS])(arguments)
         finally:
             sys.stdout.flush()
     except TorchliteError as error:

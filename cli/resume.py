@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from torchlite.cli import options
-from torchlite.cli.train import report
 
 if TYPE_CHECKING:
     from torchlite.train.run import Resumption
@@ -42,6 +41,7 @@ def command(
     KEY=VALUE changes the configuration, such as train.epochs=20; what changed is shown, and whether the run stays exact.
     """
     from torchlite.cli.display import choose_display
+    from torchlite.cli.train import report
     from torchlite.train import run as runs
     from torchlite.train.run_directory import find_run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 from typer.testing import CliRunner
 
-from torchlite.cli.main import app
+from torchlite.cli.main import application
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,8 +43,8 @@ def test_help_and_a_bare_import_do_not_load_numpy():
     code = "\n".join(
         [
             "import sys; sys.argv = ['torchlite', '--help']",
-            "from torchlite.cli.main import app",
-            "try: app()",
+            "from torchlite.cli.main import main",
+            "try: main()",
             "except SystemExit: pass",
             "print('numpy' in sys.modules)",
         ]
@@ -71,7 +71,7 @@ def test_hooks_and_action_call_commands_that_exist():
     script = "\n".join(step["run"] for step in action["runs"]["steps"])
     called = [hook["entry"] for hook in hooks] + [line for line in script.splitlines() if "torchlite validate" in line]
     options = set(re.findall(r"--[a-z-]+", " ".join(called) + script)) - {"--quiet"}
-    help_text = CliRunner().invoke(app, ["validate", "--help"], terminal_width=200).stdout
+    help_text = CliRunner().invoke(application(), ["validate", "--help"], terminal_width=200).stdout
     assert options and all(option in help_text for option in options)
     used = {name for step in action["runs"]["steps"] for name in re.findall(r"inputs\.([a-z-]+)", str(step.get("env")))}
     assert used == set(action["inputs"])

@@ -7,14 +7,15 @@ from pathlib import Path
 import pytest
 
 from torchlite.cli.display import plan_lines
-from torchlite.cli.main import app
+from torchlite.cli.main import COMMANDS, application
 from torchlite.cli.reference import CHANGES, command_tables
 from torchlite.train.beginning import write_template
 from torchlite.train.config.load import require_config
 from torchlite.train.plan import make_plan
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "cli.md"
-NAMES = [one.name for one in (*app.registered_commands, *app.registered_groups)]
+GROUPS = {one.name: one.typer_instance.registered_commands for one in application().registered_groups}
+LINES = [*COMMANDS, *(f"{group} {one.name}" for group, commands in GROUPS.items() for one in commands)]
 
 
 def test_the_tables_are_current():
@@ -35,19 +36,44 @@ def test_captured_sessions_worked():
     assert captured.count("ETA") == 2
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_help_imports_nothing_that_is_not_needed_for_it(name):
+def imported_by(*arguments):
+    """What a command prints, and the modules that are imported when it ends."""
     program = (
-        "import sys; sys.argv = ['torchlite', *sys.argv[1:]]\n"
+        "import sys; sys.argv[0] = 'torchlite'\n"
         "from torchlite.cli.main import main\n"
-        "try:\n    main()\nfinally:\n"
-        "    heavy = {'numpy', 'cupy', 'yaml', 'rich', 'torchlite.train'} & set(sys.modules)\n"
-        "    print('imported:', sorted(heavy), file=sys.stderr)\n"
+        "try:\n    main()\nfinally:\n    print(*sys.modules, file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program, name, "--help"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "Usage: torchlite" in done.stdout
-    assert done.stderr.strip() == "imported: []"
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    return done.stdout, set(done.stderr.split())
+
+
+HEAVY = {"numpy", "cupy", "yaml", "rich", "pydantic", "torchlite.train"}
+
+
+@pytest.mark.parametrize("line", sorted(LINES))
+def test_help_imports_nothing_that_is_not_needed_for_it(line):
+    name, *_ = line.split()
+    printed, imported = imported_by(*line.split(), "--help")
+    assert printed.startswith(f"Usage: torchlite {line} ")
+    assert not imported & HEAVY
+    commands = {f"torchlite.cli.{module}" for module in COMMANDS.values()}
+    assert imported & commands == {f"torchlite.cli.{COMMANDS[name]}"}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_nor_do_help_and_version_of_the_whole(option):
+    printed, imported = imported_by(option)
+    assert "torchlite" in printed
+    assert not imported & HEAVY
+
+
+def test_a_group_reads_its_options_where_no_command_comes_first(torchlite):
+    assert "Every run, oldest first" in torchlite("runs", "-h").out
+    assert "No such option: --no-such" in torchlite("runs", "--no-such", "ls").err
+    assert "Did you mean 'show'?" in torchlite("runs", "shwo").err
+    assert "No such option: --no-such" in torchlite("--no-such", "train").err
+    assert "Did you mean 'train'?" in torchlite("trian").err
+    assert torchlite("--version", "train").out.startswith("torchlite ")
 
 
 def test_a_reader_that_has_enough_is_no_error():
