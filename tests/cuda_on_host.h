@@ -55,7 +55,13 @@ static void start() {
     swapcontext(&threads[current].context, &scheduler);
 }
 
+// Shared memory of which a launch says the size: nothing is in it when a block starts, and its end is guarded.
+enum { MOST_SHARED = 227 << 10, GUARD = 64 };
+alignas(128) static unsigned char dynamic_shared[MOST_SHARED + GUARD];
+static size_t shared_bytes;
+
 static void run_block() {
+    memset(dynamic_shared, 0xff, sizeof dynamic_shared);
     const unsigned count = blockDim.x * blockDim.y * blockDim.z;
     if (count > 1024) { fprintf(stderr, "a block has at most 1024 threads\n"); abort(); }
     if (threads.size() < count) threads.resize(count);
@@ -78,10 +84,14 @@ static void run_block() {
                 abort();
             }
     }
+    for (int i = 0; i < GUARD; i++)
+        if (dynamic_shared[shared_bytes + i] != 0xff) { fprintf(stderr, "a block wrote behind its shared memory\n"); abort(); }
 }
 
-static void launch(void (*kernel)(), const unsigned *grid, const unsigned *block) {
+static void launch(void (*kernel)(), const unsigned *grid, const unsigned *block, size_t shared) {
     body = kernel;
+    shared_bytes = shared;
+    if (shared > MOST_SHARED) { fprintf(stderr, "a block has at most 227 KB of shared memory\n"); abort(); }
     gridDim = {grid[0], grid[1], grid[2]};
     blockDim = {block[0], block[1], block[2]};
     for (blockIdx.z = 0; blockIdx.z < gridDim.z; blockIdx.z++)

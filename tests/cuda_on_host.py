@@ -39,12 +39,16 @@ class RawModule:
         """A kernel, to be called with grid, block and arguments."""
         function, types = getattr(self.library, f"launch_{name}"), self.parameters[name]
 
-        def launch(grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        def launch(
+            grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...], *, shared_mem: int = 0
+        ) -> None:
             if len(arguments) != len(types):
                 raise TypeError(f"{name}: {len(types)} arguments, got {len(arguments)}")
+            if shared_mem > max(48 << 10, getattr(launch, "max_dynamic_shared_size_bytes", 0)):
+                raise RuntimeError(f"{name}: {shared_mem} bytes of shared memory are more than it may have")
             values = [_value(argument, kind) for argument, kind in zip(arguments, types, strict=True)]
             pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-            function(_three(grid), _three(block), pointers)
+            function(_three(grid), _three(block), pointers, ctypes.c_size_t(shared_mem))
 
         return launch
 
@@ -75,13 +79,15 @@ def _types(parameters: str) -> list[str]:
 def _compiled(code: str, options: tuple[str, ...], parameters: dict[str, list[str]]) -> Path:
     if COMPILER is None:
         raise RuntimeError("no C++ compiler")
-    lines = [re.sub(r"#include <cuda_\w+\.h>", "", code), "static void **at;"]
+    written = re.sub(r"#include <cuda_\w+\.h>", "", code)
+    written = re.sub(r"extern __shared__ (\w+) (\w+)\[\];", r"static \1 *const \2 = (\1 *)dynamic_shared;", written)
+    lines = [written, "static void **arguments_at;"]
     for name, types in parameters.items():
-        values = ", ".join(f"*({kind} *)at[{i}]" for i, kind in enumerate(types))
+        values = ", ".join(f"*({kind} *)arguments_at[{i}]" for i, kind in enumerate(types))
         lines.append(f"static void body_{name}() {{ {name}({values}); }}")
         lines.append(
-            f'extern "C" void launch_{name}(const unsigned *grid, const unsigned *block, void **arguments) '
-            f"{{ at = arguments; launch(body_{name}, grid, block); }}"
+            f'extern "C" void launch_{name}(const unsigned *grid, const unsigned *block, void **arguments, '
+            f"size_t shared) {{ arguments_at = arguments; launch(body_{name}, grid, block, shared); }}"
         )
     checked = f"// compiled by NVRTC too: {nvrtc.library() is not None} {options}"
     text = "\n".join([_HEADER.read_text(), *lines, checked])

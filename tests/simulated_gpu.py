@@ -419,6 +419,7 @@ def install() -> None:
 
     class Device(contextlib.nullcontext):  # type: ignore[type-arg]
         compute_capability = "90"
+        attributes = {"MaxSharedMemoryPerBlockOptin": 227 << 10}  # noqa: RUF012
 
         def __init__(self, id: int | None = None) -> None:
             super().__init__()

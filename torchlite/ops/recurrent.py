@@ -17,6 +17,7 @@ import numpy as np
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode, no_grad
 from torchlite.backends.native import accelerated
+from torchlite.backends.nvidia import on_gpu
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
@@ -92,6 +93,7 @@ def _batch_samples(rng: np.random.Generator, width: int, *more: tuple[int, ...])
     ]
 
 
+@on_gpu("recurrent.rnn")
 @np.errstate(all="ignore")
 def _run_rnn(
     xp: Any, gates: Any, h0: Any, w_hh: Any, *, nonlinearity: str, batch_sizes: BatchSizes, reverse: bool
@@ -160,6 +162,7 @@ def _sigmoid_(xp: Any, x: Any) -> Any:
     return xp.reciprocal(x, out=x)
 
 
+@on_gpu("recurrent.lstm")
 @accelerated("recurrent.lstm")
 @widened
 @accelerated("recurrent.lstm")
@@ -252,6 +255,7 @@ def _lstm_gradients(
     return stack(d_gates), dh, dc, stack(d_out)
 
 
+@on_gpu("recurrent.lstm_grad")
 @accelerated("recurrent.lstm_grad")
 @widened
 @accelerated("recurrent.lstm_grad")
@@ -316,6 +320,7 @@ _lstm = register(
 )
 
 
+@on_gpu("recurrent.gru")
 @accelerated("recurrent.gru")
 @np.errstate(all="ignore")
 def _run_gru(
@@ -410,6 +415,7 @@ def _by_kept_gru(
     return cat([by_r, by_z, by_n], 2), cat([by_r, by_z, by_n * r + g_own], 2)
 
 
+@on_gpu("recurrent.gru_grad")
 @accelerated("recurrent.gru_grad")
 def _run_gru_grad(_xp: Any, *arrays: Any, batch_sizes: BatchSizes, reverse: bool) -> tuple[Any, ...]:
     with no_grad():
