@@ -10,7 +10,8 @@ import pytest
 import torchlite
 import torchlite.ops.pointwise  # registers operators
 from torchlite import ir
-from torchlite.backends.native import bfloat16, kernel, library
+from torchlite.backends.native import bfloat16, kernel
+from torchlite.backends.native.library import Family
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 SIZES = [(1, 1, 1), (5, 7, 3), (32, 32, 32), (33, 65, 47), (64, 96, 128), (40, 1500, 70), (16, 3000, 16), (300, 8, 600)]
@@ -31,12 +32,9 @@ def way(request, monkeypatch):
         "without AVX-512-BF16": ("__AMX_BF16__", "__AVX512BF16__"),
     }[request.param]
     text = "".join(f"#undef {name}\n" for name in undefined)
-    files = ("parallel.h", "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c")
-    loaded = library.load(text + library.text(*files))
-    for name in ("to_bfloat16", "to_float32", "product"):
-        function, before = getattr(loaded, name), getattr(bfloat16.C, name)
-        function.argtypes, function.restype = before.argtypes, before.restype
-        monkeypatch.setattr(bfloat16.C, name, function)
+    variant = Family(*bfloat16.C._files, **bfloat16.C._functions)
+    variant.text = text + bfloat16.C.text
+    monkeypatch.setattr(bfloat16, "C", variant)
 
 
 def drawn(rng, shape, dtype, transposed=False):

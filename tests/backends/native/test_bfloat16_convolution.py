@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from torchlite import ir
-from torchlite.backends.native import bfloat16_convolution, kernel, library
+from torchlite.backends.native import bfloat16_convolution, kernel
+from torchlite.backends.native.library import Family
 from torchlite.ops.windows import Window
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -38,12 +39,9 @@ def way(request, monkeypatch):
     if kernel("bfloat16_convolution.convolution") is None:
         pytest.skip("kernels are switched off or can't be compiled")
     text = "".join(f"#undef {name}\n" for name in WAYS[request.param])
-    files = ("mathematics.h", "vectors.h", *bfloat16_convolution.HEADERS, "bfloat16_convolution.c")
-    loaded = library.load(text + library.text("parallel.h", *files))
-    for name in ("convolution", "input_grad", "weight_grad"):
-        function, before = getattr(loaded, name), getattr(bfloat16_convolution.C, name)
-        function.argtypes, function.restype = before.argtypes, before.restype
-        monkeypatch.setattr(bfloat16_convolution.C, name, function)
+    variant = Family(*bfloat16_convolution.C._files, **bfloat16_convolution.C._functions)
+    variant.text = text + bfloat16_convolution.C.text
+    monkeypatch.setattr(bfloat16_convolution, "C", variant)
 
 
 def drawn(*shape, seed=0):

@@ -47,7 +47,7 @@ def families():
 
 def texts():
     """All C texts: the pool's and each family's."""
-    sources = {name: library.text("parallel.h", *family._files) for name, family in families().items()}
+    sources = {name: family.text for name, family in families().items()}
     of_programs = library.text("parallel.h", "mathematics.h", "vectors.h", "gemm.h", "bfloat16.h", "gemm_tiles.h")
     return {"pool": library.text("pool.c"), "gemm_tiles": of_programs, **sources}
 

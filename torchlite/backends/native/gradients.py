@@ -12,7 +12,7 @@ from torchlite.backends.native.library import GRAIN, Family, objects
 Arrays = Sequence[np.ndarray[Any, Any]]
 
 C = Family(
-    "arrays.h", "lists.h", "gradients.c", squares="pna->d", scale="pnf->i", understands="pan->i"
+    "arrays.h", "lists.h", "gradients.c", squares="pna->d", scale="pnf->i", understands="oan->i"
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends.memory import CPYTHON
-from torchlite.backends.native import toolchain
+from torchlite.backends.native import calls, toolchain
 from torchlite.backends.threads import follow_threads
 
 _HERE = Path(__file__).parent
@@ -71,14 +71,12 @@ class _Array(ctypes.c_void_p):
 
     @classmethod
     def from_param(cls, array: Any) -> Any:
-        if type(array) is np.ndarray and CPYTHON:
-            return cls.from_address(id(array) + object.__basicsize__)
         return None if array is None else cls(array.ctypes.data)
 
 
 _TYPES = {
     "a": _Array, "n": ctypes.c_long, "f": ctypes.c_float, "d": ctypes.c_double, "i": ctypes.c_int, "p": ctypes.c_void_p,
-    "-": None,
+    "o": ctypes.py_object, "-": None,
 }  # fmt: skip
 
 
@@ -87,19 +85,36 @@ def objects(arrays: Sequence[Any]) -> Any:
     return (ctypes.c_void_p * len(arrays))(*map(id, arrays))
 
 
+def _through_ctypes(library: ctypes.CDLL, name: str, signature: str) -> Any:
+    arguments, _, result = signature.partition("->")
+    function = getattr(library, name)
+    function.argtypes = [_TYPES[letter] for letter in arguments]
+    function.restype = _TYPES[result or "-"]
+    return function
+
+
 class Family:
     """The functions of one C file of this folder, which are attributes once it is `available`.
 
     Args:
         files: what its text consists of after ``parallel.h``, itself the last.
         functions: for each function the types of its arguments, a for arrays, n for longs, f for floats, p for
-            other pointers, and where it has one behind an arrow the type of its result, i for int and d for double:
-            ``reduce="aaannn->i"``.
+            other pointers, o for arrays as ``arrays.h`` reads them, and where it has one behind an arrow the type of its
+            result, i for int, d for double and o for any object: ``reduce="aaannn->i"``. With the last no other thread of
+            Python runs meanwhile.
     """
 
     def __init__(self, *files: str, **functions: str) -> None:
         self._files = files
         self._functions = functions
+
+    @functools.cached_property
+    def text(self) -> str:
+        """All of the C text."""
+        directly = {
+            name: signature for name, signature in self._functions.items() if calls.callable_directly(signature)
+        }
+        return "\n".join((text("parallel.h", "calls.h", *self._files), calls.text(directly)))
 
     def available(self) -> bool:
         """Whether the file is compiled, which the first call does; after one warning False where it can't be."""
@@ -108,25 +123,28 @@ class Family:
     @functools.cached_property
     def _library(self) -> ctypes.CDLL | None:
         try:
-            return load(text("parallel.h", *self._files))
+            library = load(self.text)
         except toolchain.Unavailable as error:
             warn_once(str(error))
             return None
+        if CPYTHON:
+            calls.bind(library)
+        return library
 
     @functools.cached_property
     def understands_arrays(self) -> bool:
         """Whether ``arrays.h``, with which its text must begin, finds what is in an array of this Python."""
         probe = np.zeros((2, 3), np.float32)
-        return bool(self.understands(id(probe), probe, 3))
+        return CPYTHON and bool(self.understands(probe, probe, 3))
 
     def __getattr__(self, name: str) -> Any:
         try:
-            arguments, _, result = self._functions[name].partition("->")
+            signature = self._functions[name]
         except KeyError:
             raise AttributeError(f"{self._files[-1]} has no function {name!r}") from None
-        function = getattr(self._library, name)
-        function.argtypes = [_TYPES[letter] for letter in arguments]
-        function.restype = _TYPES[result or "-"]
+        assert self._library is not None
+        direct = calls.callable_directly(signature)
+        function = calls.function(self._library, name) if direct else _through_ctypes(self._library, name, signature)
         setattr(self, name, function)
         return function
 

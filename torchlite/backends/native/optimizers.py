@@ -16,7 +16,7 @@ from torchlite.backends.native.library import Family, objects
 
 Arrays = Sequence[np.ndarray[Any, Any]]
 
-C = Family("arrays.h", "lists.h", "optimizers.c", adam="pnp->i", sgd="pnnp->i", understands="pan->i")
+C = Family("arrays.h", "lists.h", "optimizers.c", adam="pnp->i", sgd="pnnp->i", understands="oan->i")
 
 
 class _Adam(ctypes.Structure):
