@@ -20,15 +20,15 @@ from torchlite.ops.half_precision import HALVES, widened
 
 _FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is wanted
 
-# Multiplications from which a compiled product is faster than BLAS, whose threads then stay asleep: they would go on
-# occupying processors for a tenth of a second.
-_LARGE = 1 << 18
+# Multiplications from which a compiled product is wanted, and from which on it is one for several threads. Those of BLAS stay
+# asleep then: they would go on occupying processors for a tenth of a second.
+_SMALL, _LARGE = 1 << 16, 1 << 18
 
 _FLOATS = {np.dtype(letter).num for letter in "fdFD"}  # of 32 and 64 bits and complex ones
 
 
-def _compiled(name: str, *arrays: Any) -> Any:
-    """The product that a kernel computes, or None where it does not or there is none."""
+def _large(name: str, *arrays: Any) -> Any:
+    """The product that a kernel for several threads computes, or None where it does not or there is none."""
     if arrays[0].dtype == np.float32 and get_float32_matmul_precision() == "medium":
         fast = native.kernel(f"bfloat16.{name}")
         rounded = None if fast is None else fast(*arrays)
@@ -43,10 +43,15 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
 
     Half types are multiplied in float32 where there is no fast product of theirs.
     """
+    if xp is np and out is None and _SMALL <= x.size * y.shape[-1] < _LARGE:
+        small = native.kernel("products.small_product")
+        compiled = None if small is None else small(x, y, None)
+        if compiled is not None:
+            return compiled
     dtype = x.dtype
     if (dtype is y.dtype or dtype == y.dtype) and dtype.num in _FLOATS:  # nearly always
-        if x.size * y.shape[-1] >= _LARGE and xp is np:
-            compiled = _compiled("matmul", x, y)
+        if xp is np and x.size * y.shape[-1] >= _LARGE:
+            compiled = _large("matmul", x, y)
             if compiled is not None:
                 if out is None:
                     return compiled
@@ -225,8 +230,12 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
         if any(y.dtype != x.dtype for y in (weight, *bias)):
             raise RuntimeError("expected input, weight and bias to have the same dtype")
         return _rounded_linear(xp, x, weight, *bias)
-    elif x.size * weight.shape[0] >= _LARGE:
-        compiled = _compiled("linear", x, weight, *bias)
+    elif (multiplications := x.size * weight.shape[0]) >= _SMALL:
+        if multiplications >= _LARGE:
+            compiled = _large("linear", x, weight, *bias)
+        else:
+            small = native.kernel("products.small_product")
+            compiled = None if small is None else small(x, weight.T, bias[0] if bias else None)
         if compiled is not None:
             return compiled
     out = product(xp, x, weight.T)

@@ -134,6 +134,46 @@ def test_linear_adds_its_bias_in_the_same_pass():
     np.testing.assert_allclose(products.linear(x, weight, bias), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(("m", "k", "n"), [(64, 128, 10), (64, 10, 128), (16, 64, 128), (40, 40, 40), (48, 300, 65)])
+def test_small_products_are_the_same_without_ctypes(m, k, n):
+    bias = draw(n, seed=2)
+    for x in layouts(draw(m, k)):
+        for y in layouts(draw(k, n, seed=1)):
+            for added in (None, bias):
+                got = products.C.small_product(x, y, added)
+                assert got.flags.owndata
+                np.testing.assert_array_equal(got, products.matmul(x, y, added))
+
+
+def test_small_products_that_are_left_to_numpy():
+    x, y = draw(64, 128), draw(128, 32, seed=1)
+    unaligned = np.frombuffer(bytearray(1) + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    for left, right in [
+        (x.astype(np.float64), y), (x, y.astype(np.int32)), (x.astype(">f4"), y), (unaligned, y), (x[None], y), (x, y[:, 0]),
+        (x[:, :4], y), (x[:3], y), (x, y[:, :4]), (x[:14], np.ascontiguousarray(y.T).T), (x[:0], y), (x, y[:, :0]),
+    ]:  # fmt: skip
+        assert products.C.small_product(left, right, None) is None
+    for bias in (draw(31), draw(64)[::2], draw(32).astype(np.float64), draw(1, 32)):
+        assert products.C.small_product(x, y, bias) is None
+    with pytest.raises(TypeError, match="expects an array"):
+        products.C.small_product(x, [1.0], None)
+    with pytest.raises(TypeError, match="expects a matrix"):
+        products.C.small_product(None, y, None)
+
+
+def test_small_products_of_operators_take_the_kernel(monkeypatch):
+    called = []
+    real = native.kernel
+    monkeypatch.setattr(native, "kernel", lambda name: called.append(name) or real(name))
+    x, weight, bias = (torch.from_numpy(a).requires_grad_() for a in (draw(64, 128), draw(10, 128, seed=1), draw(10)))
+    out = torch.nn.functional.linear(x, weight, bias)
+    out.sum().backward()
+    torch.mm(x[:20], weight.t())
+    assert called == ["products.small_product"] * 3
+    x, weight, bias = (a.numpy(force=True) for a in (x, weight, bias))
+    np.testing.assert_allclose(out.numpy(force=True), x @ weight.T + bias, rtol=1e-4, atol=1e-5)
+
+
 def test_operands_of_different_dtypes_are_refused_whatever_their_size():
     with pytest.raises(RuntimeError, match="same dtype"):
         product(np, draw(80, 80), draw(80, 80).astype(np.float64))

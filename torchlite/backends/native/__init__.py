@@ -22,12 +22,19 @@ LARGE = 1 << 15
 
 @functools.cache
 def kernel(name: str) -> Callable[..., Any] | None:
-    """The function ``name`` ("module.function"); None where kernels are switched off or can't be compiled."""
+    """The function ``name`` ("module.function"); None where kernels are switched off or can't be compiled.
+
+    It is one of the module, or one of its C text that takes arrays as they are.
+    """
     if not toolchain.enabled():
         return None
     module, _, function = name.partition(".")
     family = importlib.import_module(f"torchlite.backends.native.{module}")
-    return getattr(family, function) if family.C.available() else None
+    if not family.C.available():
+        return None
+    if hasattr(family, function):
+        return getattr(family, function)
+    return getattr(family.C, function) if family.C.understands_arrays else None
 
 
 def accelerated(name: str, least: int = LARGE) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

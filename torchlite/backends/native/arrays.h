@@ -20,9 +20,11 @@ typedef struct {
 
 enum { CONTIGUOUS = 1, ALIGNED = 0x100 };
 
-static inline int is_dense_float32(const NumpyArray *a) {
-    return a->dtype->letter == 'f' && a->dtype->order == '=' && (a->flags & CONTIGUOUS) && (a->flags & ALIGNED);
+static inline int is_float32(const NumpyArray *a) {
+    return a->dtype->letter == 'f' && a->dtype->order == '=' && (a->flags & ALIGNED);
 }
+
+static inline int is_dense_float32(const NumpyArray *a) { return is_float32(a) && (a->flags & CONTIGUOUS); }
 
 static inline long size_of(const NumpyArray *a) {
     long size = 1;

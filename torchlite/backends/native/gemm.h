@@ -16,8 +16,8 @@ enum {
     AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
     MOST_STREAMS = 8,
     LARGE = 1 << 23,  // multiplications from which on operands in a program do not all lie in the second-level caches
-    TALLEST = 14,  // rows of a tile by the vectors that it is wide, as many as there are registers for
-    TILE_ROWS_1 = REGISTERS >= 32 ? 14 : 12,
+    TALLEST = 16,  // rows of a tile by the vectors that it is wide, as many as there are registers for
+    TILE_ROWS_1 = REGISTERS >= 32 ? 16 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
@@ -33,7 +33,7 @@ typedef struct {
     long a_outer, a_inner, b_outer, b_inner;
     long rows, columns, depth;              // of a task; where depth is less than k, sums meet in `scratch`
     float *scratch;                         // (parts(k, depth), outer inner m, n)
-    Finish finish;
+    Finish finish;                          // NULL where C is left as dense rows, which begin at `context`
     void *context;
     Stream streams[MOST_STREAMS];           // arrays like C that `finish` reads or writes, up to the first NULL; with none
                                             // nothing is fetched ahead, which is what products in a loop want
@@ -51,9 +51,9 @@ typedef struct {
     Later later[2];
 } Ahead;
 
-// A tile's sums over k, added to those in `sums` where there are some already. Some tiles copy B to `panel`.
-typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums, int more,
-                     Ahead *ahead, float *panel);
+// A tile's sums over k, added to those in `sums` where it is not NULL, are left in `out`. Some tiles copy B to `panel`.
+typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, const float *sums,
+                     float *out, long out_row, Ahead *ahead, float *panel);
 
 // What is fetched in one of the `chunks` of a tile.
 static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long a_row, long chunk, long chunks, int height) {
@@ -68,9 +68,16 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
             for (long line = 0; line < l->lines; line++) __builtin_prefetch(l->at + line * LINE, 0, 2);
 }
 
+// Keeps a compiler from deriving a pointer from others, which it would do with more registers than there are.
+#define APART(pointer) __asm__("" : "+r"(pointer))
+
 #define TILE(VECTORS, NAME, FETCHES, COPIES)                                                                           \
-    static void NAME(const float *a, long a_row, long a_column, const float *b, long b_row, long k, float *sums,       \
-                     int more, Ahead *ahead, float *panel) {                                                           \
+    static void NAME(const float *a, long a_row, long a_column, const float *b, long b_row, long k, const float *sums, \
+                     float *out, long out_row, Ahead *ahead, float *panel) {                                           \
+        enum { BASES = (TILE_ROWS_##VECTORS + 2) / 3 };                                                                \
+        const float *rows[BASES]; /* every third, with which the processor reaches the others without a register */    \
+        UNROLLED for (int r = 0; r < BASES; r++) rows[r] = a + 3 * r * a_row;                                          \
+        UNROLLED for (int r = 0; r < BASES; r++) APART(rows[r]);                                                       \
         Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
@@ -78,22 +85,23 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
         for (long chunk = 0, chunks = FETCHES ? parts(k, CHUNK) : 1; chunk < chunks; chunk++) {                        \
             long steps = FETCHES ? at_most(CHUNK, k - chunk * CHUNK) : k;                                              \
             if (FETCHES) fetch_ahead(ahead, a_row, chunk, chunks, TILE_ROWS_##VECTORS);                                \
-            UNROLLED_BY_4 for (long i = 0; i < steps; i++, a += a_column, b += b_row) {                                \
+            UNROLLED_BY_4 for (long i = 0; i < steps; i++, b += b_row) {                                               \
                 Vector row[VECTORS];                                                                                   \
-                if (a_column != 1) __builtin_prefetch(a + AHEAD * a_column);                                           \
+                if (a_column != 1) __builtin_prefetch(rows[0] + AHEAD * a_column);                                     \
                 UNROLLED for (int v = 0; v < VECTORS; v++) row[v] = load(b + v * LANES);                               \
                 if (COPIES) {                                                                                          \
                     UNROLLED for (int v = 0; v < VECTORS; v++) store(panel + v * LANES, row[v]);                       \
                     panel += TILE_COLUMNS;                                                                             \
                 }                                                                                                      \
                 UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                 \
-                    UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += a[r * a_row] * row[v];                       \
+                    UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += rows[r / 3][r % 3 * a_row] * row[v];         \
+                UNROLLED for (int r = 0; r < BASES; r++) rows[r] += a_column;                                          \
             }                                                                                                          \
         }                                                                                                              \
         UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
             UNROLLED for (int v = 0; v < VECTORS; v++) {                                                               \
-                float *sum = sums + r * TILE_COLUMNS + v * LANES;                                                      \
-                store(sum, more ? load(sum) + c[r][v] : c[r][v]);                                                      \
+                if (sums) c[r][v] += load(sums + r * TILE_COLUMNS + v * LANES);                                        \
+                store(out + r * out_row + v * LANES, c[r][v]);                                                         \
             }                                                                                                          \
     }
 
@@ -111,7 +119,7 @@ static const Tile fetching_tiles[] = {tile_1, tile_2_fetching, tile_3, tile_4_fe
 static const Tile copying_tile = TILE_VECTORS == 4 ? tile_4_copying : tile_2_copying;
 static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 
-// Copies (k, columns) numbers to rows of TILE_COLUMNS, filled up with zeros to whole vectors.
+// Copies (k, columns) numbers to dense rows, filled up with zeros to whole vectors.
 static void pack_panel(const float *b, long b_row, long b_column, long k, long columns, float *panel) {
     long filled = parts(columns, LANES) * LANES, i = 0;
     for (; b_row == 1 && i + LANES <= k; i += LANES)
@@ -120,13 +128,13 @@ static void pack_panel(const float *b, long b_row, long b_column, long k, long c
             UNROLLED for (int r = 0; r < LANES; r++)
                 square[r] = j + r < columns ? load(b + (j + r) * b_column + i) : (Vector){0};
             transpose(square);
-            UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * TILE_COLUMNS + j, square[r]);
+            UNROLLED for (int r = 0; r < LANES; r++) store(panel + (i + r) * filled + j, square[r]);
         }
     for (; i < k; i++) {
-        float *to = panel + i * TILE_COLUMNS;
+        float *to = panel + i * filled;
         const float *from = b + i * b_row;
         if (b_column == 1)
-            for (long j = 0; j < columns; j++) to[j] = from[j];
+            copy_row(from, columns, to);
         else
             for (long j = 0; j < columns; j++) to[j] = from[j * b_column];
         for (long j = columns; j < filled; j++) to[j] = 0.0f;
@@ -164,6 +172,16 @@ static Ahead behind_panel(const Product *p, const float *a, const float *b, long
     return ahead;
 }
 
+// What becomes of a tile: `finish`, or without one a copy in the dense rows of n numbers at `context`.
+static void leave_tile(const Product *p, Finish finish, void *context, float *tile, long row, long column, long rows, long columns) {
+    if (finish) {
+        finish(context, tile, TILE_COLUMNS, row, column, rows, columns);
+        return;
+    }
+    float *out = (float *)context + row * p->n + column;
+    for (long r = 0; r < rows; r++, tile += TILE_COLUMNS, out += p->n) copy_row(tile, columns, out);
+}
+
 // Rows `first` to `last` of C, `columns` (at most TILE_COLUMNS) from `column` on, over k from `begin` to `end`. `above` rows of C
 // belong to earlier products.
 static void multiply_panel(const Product *p, const float *a, const float *b, long above, long first, long last, long column,
@@ -175,6 +193,8 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
     int packs = p->b_column != 1 || columns % LANES || last - first > 2 * height;
     int copies = packs && p->b_column == 1 && columns == TILE_COLUMNS;  // the first tile does
     int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->streams[0].at && p->m * p->n * p->k >= LARGE;
+    int direct = !finish && columns % LANES == 0 && last - first >= height;  // tiles leave their sums where they belong
+    long end_of_tiles = direct ? last : p->m;
     Tile tile = (fetches ? fetching_tiles : tiles)[vectors - 1];
     for (long k = begin; k == begin || k < end; k += K_BLOCK) {
         long depth = at_most(K_BLOCK, end - k);
@@ -186,19 +206,20 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
         if (fetches) ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
         float *own = sums;
         for (long row = first; row < last; row += height, own += blocks ? height * TILE_COLUMNS : 0) {
-            long start = lonely ? 0 : at_most(row, p->m - height);  // the last tile overlaps the one before
+            long start = lonely ? 0 : at_most(row, end_of_tiles - height);  // the last tile overlaps the one before
             if (fetches && !lonely && p->a_column == 1) ahead.a = left + at_most(row + height, p->m - height) * p->a_row;
             for (int s = 0; fetches && finishes && s < MOST_STREAMS && p->streams[s].at; s++) {
                 const Stream all = p->streams[s];
                 ahead.streams[s] = (Stream){all.at + (above + start) * all.row + column, all.row};
             }
-            int copied = packs && !(copies && row == first);
+            int copied = packs && !(copies && row == first), leaves = direct && finishes;
             (copied || !copies ? tile : copying_tile)(
                 lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
-                copied ? panel : from, copied ? TILE_COLUMNS : p->b_row, depth, own, k > begin, &ahead, panel);
-            if (finishes)
-                finish(context, own + (row - start) * TILE_COLUMNS, TILE_COLUMNS, above + row, column,
-                       at_most(height, last - row), columns);
+                copied ? panel : from, copied ? vectors * LANES : p->b_row, depth, k > begin ? own : NULL,
+                leaves ? (float *)context + (above + start) * p->n + column : own, leaves ? p->n : TILE_COLUMNS, &ahead, panel);
+            if (finishes && !direct)
+                leave_tile(p, finish, context, own + (row - start) * TILE_COLUMNS, above + row, column,
+                           at_most(height, last - row), columns);
         }
     }
 }
@@ -215,10 +236,8 @@ static Block block_of(const Product *p, long index) {
     return (Block){index / down / across, row, at_most(p->rows, p->m - row), column, at_most(p->columns, p->n - column)};
 }
 
-static void multiply_block(const Product *p, long index, long begin, long end, Finish finish, void *context) {
-    Block c = block_of(p, index);
-    const float *a = p->a + c.product / p->inner * p->a_outer + c.product % p->inner * p->a_inner;
-    const float *b = p->b + c.product / p->inner * p->b_outer + c.product % p->inner * p->b_inner;
+static void multiply_block(const Product *p, Block c, const float *a, const float *b, long begin, long end, Finish finish,
+                           void *context) {
     long together = end - begin > K_BLOCK ? MOST_ROWS : c.rows;
     for (long row = c.row; row < c.row + c.rows; row += together)
         for (long column = c.column; column < c.column + c.columns; column += TILE_COLUMNS)
@@ -226,27 +245,23 @@ static void multiply_block(const Product *p, long index, long begin, long end, F
                            at_most(TILE_COLUMNS, c.column + c.columns - column), begin, end, finish, context);
 }
 
-static void product_task(void *argument, long index) {
-    const Product *p = argument;
-    multiply_block(p, index, 0, p->k, p->finish, p->context);
+static void multiply_block_of(const Product *p, long index, long begin, long end, Finish finish, void *context) {
+    Block c = block_of(p, index);
+    const float *a = p->a + c.product / p->inner * p->a_outer + c.product % p->inner * p->a_inner;
+    const float *b = p->b + c.product / p->inner * p->b_outer + c.product % p->inner * p->b_inner;
+    multiply_block(p, c, a, b, begin, end, finish, context);
 }
 
-typedef struct { float *sums; long n; } Part;
-
-static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
-    const Part *part = context;
-    for (long r = 0; r < rows; r++, tile += tile_step) {
-        float *to = part->sums + (row + r) * part->n + column;
-#pragma omp simd
-        for (long j = 0; j < columns; j++) to[j] = tile[j];
-    }
+static void product_task(void *argument, long index) {
+    const Product *p = argument;
+    multiply_block_of(p, index, 0, p->k, p->finish, p->context);
 }
 
 static void part_task(void *argument, long index) {
     const Product *p = argument;
     long blocks = blocks_of(p), begin = index / blocks * p->depth;
-    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, p->n};
-    multiply_block(p, index % blocks, begin, at_most(begin + p->depth, p->k), keep_part, &part);
+    float *sums = p->scratch + index / blocks * p->outer * p->inner * p->m * p->n;
+    multiply_block_of(p, index % blocks, begin, at_most(begin + p->depth, p->k), NULL, sums);
 }
 
 static void sum_task(void *argument, long index) {
@@ -262,7 +277,7 @@ static void sum_task(void *argument, long index) {
                 from += p->outer * p->inner * p->m * p->n;
                 for (long j = 0; j < columns; j++) sums[j] += from[j];
             }
-            p->finish(p->context, sums, TILE_COLUMNS, r, column, 1, columns);
+            leave_tile(p, p->finish, p->context, sums, r, column, 1, columns);
         }
 }
 

@@ -389,6 +389,17 @@ static void split_task(void *argument, long index) {
     split_block_of_product(p, index, packed_columns(p, index), 0, p->k, p->finish, p->context);
 }
 
+typedef struct { float *sums; long n; } Part;
+
+static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+    const Part *part = context;
+    for (long r = 0; r < rows; r++, tile += tile_step) {
+        float *to = part->sums + (row + r) * part->n + column;
+#pragma omp simd
+        for (long j = 0; j < columns; j++) to[j] = tile[j];
+    }
+}
+
 static void split_part_task(void *argument, long index) {
     const Product *p = argument;
     long blocks = blocks_of(p), begin = index / blocks * p->depth;

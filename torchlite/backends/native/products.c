@@ -2,25 +2,19 @@
 
 typedef struct { float *out; const float *bias; long n; } Dense;
 
-static void to_dense(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+static void add_bias(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
     const Dense *d = context;
     for (long r = 0; r < rows; r++, tile += tile_step) {
         float *out = d->out + (row + r) * d->n + column;
-        if (d->bias) {
 #pragma omp simd
-            for (long j = 0; j < columns; j++) out[j] = tile[j] + d->bias[column + j];
-        } else if (columns == TILE_COLUMNS) {
-            memcpy(out, tile, TILE_COLUMNS * sizeof *out);  // of a constant size, which takes no call
-        } else {
-            memcpy(out, tile, (size_t)columns * sizeof *out);
-        }
+        for (long j = 0; j < columns; j++) out[j] = tile[j] + d->bias[column + j];
     }
 }
 
 // Returns whether there was memory enough. `sizes` are the numbers of a Product from m to depth.
 int product(const float *a, const float *b, const float *bias, float *out, const int64_t *sizes) {
     Dense dense = {out, bias, sizes[1]};
-    Product p = {.a = a, .b = b, .finish = to_dense, .context = &dense};
+    Product p = {.a = a, .b = b, .finish = bias ? add_bias : NULL, .context = bias ? (void *)&dense : out};
     long *fields[] = {&p.m, &p.n, &p.k, &p.a_row, &p.a_column, &p.b_row, &p.b_column, &p.outer, &p.inner, &p.a_outer,
                       &p.a_inner, &p.b_outer, &p.b_inner, &p.rows, &p.columns, &p.depth};
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) *fields[i] = (long)sizes[i];
@@ -31,4 +25,34 @@ int product(const float *a, const float *b, const float *bias, float *out, const
     multiply_matrices(&p);
     free(p.scratch);
     return 1;
+}
+
+static int is_matrix(const NumpyArray *a) {
+    enum { SIZE = sizeof(float) };  // an int, because strides may be negative
+    return is_float32(a) && a->dimensions == 2 && a->strides[0] % SIZE == 0 && a->strides[1] % SIZE == 0;
+}
+
+// Whether tiles compute little beside what is wanted, and packed columns meet enough rows.
+static int fills_tiles(long m, long n, int transposed) {
+    long height = tile_rows[parts(at_most(n, TILE_COLUMNS), LANES) - 1];
+    return m >= (transposed ? at_least(height, 16) : height) && 3 * parts(m, height) * height <= 4 * m &&
+           3 * parts(n, LANES) * LANES <= 5 * n;
+}
+
+// A product that is too small for several threads; None where it is left to NumPy.
+void *small_product(const NumpyArray *x, const NumpyArray *y, const NumpyArray *bias) {
+    enum { SIZE = sizeof(float) };
+    if (!x || !y) return python.fail(python.type_error, "small_product expects a matrix on either side");
+    if (!is_matrix(x) || !is_matrix(y) || x->shape[1] != y->shape[0]) return nothing();
+    long m = x->shape[0], k = x->shape[1], n = y->shape[1], transposed = y->strides[1] != SIZE;
+    if (n < 1 || !fills_tiles(m, n, transposed)) return nothing();
+    if (bias && (!is_dense_float32(bias) || bias->dimensions != 1 || bias->shape[0] != n)) return nothing();
+    NumpyArray *out = new_matrix(m, n);
+    if (!out) return NULL;
+    Dense dense = {out->data, bias ? bias->data : NULL, n};
+    Product p = {.a = x->data, .b = y->data, .m = m, .n = n, .k = k,
+                 .a_row = x->strides[0] / SIZE, .a_column = x->strides[1] / SIZE,
+                 .b_row = y->strides[0] / SIZE, .b_column = y->strides[1] / SIZE};
+    multiply_block(&p, (Block){0, 0, m, 0, n}, p.a, p.b, 0, k, bias ? add_bias : NULL, bias ? (void *)&dense : out->data);
+    return out;
 }

@@ -11,7 +11,10 @@ from torchlite.backends.native.library import Family
 
 Array = np.ndarray[Any, Any]
 
-C = Family("vectors.h", "gemm.h", "products.c", product="aaaaa->i")
+C = Family(
+    "arrays.h", "vectors.h", "gemm.h", "products.c",
+    product="aaaaa->i", small_product="ooo->o", understands="oan->i",
+)  # fmt: skip
 
 
 def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[int, int, int]:

@@ -46,6 +46,22 @@ static inline __attribute__((always_inline)) void store_some(float *to, Vector v
     else if (n > 0) memcpy(to, &v, (size_t)n * sizeof *to);
 }
 
+// Copies fewer numbers than a vector has, in two parts that overlap.
+static inline __attribute__((always_inline)) void copy_few(const float *from, long n, float *to) {
+#define IN_HALVES(PART) memcpy(to, from, PART * sizeof *to), memcpy(to + n - PART, from + n - PART, PART * sizeof *to)
+    if (n >= 8) IN_HALVES(8);
+    else if (n >= 4) IN_HALVES(4);
+    else if (n >= 2) IN_HALVES(2);
+    else if (n) *to = *from;
+#undef IN_HALVES
+}
+
+static inline __attribute__((always_inline)) void copy_row(const float *from, long n, float *to) {
+    long i = 0;
+    for (; i + LANES <= n; i += LANES) store(to + i, load(from + i));
+    copy_few(from + i, n - i, to + i);
+}
+
 typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
 
 // The larger of two numbers in each lane; b where a is NaN, and a where b is.
