@@ -6,6 +6,7 @@ With ``TORCHLITE_NVRTC=1`` the text must pass NVIDIA's compiler first.
 from __future__ import annotations
 
 import ctypes
+import functools
 import hashlib
 import re
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import graphs_on_host
 import numpy as np
 import nvrtc
 
@@ -48,15 +50,22 @@ class RawModule:
                 raise RuntimeError(f"{name}: {shared_mem} bytes of shared memory are more than it may have")
             values = [_value(argument, kind) for argument, kind in zip(arguments, types, strict=True)]
             pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-            function(_three(grid), _three(block), pointers, ctypes.c_size_t(shared_mem))
+            run = functools.partial(_run, function, _three(grid), _three(block), pointers, ctypes.c_size_t(shared_mem), values, arguments)
+            graphs_on_host.launched(run)
 
         return launch
+
+
+def _run(function: Any, grid: Any, block: Any, pointers: Any, shared_mem: Any, *_kept: Any) -> None:
+    function(grid, block, pointers, shared_mem)
 
 
 def _value(argument: Any, kind: str) -> np.ndarray[Any, Any]:
     """What is passed: an address, or a number of just the kernel's type."""
     if kind.endswith("*"):
         return np.array(argument.data.ptr, np.uint64)
+    if isinstance(argument, np.ndarray) and argument.size == 1:
+        return argument.copy()  # a structure
     sizes = {"float": "f4", "double": "f8", "int": "i4", "long long": "i8", "bool": "?", "unsigned char": "u1"}
     if not isinstance(argument, np.generic) or argument.dtype != np.dtype(sizes.get(kind, argument.dtype)):
         raise TypeError(f"a number of type {kind} is expected, got {argument!r} of {type(argument).__name__}")

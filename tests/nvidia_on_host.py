@@ -11,6 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import graphs_on_host
+
 COMPILER = shutil.which("gcc") or shutil.which("cc")
 _SOURCE = Path(__file__).with_name("nvidia_on_host.c")
 _FOLDER = Path(tempfile.gettempdir()) / "torchlite_nvidia_on_host"
@@ -51,4 +53,14 @@ def install() -> None:
     from torchlite.backends.nvidia import library as libraries
 
     path = built()
+    call = libraries.Library.call
+
+    def called(self: Any, name: str, *arguments: Any) -> None:
+        """Libraries are called at once; what computes waits for the launch of a graph where one is captured."""
+        if name.startswith("cudnnConvolution") or name == "cublasLtMatmul":
+            graphs_on_host.launched(functools.partial(call, self, name, *arguments))
+        else:
+            call(self, name, *arguments)
+
+    libraries.Library.call = called  # type: ignore[method-assign]
     libraries.candidates = lambda _file: [] if path is None else [str(path)]

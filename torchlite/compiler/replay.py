@@ -8,9 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from torchlite.backends import is_array
-from torchlite.backends.memory import overlaps_itself
 from torchlite.compiler import cuda
 from torchlite.compiler.graph import Graph
+from torchlite.compiler.ownership import owner, taken
 from torchlite.compiler.program import Interface, program
 from torchlite.devices import CPU
 
@@ -48,7 +48,7 @@ def replay(graph: Graph, interface: Interface) -> Replay:
             return compiled
         return Interpreted(graph, interface.leaving)
     on_gpu, source = cuda.fused(graph, interface.writes)
-    return Interpreted(on_gpu, interface.leaving, source)
+    return cuda.in_parts(on_gpu, interface, source) or Interpreted(on_gpu, interface.leaving, source)
 
 
 class Interpreted:
@@ -67,25 +67,8 @@ class Interpreted:
         with np.errstate(all="ignore"):
             results = self._function(*given)
         owners = {id(owner(a)) for a in given if is_array(a)} | self._constants
-        return [*(_own(a, owners) for a in results[: self._leaving]), *results[self._leaving :]]
+        return [*(taken(a, owners) for a in results[: self._leaving]), *results[self._leaving :]]
 
     def lying(self, outputs: Sequence[int]) -> list[Any]:
         """Nothing is known."""
         return [None for _ in outputs]
-
-
-def owner(array: Any) -> Any:
-    """The array whose memory an array is part of."""
-    while is_array(array.base):
-        array = array.base
-    return array
-
-
-def _own(array: Any, owners: set[int]) -> Any:
-    """``array``, copied where its memory belongs to something else; from now on it is taken."""
-    if not is_array(array):
-        return np.asarray(array) if isinstance(array, np.generic) else array
-    if id(owner(array)) in owners or overlaps_itself(array):
-        return array.copy()
-    owners.add(id(owner(array)))
-    return array

@@ -21,9 +21,9 @@ from torchlite.backends import device_of, is_array
 from torchlite.compiler.captured import Captured
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
+from torchlite.compiler.ownership import owner
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
-from torchlite.compiler.replay import owner
 from torchlite.compiler.state import Slot
 from torchlite.compiler.surroundings import Surroundings, same
 from torchlite.devices import get_default_device

@@ -4,6 +4,8 @@ In the order in which they are at work: `decomposition` writes operators out as 
 finds what becomes one kernel, `arguments` names what it is called with (`layouts` how arrays are read through views,
 `scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it,
 `biases` gives products back what no kernel adds to them, and `together` runs many kernels at once, over `tables`.
+`parts` separates what the host computes, whose numbers are put into `slots`; `execution` runs the parts one after the other,
+and `recording` has each be a single launch.
 """
 
 from __future__ import annotations
@@ -17,12 +19,16 @@ from torchlite.compiler.cuda import pointwise, reductions, scalars
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.biases import with_biases
 from torchlite.compiler.cuda.decomposition import decomposed
+from torchlite.compiler.cuda.execution import Execution
 from torchlite.compiler.cuda.launch import Kernel
+from torchlite.compiler.cuda.parts import parts
+from torchlite.compiler.cuda.recording import Recorded
 from torchlite.compiler.cuda.regions import Region, regions
 from torchlite.compiler.cuda.tables import TableKernel
-from torchlite.compiler.cuda.together import together
+from torchlite.compiler.cuda.together import together, writes_inputs
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes import without_dead_code, without_duplicates
+from torchlite.compiler.program.interface import Interface
 from torchlite.ir import Op
 
 # Each operation is rounded as it is uncompiled: a product and a sum are not contracted.
@@ -57,6 +63,15 @@ def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
         _warn_once(f"torchlite.compile: kernels for a GPU can't be compiled, so operations are not fused: {error}")
         return graph, ""
     return result, source
+
+
+def in_parts(graph: Graph, interface: Interface, source: str) -> Execution | None:
+    """How a graph with fused operations is replayed part by part; None where it has no such parts."""
+    found = parts(graph, writes_inputs)
+    if found is None:
+        return None
+    recorded = interface.cuda_graphs and not interface.saved
+    return (Recorded if recorded else Execution)(graph, found, interface, source)
 
 
 def _named(texts: dict[str, str], declared: Sequence[str], body: str) -> str:

@@ -1,4 +1,4 @@
-"""What a kernel is called with: arrays, numbers and results, and what they are called in its text."""
+"""What a kernel is called with: arrays and results, and what they are called in its text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,6 @@ from torchlite.compiler.cuda.scalars import computed_type, loaded, number, store
 from torchlite.compiler.graph import Node, Value
 
 
-def host_number(v: Value) -> Value | None:
-    """The Python number that ``v`` is on the device; None for anything else."""
-    if v.node is None or v.node.op.name != "to_device":
-        return None
-    there = v.node.inputs[0].node
-    return there.inputs[0] if there is not None and there.op.name == "number_as_array" else None
-
-
 @dataclass(eq=False)
 class Arguments:
     """The arguments of a region's kernel.
@@ -28,14 +20,12 @@ class Arguments:
         region: the operations.
         results: what is computed.
         arrays: sources of what is read, each once.
-        numbers: Python numbers, with a value of the dtype they have in the kernel.
         names: of all values in the text, as far as they have one.
     """
 
     region: Region
     results: Sequence[Value]
     arrays: list[Value] = field(default_factory=list)
-    numbers: dict[Value, Value] = field(default_factory=dict)
     names: dict[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -43,9 +33,6 @@ class Arguments:
             written = number(v)
             if written is not None:
                 self.names[v] = written
-            elif host_number(v) is not None:
-                self.names[v] = f"s{len(self.numbers)}"
-                self.numbers[v] = host_number(v)  # type: ignore[assignment]
             elif reading(v).source not in self.arrays:
                 self.arrays.append(reading(v).source)
         for i, node in enumerate(self.region.nodes):
@@ -56,7 +43,7 @@ class Arguments:
     @property
     def inputs(self) -> tuple[Value, ...]:
         """The inputs of the fused operation."""
-        return (*self.arrays, *self.numbers.values())
+        return tuple(self.arrays)
 
     def pointer(self, v: Value) -> str:
         """The name of the pointer to an array that is read, or to a result."""
@@ -68,11 +55,10 @@ class Arguments:
         return [
             *(f"const {stored_type(v)} *__restrict__ {self.pointer(v)}" for v in self.arrays),
             *(f"{stored_type(v)} *__restrict__ {self.pointer(v)}" for v in self.results),
-            *(f"const {computed_type(v)} {self.names[v]}" for v in self.numbers),
         ]
 
     def read_from_memory(self, v: Value) -> bool:
-        """Whether a value is an element of an array from outside, and not computed, a number or a constant."""
+        """Whether a value is an element of an array from outside, and not computed or a constant."""
         return v not in self.names
 
     def strides(self, v: Value) -> Strides:

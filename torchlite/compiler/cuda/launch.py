@@ -12,9 +12,7 @@ from torchlite.backends import cupy
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.pointwise import pointwise
 from torchlite.compiler.cuda.reductions import Reduction
-from torchlite.compiler.cuda.scalars import HALVES
 from torchlite.compiler.graph import Value
-from torchlite.compiler.numbers import as_array
 from torchlite.devices import Device
 
 Named = Callable[[Sequence[str], str], str]
@@ -36,9 +34,7 @@ class Kernel:
     def __init__(self, arguments: Arguments, device: Device) -> None:
         self.arguments = arguments
         self.device = device
-        self.count = len(arguments.arrays)
         self.results = [shape_and_dtype(v) for v in arguments.results]
-        self.numbers = [shape_and_dtype(v)[1] for v in arguments.numbers]
         self.launches: list[Launch] = []
         self.partials: list[tuple[Any, int]] = []  # what one launch leaves to the next: dtypes and numbers of elements
         self.functions: list[Any] = []
@@ -66,11 +62,10 @@ class Kernel:
         """The results, as arrays without gaps."""
         xp = cupy()
         with xp.cuda.Device(self.device.index):
-            arrays = [dense(x) for x in inputs[: self.count]]
-            numbers = map(number, inputs[self.count :], self.numbers)
+            arrays = [dense(x) for x in inputs]
             results = tuple(xp.empty(shape, dtype) for shape, dtype in self.results)
             partials = [xp.empty(size, dtype) for dtype, size in self.partials]
-            arguments = (*arrays, *results, *numbers, *partials)
+            arguments = (*arrays, *results, *partials)
             for function, launch in zip(self.functions, self.launches, strict=True):
                 function(launch.grid, launch.block, arguments)
         return results
@@ -84,12 +79,6 @@ def shape_and_dtype(v: Value) -> tuple[tuple[int, ...], Any]:
 
 def dense(x: Any) -> Any:
     """The array, copied where it has gaps or begins where four numbers can't be read at once."""
-    if not x.flags.c_contiguous or x.data.ptr % (4 * x.itemsize):
+    if not x.flags.c_contiguous or (x.size >= 4 and x.data.ptr % (4 * x.itemsize)):
         return x.copy(order="C")
     return x
-
-
-def number(x: Any, dtype: Any) -> Any:
-    """A Python number as a kernel takes it."""
-    array = as_array.run(x, dtype=dtype)
-    return array.astype(np.float32 if str(dtype) in HALVES else dtype)[()]

@@ -1,4 +1,4 @@
-"""Kernels over a table: each row has the length, the addresses and the numbers of one region; a block takes a chunk of one row."""
+"""Kernels over a table: each row has the length and the addresses of one region; a block takes a chunk of one row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ import numpy as np
 from torchlite.backends import cupy
 from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.arguments import Arguments
-from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, number, shape_and_dtype
+from torchlite.compiler.cuda.deferred import placed
+from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, shape_and_dtype
 from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
 from torchlite.compiler.cuda.reductions import WARP, Reduction
-from torchlite.compiler.cuda.scalars import computed_type, stored, stored_type
+from torchlite.compiler.cuda.scalars import stored, stored_type
 from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
 
@@ -59,7 +60,7 @@ class Text:
     def __init__(self, arguments: Arguments) -> None:
         self.arguments = arguments
         self.reduction = Reduction(arguments) if arguments.region.dims else None
-        self.width = _POINTERS + len(arguments.arrays) + len(arguments.results) + len(arguments.numbers)
+        self.width = _POINTERS + len(arguments.arrays) + len(arguments.results)
         self.partials = (
             [] if self.reduction is None else [self.reduction.partial_type(n) for n in self.reduction.reductions]
         )
@@ -104,10 +105,6 @@ class Text:
             f"const Index n = (Index)row[{_LENGTH}];",
         ]
         lines += [f"{kind} *{name} = ({kind} *)row[{i}];" for i, (kind, name) in enumerate(pointers, _POINTERS)]
-        for i, v in enumerate(arguments.numbers, _POINTERS + len(pointers)):
-            kind = computed_type(v)
-            bits = f"__longlong_as_double((long long)row[{i}])" if kind in ("float", "double") else f"row[{i}]"
-            lines.append(f"const {kind} {arguments.names[v]} = ({kind}){bits};")
         return lines
 
 
@@ -153,7 +150,6 @@ class TableKernel:
         first = rows[0].arguments
         self.text = Text(first)
         self.arrays = len(first.arrays)
-        self.dtypes = [shape_and_dtype(v)[1] for v in first.numbers]
         self.results = [[shape_and_dtype(v) for v in row.arguments.results] for row in rows]
         self.lengths = [math.prod(row.arguments.region.shape) for row in rows]
         counts = [-(-n // CHUNK) for n in self.lengths]
@@ -179,33 +175,24 @@ class TableKernel:
         found: list[Any] = []
         used: list[Any] = []  # kept alive until the launch
         apart: list[tuple[Any, Any]] = []
-        count = self.arrays + len(self.dtypes)
         with xp.cuda.Device(self.device.index):
             for k, row in enumerate(self.rows):
-                given = inputs[k * count : (k + 1) * count]
-                arrays = [dense(x) for x in given[: self.arrays]]
+                given = inputs[k * self.arrays : (k + 1) * self.arrays]
+                arrays = [dense(x) for x in given]
                 results = [
                     arrays[row.written[i]] if i in row.written else xp.empty(shape, dtype)
                     for i, (shape, dtype) in enumerate(self.results[k])
                 ]
                 apart += [(given[j], arrays[j]) for j in row.written.values() if arrays[j] is not given[j]]
-                numbers = [_bits(number(x, t)) for x, t in zip(given[self.arrays :], self.dtypes, strict=True)]
-                table += [self.lengths[k], self.first_chunks[k], *(x.data.ptr for x in (*arrays, *results)), *numbers]
+                table += [self.lengths[k], self.first_chunks[k], *(x.data.ptr for x in (*arrays, *results))]
                 found += [None if i in row.written else x for i, x in enumerate(results)]
                 used += [*arrays, *results]
             if self._chunks is None:
                 self._chunks = xp.asarray(np.array(self.chunks, np.uint64))
             partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
-            arguments = (self._chunks, xp.asarray(np.array(table, np.uint64)), *partials)
+            arguments = (self._chunks, placed(np.array(table, np.uint64)), *partials)
             for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
                 function((blocks,), (threads,), arguments)
             for target, value in apart:
                 target[...] = value
         return tuple(found)
-
-
-def _bits(x: Any) -> int:
-    """A number as it stands in the table: floats as doubles."""
-    return int(
-        np.array(x, np.float64).view(np.uint64) if x.dtype.kind == "f" else np.array(x, np.int64).view(np.uint64)
-    )

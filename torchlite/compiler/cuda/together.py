@@ -13,6 +13,7 @@ from typing import Any
 
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.launch import Kernel
+from torchlite.compiler.cuda.parts import root
 from torchlite.compiler.cuda.tables import Row, TableKernel, Text, linear
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.dead_code import has_effect
@@ -73,8 +74,8 @@ def _write_in_place(graph: Graph, writes: Mapping[int, Value], rows: Mapping[Nod
     users: dict[Value, list[Row]] = {}
     for row in rows.values():
         for v in row.arguments.arrays:
-            users.setdefault(_root(v), []).append(row)
-    leaving = [v if v.aval is None else _root(v) for v in graph.outputs]
+            users.setdefault(root(v), []).append(row)
+    leaving = [v if v.aval is None else root(v) for v in graph.outputs]
     of_value = {v: row for row in rows.values() for v in row.node.outputs}
     for i, target in writes.items():
         value = graph.outputs[i]
@@ -87,13 +88,6 @@ def _write_in_place(graph: Graph, writes: Mapping[int, Value], rows: Mapping[Nod
             continue
         if not any(v in read for v in row.node.outputs):
             row.written[row.node.outputs.index(value)] = row.arguments.arrays.index(target)
-
-
-def _root(v: Value) -> Value:
-    """The value in whose memory ``v`` may lie."""
-    while v.node is not None and v.node.op.kind in ("view", "copy"):
-        v = v.node.inputs[0]
-    return v
 
 
 def _heights(graph: Graph, counted: Mapping[Node, Any]) -> dict[Node, int]:
@@ -122,7 +116,7 @@ def _ordered(nodes: Sequence[Node]) -> list[Node]:
         for other in earlier:
             followers.setdefault(other, []).append(node)
     waiting = {node: len(earlier) for node, earlier in needs.items()}
-    ready = [(_last(node), position[node], node) for node in nodes if not waiting[node]]
+    ready = [(writes_inputs(node), position[node], node) for node in nodes if not waiting[node]]
     heapq.heapify(ready)
     done = []
     while ready:
@@ -131,10 +125,11 @@ def _ordered(nodes: Sequence[Node]) -> list[Node]:
         for follower in followers.get(node, ()):
             waiting[follower] -= 1
             if not waiting[follower]:
-                heapq.heappush(ready, (_last(follower), position[follower], follower))
+                heapq.heappush(ready, (writes_inputs(follower), position[follower], follower))
     return done
 
 
-def _last(node: Node) -> bool:
+def writes_inputs(node: Node) -> bool:
+    """Whether an operation overwrites inputs, which must be the last thing that happens."""
     kernel = node.op.run
     return isinstance(kernel, TableKernel) and any(row.written for row in kernel.rows)

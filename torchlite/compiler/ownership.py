@@ -1,0 +1,27 @@
+"""Whose memory an array is part of, and memory of its own for what is given away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends import is_array
+from torchlite.backends.memory import overlaps_itself
+
+
+def owner(array: Any) -> Any:
+    """The array whose memory an array is part of."""
+    while is_array(array.base):
+        array = array.base
+    return array
+
+
+def taken(array: Any, owners: set[int]) -> Any:
+    """``array``, copied where its memory belongs to one of ``owners`` (ids); from now on it is among them."""
+    if not is_array(array):
+        return np.asarray(array) if isinstance(array, np.generic) else array
+    if id(owner(array)) in owners or overlaps_itself(array):
+        return array.copy()
+    owners.add(id(owner(array)))
+    return array
