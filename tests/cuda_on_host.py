@@ -50,7 +50,9 @@ class RawModule:
                 raise RuntimeError(f"{name}: {shared_mem} bytes of shared memory are more than it may have")
             values = [_value(argument, kind) for argument, kind in zip(arguments, types, strict=True)]
             pointers = (ctypes.c_void_p * len(values))(*(value.ctypes.data for value in values))
-            run = functools.partial(_run, function, _three(grid), _three(block), pointers, ctypes.c_size_t(shared_mem), values, arguments)
+            run = functools.partial(
+                _run, function, _three(grid), _three(block), pointers, ctypes.c_size_t(shared_mem), values, arguments
+            )
             graphs_on_host.launched(run)
 
         return launch
