@@ -35,6 +35,7 @@ LACKING = {
     "lib.stride_tricks": set(),
     "random": set(),
 }  # fmt: skip
+SIZED_BY_NUMBERS = {"flatnonzero", "nonzero", "argwhere", "unique", "compress", "extract", "bincount"}
 STREAM = graphs_on_host.NULL_STREAM
 NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
 SPECIAL = {
@@ -74,12 +75,16 @@ def device(value: Any) -> Any:
 def on_device(function: Any, name: str) -> Any:
     """A function of NumPy with arrays of the device for arguments and results."""
 
+    itself = getattr(function, "__self__", None)  # the array of a method
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         given, named = [host(a, name) for a in args], host(kwargs, name)
+        if name.rpartition(".")[2] in SIZED_BY_NUMBERS or (name == "cupy.where" and len(given) == 1):
+            graphs_on_host.refuse(f"{name}, of whose result the host has to know the size")
         with np.errstate(all="ignore"):  # a GPU doesn't warn
-            result = computed(lambda: function(*given, **named), *given, *named.values())
+            result = computed(lambda: function(*given, **named), itself, *given, *named.values())
         return out if isinstance(out, ndarray) else device(result)
 
     return call
@@ -289,6 +294,8 @@ class ndarray:
 
     def __getitem__(self, key: Any) -> Any:
         key = host(key, "index")
+        if any(isinstance(k, np.ndarray) and k.dtype == bool for k in (key if type(key) is tuple else (key,))):
+            graphs_on_host.refuse("a mask, of which the host has to count the elements")
         return ndarray(computed(lambda: np.asarray(self.on_host[key]), self.on_host, key))
 
     def __setitem__(self, key: Any, value: Any) -> None:

@@ -273,7 +273,7 @@ def test_what_can_not_be_recorded_is_launched(capsys: Any, monkeypatch: Any) -> 
     torch.manual_seed(2)
     assert [draw(x).tolist() for _ in range(6)] == expected
     assert draw.variants[0].captured.run.refused is not None
-    assert capsys.readouterr().err.count("is not replayed as a CUDA graph: recording raised RuntimeError") == 1
+    assert capsys.readouterr().err.count("is not replayed as a CUDA graph: recording raised") == 1
 
 
 def test_without_the_mode_nothing_is_recorded() -> None:
