@@ -14,6 +14,7 @@ import numpy as np
 from torchlite import backends
 from torchlite._tensor import Tensor
 from torchlite.backends.native import accelerated
+from torchlite.backends.nvidia import on_gpu
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.creation import arange
@@ -21,6 +22,7 @@ from torchlite.ops.half_precision import widened
 from torchlite.ops.windows import Lengths, Window, inside, lead_of, padded, size_of
 
 
+@on_gpu("pooling.max_pool")
 @widened
 @accelerated("pooling.max_pool")
 def _run_max_pool(xp: Any, x: Any, *, window: Window) -> tuple[Any, Any]:
@@ -71,6 +73,7 @@ def _run_pick(xp: Any, x: Any, places: Any, *, window: Window) -> Any:
     return picked
 
 
+@on_gpu("pooling.spread")
 @widened
 @accelerated("pooling.spread")
 def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) -> Any:
@@ -85,6 +88,7 @@ def _run_spread(xp: Any, g: Any, places: Any, *, window: Window, size: Lengths) 
     return xp.ascontiguousarray(inside(full, window, size))
 
 
+@on_gpu("pooling.sum_windows")
 @widened
 def _run_sum(xp: Any, x: Any, *, window: Window) -> Any:
     out = window.out_size("avg_pool", size_of(x, window))
@@ -100,6 +104,7 @@ def _infer_sum(x: Aval, *, window: Window) -> Aval:
     return Aval((*lead_of(x, window), *window.out_size("avg_pool", size_of(x, window))), x.dtype, x.device)
 
 
+@on_gpu("pooling.share")
 @widened
 def _run_share(xp: Any, g: Any, *, window: Window, size: Lengths) -> Any:
     out = size_of(g, window)

@@ -21,10 +21,6 @@ _WIDEST = 128  # of which the sums fit into registers
 _MOST_BLOCKS = 1 << 16  # beside each other and behind each other
 _TYPES = {"float32": "float", **halves.TYPES}
 _NAMES = ("attention", "attention_rows", "attention_grad_q", "attention_grad_kv")
-_FLOAT_PRELUDE = """\
-__device__ inline float widened(float x) { return x; }
-__device__ inline float as_float32(float x) { return x; }
-"""
 _CORES = {"float16": "f16", "bfloat16": "bf16"}  # the types of PTX for which tensor cores are used
 _FIRST_CAPABILITY = 80  # from which GPUs have what is used of them
 _CONSTANTS = """\
@@ -54,7 +50,7 @@ def source(capability: int, dtype: str, keys: int, values: int, causal: bool, ma
     if dtype in _CORES and capability >= _FIRST_CAPABILITY:
         constants += f'#define TENSOR_CORES "{_CORES[dtype]}"\n'
     text = Path(__file__).with_name("attention.cu").read_text()
-    return halves.PRELUDE.get(dtype, _FLOAT_PRELUDE) + constants + text
+    return halves.prelude(dtype) + constants + text
 
 
 @functools.lru_cache(256)

@@ -13,11 +13,10 @@ import numpy as np
 from torchlite.backends import array_module, determinism
 from torchlite.backends import cudnn as settings
 from torchlite.backends.memory import dense_strides
-from torchlite.backends.nvidia import cudnn
+from torchlite.backends.nvidia import channels, cudnn
+from torchlite.backends.nvidia.channels import Shape
 from torchlite.backends.nvidia.cudnn import LIBRARY, Algorithm, call
 from torchlite.backends.nvidia.library import Descriptor, Failure
-
-Shape = tuple[int, ...]
 
 _TYPES = {
     "float32": cudnn.CUDNN_DATA_FLOAT, "float64": cudnn.CUDNN_DATA_DOUBLE, "float16": cudnn.CUDNN_DATA_HALF,
@@ -93,7 +92,7 @@ class _Plan:
         self.timed = False
 
     def _tensor(self, shape: Shape) -> Descriptor:
-        strides = dense_strides(shape, _last(len(shape)) if self.problem.last else ())
+        strides = dense_strides(shape, channels.last(len(shape)) if self.problem.last else ())
         made = _descriptor("Tensor")
         kind = _TYPES[str(self.problem.dtype)]
         call("cudnnSetTensorNdDescriptor", made.pointer, kind, len(shape), _ints(shape), _ints(strides))
@@ -197,34 +196,6 @@ def _math(dtype: Any) -> int:
     return cudnn.CUDNN_DEFAULT_MATH
 
 
-def _last(ndim: int) -> Shape:
-    """The dimensions of (N, C, *) from the slowest to the fastest, channels last."""
-    return (0, *range(2, ndim), 1)
-
-
-def _channels_last(array: Any) -> bool:
-    """Whether channels lie innermost in memory, and nothing else could be said of it."""
-    if array.ndim < 4 or array.flags.c_contiguous:
-        return False
-    return bool(array.transpose(_last(array.ndim)).flags.c_contiguous)
-
-
-def _dense(xp: Any, array: Any, last: bool) -> Any:
-    """The array without gaps, channels innermost or not."""
-    if not last:
-        return xp.ascontiguousarray(array)
-    return _moved_back(xp.ascontiguousarray(array.transpose(_last(array.ndim))))
-
-
-def _moved_back(array: Any) -> Any:
-    """An array (N, *, C) as (N, C, *)."""
-    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
-
-
-def _empty(xp: Any, shape: Shape, dtype: Any, last: bool) -> Any:
-    return _moved_back(xp.empty([shape[d] for d in _last(len(shape))], dtype)) if last else xp.empty(shape, dtype)
-
-
 def _computed(
     function: _Function,
     first: Any,
@@ -247,13 +218,13 @@ def _computed(
         return None
     if first.dtype != second.dtype or str(first.dtype) not in _TYPES:
         return None
-    xp, last = array_module(first), _channels_last(first) or _channels_last(second)
+    xp, last = array_module(first), channels.are_last(first) or channels.are_last(second)
     with xp.cuda.Device(first.device.id):
         handle = cudnn.handle()
         if handle is None:
             return None
-        first, second = (_dense(xp, array, last) for array in (first, second))
-        result = _empty(xp, shape, first.dtype, last)
+        first, second = (channels.dense(xp, array, last) for array in (first, second))
+        result = channels.empty(xp, shape, first.dtype, last)
         shapes = (first.shape, second.shape, shape)
         if window.ndim == 1:  # as two dimensions, the first of length 1
             shapes, window = tuple((*s[:2], 1, *s[2:]) for s in shapes), window.stacked()  # type: ignore[assignment]

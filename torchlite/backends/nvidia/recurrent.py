@@ -13,11 +13,6 @@ from torchlite.backends import array_module, cupy
 from torchlite.backends.nvidia import halves
 
 _GATES = {"TANH": 1, "RELU": 1, "GRU": 3, "LSTM": 4}
-_TYPES = {"float64": ("double", 8), "float32": ("float", 4), **{name: (kind, 2) for name, kind in halves.TYPES.items()}}
-_PRELUDE = """\
-__device__ inline {type} widened({type} x) {{ return x; }}
-__device__ inline {type} as_{dtype}({type} x) {{ return x; }}
-"""
 _CONSTANTS = """\
 typedef {type} T;
 typedef {real} real;
@@ -55,6 +50,11 @@ class _Kernel(NamedTuple):
     gradient: bool
 
     @property
+    def itemsize(self) -> int:
+        """Of the arrays' numbers."""
+        return 2 if self.dtype in halves.TYPES else np.dtype(self.dtype).itemsize
+
+    @property
     def threads(self) -> int:
         """Of a block, whole warps."""
         return -(-_GATES[self.kind] * self.units // 32) * 32
@@ -65,7 +65,7 @@ class _Kernel(NamedTuple):
         Args:
             shared: the bytes of it that a block can have.
         """
-        size = _TYPES[self.dtype][1]
+        size = self.itemsize
         words = 2 if size == 8 else 1
         registers = min(_REGISTERS // self.threads // 8 * 8, _MOST_REGISTERS)
         most = -(-self.units // 4) * 4
@@ -78,15 +78,13 @@ class _Kernel(NamedTuple):
 
     def source(self, shared: int) -> str:
         """The text of the kernels."""
-        kind, size = _TYPES[self.dtype]
         _, held, rows, _ = self.placed(shared)
         constants = _CONSTANTS.format(
-            type=kind, real="double" if size == 8 else "float", dtype=self.dtype, kind=self.kind, units=self.units,
+            type=halves.FLOATS[self.dtype], real="double" if self.itemsize == 8 else "float", dtype=self.dtype, kind=self.kind, units=self.units,
             gates=_GATES[self.kind], samples=self.samples, threads=self.threads, held=held, rows=rows,
             bias=str(self.bias).lower(), given_h=str(self.given[0]).lower(), given_c=str(self.given[1]).lower(),
         )  # fmt: skip
-        prelude = halves.PRELUDE.get(self.dtype) or _PRELUDE.format(type=kind, dtype=self.dtype)
-        return prelude + constants + Path(__file__).with_name("recurrent.cu").read_text()
+        return halves.prelude(self.dtype) + constants + Path(__file__).with_name("recurrent.cu").read_text()
 
 
 def _shared_memory(device: int) -> int:
@@ -156,7 +154,7 @@ def _handled(kind: str, units: int, arrays: tuple[Any, ...]) -> bool:
     """Whether there are kernels for arrays of this dtype, and so many units."""
     dtype, gates = arrays[0].dtype, _GATES[kind]
     return (
-        str(dtype) in _TYPES
+        str(dtype) in halves.FLOATS
         and all(x.dtype == dtype and x.size for x in arrays)
         and gates * units <= _MOST_THREADS
         and gates * units * units * dtype.itemsize <= _LARGEST_WEIGHT

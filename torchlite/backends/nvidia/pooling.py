@@ -1,0 +1,150 @@
+"""Pooling and its gradients by kernels of our own (``pooling.cu``), one launch each."""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends import array_module, cupy
+from torchlite.backends.nvidia import channels, halves
+
+_CONSTANTS = """\
+typedef {type} T;
+typedef {real} real;
+typedef {places} P;
+__device__ inline T narrowed(real x) {{ return as_{dtype}(x); }}
+constexpr bool LAST = {last};
+"""
+_PLACES = {"uint8": "unsigned char", "int32": "int"}
+_THREADS = 256
+_MOST_ELEMENTS = 1 << 31
+_DIMS = 3
+
+
+@functools.lru_cache(256)
+def _kernels(_device: int, dtype: str, places: str, last: bool, window: Any) -> Any:
+    """The module of the kernels; None, after a warning, where they can't be compiled."""
+    real = "double" if dtype == "float64" else "float"
+    text = _CONSTANTS.format(
+        type=halves.FLOATS[dtype], real=real, places=_PLACES[places], dtype=dtype, last=str(last).lower()
+    )
+    for name, lengths in zip(("KERNEL", "STRIDE", "PADDING", "DILATION"), window[:4], strict=True):
+        text += "".join(f"constexpr int {name}{d} = {n};\n" for d, n in enumerate(lengths))
+    code = halves.prelude(dtype) + text + Path(__file__).with_name("pooling.cu").read_text()
+    try:
+        return cupy().RawModule(code=code, options=("--std=c++17",))
+    except Exception as error:  # of NVRTC, or because it is not there
+        warnings.warn(
+            f"kernels of pooling can't be compiled, so it runs as array operations: {error}",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+
+
+def _handled(window: Any, *arrays: Any) -> bool:
+    """Whether there are kernels for this geometry, in which every window has an element, and for arrays of these sizes."""
+    return (
+        window.ndim <= _DIMS
+        and str(arrays[0].dtype) in halves.FLOATS
+        and all(
+            p == 0 or (p < k and d == 1) for k, p, d in zip(window.kernel, window.padding, window.dilation, strict=True)
+        )
+        and all(x.ndim > window.ndim and 0 < x.size < _MOST_ELEMENTS for x in arrays)
+    )
+
+
+def _spread_out(x: Any, ndim: int) -> tuple[Any, list[Any]]:
+    """An array as (lead, channels, D, H, W), and its strides in elements."""
+    size = x.shape[x.ndim - ndim :]
+    lead = x.shape[: x.ndim - ndim]
+    outer, inner = math.prod(lead[:-1]), lead[-1]
+    x = x.reshape(outer, inner, *(1,) * (_DIMS - ndim), *size)
+    return x, [np.int64(step // x.itemsize) for step in x.strides]
+
+
+def _launch(
+    name: str, inputs: tuple[Any, ...], window: Any, sizes: tuple[Any, Any], result: Any, *more: Any, last: bool
+) -> bool:
+    """Fill ``result``, of as many elements as threads; False where the kernels can't be compiled.
+
+    Args:
+        name: of the kernel.
+        inputs: what is read, with any strides.
+        window: the geometry.
+        sizes: of what windows lie over, and how many windows there are along each dimension.
+        result: where to.
+        more: other results.
+        last: whether channels lie innermost in the results.
+    """
+    ndim = window.ndim
+    full = window
+    for _ in range(_DIMS - ndim):
+        full = full.stacked()
+    places = next((str(x.dtype) for x in (*inputs[1:], *more)), "uint8")
+    module = _kernels(result.device.id, str(result.dtype), places, last, full)
+    if module is None:
+        return False
+    spread = [_spread_out(x, ndim) for x in inputs]
+    ones = (1,) * (_DIMS - ndim)
+    lengths = [np.int32(n) for size in sizes for n in (*ones, *size)]
+    numbers = (np.int32(spread[0][0].shape[1]), *lengths, np.int32(result.size))
+    read = [part for x, strides in spread for part in (x, *strides)]
+    module.get_function(name)((-(-result.size // _THREADS),), (_THREADS,), (*read, result, *more, *numbers))
+    return True
+
+
+def max_pool(x: Any, *, window: Any) -> Any:
+    """The largest element of every window, and its place in the window."""
+    if not _handled(window, x):
+        return None
+    size = x.shape[x.ndim - window.ndim :]
+    out = window.out_size("max_pool", size)
+    xp, last = array_module(x), channels.are_last(x)
+    with xp.cuda.Device(x.device.id):
+        places = np.uint8 if math.prod(window.kernel) <= 256 else np.int32
+        shape = (*x.shape[: x.ndim - window.ndim], *out)
+        results = [channels.empty(xp, shape, dtype, last) for dtype in (x.dtype, places)]
+        return tuple(results) if _launch("max_pool", (x,), window, (size, out), *results, last=last) else None
+
+
+def spread(g: Any, places: Any, *, window: Any, size: tuple[int, ...]) -> Any:
+    """Zeros to which each element is added at the given place of its window."""
+    if not _handled(window, g) or places.shape != g.shape or str(places.dtype) not in _PLACES:
+        return None
+    return _over_elements("spread", (g, places), window, size)
+
+
+def share(g: Any, *, window: Any, size: tuple[int, ...]) -> Any:
+    """Zeros to which each element is added at every place of its window."""
+    return _over_elements("share", (g,), window, size) if _handled(window, g) else None
+
+
+def _over_elements(name: str, inputs: tuple[Any, ...], window: Any, size: tuple[int, ...]) -> Any:
+    """A gradient, of ``size`` after the leading dimensions."""
+    g = inputs[0]
+    lead = g.shape[: g.ndim - window.ndim]
+    if math.prod(lead) * math.prod(size) >= _MOST_ELEMENTS or 0 in size:
+        return None
+    xp, last = array_module(g), channels.are_last(g)
+    with xp.cuda.Device(g.device.id):
+        result = channels.empty(xp, (*lead, *size), g.dtype, last)
+        sizes = (size, g.shape[g.ndim - window.ndim :])
+        return result if _launch(name, inputs, window, sizes, result, last=last) else None
+
+
+def sum_windows(x: Any, *, window: Any) -> Any:
+    """The sum of the elements of every window."""
+    if not _handled(window, x):
+        return None
+    size = x.shape[x.ndim - window.ndim :]
+    out = window.out_size("avg_pool", size)
+    xp, last = array_module(x), channels.are_last(x)
+    with xp.cuda.Device(x.device.id):
+        result = channels.empty(xp, (*x.shape[: x.ndim - window.ndim], *out), x.dtype, last)
+        return result if _launch("sum_windows", (x,), window, (size, out), result, last=last) else None
