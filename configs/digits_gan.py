@@ -16,8 +16,8 @@ class GanStep:
         """The losses of both."""
         real, _ = batch
         generator, discriminator = context.models["G"], context.models["D"]
-        ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
-        made = generator(torch.randn(len(real), self.noise))
+        ones, zeros = real.new_ones(len(real), 1), real.new_zeros(len(real), 1)
+        made = generator(torch.randn(len(real), self.noise, device=context.device))
 
         context.optimizers["D"].zero_grad()
         loss_d = loss_of(discriminator(real), ones) + loss_of(discriminator(made.detach()), zeros)

@@ -18,6 +18,7 @@ from typing import Any
 
 import cuda_on_host
 import graphs_on_host
+import ml_dtypes
 import numpy as np
 import nvidia_on_host
 
@@ -36,6 +37,9 @@ LACKING = {
     "random": set(),
 }  # fmt: skip
 SIZED_BY_NUMBERS = {"flatnonzero", "nonzero", "argwhere", "unique", "compress", "extract", "bincount"}
+# What CuPy 14.2 has no loop of bfloat16 of, so that it computes in float32 and returns that, and what refuses it.
+IN_FLOAT32 = {"where", "clip", "float_power", "divmod", "round", "around", "logical_not", "logical_xor", "__divmod__"}
+NOT_IN_BFLOAT16 = {"sort", "argsort", "lexsort", "unique"}
 STREAM = graphs_on_host.NULL_STREAM
 NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
 SPECIAL = {
@@ -74,18 +78,36 @@ def device(value: Any) -> Any:
 
 def on_device(function: Any, name: str) -> Any:
     """A function of NumPy with arrays of the device for arguments and results."""
-
+    short = name.rpartition(".")[2]
     itself = getattr(function, "__self__", None)  # the array of a method
+    called = _in_float32(function, short) if short in IN_FLOAT32 else function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         given, named = [host(a, name) for a in args], host(kwargs, name)
-        if name.rpartition(".")[2] in SIZED_BY_NUMBERS or (name == "cupy.where" and len(given) == 1):
+        if short in SIZED_BY_NUMBERS or (name == "cupy.where" and len(given) == 1):
             graphs_on_host.refuse(f"{name}, of whose result the host has to know the size")
+        if short in NOT_IN_BFLOAT16 and any(_is_bfloat16(a) for a in (itself, *given)):
+            raise NotImplementedError("Sorting arrays with dtype 'bfloat16' is not supported")
         with np.errstate(all="ignore"):  # a GPU doesn't warn
-            result = computed(lambda: function(*given, **named), itself, *given, *named.values())
+            result = computed(lambda: called(*given, **named), itself, *given, *named.values())
         return out if isinstance(out, ndarray) else device(result)
+
+    return call
+
+
+def _is_bfloat16(x: Any) -> bool:
+    return isinstance(x, np.ndarray) and x.dtype == ml_dtypes.bfloat16
+
+
+def _in_float32(function: Any, name: str) -> Any:
+    """A function or method of NumPy that takes bfloat16 as float32."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        itself = getattr(function, "__self__", None)
+        called = getattr(itself.astype(np.float32), name) if _is_bfloat16(itself) else function
+        return called(*(a.astype(np.float32) if _is_bfloat16(a) else a for a in args), **kwargs)
 
     return call
 

@@ -79,3 +79,30 @@ def test_activations_keep_the_dtype(dtype: Any) -> None:
         y = function(x)
         assert y.dtype is dtype
         assert torch.autograd.grad(y.sum(), x)[0].dtype is dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_choosing_and_sorting_keep_half_types(dtype: Any) -> None:
+    numbers = [3.0, -1.0, 2.0, float("inf"), 3.0, -0.0, 0.5, 1.0]
+
+    def program(device: str) -> Any:
+        x = torch.tensor(numbers, device=device).to(dtype)
+        chosen = [torch.where(x > 1, x, 0.0), torch.where(x > 1, x.new_ones(()), x), x.clamp(-0.5, 2), x.round()]
+        return [*chosen, *x.sort(), *x.sort(descending=True), *x.topk(3), *x.unique(return_counts=True), x.sign()]
+
+    both(program)
+
+
+def test_attention_of_bfloat16_on_the_device_has_its_dtype() -> None:
+    """By array operations too, where a mask is given for each key."""
+    q, k, v = (torch.randn(2, 3, 5, 4, device="cuda").bfloat16().requires_grad_() for _ in range(3))
+    mask = torch.ones(5, 5, device="cuda").tril().bool()
+    results = [
+        F.scaled_dot_product_attention(q, k, v, is_causal=True),
+        F.scaled_dot_product_attention(q, k, v, attn_mask=mask),
+    ]
+    for out in results:
+        assert out.dtype is torch.bfloat16
+    np.testing.assert_allclose(*(out.detach().cpu().float() for out in results), rtol=0.02, atol=0.02)
+    sum(results).sum().backward()
+    assert q.grad.dtype is torch.bfloat16

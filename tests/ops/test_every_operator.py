@@ -156,5 +156,22 @@ def test_cupy_gives_what_numpy_gives(name):
             np.testing.assert_allclose(a.numpy(), b.cpu().numpy(), rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", OPS)
+def test_cupy_keeps_bfloat16(name):
+    """Wherever NumPy takes it."""
+    op = ir.REGISTRY[name]
+    for sample in samples(name):
+        if not any(a.dtype.kind == "f" for a in sample.arrays):
+            continue
+        inputs = [wrap(a).to(torch.bfloat16) if a.dtype.kind == "f" else wrap(a) for a in sample.arrays]
+        try:
+            host = outputs(apply(op, inputs, sample.params))
+        except (KeyError, RuntimeError, TypeError):
+            continue
+        device = outputs(apply(op, [x.to("cuda") for x in inputs], sample.params))
+        assert [(x.dtype, x.shape) for x in device] == [(x.dtype, x.shape) for x in host]
+
+
 def test_every_operator_is_documented():
     assert [op.name for op in ir.REGISTRY.values() if not op.doc.strip()] == []

@@ -1,6 +1,7 @@
 """Training of one's own: a step, several models and optimizers, a teacher, callbacks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,22 @@ def test_it_is_checked_and_tried_without_data(folder: Path) -> None:
 def test_what_it_reports_is_held_against_what_it_promises(folder: Path) -> None:
     with pytest.raises(UserCodeError, match="lists reconstruction, other, but the step returned reconstruction, step"):
         train(folder, "train.reports=reconstruction,other", text=MODELS)
+
+
+@pytest.mark.parametrize(
+    ("line", "where"),
+    [
+        ("inputs, _ = batch", "mine.py, line 10, in __call__: ZeroDivisionError: division by zero"),
+        ("self.count += 1", "mine.py, line 25, in stepped: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_what_code_of_ones_own_raises_says_where(folder: Path, line: str, where: str) -> None:
+    (folder / "mine.py").write_text(CODE.replace(line, "1 / 0"))
+    with pytest.raises(UserCodeError, match=re.escape(where)):
+        train(folder, "callbacks=[{mine:Counts: 100}]", text=MODELS)
+    status = json.loads(next(folder.rglob("status.json")).read_text())
+    assert (status["state"], status["exit_code"]) == ("failed", UserCodeError.exit_code)
+    assert where in status["reason"]
 
 
 @pytest.mark.parametrize(

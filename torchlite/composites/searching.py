@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.general import nonzero
@@ -141,7 +143,9 @@ def unique(
     data = input.detach()._data
     xp = backends.array_module(data)
     axis = None if dim is None else input._checked_dim(dim)
-    values, inverse, counts = xp.unique(data, return_inverse=True, return_counts=True, axis=axis)
+    sortable = data.astype(np.float32) if xp is not np and input.dtype is dtypes.bfloat16 else data  # CuPy's order
+    values, inverse, counts = xp.unique(sortable, return_inverse=True, return_counts=True, axis=axis)
+    values = values.astype(data.dtype, copy=False)
     inverse = inverse.reshape(data.shape if axis is None else -1)
     return _chosen(values, inverse, counts, return_inverse, return_counts)
 

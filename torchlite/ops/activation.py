@@ -70,7 +70,7 @@ leaky_relu_op = _activation(
 )
 hardtanh_op = _activation(
     "hardtanh",
-    lambda xp, x, *, min_val, max_val: xp.clip(x, x.dtype.type(min_val), x.dtype.type(max_val)),
+    widened(lambda xp, x, *, min_val, max_val: xp.clip(x, x.dtype.type(min_val), x.dtype.type(max_val))),
     lambda g, _out, x, min_val, max_val: where((x > min_val) & (x < max_val), g, 0.0),
     "x limited to [min_val, max_val]; no gradient at the limits and outside.",
     {"min_val": -1.0, "max_val": 1.0},

@@ -204,6 +204,7 @@ _clamp = register(
 )
 
 
+@widened
 def _run_sign(xp: Any, x: Any) -> Any:
     if x.dtype.kind == "b":
         return x.copy()

@@ -17,6 +17,7 @@ from torchlite.ir import FLOAT32_ON_CPU, Aval, Op, Sample, broadcast_shapes, reg
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import refuse_numbers, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.half_precision import widened
 from torchlite.ops.joining import stack
 from torchlite.ops.mutation import inplace
 
@@ -65,14 +66,14 @@ _conj = register(
 sgn = unary(
     "sgn",
     lambda g, out, x: _turn(g, out, x) if x.is_complex() else g.new_zeros(g.shape),
-    run=lambda xp, x: _run_sgn(xp, x),
+    run=widened(lambda xp, x: _run_sgn(xp, x)),
     domain=(0.2, 2.0),
     doc="x / |x|, and 0 at 0: the sign of real numbers, the direction of complex ones.",
 )
 angle = unary(
     "angle",
     lambda g, _out, x: _slope_of_angle(g, x),
-    run=lambda xp, x: _run_angle(xp, x),
+    run=widened(lambda xp, x: _run_angle(xp, x)),
     to_float=True,
     result=_real_dtype,
     as_in_place=False,

@@ -6,6 +6,7 @@ import numpy as np
 
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import binary, unary
+from torchlite.ops.half_precision import widened
 
 xlogy = binary(
     "xlogy",
@@ -13,7 +14,7 @@ xlogy = binary(
         lambda g, _out, x, y: where((x == 0) & (y <= 0), 0.0, g * y.log()),
         lambda g, _out, x, y: g * x / y,
     ),
-    run=lambda xp, x, y: xp.where((x == 0) & ~xp.isnan(y), x.dtype.type(0), x * xp.log(y)),
+    run=widened(lambda xp, x, y: xp.where((x == 0) & ~xp.isnan(y), x.dtype.type(0), x * xp.log(y))),
     to_float=True,
     domain=(0.3, 2.0),
     doc="x ln y, which is 0 at x = 0 whatever y is, except NaN.",
@@ -24,7 +25,7 @@ xlog1py = binary(
         lambda g, _out, x, y: where((x == 0) & (y <= -1), 0.0, g * y.log1p()),
         lambda g, _out, x, y: g * x / (y + 1),
     ),
-    run=lambda xp, x, y: xp.where((x == 0) & ~xp.isnan(y), x.dtype.type(0), x * xp.log1p(y)),
+    run=widened(lambda xp, x, y: xp.where((x == 0) & ~xp.isnan(y), x.dtype.type(0), x * xp.log1p(y))),
     to_float=True,
     methods=False,
     domain=(0.3, 2.0),
@@ -33,7 +34,9 @@ xlog1py = binary(
 entr = unary(
     "entr",
     lambda g, _out, x: -g * (x.log() + 1),
-    run=lambda xp, x: xp.where(x > 0, -x * xp.log(x), xp.where(x < 0, x.dtype.type(-np.inf), x + x.dtype.type(0))),
+    run=widened(
+        lambda xp, x: xp.where(x > 0, -x * xp.log(x), xp.where(x < 0, x.dtype.type(-np.inf), x + x.dtype.type(0)))
+    ),
     to_float=True,
     methods=False,
     domain=(0.3, 2.0),

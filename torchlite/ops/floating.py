@@ -15,6 +15,7 @@ from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import divisor, where
 from torchlite.ops.construct import binary, no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.half_precision import widened
 from torchlite.ops.mutation import inplace
 
 exp2 = unary(
@@ -181,6 +182,7 @@ def _equals(xp: Any, x: Any, value: float) -> Any:
     return x == value if x.dtype.kind not in "biu" else xp.zeros(x.shape, bool)
 
 
+@widened
 def _run_heaviside(xp: Any, x: Any, y: Any) -> Any:
     step = xp.where(x == 0, y, (x > 0).astype(x.dtype))
     return xp.where(x != x, x.dtype.type(0), step)

@@ -215,7 +215,7 @@ trunc = unary("trunc", no_slope, ufunc="trunc", scalar="trunc(x)", domain=(0.2, 
 _round = unary(
     "round",
     no_slope,
-    run=lambda xp, x: xp.round(x),
+    run=widened(lambda xp, x: xp.round(x)),
     methods=False,
     scalar="rint(x)",
     onnx="Round",

@@ -20,6 +20,8 @@ from torchlite.ops.reduction import argmax, argmin
 
 
 def _run_argsort(xp: Any, x: Any, *, dim: int, descending: bool) -> Any:
+    if xp is not np and x.dtype == dtypes.bfloat16.numpy:  # which CuPy can't sort
+        x = x.astype(np.float32)
     if not descending:
         return xp.argsort(x, axis=dim, kind="stable")
     # Stable from the largest down: sort the reversed order and turn it round.

@@ -18,6 +18,7 @@ from torchlite.train.callbacks import Observers
 from torchlite.train.checkpoint import Checkpoint, CheckpointStore
 from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
+from torchlite.train.config.usercode import attributed
 from torchlite.train.drift import Drift, drift
 from torchlite.train.exporting import check_formats, export_all
 from torchlite.train.loop import COMPLETE, Ending, Observer, fit
@@ -250,12 +251,15 @@ def _fit(
         observers = with_callbacks(observer, plan, run)
         with stop_signals() as interrupt:
             ending = fit(plan, progress, store, log, observers, interrupt, pause_at)
-    except BaseException as error:
+    except BaseException as raised:
+        error = attributed(raised)
         observers.failed(progress, error)
         code = (
             error.exit_code if isinstance(error, TorchliteError) else 130 if isinstance(error, KeyboardInterrupt) else 1
         )
         run.write_status("failed", progress.step, exit_code=code, reason=f"{type(error).__name__}: {error}")
+        if error is not raised:
+            raise error from raised
         raise
     finally:
         log.close()

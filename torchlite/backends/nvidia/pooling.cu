@@ -5,13 +5,13 @@
 // added atomically, and always in the same order. Before this text stand T, the type of the arrays, real, that of sums, widened(T),
 // narrowed(real), P, that of places, and as constants LAST and for each dimension KERNELi, STRIDEi, PADDINGi and DILATIONi.
 
-struct Place { int lead, channel, at[3]; };
+struct Element { int lead, channel, at[3]; };
 struct Lengths { int of[3]; };
 
 __device__ inline long long number() { return blockIdx.x * (long long)blockDim.x + threadIdx.x; }
 
-__device__ inline Place placed(unsigned i, int channels, Lengths n) {
-    Place p;
+__device__ inline Element placed(unsigned i, int channels, Lengths n) {
+    Element p;
     if (LAST) p.channel = i % channels, i /= channels;
     for (int d = 2; d >= 0; d--) p.at[d] = i % n.of[d], i /= n.of[d];
     if (!LAST) p.channel = i % channels, i /= channels;
@@ -22,13 +22,13 @@ __device__ inline Place placed(unsigned i, int channels, Lengths n) {
 template <class V> struct Strided {
     const V *first;
     long long lead, channel, at[3];
-    __device__ V operator()(Place p, int a, int b, int c) const {
+    __device__ V operator()(Element p, int a, int b, int c) const {
         return first[p.lead * lead + p.channel * channel + a * at[0] + b * at[1] + c * at[2]];
     }
 };
 
 // Calls f(number of the place in the window, a, b, c) for the elements of the window at p that are no padding.
-template <class F> __device__ inline void each_inside(Place p, Lengths n, F f) {
+template <class F> __device__ inline void each_inside(Element p, Lengths n, F f) {
     const int a0 = p.at[0] * STRIDE0 - PADDING0, b0 = p.at[1] * STRIDE1 - PADDING1, c0 = p.at[2] * STRIDE2 - PADDING2;
     for (int i = 0; i < KERNEL0; i++)
         for (int j = 0; j < KERNEL1; j++)
@@ -46,7 +46,7 @@ __device__ inline bool window_of(int at, int k, int stride, int padding, int dil
 }
 
 // Calls f(number of the place in the window, a, b, c) for the windows in which the element at p lies.
-template <class F> __device__ inline void each_around(Place p, Lengths windows, F f) {
+template <class F> __device__ inline void each_around(Element p, Lengths windows, F f) {
     int a, b, c;
     for (int i = 0; i < KERNEL0; i++)
         if (window_of(p.at[0], i, STRIDE0, PADDING0, DILATION0, windows.of[0], a))
@@ -63,7 +63,7 @@ extern "C" __global__ void max_pool(
     const long long i = number();
     if (i >= count) return;
     const Strided<T> of = {x, x0, x1, {x2, x3, x4}};
-    const Place p = placed(i, channels, {m0, m1, m2});
+    const Element p = placed(i, channels, {m0, m1, m2});
     T best = narrowed(0);
     int place = -1;
     each_inside(p, {n0, n1, n2}, [&](int k, int a, int b, int c) {
@@ -83,7 +83,7 @@ extern "C" __global__ void spread(
     if (i >= count) return;
     const Strided<T> of = {x, x0, x1, {x2, x3, x4}};
     const Strided<P> at = {places, p0, p1, {p2, p3, p4}};
-    const Place p = placed(i, channels, {n0, n1, n2});
+    const Element p = placed(i, channels, {n0, n1, n2});
     real sum = 0;
     each_around(p, {m0, m1, m2}, [&](int k, int a, int b, int c) { if ((int)at(p, a, b, c) == k) sum += widened(of(p, a, b, c)); });
     out[i] = narrowed(sum);
@@ -96,7 +96,7 @@ extern "C" __global__ void sum_windows(
     const long long i = number();
     if (i >= count) return;
     const Strided<T> of = {x, x0, x1, {x2, x3, x4}};
-    const Place p = placed(i, channels, {m0, m1, m2});
+    const Element p = placed(i, channels, {m0, m1, m2});
     real sum = 0;
     each_inside(p, {n0, n1, n2}, [&](int, int a, int b, int c) { sum += widened(of(p, a, b, c)); });
     out[i] = narrowed(sum);
@@ -109,7 +109,7 @@ extern "C" __global__ void share(
     const long long i = number();
     if (i >= count) return;
     const Strided<T> of = {x, x0, x1, {x2, x3, x4}};
-    const Place p = placed(i, channels, {n0, n1, n2});
+    const Element p = placed(i, channels, {n0, n1, n2});
     real sum = 0;
     each_around(p, {m0, m1, m2}, [&](int, int a, int b, int c) { sum += widened(of(p, a, b, c)); });
     out[i] = narrowed(sum);

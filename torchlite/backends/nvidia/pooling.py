@@ -59,6 +59,11 @@ def _handled(window: Any, *arrays: Any) -> bool:
     )
 
 
+def _are_last(x: Any, window: Any) -> bool:
+    """Whether samples have channels that lie innermost in memory."""
+    return x.ndim == window.ndim + 2 and channels.are_last(x)
+
+
 def _spread_out(x: Any, ndim: int) -> tuple[Any, list[Any]]:
     """An array as (lead, channels, D, H, W), and its strides in elements."""
     size = x.shape[x.ndim - ndim :]
@@ -105,7 +110,7 @@ def max_pool(x: Any, *, window: Any) -> Any:
         return None
     size = x.shape[x.ndim - window.ndim :]
     out = window.out_size("max_pool", size)
-    xp, last = array_module(x), channels.are_last(x)
+    xp, last = array_module(x), _are_last(x, window)
     with xp.cuda.Device(x.device.id):
         places = np.uint8 if math.prod(window.kernel) <= 256 else np.int32
         shape = (*x.shape[: x.ndim - window.ndim], *out)
@@ -131,7 +136,7 @@ def _over_elements(name: str, inputs: tuple[Any, ...], window: Any, size: tuple[
     lead = g.shape[: g.ndim - window.ndim]
     if math.prod(lead) * math.prod(size) >= _MOST_ELEMENTS or 0 in size:
         return None
-    xp, last = array_module(g), channels.are_last(g)
+    xp, last = array_module(g), _are_last(g, window)
     with xp.cuda.Device(g.device.id):
         result = channels.empty(xp, (*lead, *size), g.dtype, last)
         sizes = (size, g.shape[g.ndim - window.ndim :])
@@ -144,7 +149,7 @@ def sum_windows(x: Any, *, window: Any) -> Any:
         return None
     size = x.shape[x.ndim - window.ndim :]
     out = window.out_size("avg_pool", size)
-    xp, last = array_module(x), channels.are_last(x)
+    xp, last = array_module(x), _are_last(x, window)
     with xp.cuda.Device(x.device.id):
         result = channels.empty(xp, (*x.shape[: x.ndim - window.ndim], *out), x.dtype, last)
         return result if _launch("sum_windows", (x,), window, (size, out), result, last=last) else None

@@ -80,7 +80,8 @@ class _Kernel(NamedTuple):
         """The text of the kernels."""
         _, held, rows, _ = self.placed(shared)
         constants = _CONSTANTS.format(
-            type=halves.FLOATS[self.dtype], real="double" if self.itemsize == 8 else "float", dtype=self.dtype, kind=self.kind, units=self.units,
+            type=halves.FLOATS[self.dtype], real="double" if self.itemsize == 8 else "float", dtype=self.dtype,
+            kind=self.kind, units=self.units,
             gates=_GATES[self.kind], samples=self.samples, threads=self.threads, held=held, rows=rows,
             bias=str(self.bias).lower(), given_h=str(self.given[0]).lower(), given_c=str(self.given[1]).lower(),
         )  # fmt: skip

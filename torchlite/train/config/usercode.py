@@ -3,16 +3,18 @@
 import ast
 import importlib.util
 import sys
+import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torchlite.errors import UserCodeError
+from torchlite.errors import TorchliteError, UserCodeError
 from torchlite.train.config.diagnostics import Findings, suggestion
 from torchlite.train.config.document import MAX_BYTES
 from torchlite.train.config.location import Location
 from torchlite.train.registry import Parameter, Signature
 
+_PACKAGE = "torchlite_user_code."
 _ANNOTATIONS: dict[str, Any] = {"int": int, "float": float, "str": str, "bool": bool}
 
 
@@ -136,7 +138,7 @@ def import_class(file: Path, name: str) -> type:
 
     Raises: UserCodeError where the file raises an exception or does not define the class.
     """
-    module_name = f"torchlite_user_code.{file.resolve()}"
+    module_name = f"{_PACKAGE}{file.resolve()}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, file)
@@ -153,3 +155,19 @@ def import_class(file: Path, name: str) -> type:
     if not isinstance(found, type):
         raise UserCodeError(f"'{file}' defines no class '{name}'")
     return found
+
+
+def attributed(error: BaseException) -> BaseException:
+    """A UserCodeError that says where, for an exception that passed through code of the user's; any other one as it is."""
+    if not isinstance(error, Exception) or isinstance(error, TorchliteError | MemoryError):
+        return error
+    own = [
+        (frame.f_code, line)
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if str(frame.f_globals.get("__name__")).startswith(_PACKAGE)
+    ]
+    if not own:
+        return error
+    code, line = own[-1]
+    where = f"{Path(code.co_filename).name}, line {line}, in {code.co_name}"
+    return UserCodeError(f"{where}: {type(error).__name__}: {error}").with_traceback(error.__traceback__)
