@@ -34,7 +34,8 @@ def run(function: Any, x: Any, device: str, dtype: Any, last: bool = False) -> l
         x = x.contiguous(memory_format=torch.channels_last)
     x.requires_grad_()
     out = function(x)
-    (out * torch.arange(out.numel(), device=device).reshape(out.shape).to(out.dtype).remainder(7)).sum().backward()
+    g = torch.arange(out.numel(), device=device).reshape(out.shape).to(out.dtype).remainder(7)
+    out.backward(g.contiguous(memory_format=torch.channels_last) if last else g)
     return [out.detach(), x.grad]
 
 
