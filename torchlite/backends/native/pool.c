@@ -3,7 +3,8 @@
 // The caller publishes a job (a task and how often to do it) and takes part in it. Whoever is free takes the next index,
 // first of its own share of them and then of the others', so a thread that the system has suspended holds up no more than the
 // one task it is in. Between jobs a worker watches the job number for as long as Python may take between two kernels or two
-// calls of a program, because waking it takes as long as a small kernel, and then sleeps.
+// calls of a program, because waking it takes as long as a small kernel, and then sleeps. When it has watched for a while, it
+// lets others have the processor if they want it.
 
 #include <pthread.h>
 #include <sched.h>
@@ -22,7 +23,7 @@ typedef void (*Task)(void *argument, long index);
 #define PAUSE() ((void)0)
 #endif
 
-enum { PATIENCE_NS = 100000, LOOKS = 64, MOST_THREADS = 1024 };
+enum { ALONE_NS = 100000, PATIENCE_NS = 400000, LOOKS = 64, MOST_THREADS = 1024 };
 
 static int threads = 1;                          // that take part in a job, the caller included
 static int workers = 0;                          // that have been started; they are `threads - 1` from the first job on
@@ -71,6 +72,7 @@ static unsigned long next_job(unsigned long seen) {
             PAUSE();
         }
         now = nanoseconds();
+        if (begun && now - begun > ALONE_NS) sched_yield();
     }
     pthread_mutex_lock(&bed);
     atomic_fetch_add(&sleeping, 1);
