@@ -51,6 +51,15 @@ def test_every_tile_and_its_edges(m, n, k):
     check(x, np.ascontiguousarray(y.T).T)
 
 
+@pytest.mark.parametrize("k", [64, 128, 131, 300])
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 15])
+@pytest.mark.parametrize("m", [1, 7, 8, 67])
+def test_narrow_results_of_long_rows(m, n, k):
+    x, y = draw(m, k + 3)[:, :k], draw(n, k, seed=1).T
+    check(x, y)
+    check(x, y, draw(n, seed=2))
+
+
 def test_layouts():
     for x in layouts(draw(29, 141)):
         for y in layouts(draw(141, 83, seed=1)):

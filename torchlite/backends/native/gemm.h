@@ -236,8 +236,67 @@ static Block block_of(const Product *p, long index) {
     return (Block){index / down / across, row, at_most(p->rows, p->m - row), column, at_most(p->columns, p->n - column)};
 }
 
+// Where C is narrower than a vector and rows of A and columns of B are dense and long, vectors run along k, and nothing is
+// packed. A tile has as many sums as a vector has lanes, so that their lanes are added up together.
+
+enum { DOT_COLUMNS = 2, DOT_ROWS = LANES / DOT_COLUMNS };
+
+static inline int sums_along_rows(const Product *p) {
+    return p->n < LANES && p->k >= 8 * LANES && p->a_column == 1 && p->b_row == 1;
+}
+
+// The sum of each of LANES vectors.
+static inline __attribute__((always_inline)) Vector sums_of(Vector *v) {
+    UNROLLED for (int n = LANES / 2; n; n /= 2)
+        UNROLLED for (int i = 0; i < n; i++)
+            v[i] = PAIRS(v[i], v[i + n], LOWER_PAIRS) + PAIRS(v[i], v[i + n], UPPER_PAIRS);
+    return v[0];
+}
+
+// What n numbers of each row and column add to their products.
+static inline __attribute__((always_inline)) void add_products(Vector *c, const float *const *rows, const float *const *columns,
+                                                              long i, long n) {
+    Vector right[DOT_COLUMNS];
+    UNROLLED for (int j = 0; j < DOT_COLUMNS; j++) right[j] = load_some(columns[j] + i, n);
+    UNROLLED for (int r = 0; r < DOT_ROWS; r++) {
+        const Vector left = load_some(rows[r] + i, n);
+        UNROLLED for (int j = 0; j < DOT_COLUMNS; j++) c[r * DOT_COLUMNS + j] += left * right[j];
+    }
+}
+
+// The products of each row with each column, one row after the other.
+static inline Vector dots_of(const float *const *rows, const float *const *columns, long k) {
+    Vector c[LANES];
+    UNROLLED for (int i = 0; i < LANES; i++) c[i] = (Vector){0};
+    long i = 0;
+    for (; i + LANES <= k; i += LANES) add_products(c, rows, columns, i, LANES);
+    if (i < k) add_products(c, rows, columns, i, k - i);
+    return sums_of(c);
+}
+
+static void multiply_along_rows(const Product *p, Block c, const float *a, const float *b, long begin, long end, Finish finish,
+                                void *context) {
+    float tile[DOT_ROWS * TILE_COLUMNS];
+    const float *rows[DOT_ROWS], *columns[DOT_COLUMNS];  // the last one again where there are no more
+    for (long row = c.row; row < c.row + c.rows; row += DOT_ROWS) {
+        for (long r = 0; r < DOT_ROWS; r++) rows[r] = a + at_most(row + r, p->m - 1) * p->a_row + begin;
+        for (long column = 0; column < p->n; column += DOT_COLUMNS) {
+            for (long j = 0; j < DOT_COLUMNS; j++) columns[j] = b + at_most(column + j, p->n - 1) * p->b_column + begin;
+            float dots[LANES];
+            store(dots, dots_of(rows, columns, end - begin));
+            UNROLLED for (int r = 0; r < DOT_ROWS; r++)
+                memcpy(tile + r * TILE_COLUMNS + column, dots + r * DOT_COLUMNS, DOT_COLUMNS * sizeof *dots);
+        }
+        leave_tile(p, finish, context, tile, c.product * p->m + row, 0, at_most(DOT_ROWS, c.row + c.rows - row), p->n);
+    }
+}
+
 static void multiply_block(const Product *p, Block c, const float *a, const float *b, long begin, long end, Finish finish,
                            void *context) {
+    if (sums_along_rows(p)) {
+        multiply_along_rows(p, c, a, b, begin, end, finish, context);
+        return;
+    }
     long together = end - begin > K_BLOCK ? MOST_ROWS : c.rows;
     for (long row = c.row; row < c.row + c.rows; row += together)
         for (long column = c.column; column < c.column + c.columns; column += TILE_COLUMNS)

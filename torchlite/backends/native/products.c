@@ -33,10 +33,11 @@ static int is_matrix(const NumpyArray *a) {
 }
 
 // Whether tiles compute little beside what is wanted, and packed columns meet enough rows.
-static int fills_tiles(long m, long n, int transposed) {
-    long height = tile_rows[parts(at_most(n, TILE_COLUMNS), LANES) - 1];
-    return m >= (transposed ? at_least(height, 16) : height) && 3 * parts(m, height) * height <= 4 * m &&
-           3 * parts(n, LANES) * LANES <= 5 * n;
+static int fills_tiles(const Product *p) {
+    if (sums_along_rows(p)) return p->m >= DOT_ROWS && p->n >= DOT_COLUMNS;
+    long height = tile_rows[parts(at_most(p->n, TILE_COLUMNS), LANES) - 1];
+    return p->m >= (p->b_column != 1 ? at_least(height, 16) : height) && 3 * parts(p->m, height) * height <= 4 * p->m &&
+           3 * parts(p->n, LANES) * LANES <= 5 * p->n;
 }
 
 // A product that is too small for several threads; None where it is left to NumPy.
@@ -44,15 +45,15 @@ void *small_product(const NumpyArray *x, const NumpyArray *y, const NumpyArray *
     enum { SIZE = sizeof(float) };
     if (!x || !y) return python.fail(python.type_error, "small_product expects a matrix on either side");
     if (!is_matrix(x) || !is_matrix(y) || x->shape[1] != y->shape[0]) return nothing();
-    long m = x->shape[0], k = x->shape[1], n = y->shape[1], transposed = y->strides[1] != SIZE;
-    if (n < 1 || !fills_tiles(m, n, transposed)) return nothing();
-    if (bias && (!is_dense_float32(bias) || bias->dimensions != 1 || bias->shape[0] != n)) return nothing();
-    NumpyArray *out = new_matrix(m, n);
-    if (!out) return NULL;
-    Dense dense = {out->data, bias ? bias->data : NULL, n};
-    Product p = {.a = x->data, .b = y->data, .m = m, .n = n, .k = k,
+    Product p = {.a = x->data, .b = y->data, .m = x->shape[0], .n = y->shape[1], .k = x->shape[1],
                  .a_row = x->strides[0] / SIZE, .a_column = x->strides[1] / SIZE,
                  .b_row = y->strides[0] / SIZE, .b_column = y->strides[1] / SIZE};
-    multiply_block(&p, (Block){0, 0, m, 0, n}, p.a, p.b, 0, k, bias ? add_bias : NULL, bias ? (void *)&dense : out->data);
+    if (p.n < 1 || !fills_tiles(&p)) return nothing();
+    if (bias && (!is_dense_float32(bias) || bias->dimensions != 1 || bias->shape[0] != p.n)) return nothing();
+    NumpyArray *out = new_matrix(p.m, p.n);
+    if (!out) return NULL;
+    Dense dense = {out->data, bias ? bias->data : NULL, p.n};
+    Block all = {0, 0, p.m, 0, p.n};
+    multiply_block(&p, all, p.a, p.b, 0, p.k, bias ? add_bias : NULL, bias ? (void *)&dense : out->data);
     return out;
 }
