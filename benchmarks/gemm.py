@@ -2,9 +2,9 @@
 
     python benchmarks/gemm.py [--quick] [--threads 1 2] [--only GPT] [--precision float32 medium bf16]
 
-torchlite leaves the smallest of float32 to OpenBLAS; medium is float32 with that float32_matmul_precision in both
-libraries, and bf16 is bfloat16 from the operands to the result, which NumPy has no product of. Billions of operations a
-second by the fastest of many calls, in which the sides take turns, and torchlite's over the better of the others.
+medium is float32 with that float32_matmul_precision in both libraries, and bf16 is bfloat16 from the operands to the
+result, which NumPy has no product of. Billions of operations a second by the fastest of many calls, in which the sides take
+turns, and torchlite's over the better of the others.
 """
 
 from __future__ import annotations
