@@ -20,7 +20,7 @@ int is_half(float x) { return x == 0.5f; }
 void add(float *x, float y) { *x += y; }
 static volatile int open;
 int passes(void) {
-    for (long i = 0; i < 2000000000 && !open; i++);
+    for (long i = 0; i < 20000000000 && !open; i++);
     return open;
 }
 void let_pass(void) { open = 1; }

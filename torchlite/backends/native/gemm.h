@@ -254,8 +254,8 @@ static inline __attribute__((always_inline)) Vector sums_of(Vector *v) {
 }
 
 // What n numbers of each row and column add to their products.
-static inline __attribute__((always_inline)) void add_products(Vector *c, const float *const *rows, const float *const *columns,
-                                                              long i, long n) {
+static inline __attribute__((always_inline)) void add_dots(Vector *c, const float *const *rows, const float *const *columns,
+                                                          long i, long n) {
     Vector right[DOT_COLUMNS];
     UNROLLED for (int j = 0; j < DOT_COLUMNS; j++) right[j] = load_some(columns[j] + i, n);
     UNROLLED for (int r = 0; r < DOT_ROWS; r++) {
@@ -269,8 +269,8 @@ static inline Vector dots_of(const float *const *rows, const float *const *colum
     Vector c[LANES];
     UNROLLED for (int i = 0; i < LANES; i++) c[i] = (Vector){0};
     long i = 0;
-    for (; i + LANES <= k; i += LANES) add_products(c, rows, columns, i, LANES);
-    if (i < k) add_products(c, rows, columns, i, k - i);
+    for (; i + LANES <= k; i += LANES) add_dots(c, rows, columns, i, LANES);
+    if (i < k) add_dots(c, rows, columns, i, k - i);
     return sums_of(c);
 }
 
