@@ -99,6 +99,13 @@ def refuse(what: str) -> None:
         _state.capture.refuse(what)
 
 
+def refuse_library(name: str) -> None:
+    """Refuse a call of a library, while something is captured."""
+    if _state.capture is not None:
+        _state.capture.refused = name
+        raise NotImplementedError(f"calling {name} API during stream capture is currently unsupported")
+
+
 class Graph:
     """What was captured."""
 

@@ -40,6 +40,9 @@ SIZED_BY_NUMBERS = {"flatnonzero", "nonzero", "argwhere", "unique", "compress", 
 # What CuPy 14.2 has no loop of bfloat16 of, so that it computes in float32 and returns that, and what refuses it.
 IN_FLOAT32 = {"where", "clip", "float_power", "divmod", "round", "around", "logical_not", "logical_xor", "__divmod__"}
 NOT_IN_BFLOAT16 = {"sort", "argsort", "lexsort", "unique"}
+# What CuPy leaves to libraries that it does not call while a stream captures: products of floats, and factorizations.
+PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum", "__matmul__", "__rmatmul__"}
+FACTORIZATIONS = {"cholesky", "det", "eigh", "eigvalsh", "inv", "lstsq", "pinv", "qr", "slogdet", "solve", "svd"}
 STREAM = graphs_on_host.NULL_STREAM
 NO_METHODS = {"getfield", "resize", "setfield", "setflags", "to_device", "ctypes", "newbyteorder", "tobytes_order"}
 SPECIAL = {
@@ -86,6 +89,7 @@ def on_device(function: Any, name: str) -> Any:
     def call(*args: Any, **kwargs: Any) -> Any:
         out = kwargs.get("out")
         given, named = [host(a, name) for a in args], host(kwargs, name)
+        left_to_libraries(short, given)
         if short in SIZED_BY_NUMBERS or (name == "cupy.where" and len(given) == 1):
             graphs_on_host.refuse(f"{name}, of whose result the host has to know the size")
         if short in NOT_IN_BFLOAT16 and any(_is_bfloat16(a) for a in (itself, *given)):
@@ -110,6 +114,14 @@ def _in_float32(function: Any, name: str) -> Any:
         return called(*(a.astype(np.float32) if _is_bfloat16(a) else a for a in args), **kwargs)
 
     return call
+
+
+def left_to_libraries(name: str, given: Any) -> None:
+    """Refuse, in CuPy's words, what it leaves to libraries, where a stream captures."""
+    if name in PRODUCTS and any(isinstance(x, np.ndarray) and x.dtype.kind not in "iub" for x in given):
+        graphs_on_host.refuse_library("cuBLAS")
+    if name in FACTORIZATIONS:
+        graphs_on_host.refuse_library("cuSOLVER")
 
 
 def row_major(function: Any) -> Any:
@@ -355,6 +367,7 @@ class ndarray:
 def _operator(name: str) -> Any:
     def call(self: ndarray, *others: Any) -> Any:
         values = [host(o, name) for o in others]
+        left_to_libraries(name, [self.on_host])
         in_place = name.startswith("__i") and name != "__invert__"
 
         def run() -> Any:

@@ -49,6 +49,13 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
         if compiled is not None:
             return compiled
     dtype = x.dtype
+    if xp is not np and dtype == y.dtype:
+        fast = nvidia.function("products.matmul")(x, y)
+        if fast is not None:
+            if out is None:
+                return fast
+            out[...] = fast
+            return out
     if (dtype is y.dtype or dtype == y.dtype) and dtype.num in _FLOATS:  # nearly always
         if xp is np and x.size * y.shape[-1] >= _LARGE:
             compiled = _large("matmul", x, y)
@@ -71,7 +78,6 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
 
 
-@nvidia.on_gpu("products.matmul")
 @native.accelerated("bfloat16.matmul", least=_FEWEST)
 @widened
 def _rounded_product(xp: Any, x: Any, y: Any) -> Any:

@@ -63,8 +63,8 @@ def test_a_bias_is_added_in_the_store(lying: str, beside: str, dtype: Any) -> No
         expected = F.linear(*(t.cpu().double() for t in (x, weight, bias)))
         agrees(F.linear(LYING[lying](x), LYING[beside](weight), bias), expected)
     if simulated_gpu.installed() and nvidia_on_host.built() is not None:
-        alone = f"epilogue=4 compute=68 batch=1 stream={simulated_gpu.STREAM}"
-        assert multiplied() == ([] if dtype is torch.float64 else [alone] * 4)
+        kind = "epilogue=1 compute=70" if dtype is torch.float64 else "epilogue=4 compute=68"  # no bias of float64
+        assert multiplied() == [f"{kind} batch=1 stream={simulated_gpu.STREAM}"] * 4
 
 
 SHAPES = [
@@ -76,9 +76,10 @@ SHAPES = [
 ]
 
 
+@pytest.mark.parametrize("dtype", TOLERANCES)
 @pytest.mark.parametrize(("left", "right"), SHAPES)
-def test_batches_of_bfloat16(left: tuple[int, ...], right: tuple[int, ...]) -> None:
-    x, y = normal(*left, dtype=torch.bfloat16), normal(*right, dtype=torch.bfloat16, seed=1)
+def test_batches(left: tuple[int, ...], right: tuple[int, ...], dtype: Any) -> None:
+    x, y = normal(*left, dtype=dtype), normal(*right, dtype=dtype, seed=1)
     expected = np.matmul(x.cpu().double().numpy(), y.cpu().double().numpy())
     agrees(torch.matmul(x, y), torch.tensor(expected))
     agrees(torch.matmul(y.mT, x.mT), torch.tensor(expected).mT)
@@ -89,6 +90,20 @@ def test_batches_are_one_call_and_nothing_is_copied_for_a_shared_matrix() -> Non
     x, y = normal(6, 4, 5, dtype=torch.bfloat16), normal(1, 5, 2, dtype=torch.bfloat16)
     assert (x @ y).shape == (6, 4, 2)
     assert multiplied() == [f"epilogue=1 compute=68 batch=6 stream={simulated_gpu.STREAM}"]
+
+
+@by_stand_in
+@pytest.mark.parametrize("dtype", TOLERANCES)
+def test_products_can_be_recorded(dtype: Any) -> None:
+    x, y = normal(4, 5, dtype=dtype), normal(5, 3, dtype=dtype)
+    result, stream = x @ y, simulated_gpu.graphs_on_host.Stream(non_blocking=True)
+    with simulated_gpu.graphs_on_host.using_allocator(object()), stream:
+        stream.begin_capture()
+        recorded = x @ y
+        graph = stream.end_capture()
+    x.mul_(2)
+    graph.launch()
+    agrees(recorded, result.cpu().double() * 2)
 
 
 @by_stand_in

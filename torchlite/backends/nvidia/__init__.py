@@ -1,5 +1,5 @@
 """What operators on arrays of CuPy take from NVIDIA's libraries, where these are installed: convolution from cuDNN, products
-with a bias and batches of bfloat16 from cuBLASLt.
+of floats, with a bias or without, from cuBLASLt.
 
 An operator takes it by decorating how it runs: ``run=on_gpu("convolution.convolution")(_run_convolution)``. The name is
 that of a module here and of a function in it, which returns None for whatever it does not handle (a dtype, a geometry)

@@ -1,13 +1,13 @@
-"""Matrix products by cuBLASLt: with a bias in the product's own store, and batches of bfloat16.
+"""Matrix products by cuBLASLt: of floats, in batches, and with a bias in the product's own store.
 
-Its activations are not used: its ReLU is documented as max(x, 0), which may make 0 of NaN.
+Unlike CuPy's they can be recorded in a CUDA graph: the stream and the workspace are arguments of each call. cuBLASLt's
+activations are not used: its ReLU is documented as max(x, 0), which may make 0 of NaN.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import threading
 from typing import Any, NamedTuple
 
@@ -19,13 +19,19 @@ from torchlite.backends.nvidia import cublaslt
 from torchlite.backends.nvidia.cublaslt import LIBRARY, Algorithm, call
 from torchlite.backends.nvidia.library import Descriptor, Failure
 
-_TYPES = {
+_NUMBERS = {
     "float32": cublaslt.CUDA_R_32F, "float64": cublaslt.CUDA_R_64F, "float16": cublaslt.CUDA_R_16F,
     "bfloat16": cublaslt.CUDA_R_16BF,
 }  # fmt: skip
 _LARGEST_WORKSPACE = 32 << 20  # as NVIDIA recommends for Hopper; what is taken is what the algorithm needs
 _BEST_ALIGNMENT = 256
 _MOST_PLANS = 1024
+
+
+@functools.cache
+def _type(dtype: Any) -> int | None:
+    """cuBLASLt's number of a type that it multiplies."""
+    return _NUMBERS.get(str(dtype))
 
 
 class _Operand(NamedTuple):
@@ -82,7 +88,7 @@ class _Plan:
         self.problem = p = problem
         self.lock = threading.Lock()  # the bias is an attribute of the product's description
         scale = ctypes.c_double if p.dtype == np.float64 else ctypes.c_float
-        self.one, self.zero = scale(1), scale(0)
+        self.one, self.zero = ctypes.byref(scale(1)), ctypes.byref(scale(0))
         self.product = _Descriptor(
             "MatmulDesc", p.compute, cublaslt.CUDA_R_64F if scale is ctypes.c_double else cublaslt.CUDA_R_32F
         )
@@ -103,7 +109,7 @@ class _Plan:
 
     def _layout(self, rows: int, columns: int, operand: _Operand) -> _Descriptor:
         along, across = (rows, columns) if operand.transposed else (columns, rows)
-        made = _Descriptor("MatrixLayout", _TYPES[str(self.problem.dtype)], along, across, operand.lead)
+        made = _Descriptor("MatrixLayout", _type(self.problem.dtype), along, across, operand.lead)
         if self.problem.batch > 1:
             made.set(cublaslt.CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, ctypes.c_int32(self.problem.batch))
             stride = ctypes.c_int64(operand.batch_stride)
@@ -142,12 +148,12 @@ class _Plan:
             if not self.supported:
                 return False
             assert self.algorithm is not None
-            size = self.algorithm.workspaceSize
-            workspace = xp.empty(size, np.uint8)
+            size, out = self.algorithm.workspaceSize, result.data.ptr
+            workspace = xp.empty(size, np.uint8) if size else None
             call(
-                "cublasLtMatmul", handle, self.product.pointer, ctypes.byref(self.one), right.data.ptr, self.right.pointer,
-                left.data.ptr, self.left.pointer, ctypes.byref(self.zero), result.data.ptr, self.result.pointer,
-                result.data.ptr, self.result.pointer, ctypes.byref(self.algorithm), workspace.data.ptr, size,
+                "cublasLtMatmul", handle, self.product.pointer, self.one, right.data.ptr, self.right.pointer, left.data.ptr,
+                self.left.pointer, self.zero, out, self.result.pointer, out, self.result.pointer,
+                ctypes.byref(self.algorithm), None if workspace is None else workspace.data.ptr, size,
                 xp.cuda.get_current_stream().ptr,
             )  # fmt: skip
         return True
@@ -178,18 +184,17 @@ def _laid(xp: Any, array: Any) -> tuple[Any, _Operand]:
 
 def _lead(array: Any) -> tuple[bool, int] | None:
     """Whether columns and not rows lie without gaps, and what is from one to the next; None where neither does."""
-    rows, columns = array.shape[-2:]
-    down, across = (step // array.itemsize for step in array.strides[-2:])
-    if (across == 1 or columns == 1) and (down >= columns or rows == 1):
-        return False, columns if rows == 1 else down
-    if (down == 1 or rows == 1) and (across >= rows or columns == 1):
-        return True, rows if columns == 1 else across
+    (rows, columns), (down, across), size = array.shape[-2:], array.strides[-2:], array.itemsize
+    if (across == size or columns == 1) and (down >= columns * size or rows == 1):
+        return False, columns if rows == 1 else down // size
+    if (down == size or rows == 1) and (across >= rows * size or columns == 1):
+        return True, rows if columns == 1 else across // size
     return None
 
 
 def _product(left: Any, right: Any, bias: Any) -> Any:
     """The product of two matrices or of two batches, one of which may have length 1; None where it is not cuBLASLt's."""
-    if str(left.dtype) not in _TYPES or right.dtype != left.dtype or (bias is not None and bias.dtype != left.dtype):
+    if _type(left.dtype) is None or right.dtype != left.dtype or (bias is not None and bias.dtype != left.dtype):
         return None
     (rows, inner), columns = left.shape[-2:], right.shape[-1]
     if 0 in left.shape or 0 in right.shape or right.shape[-2] != inner:
@@ -199,8 +204,8 @@ def _product(left: Any, right: Any, bias: Any) -> Any:
         handle = cublaslt.handle()
         if handle is None:
             return None
-        lead = [max(left.shape[0], right.shape[0])] if left.ndim == 3 else []
-        batch = math.prod(lead)
+        lead = (max(left.shape[0], right.shape[0]),) if left.ndim == 3 else ()
+        batch = lead[0] if lead else 1
         (left, lying), (right, beside) = _laid(xp, left), _laid(xp, right)
         compute, biased = _compute(left.dtype), bias is not None
         problem = _Problem(device, left.dtype, batch, rows, inner, columns, lying, beside, biased, compute)
@@ -218,6 +223,8 @@ def linear(x: Any, weight: Any, bias: Any) -> Any:
 
 def matmul(x: Any, y: Any) -> Any:
     """The product over the last two dimensions, the others broadcast."""
+    if x.ndim == y.ndim == 2:
+        return _product(x, y, None)
     lead = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     result = _product(_batched(x, lead), _batched(y, lead), None)
     return None if result is None else result.reshape(*lead, *result.shape[-2:])
