@@ -22,21 +22,21 @@ from pathlib import Path
 
 from alternating import print_table
 
-from torchlite.cli.main import application
+from torchlite.cli.main import COMMANDS, application
 
-COMMANDS = {
+PROGRAMS = {
     "python -c pass": ["-c", "pass"],
     "import numpy": ["-c", "import numpy"],
     "import torchlite": ["-c", "import torchlite"],
     "import torchlite; torchlite.Tensor": ["-c", "import torchlite; torchlite.Tensor"],
 }
 if importlib.util.find_spec("torch") is not None:
-    COMMANDS["import torch"] = ["-c", "import torch"]
+    PROGRAMS["import torch"] = ["-c", "import torch"]
 
 
 def helps() -> Iterator[str]:
     """The lines that print a help: of the whole, of every command, and of those in groups."""
-    whole = application()
+    whole = application(*COMMANDS)
     yield "torchlite --help"
     for command in whole.registered_commands:
         yield f"torchlite {command.name} --help"
@@ -86,7 +86,7 @@ def main() -> None:
     rounds = 3 if parser.parse_args().quick else 9
 
     run = "from torchlite.cli.main import main; main()"
-    sides = COMMANDS | {line: ["-c", run, *line.split()[1:]] for line in helps()}
+    sides = PROGRAMS | {line: ["-c", run, *line.split()[1:]] for line in helps()}
     figures: dict[str, list[float]] = {name: [] for name in sides}
     for arguments in sides.values():
         seconds(arguments)

@@ -4,6 +4,7 @@ import importlib
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -53,7 +54,7 @@ class Commands(TyperGroup):
 
 
 def application(*names: str) -> typer.Typer:
-    """`torchlite` with the commands named, all where none is; only their modules are imported."""
+    """`torchlite` with the commands named, whose modules alone are imported; where none is, with all, but only to list them."""
     app = typer.Typer(
         name="torchlite",
         help="Train, evaluate and export neural networks from one YAML file.\n\n"
@@ -67,12 +68,17 @@ def application(*names: str) -> typer.Typer:
     for name in names or COMMANDS:
         module = importlib.import_module(f"torchlite.cli.{COMMANDS[name]}")
         if hasattr(module, "app"):
-            app.add_typer(module.app, name=name, cls=Commands)
+            app.add_typer(module.app if names else typer.Typer(help=module.app.info.help), name=name, cls=Commands)
             for one in module.app.registered_commands:
                 one.epilog = common.EPILOG
         else:
-            app.command(name, epilog=common.EPILOG)(module.command)
+            command = app.command(name, help=module.command.__doc__, epilog=common.EPILOG)
+            command(module.command if names else _listed)
     return app
+
+
+def _listed() -> None:
+    """Stands for a command where its parameters are not needed, which Typer takes long to read."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -98,6 +104,15 @@ def _options(
     """For the help of the whole alone: `common.take` has read all but the first."""
 
 
+def _wanted(arguments: list[str]) -> Iterable[str]:
+    """The commands that arguments may be for: the first of them, none where none is named, all where a shell completes."""
+    if "_TORCHLITE_COMPLETE" in os.environ:
+        return COMMANDS
+    if COMMANDS.keys() & set(arguments[:1]):
+        return arguments[:1]
+    return COMMANDS if COMMANDS.keys() & set(arguments) else ()
+
+
 def main() -> None:
     """Runs the command line and exits with the code that tells what happened."""
     for stream in (sys.stdout, sys.stderr):
@@ -107,7 +122,7 @@ def main() -> None:
         try:
             arguments = common.take(sys.argv[1:])
             common.begin_logging()
-            application(*[name for name in arguments[:1] if name in COMMANDS])(arguments)
+            application(*_wanted(arguments))(arguments)
         finally:
             sys.stdout.flush()
     except TorchliteError as error:

@@ -21,7 +21,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from torchlite.cli.display import LiveTable
-from torchlite.cli.main import application
+from torchlite.cli.main import COMMANDS, application
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +36,7 @@ CHANGES = ("train.epochs=6",)
 
 def command_tables() -> str:
     """Every command with its arguments and options."""
-    return "\n".join(_section(name, command) for name, command in _commands(application(), "torchlite"))
+    return "\n".join(_section(name, command) for name, command in _commands(application(*COMMANDS), "torchlite"))
 
 
 def _commands(group: typer.Typer, path: str) -> Iterator[tuple[str, Callable[..., Any]]]:

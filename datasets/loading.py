@@ -1,8 +1,11 @@
 """From a name and a split to verified arrays."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,11 +14,12 @@ from torchlite.datasets.catalogue import Card, File, card
 from torchlite.datasets.checksum import mismatch, unpacked_mismatch
 from torchlite.datasets.cifar import read_cifar10
 from torchlite.datasets.digits import split_digits
-from torchlite.datasets.download import Opener, Progress
-from torchlite.datasets.download import download as download_file
 from torchlite.datasets.idx import read_idx
 from torchlite.datasets.made_up import tones
 from torchlite.errors import DataError, FormatError, MissingDataError
+
+if TYPE_CHECKING:
+    from torchlite.datasets.download import Opener, Progress
 
 
 def load(
@@ -57,6 +61,8 @@ def load(
     if missing and not download:
         raise MissingDataError(_missing_message(spec, missing, folders, rejected))
     for file in missing:
+        from torchlite.datasets.download import download as download_file  # it imports all of https
+
         try:
             found[file.name] = download_file(file, cache_folder(name), progress=progress, opener=opener)
         except (DataError, OSError) as error:

@@ -71,7 +71,7 @@ def test_hooks_and_action_call_commands_that_exist():
     script = "\n".join(step["run"] for step in action["runs"]["steps"])
     called = [hook["entry"] for hook in hooks] + [line for line in script.splitlines() if "torchlite validate" in line]
     options = set(re.findall(r"--[a-z-]+", " ".join(called) + script)) - {"--quiet"}
-    help_text = CliRunner().invoke(application(), ["validate", "--help"], terminal_width=200).stdout
+    help_text = CliRunner().invoke(application("validate"), ["validate", "--help"], terminal_width=200).stdout
     assert options and all(option in help_text for option in options)
     used = {name for step in action["runs"]["steps"] for name in re.findall(r"inputs\.([a-z-]+)", str(step.get("env")))}
     assert used == set(action["inputs"])

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from torchlite.cli.display import plan_lines
 from torchlite.cli.main import COMMANDS, application
@@ -14,7 +15,7 @@ from torchlite.train.config.load import require_config
 from torchlite.train.plan import make_plan
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "cli.md"
-GROUPS = {one.name: one.typer_instance.registered_commands for one in application().registered_groups}
+GROUPS = {one.name: one.typer_instance.registered_commands for one in application(*COMMANDS).registered_groups}
 LINES = [*COMMANDS, *(f"{group} {one.name}" for group, commands in GROUPS.items() for one in commands)]
 
 
@@ -65,6 +66,21 @@ def test_nor_do_help_and_version_of_the_whole(option):
     printed, imported = imported_by(option)
     assert "torchlite" in printed
     assert not imported & HEAVY
+
+
+def test_the_list_of_commands_is_that_of_the_commands_themselves():
+    listed, whole = (CliRunner().invoke(one, ["--help"]) for one in (application(), application(*COMMANDS)))
+    assert listed.stdout == whole.stdout
+    assert all(f"  {name} " in listed.stdout for name in COMMANDS)
+
+
+def test_a_command_behind_options_of_the_whole_and_completed_by_a_shell(torchlite, monkeypatch):
+    for before in (["-vvv"], ["--"], ["-vvv", "--"]):
+        assert torchlite(*before, "runs", "ls", "-h").out.startswith("Usage: torchlite runs ls ")
+    monkeypatch.setenv("_TORCHLITE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "torchlite train --smo")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert torchlite().out == "--smoke\n"
 
 
 def test_a_group_reads_its_options_where_no_command_comes_first(torchlite):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from torchlite.cli.main import application
+from torchlite.cli.main import COMMANDS, application
 from torchlite.train.config.load import require_config
 
 BASE = """\
@@ -32,7 +32,7 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "main.yaml").write_text(MAIN)
 
     def run(*arguments: str) -> str:
-        result = CliRunner().invoke(application(), list(arguments), catch_exceptions=False)
+        result = CliRunner().invoke(application(*COMMANDS), list(arguments), catch_exceptions=False)
         assert result.exit_code == 0
         return result.stdout
 

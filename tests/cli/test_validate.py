@@ -103,7 +103,7 @@ def validate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, checks: types.Simp
     }
 
     def call(*arguments: str, text: str | None = None) -> Result:
-        return runner.invoke(application(), ["validate", *arguments], input=text)
+        return runner.invoke(application("validate"), ["validate", *arguments], input=text)
 
     with registry.replaced(tables):
         yield call

@@ -20,15 +20,12 @@ from torchlite.train.config.parts import Duration
 from torchlite.train.config.schema import Config
 from torchlite.train.config.usercode import attributed
 from torchlite.train.drift import Drift, drift
-from torchlite.train.exporting import check_formats, export_all
 from torchlite.train.loop import COMPLETE, Ending, Observer, fit
 from torchlite.train.metrics_log import MetricsLog
 from torchlite.train.plan import Plan, make_plan
 from torchlite.train.progress import Progress, restore, start
-from torchlite.train.report import write_report
 from torchlite.train.run_directory import RunDirectory, checkpoint_of
 from torchlite.train.run_log import RunLog
-from torchlite.train.trained import load_trained
 
 INTERRUPTED, PREEMPTED = 130, 75
 _IMPATIENCE_S = 5.0
@@ -111,7 +108,10 @@ def train(
     Raises:
         TorchliteError: what went wrong, by its kind; the folder then says so too.
     """
-    check_formats(config.export)
+    if config.export:
+        from torchlite.train.exporting import check_formats
+
+        check_formats(config.export)
     plan = make_plan(config)
     run = run_directory.create(config, root, overrides, _describe_data(plan), folder)
     with run.locked():
@@ -121,6 +121,9 @@ def train(
 def _exported(outcome: Outcome, config: Config) -> Outcome:
     """The outcome, after what a finished run has trained was written in the formats that `export` lists."""
     if outcome.completed and config.export:
+        from torchlite.train.exporting import export_all
+        from torchlite.train.trained import load_trained
+
         trained = load_trained(outcome.run.path, "best", "cpu", allow_code=True)
         export_all(trained, config.export, outcome.run.path / "exports")
     return outcome
@@ -147,6 +150,8 @@ def _reported(outcome: Outcome, config: Config) -> Outcome:
     """The outcome, after the page of a finished run was written where `report` asks for it."""
     if not outcome.completed or not config.report:
         return outcome
+    from torchlite.train.report import write_report
+
     try:
         write_report(outcome.run, allow_code=True)
     except Exception as error:  # the run is as good without the page

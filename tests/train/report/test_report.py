@@ -77,13 +77,14 @@ def test_writing_it_again_changes_nothing(run: RunDirectory) -> None:
 
 
 def test_it_can_be_left_out_and_a_page_that_fails_fails_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchlite.train import report
     from torchlite.train import run as runs
     from torchlite.train.config.load import require_config
 
     def fail(*args: object, **named: object) -> None:
         raise ZeroDivisionError("no page")
 
-    monkeypatch.setattr(runs, "write_report", fail)
+    monkeypatch.setattr(report, "write_report", fail)
     text = small_runs.CONFIG.replace("steps: 40", "steps: 10")
     path = small_runs.write_config(tmp_path, text)
     outcome = runs.train(require_config(path), small_runs.Quiet(), root=tmp_path / "runs")
