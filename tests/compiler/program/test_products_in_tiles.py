@@ -129,8 +129,9 @@ def test_every_layout_and_edge(m, n, k):
         np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-5 * np.sqrt(k))
 
 
-def test_gradients_of_wide_batches_are_divided_along_the_batch():
-    m, n, k = 270, 96, 770
+@pytest.mark.parametrize(("m", "n", "k"), [(270, 96, 770), (100, 530, 770), (128, 128, 770)])
+def test_gradients_of_wide_batches_are_divided_along_the_batch(m, n, k):
+    assert products.pays_in_tiles(m, n, k)
     assert products.division_in_tiles(m, n, k, 1)[2] < k
     g, x = normal(k, m), normal(k, n)
     tiles, plain = both(g, x, lambda g, x: g.t() @ x * 0.5)
@@ -146,11 +147,13 @@ def test_batches_and_what_follows():
 
 def test_results_do_not_depend_on_the_number_of_threads():
     x, y = (torch.from_numpy(a.astype(np.float32)) for a in (normal(800, 770), normal(770, 600)))
+    wide = torch.from_numpy(normal(800, 90).astype(np.float32))
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             results.append([compiled(f, x, y)[0] for f in (product, lambda x, y: (x[:300] @ y[:, :70]).exp())])
+            results[-1].append(compiled(lambda g, x: g.t() @ x, wide, x)[0])
     finally:
         torch.set_num_threads(before)
     for others in results[1:]:

@@ -16,7 +16,8 @@ enum {
     SPLIT_BLOCK = K_BLOCK / BF16_DEPTH * SPLIT_STEP,  // words of a packed block
     SPLIT_SUMS = BF16_BLOCK * BF16_BLOCK,
     SPLIT_COLUMNS = 512,  // of a task, at most
-    SPLIT_PIECE = 4,      // rows of words that are packed at once
+    SPLIT_PIECE = 2,      // rows of words that are packed at once
+    SPLIT_SUM_ROWS = 32,  // of a task that adds up sums over parts of k
     // Exponents of 2:
     SPLIT_LARGEST = 54,    // of what a block is scaled to: sums of products of two such blocks are finite
     SPLIT_MOST_SCALE = 63,
@@ -257,6 +258,23 @@ static void add_sums(float *all, const float *sums, float factor, int more) {
 
 // ---- whole products ----
 
+typedef struct { float *sums; long n; } Part;
+
+static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+    const Part *part = context;
+    for (long r = 0; r < rows; r++, tile += tile_step) {
+        float *to = part->sums + (row + r) * part->n + column;
+#pragma omp simd
+        for (long j = 0; j < columns; j++) to[j] = tile[j];
+    }
+}
+
+// Keeps a tile of the transposed product.
+static void keep_turned_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+    const Part *part = context;
+    transpose_rows(tile, tile_step, rows, columns, 1.0f, part->sums + column * part->n + row, part->n);
+}
+
 // A task, which computes a block of C over k from `begin` to `end`: `down` times K_BLOCK, and `across` times 32 columns.
 typedef struct {
     const Product *p;
@@ -314,8 +332,8 @@ static void multiply_pair(SplitTask *t, const uint32_t *left, long row, long blo
         return;
     }
     SplitBeside *beside = &t->beside;
-    beside->row = 0, beside->rows = k + depth < t->end ? 0 : rows_from(t, row);
-    beside->last.each = parts(BF16_BLOCK, BESIDES * steps);
+    beside->row = 0, beside->rows = k + depth < t->end || t->finish != p->finish ? 0 : rows_from(t, row);
+    beside->last.each = t->finish == keep_turned_part ? BF16_SIDE : parts(BF16_BLOCK, BESIDES * steps);
     for (int i = 0; i < MOST_STREAMS && p->streams[i].at; i++) {
         const Stream all = p->streams[i];
         beside->streams[i] = (Stream){all.at + (t->c.product * p->m + row) * all.row + column, all.row};
@@ -389,38 +407,58 @@ static void split_task(void *argument, long index) {
     split_block_of_product(p, index, packed_columns(p, index), 0, p->k, p->finish, p->context);
 }
 
-typedef struct { float *sums; long n; } Part;
-
-static void keep_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
-    const Part *part = context;
-    for (long r = 0; r < rows; r++, tile += tile_step) {
-        float *to = part->sums + (row + r) * part->n + column;
-#pragma omp simd
-        for (long j = 0; j < columns; j++) to[j] = tile[j];
-    }
+static void split_part(const Product *p, long index, Finish keep, long row) {
+    long blocks = blocks_of(p), begin = index / blocks * p->depth;
+    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, row};
+    long end = at_most(begin + p->depth, p->k);
+    split_block_of_product(p, index % blocks, packed_columns(p, index), begin, end, keep, &part);
 }
 
 static void split_part_task(void *argument, long index) {
     const Product *p = argument;
-    long blocks = blocks_of(p), begin = index / blocks * p->depth;
-    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, p->n};
-    long end = at_most(begin + p->depth, p->k);
-    split_block_of_product(p, index % blocks, packed_columns(p, index), begin, end, keep_part, &part);
+    split_part(p, index, keep_part, p->n);
+}
+
+static void split_turned_part_task(void *argument, long index) {
+    const Product *p = argument;
+    split_part(p, index, keep_turned_part, p->m);
+}
+
+// B^T A^T.
+static Product turned(const Product *p) {
+    Product t = *p;
+    t.a = p->b, t.a_row = p->b_column, t.a_column = p->b_row, t.a_outer = p->b_outer, t.a_inner = p->b_inner;
+    t.b = p->a, t.b_row = p->a_column, t.b_column = p->a_row, t.b_outer = p->a_outer, t.b_inner = p->a_inner;
+    t.m = p->n, t.n = p->m, t.rows = p->columns, t.columns = p->rows;
+    return t;
+}
+
+// Sums over parts of k meet in rows as they lie in C. The columns that a task packs should be few: where C is wide, its
+// transpose is computed.
+static void split_in_parts(Product *p) {
+    long tasks = blocks_of(p) * parts(p->k, p->depth);
+    if (p->m < p->n && p->outer * p->inner == 1) {
+        Product t = turned(p);
+        parallel(split_turned_part_task, &t, tasks);
+    } else {
+        parallel(split_part_task, p, tasks);
+    }
+    p->rows = SPLIT_SUM_ROWS;
+    parallel(sum_task, p, blocks_of(p));
 }
 #endif
 
 // As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns at most
-// SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns. Otherwise
-// a task has these rows and columns.
-static void multiply_split(Product *p, long rows, long columns) {
+// SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns; of a wide
+// product that is divided along k rows and columns are the other way round. Otherwise a task has these rows, columns and depth.
+static void multiply_split(Product *p, long rows, long columns, long depth) {
 #ifdef __AMX_BF16__
     if (bf16_tiles_allowed()) {
-        int whole = p->depth >= p->k;
-        parallel(whole ? split_task : split_part_task, p, blocks_of(p) * (whole ? 1 : parts(p->k, p->depth)));
-        if (!whole) parallel(sum_task, p, blocks_of(p));
+        if (p->depth < p->k) split_in_parts(p);
+        else parallel(split_task, p, blocks_of(p));
         return;
     }
 #endif
-    p->rows = rows, p->columns = columns;
+    p->rows = rows, p->columns = columns, p->depth = depth;
     multiply_matrices(p);
 }

@@ -26,7 +26,7 @@ def lowered(node: Node) -> Lowering | None:
         return _BFLOAT16 if all(a.size for a in arrays) else None
     if dtype != np.float32:
         return None
-    return _IN_TILES if splits_float32() and pays_in_tiles(*_lengths(node)[:3]) else _FLOAT32
+    return _IN_TILES if splits_float32() and pays_in_tiles(*_lengths(node)) else _FLOAT32
 
 
 class _Product(Plain):
@@ -78,13 +78,13 @@ class _InTiles(_Float32):
     function = "multiply_split"
 
     def scratch(self, node: Node) -> int:
-        """The same, and packed columns."""
-        return scratch_in_tiles(*_lengths(node))
+        """The same, and what is packed."""
+        return max(super().scratch(node), scratch_in_tiles(*_lengths(node)))
 
     def divided(self, sizes: list[int]) -> tuple[list[int], list[int]]:
-        """Tasks in tiles; and the rows and columns of those without."""
-        m, n, k, *_, rows, columns, _ = sizes
-        return [*sizes[:-3], *division_in_tiles(m, n, k, sizes[7] * sizes[8])], [rows, columns]
+        """Tasks in tiles; and the rows, columns and depth of those without."""
+        m, n, k = sizes[:3]
+        return [*sizes[:-3], *division_in_tiles(m, n, k, sizes[7] * sizes[8])], sizes[-3:]
 
 
 def _lengths(node: Node) -> tuple[int, int, int, int]:
