@@ -38,7 +38,9 @@ LACKING = {
 }  # fmt: skip
 SIZED_BY_NUMBERS = {"flatnonzero", "nonzero", "argwhere", "unique", "compress", "extract", "bincount"}
 # What CuPy 14.2 has no loop of bfloat16 of, so that it computes in float32 and returns that, and what refuses it.
-IN_FLOAT32 = {"where", "clip", "float_power", "divmod", "round", "around", "logical_not", "logical_xor", "__divmod__"}
+IN_FLOAT32 = {
+    "where", "clip", "float_power", "divmod", "round", "around", "logical_not", "logical_xor", "__divmod__", "tril", "triu",
+}  # fmt: skip
 NOT_IN_BFLOAT16 = {"sort", "argsort", "lexsort", "unique"}
 # What CuPy leaves to libraries that it does not call while a stream captures: products of floats, and factorizations.
 PRODUCTS = {"matmul", "dot", "vdot", "inner", "tensordot", "einsum", "__matmul__", "__rmatmul__"}

@@ -173,5 +173,18 @@ def test_cupy_keeps_bfloat16(name):
         assert [(x.dtype, x.shape) for x in device] == [(x.dtype, x.shape) for x in host]
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", ["lu_factor", "solve_triangle", "ldl_factor", "ldl_unpack"])
+def test_half_types_are_refused_as_by_lapack(name, dtype, device):
+    """Also where array operations would take them."""
+    op, sample = ir.REGISTRY[name], next(iter(samples(name)))
+    inputs = [wrap(a).to(device) if a.dtype.kind == "i" else wrap(a).to(device, dtype) for a in sample.arrays]
+    with pytest.raises(
+        RuntimeError, match=f"{name} is not implemented for {inputs[0]._data.dtype}.*convert to float32"
+    ):
+        apply(op, inputs, sample.params)
+
+
 def test_every_operator_is_documented():
     assert [op.name for op in ir.REGISTRY.values() if not op.doc.strip()] == []

@@ -12,8 +12,8 @@ HALVES = [dtypes.float16, dtypes.bfloat16]
 WITHOUT_HALVES = {
     "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift", "bitwise_right_shift", "gcd",
     "lcm", "view_as_complex", "fft_real_to_half", "matrix_exp", "inverse", "solve_matrix", "determinant",
-    "log_determinant", "cholesky_factor", "ldl_factor", "qr", "householder_factor", "eig", "eigvals", "eigh",
-    "eigvalsh", "svd", "svdvals", "pinv",
+    "log_determinant", "cholesky_factor", "lu_factor", "solve_triangle", "ldl_factor", "ldl_unpack", "qr",
+    "householder_factor", "eig", "eigvals", "eigh", "eigvalsh", "svd", "svdvals", "pinv",
 }  # fmt: skip
 OPERATORS = [op for op in REGISTRY.values() if op.samples is not None and op.name not in WITHOUT_HALVES]
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends import lapack
 from torchlite.backends.elimination import first_failure, pivot_size, swap_rows
 
 _ALPHA = (1 + 17**0.5) / 8  # bounds the growth of a step with one row and of one with two equally
@@ -18,6 +19,7 @@ _ALPHA = (1 + 17**0.5) / 8  # bounds the growth of a step with one row and of on
 
 def ldl(xp: Any, a: Any, *, hermitian: bool) -> tuple[Any, Any, Any]:
     """L and D packed in one matrix, pivots, and info (the first zero block of D)."""
+    lapack.refuse_halves(a)
     lead, n = a.shape[:-2], a.shape[-1]
     x = _whole(xp, a.reshape(int(np.prod(lead)), n, n), hermitian)
     count = len(x)
@@ -87,6 +89,7 @@ def _step(xp: Any, x: Any, chosen: Any, k: int, size: int, other: Any, empty: An
 
 def unpack(xp: Any, packed: Any, pivots: Any, *, hermitian: bool) -> tuple[Any, Any, Any]:
     """The unit lower triangular L, D, and the order of the rows with A[order][:, order] = L D Lᵀ."""
+    lapack.refuse_halves(packed)
     lead, n = packed.shape[:-2], packed.shape[-1]
     x = packed.reshape(int(np.prod(lead)), n, n)
     exchanged = pivots.reshape(len(x), n)

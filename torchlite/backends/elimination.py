@@ -47,6 +47,7 @@ def _eliminate(xp: Any, a: Any, b: Any) -> tuple[Any, Any]:
 
 def solve_triangular(xp: Any, a: Any, b: Any, upper: bool, unit: bool) -> Any:
     """The X with A X = B, of which one triangle of A is read; a zero on the diagonal gives infinities."""
+    lapack.refuse_halves(a, b)
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     x = xp.array(xp.broadcast_to(b, (*batch, *b.shape[-2:])), copy=True, order="C")
     _substitute(a, x, upper, unit)
@@ -95,6 +96,7 @@ def swap_rows(a: Any, batch: Any, rows: Any, others: Any) -> None:
 
 def lu(xp: Any, a: Any, *, pivot: bool) -> tuple[Any, Any, Any]:
     """L and U in one matrix with A = P L U, the row (from 1) that each row was exchanged with, and info."""
+    lapack.refuse_halves(a)
     m, n = a.shape[-2:]
     steps = min(m, n)
     x = xp.array(a, copy=True, order="C").reshape(int(np.prod(a.shape[:-2])), m, n)

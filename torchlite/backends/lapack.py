@@ -20,6 +20,17 @@ def raising(xp: Any) -> Any:
     return contextlib.nullcontext() if xp is np else importlib.import_module("cupyx").errstate(linalg="raise")
 
 
+def refuse_halves(*matrices: Any) -> None:
+    """Refuse half types, as LAPACK does, in what goes through its matrices by array operations.
+
+    Raises:
+        TypeError: for any of them.
+    """
+    for a in matrices:
+        if a.dtype.itemsize < 4:
+            raise TypeError(f"array type {a.dtype} is unsupported in linear algebra; convert to float32")
+
+
 def inverse(xp: Any, a: Any) -> Any:
     """The inverse of each matrix."""
     with raising(xp):

@@ -12,7 +12,8 @@ from torchlite.ops.mutation import inplace
 
 
 def _run(xp: Any, x: Any, *, upper: bool, diagonal: int) -> Any:
-    return xp.triu(x, diagonal) if upper else xp.tril(x, diagonal)
+    result = xp.triu(x, diagonal) if upper else xp.tril(x, diagonal)
+    return result.astype(x.dtype, copy=False)  # CuPy's of bfloat16 are float32
 
 
 _triangle: Op = register(
