@@ -2,8 +2,9 @@
 
 While a stream captures, kernels and calls of libraries are noted and not run. What NumPy computes has to run, for its results
 to have a shape; what it has overwritten is put back when the capture ends, and what it has made is filled with numbers that
-make no sense, so that nothing but a launch of the graph computes. What a real capture refuses is refused: copies from and to
-the host, waiting, and so is memory that is not of a pool, which something else could be given while the graph is launched.
+make no sense, so that nothing but a launch of the graph computes; before each launch as well, since parts of a graph have
+memory of each other. What a real capture refuses is refused: copies from and to the host, waiting, and so is memory that is
+not of a pool, which something else could be given while the graph is launched.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Capture:
     """What a stream captures."""
 
     def __init__(self) -> None:
+        self.allocator = _state.allocator
         self.steps: list[Callable[[], None]] = []
         self.overwritten: list[tuple[Any, Any]] = []
         self.made: list[Any] = []
@@ -55,8 +57,15 @@ class Capture:
         """The array, whose memory must be a pool's."""
         if _state.allocator is None:
             self.refuse("memory of a graph is not of a pool of its own")
-        self.made.append(array)
+        if _state.allocator == self.allocator:
+            self.made.append(array)
         return array
+
+    def scramble(self) -> None:
+        """Fill with numbers that make no sense what the pool may have given to others before."""
+        for array in self.made:
+            if array.flags.c_contiguous and array.flags.writeable:
+                array.reshape(-1).view(np.uint8)[...] = 0xC7
 
     def refuse(self, what: str) -> None:
         """Spoil the capture.
@@ -116,6 +125,7 @@ class Graph:
         """Do all of it."""
         refuse("the launch of a graph")
         _state.launches += 1
+        self._capture.scramble()
         with np.errstate(all="ignore"):
             for step in self._capture.steps:
                 step()
@@ -151,9 +161,7 @@ class Stream:
         assert capture is not None
         for array, old in reversed(capture.overwritten):
             np.copyto(array, old)
-        for array in capture.made:
-            if array.flags.c_contiguous and array.flags.writeable:
-                array.reshape(-1).view(np.uint8)[...] = 0xC7
+        capture.scramble()
         if capture.refused:
             raise RuntimeError(f"the stream was capturing, but an error has occurred: {capture.refused}")
         return Graph(capture)

@@ -1,4 +1,8 @@
-"""Copies from the host that can't be made while a graph is recorded: they are made when it has been, before it first runs."""
+"""Copies from the host that can't be made while a graph is recorded: they are made once, before it first runs.
+
+They lie in a pool of their own. In the graph's pool they could get memory that an operation before them had and gave back, such
+as a workspace, and that operation would write over them at every launch.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ class _Waiting(threading.local):
     """Of this thread."""
 
     copies: Copies | None = None
+    pool: Any = None
 
 
 _waiting = _Waiting()
@@ -29,16 +34,18 @@ def placed(array: np.ndarray[Any, Any]) -> Any:
     xp = cupy()
     if _waiting.copies is None:
         return xp.asarray(array)
-    there = xp.empty(array.shape, array.dtype)
+    with xp.cuda.using_allocator(_waiting.pool.malloc):
+        there = xp.empty(array.shape, array.dtype)
     _waiting.copies.append((there, array))
     return there
 
 
 @contextmanager
-def deferring() -> Iterator[Copies]:
-    """Within it `placed` only allocates; the list that it gives says what is to be copied behind it."""
-    before, _waiting.copies = _waiting.copies, []
+def deferring(pool: Any) -> Iterator[Copies]:
+    """Within it `placed` only allocates, in ``pool``; the list that it gives says what is to be copied behind it."""
+    before = _waiting.copies, _waiting.pool
+    _waiting.copies, _waiting.pool = [], pool
     try:
         yield _waiting.copies
     finally:
-        _waiting.copies = before
+        _waiting.copies, _waiting.pool = before

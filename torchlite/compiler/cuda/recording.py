@@ -116,7 +116,7 @@ class Recording:
         xp = cupy()
         self._program = program
         self._moving = moving
-        self._pool = xp.cuda.MemoryPool()
+        self._pool, self._pool_of_copies = xp.cuda.MemoryPool(), xp.cuda.MemoryPool()
         self._recorder = xp.cuda.Stream(non_blocking=True)
         self._graphs: dict[Stage, Any] = {}
         self._fixed: Values = {}
@@ -177,7 +177,7 @@ class Recording:
                 aval = node.outputs[0].aval
                 assert aval is not None
                 values[node.outputs[0]] = cupy().empty(aval.shape, aval.dtype)
-            with deferring() as copies:
+            with deferring(self._pool_of_copies) as copies:
                 self._graphs[stage] = self._recorded(stage, values, final=stage is stages[-1])
             for there, here in copies:
                 there.set(here)
