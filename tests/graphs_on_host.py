@@ -166,6 +166,10 @@ class Stream:
             raise RuntimeError(f"the stream was capturing, but an error has occurred: {capture.refused}")
         return Graph(capture)
 
+    def is_capturing(self) -> bool:
+        """Whether what it is given is noted and not done."""
+        return _state.capture is not None and _state.stream is self
+
     def synchronize(self) -> None:
         """Wait."""
         refuse("waiting for a stream")

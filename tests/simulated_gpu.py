@@ -94,6 +94,8 @@ def on_device(function: Any, name: str) -> Any:
         left_to_libraries(short, given)
         if short in SIZED_BY_NUMBERS or (name == "cupy.where" and len(given) == 1):
             graphs_on_host.refuse(f"{name}, of whose result the host has to know the size")
+        if short == "concatenate" and _sends_addresses(given[0]):
+            graphs_on_host.refuse("a copy of arrays' addresses from the host")
         if short in NOT_IN_BFLOAT16 and any(_is_bfloat16(a) for a in (itself, *given)):
             raise NotImplementedError("Sorting arrays with dtype 'bfloat16' is not supported")
         with np.errstate(all="ignore"):  # a GPU doesn't warn
@@ -101,6 +103,12 @@ def on_device(function: Any, name: str) -> Any:
         return out if isinstance(out, ndarray) else device(result)
 
     return call
+
+
+def _sends_addresses(arrays: Any) -> bool:
+    """Whether CuPy joins arrays by one kernel that reads a table of their addresses."""
+    small = sum(x.nbytes for x in arrays) < len(arrays) << 21
+    return small and len(arrays) > 8 and len({x.dtype for x in arrays}) == 1
 
 
 def _is_bfloat16(x: Any) -> bool:

@@ -273,7 +273,45 @@ def test_what_can_not_be_recorded_is_launched(capsys: Any, monkeypatch: Any) -> 
     torch.manual_seed(2)
     assert [draw(x).tolist() for _ in range(6)] == expected
     assert draw.variants[0].captured.run.refused is not None
-    assert capsys.readouterr().err.count("is not replayed as a CUDA graph: recording raised") == 1
+    said = capsys.readouterr().err
+    assert said.count("is not replayed as a CUDA graph: recording raised") == 1
+    assert "(in v0 = cuda0.poisson(" in said
+
+
+def test_many_arrays_are_joined_without_a_table_of_their_addresses() -> None:
+    parts = [torch.full((2,), float(i), device="cuda") for i in range(70)]
+
+    @compiled
+    def joined(x: Any) -> Any:
+        return torch.cat([part * x for part in parts]) + 1
+
+    for i in range(6):
+        x = torch.full((2,), float(i), device="cuda")
+        assert joined(x).tolist() == [float(k * i + 1) for k in range(70) for _ in range(2)]
+    assert recorded(joined).replays == 3
+
+
+class Images(Training):
+    """Convolutions, their biases, pooling and a product, as in `Training`."""
+
+    def __init__(self, make: Any) -> None:
+        torch.manual_seed(1)
+        layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()]
+        self.model = nn.Sequential(*layers, nn.Linear(96, 4)).cuda()
+        self.optimizer = make(self.model.parameters())
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_convolutions_and_pooling(tf32: bool, monkeypatch: Any) -> None:
+    monkeypatch.setattr("torchlite.backends.cudnn.allow_tf32", tf32)
+    eager, graphs = Images(OPTIMIZERS["Adam"]), Images(OPTIMIZERS["Adam"])
+    step = compiled(graphs.step)
+    generator = torch.Generator().manual_seed(1)
+    for _ in range(10):
+        x, y = torch.randn(size=(8, 1, 12, 12), generator=generator).cuda(), (torch.arange(8) % 4).cuda()
+        expected = eager.step(x, y).item()
+        np.testing.assert_allclose(step(x, y).item(), expected, rtol=2e-2 if tf32 else 1e-4)
+    assert recorded(step).replays >= 6
 
 
 def test_without_the_mode_nothing_is_recorded() -> None:

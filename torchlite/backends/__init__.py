@@ -10,6 +10,7 @@ import functools
 import importlib
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from torchlite.ir import Aval
 _DENSE = 4
 # Numbers below which a branch for each is no worse than some more calls of NumPy.
 _FEW = 2048
+_JOINED_ONE_BY_ONE = 8
 # Modules of settings by PyTorch's names, loaded when they are first used.
 _SETTINGS = ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp")
 
@@ -165,6 +167,19 @@ def reshape_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:
             return None
     reshaped = array.reshape(shape)
     return reshaped if array.size == 0 or reshaped.data.ptr == array.data.ptr else None
+
+
+def concatenated(xp: Any, arrays: Sequence[Any], axis: int) -> Any:
+    """The arrays one after the other.
+
+    CuPy copies more than eight by one kernel that reads their addresses from a table, which it can't send while the stream
+    captures; then they are joined eight at a time.
+    """
+    if xp is not np and len(arrays) > _JOINED_ONE_BY_ONE and xp.cuda.get_current_stream().is_capturing():
+        while len(arrays) > _JOINED_ONE_BY_ONE:
+            starts = range(0, len(arrays), _JOINED_ONE_BY_ONE)
+            arrays = [xp.concatenate(arrays[i : i + _JOINED_ONE_BY_ONE], axis=axis) for i in starts]
+    return xp.concatenate(arrays, axis=axis)
 
 
 def broadcast_view(xp: Any, array: Any, shape: tuple[int, ...]) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor, method
+from torchlite.backends import concatenated
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import common_dtype, dims_of
@@ -38,7 +39,7 @@ _cat = register(
     Op(
         "cat",
         "copy",
-        run=lambda xp, *xs, dim, lengths: xp.concatenate(xs, axis=dim),  # noqa: ARG005
+        run=lambda xp, *xs, dim, lengths: concatenated(xp, xs, dim),  # noqa: ARG005
         infer=_infer_cat,
         vjp=_cat_vjp,
         onnx="Concat",

@@ -26,7 +26,8 @@ class Stage:
 
     def __init__(self, name: str, part: Part) -> None:
         self.part = part
-        self.function = part.function(name)
+        self.graph = part.graph(name)
+        self.function = self.graph.function()
         self.numbers = part.numbers()
         singles = [(node, fits(_aval(node.outputs[0]))) for node in part.arrivals]
         self.singles = [node for node, single in singles if single]

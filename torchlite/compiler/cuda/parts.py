@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.dead_code import has_effect
@@ -36,10 +35,10 @@ class Part:
         """The Python numbers that a GPU reads."""
         return [v for v in self.inputs if v.aval is None] if self.device is not None else []
 
-    def function(self, name: str) -> Callable[..., tuple[Any, ...]]:
-        """The operations as a function of `inputs` and then what has arrived."""
+    def graph(self, name: str) -> Graph:
+        """The operations, of `inputs` and then what has arrived."""
         arrived = [node.outputs[0] for node in self.arrivals]
-        return Graph(name, (*self.inputs, *arrived), tuple(self.nodes), tuple(self.outputs)).function()
+        return Graph(name, (*self.inputs, *arrived), tuple(self.nodes), tuple(self.outputs))
 
 
 def parts(graph: Graph, last: Callable[[Node], bool]) -> list[Part] | None:

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Container, Sequence
 from operator import is_
 from typing import Any
@@ -90,7 +91,7 @@ class Recorded(Execution):
         try:
             self._recording = Recording(self, given, moving)
         except Exception as error:  # of CUDA, because something can't be recorded
-            self._refuse(f"recording raised {type(error).__name__}: {error}")
+            self._refuse(f"recording raised {type(error).__name__}: {error}{_raising(error, self.stages)}")
         return self._recording
 
     def _refuse(self, reason: str) -> None:
@@ -245,6 +246,16 @@ class Recording:
             else:
                 found.append(values.get(v, v.constant))
         return found
+
+
+def _raising(error: Exception, stages: Sequence[Stage]) -> str:
+    """In parentheses the call of an operator that raised, as a part's text has it; nothing where it was none."""
+    graphs = {f"<graph of {stage.graph.name}>": stage.graph for stage in stages}
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        graph = graphs.get(frame.f_code.co_filename)
+        if graph is not None:
+            return f" (in {str(graph).splitlines()[line - 1].partition('#')[0].strip()})"
+    return ""
 
 
 def _references_of_a_tensor(array: Any) -> int:
