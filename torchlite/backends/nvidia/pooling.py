@@ -20,6 +20,7 @@ typedef {places} P;
 __device__ inline T narrowed(real x) {{ return as_{dtype}(x); }}
 constexpr bool LAST = {last};
 """
+_NAMES = ("max_pool", "spread", "sum_windows", "share")
 _PLACES = {"uint8": "unsigned char", "int32": "int"}
 _THREADS = 256
 _MOST_ELEMENTS = 1 << 31
@@ -28,7 +29,9 @@ _DIMS = 3
 
 @functools.lru_cache(256)
 def _kernels(_device: int, dtype: str, places: str, last: bool, window: Any) -> Any:
-    """The module of the kernels; None, after a warning, where they can't be compiled."""
+    """The kernels by their names; None, after a warning, where they can't be compiled."""
+    for _ in range(_DIMS - window.ndim):
+        window = window.stacked()
     real = "double" if dtype == "float64" else "float"
     text = _CONSTANTS.format(
         type=halves.FLOATS[dtype], real=real, places=_PLACES[places], dtype=dtype, last=str(last).lower()
@@ -37,7 +40,8 @@ def _kernels(_device: int, dtype: str, places: str, last: bool, window: Any) -> 
         text += "".join(f"constexpr int {name}{d} = {n};\n" for d, n in enumerate(lengths))
     code = halves.prelude(dtype) + text + Path(__file__).with_name("pooling.cu").read_text()
     try:
-        return cupy().RawModule(code=code, options=("--std=c++17",))
+        module = cupy().RawModule(code=code, options=("--std=c++17",))
+        return {name: module.get_function(name) for name in _NAMES}
     except Exception as error:  # of NVRTC, or because it is not there
         warnings.warn(
             f"kernels of pooling can't be compiled, so it runs as array operations: {error}",
@@ -88,19 +92,16 @@ def _launch(
         last: whether channels lie innermost in the results.
     """
     ndim = window.ndim
-    full = window
-    for _ in range(_DIMS - ndim):
-        full = full.stacked()
     places = next((str(x.dtype) for x in (*inputs[1:], *more)), "uint8")
-    module = _kernels(result.device.id, str(result.dtype), places, last, full)
-    if module is None:
+    kernels = _kernels(result.device.id, str(result.dtype), places, last, window)
+    if kernels is None:
         return False
     spread = [_spread_out(x, ndim) for x in inputs]
     ones = (1,) * (_DIMS - ndim)
     lengths = [np.int32(n) for size in sizes for n in (*ones, *size)]
     numbers = (np.int32(spread[0][0].shape[1]), *lengths, np.int32(result.size))
     read = [part for x, strides in spread for part in (x, *strides)]
-    module.get_function(name)((-(-result.size // _THREADS),), (_THREADS,), (*read, result, *more, *numbers))
+    kernels[name]((-(-result.size // _THREADS),), (_THREADS,), (*read, result, *more, *numbers))
     return True
 
 
