@@ -145,7 +145,9 @@ def _launched(
     if bound is None:
         return False
     function, shared = bound
-    lengths = _lengths(device, count, samples, batch_sizes)
+    # What a CUDA graph reads must stay as long as the graph: what is made while one is recorded belongs to it.
+    lengths_of = _lengths.__wrapped__ if cupy().cuda.get_current_stream().is_capturing() else _lengths
+    lengths = lengths_of(device, count, samples, batch_sizes)
     numbers = (np.int32(count), np.int32(samples), np.int32(reverse))
     function((-(-samples // each),), (kernel.threads,), (*inputs, lengths, *results, *numbers), shared_mem=shared)
     return True
