@@ -299,6 +299,37 @@ _lstm_grad = register(
 )
 
 
+def _run_lstm_grad_sums(
+    xp: Any, *arrays: Any, given: tuple[bool, bool], batch_sizes: BatchSizes, reverse: bool
+) -> tuple[Any, ...]:
+    count = 4 + sum(given)
+    gradients = _lstm_grad.run(xp, *arrays[:count], given=given, batch_sizes=batch_sizes, reverse=reverse)
+    d = gradients[0].reshape(-1, gradients[0].shape[-1]).T
+    return (*gradients, *(product(xp, d, x.reshape(-1, x.shape[-1])) for x in arrays[count:]))
+
+
+def _infer_lstm_grad_sums(*avals: Aval, given: tuple[bool, bool], **params: Any) -> tuple[Aval, ...]:
+    count, kept = 4 + sum(given), avals[0]
+    sums = (Aval((kept.shape[2], x.shape[2]), kept.dtype, kept.device) for x in avals[count:])
+    return (*_lstm_grad.infer(*avals[:count], given=given, **params), *sums)
+
+
+register(
+    Op(
+        "lstm_grad_sums",
+        "contract",
+        run=_run_lstm_grad_sums,
+        infer=_infer_lstm_grad_sums,
+        samples=lambda rng: [
+            sample._replace(inputs=(*sample.inputs, rng.normal(size=(3, 2, 3)), rng.normal(size=(3, 2, 5))))
+            for sample in _lstm_grad_samples(rng)
+        ],
+        doc="`lstm_grad`, and for each further input (T, N, K) the sum over time and samples of the cotangents of gates times "
+        "it, (4H, K): the gradient of a weight that has multiplied it.",
+    )
+)
+
+
 def _infer_lstm(gates: Aval, h0: Aval, c0: Aval, *_rest: Aval, **_params: Any) -> tuple[Aval, ...]:
     return *(Aval((gates.shape[0], *state.shape), gates.dtype, gates.device) for state in (h0, c0)), gates
 

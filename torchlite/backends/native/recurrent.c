@@ -12,7 +12,7 @@ static int forward(Task task, Recurrent r, const float *w_hh, long gates) {
 
 // The LSTM and its gradient in tiles, of bfloat16 or float32.
 static int in_tiles(TiledLstm l, int gradient, void (*run)(TiledLstm *, int), int terms) {
-    long bytes = tiled_lstm_scratch(l.of.samples, l.of.width, gradient, terms);
+    long bytes = tiled_lstm_scratch(l.of.samples, l.of.width, gradient, terms, 2);
     l.scratch = aligned_alloc(64, (size_t)parts(bytes, 64) * 64);
     if (!l.scratch) return 0;
     run(&l, gradient);
@@ -84,7 +84,9 @@ int gru_grad(const float *kept, const float *h0, const float *w_hh, const float 
     return 1;
 }
 
-// Bytes of scratch memory of the LSTM in tiles, and of its gradient, with numbers of so many terms.
-long tiled_scratch(long samples, long width, long gradient, long terms) {
-    return tiled_lstm_scratch(samples, width, (int)gradient, (int)terms);
+// Bytes of scratch memory of the LSTM in tiles, and of its gradient, with numbers of so many terms, kept of so many steps.
+long tiled_scratch(long samples, long width, long gradient, long terms, long steps) {
+    return tiled_lstm_scratch(samples, width, (int)gradient, (int)terms, steps);
 }
+
+int has_tiles(void) { return bf16_tiles_allowed(); }

@@ -20,7 +20,7 @@ C = Family(
     "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "recurrent_tiles.h",
     "recurrent.c", **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
-    gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnn->n",
+    gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n", has_tiles="->i",
 )  # fmt: skip
 _FLOAT32 = np.dtype(np.float32)
 _UNITS = 16  # of a tile, as ``recurrent_tiles.h`` has them
@@ -29,6 +29,21 @@ _UNITS = 16  # of a tile, as ``recurrent_tiles.h`` has them
 def in_tiles(w_hh_shape: tuple[int, ...]) -> bool:
     """Whether an LSTM with such a recurrent weight can be computed in tiles, which is the only way in bfloat16."""
     return w_hh_shape[1] % _UNITS == 0
+
+
+def sums_pay(shape: tuple[int, int, int], columns: tuple[int, ...]) -> bool:
+    """Whether the gradient in tiles should also sum the products of the gates' cotangents, as ``recurrent_sums.h`` does it.
+
+    That is where there are tile registers, whole tiles of samples and sums that leave room in the second-level cache.
+
+    Args:
+        shape: steps, samples and units.
+        columns: of what the cotangents are multiplied with.
+    """
+    steps, samples, width = shape
+    size = 4 * width * sum(columns)
+    large = samples >= 2 * _UNITS and width % _UNITS == 0 and steps * samples * size >= 1 << 22
+    return large and size <= 1 << 18 and len(columns) <= 2 and C.available() and bool(C.has_tiles())
 
 
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:

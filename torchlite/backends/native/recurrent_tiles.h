@@ -13,12 +13,21 @@ enum {
     FLOAT_TERMS = 3,
 };
 
+// What is done with the terms of the cotangents of gates after every so many steps of the gradient; step s's lie at
+// terms + s % (steps + 1) * numbers.
+typedef struct Following {
+    void (*follow)(const struct Following *f, long task, long first, long count, const uint16_t *terms, long numbers);
+    long steps;
+    int *infinite;  // of each task, whether a cotangent was
+} Following;
+
 typedef struct {
     const void *gates, *h0, *c0, *w_hh, *cs, *kept, *g_h, *g_c;  // of bfloat16 or float32; g_h, g_c: NULL where there is none
     void *out_h, *out_c, *out_kept, *d_gates, *d_h0, *d_c0;
     void *scratch;  // tiled_lstm_scratch bytes at a multiple of 64
     Sequences of;
-    int finite;  // whether the weight is
+    const Following *following;  // NULL where there is nothing to do
+    int finite;                  // whether the weight is
 } TiledLstm;
 
 // ---- numbers of either type, and their terms ----
@@ -111,14 +120,17 @@ static inline long weight_bytes(long width, int gradient, int terms) {
     return 4 * blocks_of_columns(width, gradient) * words_of_block(width, gradient, terms);
 }
 
-// Bytes of a task: states or their cotangents, and the terms of what is multiplied, before and after a step.
-static inline long tiled_task_bytes(long width, int gradient, int terms) {
-    return BF16_SIDE * (gradient ? 8 : 4) * whole_columns(width) + 4 * tiles_deep(width, gradient) * terms * BF16_NUMBERS;
+// Bytes of a task: states or their cotangents, and the terms of what is multiplied, before and after a step, or so many steps.
+static inline long tiled_task_bytes(long width, int gradient, int terms, long steps) {
+    long states = BF16_SIDE * (gradient ? 8 : 4) * whole_columns(width);
+    return states + 2 * steps * tiles_deep(width, gradient) * terms * BF16_NUMBERS;
 }
 
-static inline long tiled_lstm_scratch(long samples, long width, int gradient, int terms) {
-    return weight_bytes(width, gradient, terms) + recurrent_tasks(samples) * tiled_task_bytes(width, gradient, terms);
+static inline long tiled_lstm_scratch(long samples, long width, int gradient, int terms, long steps) {
+    return weight_bytes(width, gradient, terms) + recurrent_tasks(samples) * tiled_task_bytes(width, gradient, terms, steps);
 }
+
+static inline long steps_in_terms(const TiledLstm *l) { return l->following ? l->following->steps + 1 : 2; }
 
 static inline __attribute__((always_inline)) void pack_columns(const TiledLstm *l, long block, int gradient, const int terms) {
     long words = words_of_block(l->of.width, gradient, terms);
@@ -288,7 +300,7 @@ typedef struct { long first, rows, whole, numbers; char *room; int tiles; } Shar
 
 static inline Share share_of(const TiledLstm *l, long index, int gradient, int terms) {
     long width = l->of.width, each = samples_a_task(l->of.samples), first = index * each;
-    long numbers = tiles_deep(width, gradient) * terms * BF16_NUMBERS, bytes = tiled_task_bytes(width, gradient, terms);
+    long numbers = tiles_deep(width, gradient) * terms * BF16_NUMBERS, bytes = tiled_task_bytes(width, gradient, terms, steps_in_terms(l));
     char *room = (char *)l->scratch + weight_bytes(width, gradient, terms) + index * bytes;
     memset(room, 0, (size_t)bytes);
     return (Share){first, at_most(each, l->of.samples - first), whole_columns(width), numbers, room,
@@ -520,16 +532,21 @@ static inline __attribute__((always_inline)) void tiled_lstm_grad_task(const Til
     long alone = width % LSTM_COLUMNS ? 0 : depth - 4 * LSTM_COLUMNS / BF16_DEPTH;
     float sums[BF16_SIDE * LSTM_COLUMNS] __attribute__((aligned(64)));
     float *dh = (float *)own->room, *dc = dh + BF16_SIDE * own->whole;
-    uint16_t *d = (uint16_t *)(dc + BF16_SIDE * own->whole), *free = d + own->numbers;
-    GradCells cells = {.l = l, .own = own, .dh = dh, .dc = dc, .d = d};
+    uint16_t *all = (uint16_t *)(dc + BF16_SIDE * own->whole);
+    GradCells cells = {.l = l, .own = own, .dh = dh, .dc = dc};
+#define TERMS_OF(s) (all + (s) % steps_in_terms(l) * own->numbers)
     if (own->tiles) bf16_begin_tiles(BF16_SIDE);
-    if (of->steps) begin_step(&cells, of->steps - 1);
+    if (of->steps) {
+        begin_step(&cells, of->steps - 1);
+        cells.d = TERMS_OF(of->steps - 1);
+    }
     for (long block = 0; of->steps && block < blocks - 1; block++) {
         Beside first = begin_block(&cells, block, piece, 0, terms);
         do_pieces(&first, first.count);
     }
     for (long s = of->steps - 1; s >= 0; s--) {
         long active = cells.active;
+        uint16_t *d = TERMS_OF(s);
         void *by_gates = (char *)l->d_gates + 4 * cells.at * size;
         int finite = l->finite;
         for (long block = 0; block < blocks; block++) {
@@ -541,16 +558,21 @@ static inline __attribute__((always_inline)) void tiled_lstm_grad_task(const Til
             if (!block) {
                 finite = l->finite && is_zero(cells.infinite);
                 if (!finite) column_sums(l, own->tiles, finite, block, d, by_gates, active, to, 1, &waiting, terms);
-                cells.d = free;
+                if (l->following && !is_zero(cells.infinite)) l->following->infinite[index] = 1;
+                cells.d = TERMS_OF(s + steps_in_terms(l) - 1);
                 if (s) begin_step(&cells, s - 1);
             }
             for (long r = 0; to.at == sums && r < active; r++)
                 memcpy(dh + r * own->whole + block * LSTM_COLUMNS, sums + r * LSTM_COLUMNS, sizeof sums / BF16_SIDE);
         }
         memset((char *)by_gates + 4 * active * width * size, 0, (size_t)(4 * (own->rows - active) * width * size));
-        free = d;
-        d = cells.d;
+        if (!l->following) continue;
+        for (long r = active; r < own->rows; r++)
+            for (long i = r * BF16_DEPTH; i < own->numbers; i += BF16_NUMBERS) memset(d + i, 0, BF16_DEPTH * sizeof *d);
+        if (s % l->following->steps == 0)
+            l->following->follow(l->following, index, s, at_most(l->following->steps, of->steps - s), all, own->numbers);
     }
+#undef TERMS_OF
     if (own->tiles) bf16_end_tiles();
     for (long r = 0; r < own->rows; r++)
         for (long unit = 0; unit < width; unit += LANES) {

@@ -4,6 +4,7 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.gate_sums import sum_gates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
 from torchlite.compiler.passes.scaled_weights import scale_weights
@@ -27,6 +28,7 @@ PASSES = (
     mask_before_spreading,
     sum_before_spreading,
     keep_slopes,
+    sum_gates,
     without_dead_code,
 )
 
@@ -51,6 +53,7 @@ __all__ = [
     "scale_weights",
     "share_sums",
     "sum_before_spreading",
+    "sum_gates",
     "sum_tables",
     "widen",
     "without_dead_code",

@@ -13,6 +13,8 @@ from torchlite.compiler.program.writer import Writer
 def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32, of the LSTM also bfloat16, and for projected states."""
     name = node.op.name
+    if name == "lstm_grad_sums":
+        return _SUMS if of_float32(node) else None
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -51,7 +53,8 @@ class _Recurrent(Kernel):
         names = self.names + ("bias",) * (node.op.name == "gru" and len(node.inputs) == 4)
         if "given" in node.params:
             names += tuple(name for name, there in zip(("g_h", "g_c"), node.params["given"], strict=True) if there)
-        return dict(zip((*names, *self.results), (*node.inputs, *node.outputs), strict=False))
+        inputs, outputs = zip(names, node.inputs, strict=False), zip(self.results, node.outputs, strict=False)
+        return {**dict(inputs), **dict(outputs)}
 
     def sizes(self, node: Node) -> tuple[int, int, int]:
         """Steps, samples and units."""
@@ -68,6 +71,10 @@ class _Recurrent(Kernel):
         _, samples, width = self.sizes(node)
         tasks = -(-samples // (16 if samples >= 32 else 8 if samples >= 16 else 4))
         return self._weight_bytes(node) + (4 * tasks * 2 * 16 * _whole(width) if self.gradient else 0)
+
+    def task(self, node: Node) -> str:
+        """The function in C that computes some samples."""
+        return f"{node.op.name}_task"
 
     def fields(self, node: Node) -> dict[str, Value | str | float | None]:
         """What describes the operation, but for its memory."""
@@ -88,7 +95,7 @@ class _Recurrent(Kernel):
         else:
             before, fields["panels"] = f"pack_gates({at}); ", f"(const float *)({writer.scratch()})"
         described = struct(writer, "(Recurrent)", fields)
-        return f"{before}parallel({node.op.name}_task, &{described}, recurrent_tasks({samples}));"
+        return f"{before}parallel({self.task(node)}, &{described}, recurrent_tasks({samples}));"
 
 
 class _Lstm(_Recurrent):
@@ -101,6 +108,7 @@ class _Lstm(_Recurrent):
     """
 
     headers: tuple[str, ...] = (*_Recurrent.headers, "bfloat16.h", "recurrent_tiles.h")
+    kept_steps = 2  # whose terms are kept
 
     def __init__(
         self, names: tuple[str, ...], results: tuple[str, ...], *, gradient: bool, dtype: str, terms: int
@@ -112,7 +120,7 @@ class _Lstm(_Recurrent):
     def scratch(self, node: Node) -> int:
         """What either way needs."""
         _, samples, width = self.sizes(node)
-        tiled = int(C.tiled_scratch(samples, width, self.gradient, self.terms))
+        tiled = int(C.tiled_scratch(samples, width, self.gradient, self.terms, self.kept_steps))
         return tiled if self.terms == 1 else max(tiled, super().scratch(node))
 
     def statement(self, node: Node, writer: Writer) -> str:
@@ -127,6 +135,44 @@ class _Lstm(_Recurrent):
         return f"if (bf16_tiles_allowed()) {tiled} else {{ {plain} }}"
 
 
+class _LstmGradSums(_Lstm):
+    """The gradient with the sums of ``recurrent_sums.h``."""
+
+    headers: tuple[str, ...] = (*_Recurrent.headers, "gemm.h", "bfloat16.h", "gemm_tiles.h", "recurrent_tiles.h",
+                                "recurrent_sums.h")  # fmt: skip
+    kept_steps = 9
+
+    def task(self, node: Node) -> str:  # noqa: ARG002
+        """The gradient's."""
+        return "lstm_grad_task"
+
+    def _factors(self, node: Node) -> tuple[Value, ...]:
+        return node.inputs[4 + sum(node.params["given"]) :]
+
+    def _before_sums(self, node: Node) -> int:
+        return -(-super().scratch(node) // 64) * 64
+
+    def scratch(self, node: Node) -> int:
+        """Also blocks of sums, and packed columns, of each task."""
+        _, samples, width = self.sizes(node)
+        blocks = sum(-(-x.shape[2] // 32) for x in self._factors(node))
+        return self._before_sums(node) + -(-samples // 16) * 4 * blocks * (width // 8 * 1024 + 6144)
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        """One way, or the choice."""
+        room = writer.scratch(self._before_sums(node))
+        fields = self.fields(node)
+        described = struct(writer, "(TiledLstm)", {**fields, "scratch": writer.scratch()})
+        factors = ", ".join(
+            f"{{(void *)({writer.pointer(x)}), (void *)({writer.pointer(out)}), {x.shape[2]}}}"
+            for x, out in zip(self._factors(node), node.outputs[3:], strict=True)
+        )
+        sums = struct(writer, "(GateSums)", {"of": fields["of"], "factors": f"{{{factors}}}", "scratch": room})
+        stored = f"(const float *)({writer.pointer(node.outputs[0])})"
+        plain = f"{_Recurrent.statement(self, node, writer)} plain_gate_sums({stored}, &{sums});"
+        return f"if (bf16_tiles_allowed()) tiled_lstm_grad_and_sums({described}, {sums}); else {{ {plain} }}"
+
+
 def _lstm(dtype: str, terms: int) -> dict[str, _Lstm]:
     forward, gradient = ("gates", "h0", "c0", "w_hh"), ("kept", "c0", "w_hh", "cs")
     results, cotangents = ("out_h", "out_c", "out_kept"), ("d_gates", "d_h0", "d_c0")
@@ -136,6 +182,9 @@ def _lstm(dtype: str, terms: int) -> dict[str, _Lstm]:
     }
 
 
+_SUMS = _LstmGradSums(
+    ("kept", "c0", "w_hh", "cs"), ("d_gates", "d_h0", "d_c0"), gradient=True, dtype="float32", terms=3
+)
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),
