@@ -16,6 +16,7 @@ from torchlite.compiler.passes import (
     scale_weights,
     share_sums,
     sum_before_spreading,
+    sum_gates,
     sum_tables,
     without_dead_code,
     without_duplicates,
@@ -317,3 +318,44 @@ def test_a_product_that_others_read_keeps_its_weights():
 
     graph = captured_inference(twice, (torch.randn(2, 3, 4, 4),)).graph
     assert [n.op.name for n in scale_weights(graph).nodes] == [n.op.name for n in graph.nodes]
+
+
+def lstm_gradient(b, kept, c0, w_hh, cs, g):
+    """The cotangents of gates of an LSTM, and as rows of a matrix."""
+    op = REGISTRY["lstm_grad"]
+    node = Node(
+        op, (kept, c0, w_hh, cs, g), {"given": (True, False), "batch_sizes": None, "reverse": False}, several=True
+    )
+    node.outputs = tuple(Value(aval, node) for aval in op.infer(*(v.aval for v in node.inputs), **node.params))
+    b.nodes.append(node)
+    steps, samples, gates = kept.shape
+    return b.add("view", b.add("clone", node.outputs[0], order=()), shape=(steps * samples, gates))
+
+
+def test_gradients_of_weights_are_summed_where_the_cotangents_of_gates_are(monkeypatch):
+    monkeypatch.setattr("torchlite.compiler.passes.gate_sums.sums_pay", lambda _shape, _columns: True)
+    b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (3, 2, 5), (6, 4))
+    x, y = b.inputs[5:]
+    d = lstm_gradient(b, *b.inputs[:5])
+    turned = b.add("permute", d, dims=(1, 0))
+    late = b.add("view", b.add("exp", d), shape=(6, 12))
+    sums = [
+        b.add("matmul", turned, b.add("view", x, shape=(6, 5))),
+        b.add("matmul", turned, y),
+        b.add("matmul", turned, late),
+    ]
+    before = b.graph(*sums, b.add("exp", sums[0]))
+    after = sum_gates(before)
+    names = [node.op.name for node in after.nodes]
+    assert names.count("lstm_grad_sums") == 1
+    assert names.count("matmul") == 1  # with what is only known after the gradient
+    assert "lstm_grad" not in names
+    arrays = [np.random.default_rng(0).uniform(0.1, 0.9, v.shape).astype(np.float32) for v in before.inputs]
+    for got, expected in zip(after.function()(*arrays), before.function()(*arrays), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+def test_gradients_of_weights_are_products_where_their_sums_do_not_pay():
+    b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (6, 4))
+    graph = b.graph(b.add("matmul", b.add("permute", lstm_gradient(b, *b.inputs[:5]), dims=(1, 0)), b.inputs[5]))
+    assert sum_gates(graph) is graph

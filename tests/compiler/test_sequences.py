@@ -5,6 +5,7 @@ import pytest
 
 import torchlite as torch
 import torchlite.nn.functional as F
+from torchlite.backends.native import recurrent as kernels_of_sequences
 from torchlite.backends.native import toolchain
 from torchlite.ops import recurrent
 
@@ -163,6 +164,48 @@ def test_packed_sequences():
         lambda gates, h, w: torch.cat(recurrent.lstm(gates, h, h, w, None, sizes, True)), drawn(4, 3, 20), drawn(3, 5),
         drawn(20, 5), kernels=["recurrent_tasks"],
     )  # fmt: skip
+
+
+def layer(sizes=None, reverse=False):
+    """An LSTM with its input's weight, whose gradients are summed where those of its gates are."""
+
+    def function(x, w_ih, w_hh, h):
+        hs, cs = recurrent.lstm(F.linear(x, w_ih), h, h, w_hh, None, sizes, reverse)
+        return torch.cat((hs, cs)) * 0.05
+
+    return function
+
+
+SUMS = ["tiled_lstm_grad_and_sums"] if COMPILED and kernels_of_sequences.C.has_tiles() else []
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    "sizes", [None, (48, 48, 48, 37, 33, 33, 32, 32, 32, 20, 16, 9, 9, 9, 9, 9, 5, 5, 5, 5, 1, 1, 1)]
+)
+@pytest.mark.parametrize("inputs", [20, 64])
+def test_sums_of_an_lstm_beside_its_gradient(inputs, sizes, reverse):
+    given = (
+        drawn(23, 48, inputs),
+        drawn(128, inputs, seed=1) * 0.2,
+        drawn(128, 32, seed=2) * 0.2,
+        drawn(48, 32, seed=3) * 0.5,
+    )
+    check(layer(sizes, reverse), *given, kernels=SUMS)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 1e35])
+@pytest.mark.parametrize("place", [0, 1])
+def test_sums_of_an_lstm_whose_numbers_have_no_terms(place, value):
+    x, w_ih, w_hh, h = (
+        drawn(23, 48, 64),
+        drawn(128, 64, seed=1) * 0.2,
+        drawn(128, 32, seed=2) * 0.2,
+        drawn(48, 32, seed=3),
+    )
+    (x[3, 7] if place == 0 else h[5])[2] = value
+    with np.errstate(all="ignore"):
+        check(layer(), x, w_ih, w_hh, h, kernels=SUMS)
 
 
 def check_tables(rows, positions, transposed=False):

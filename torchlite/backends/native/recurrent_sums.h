@@ -2,7 +2,7 @@
 // weights have multiplied. In tiles the cotangents' terms are there already, so some steps at a time are multiplied as
 // `gemm_tiles.h` does it, while they are in the second-level cache.
 
-enum { MOST_FACTORS = 2, SUMMED_STEPS = 8, SUMMED_PAIRS = SUMMED_STEPS / 2 };
+enum { MOST_FACTORS = 2, SUMMED_STEPS = 4, SUMMED_PAIRS = SUMMED_STEPS / 2 };
 
 typedef struct {
     const float *at;  // (steps, samples, columns)

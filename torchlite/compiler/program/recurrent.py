@@ -14,7 +14,11 @@ def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32, of the LSTM also bfloat16, and for projected states."""
     name = node.op.name
     if name == "lstm_grad_sums":
-        return _SUMS if of_float32(node) else None
+        w_hh = node.inputs[2].shape
+        taken = (
+            of_float32(node) and w_hh[0] == 4 * w_hh[1] and in_tiles(w_hh) and len(node.outputs) <= 3 + _MOST_FACTORS
+        )
+        return _SUMS if taken else None
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -25,6 +29,13 @@ def lowered(node: Node) -> Lowering | None:
         return lstm
     half = all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in (*node.inputs, *node.outputs))
     return _LSTM_OF_BFLOAT16[name] if half and in_tiles(w_hh) else None
+
+
+_MOST_FACTORS = 2  # as ``recurrent_sums.h`` has it
+
+
+def _tasks(samples: int) -> int:
+    return -(-samples // (16 if samples >= 32 else 8 if samples >= 16 else 4))
 
 
 def _whole(n: int) -> int:
@@ -69,8 +80,7 @@ class _Recurrent(Kernel):
     def scratch(self, node: Node) -> int:
         """The packed weight, and in the gradient the cotangents of the states of each task."""
         _, samples, width = self.sizes(node)
-        tasks = -(-samples // (16 if samples >= 32 else 8 if samples >= 16 else 4))
-        return self._weight_bytes(node) + (4 * tasks * 2 * 16 * _whole(width) if self.gradient else 0)
+        return self._weight_bytes(node) + (4 * _tasks(samples) * 2 * 16 * _whole(width) if self.gradient else 0)
 
     def task(self, node: Node) -> str:
         """The function in C that computes some samples."""
@@ -140,7 +150,7 @@ class _LstmGradSums(_Lstm):
 
     headers: tuple[str, ...] = (*_Recurrent.headers, "gemm.h", "bfloat16.h", "gemm_tiles.h", "recurrent_tiles.h",
                                 "recurrent_sums.h")  # fmt: skip
-    kept_steps = 9
+    kept_steps = 5
 
     def task(self, node: Node) -> str:  # noqa: ARG002
         """The gradient's."""
@@ -156,7 +166,7 @@ class _LstmGradSums(_Lstm):
         """Also blocks of sums, and packed columns, of each task."""
         _, samples, width = self.sizes(node)
         blocks = sum(-(-x.shape[2] // 32) for x in self._factors(node))
-        return self._before_sums(node) + -(-samples // 16) * 4 * blocks * (width // 8 * 1024 + 6144)
+        return self._before_sums(node) + _tasks(samples) * 4 * blocks * (width // 8 * 1024 + 3072)
 
     def statement(self, node: Node, writer: Writer) -> str:
         """One way, or the choice."""
