@@ -321,7 +321,7 @@ register(
         run=_run_lstm_grad_sums,
         infer=_infer_lstm_grad_sums,
         samples=lambda rng: [
-            sample._replace(inputs=(*sample.inputs, rng.normal(size=(3, 2, 3)), rng.normal(size=(3, 2, 5))))
+            sample._replace(arrays=(*sample.arrays, rng.normal(size=(3, 2, 3)), rng.normal(size=(3, 2, 5))))
             for sample in _lstm_grad_samples(rng)
         ],
         doc="`lstm_grad`, and for each further input (T, N, K) the sum over time and samples of the cotangents of gates times "
