@@ -74,6 +74,13 @@ class Server:
     def infer(self, *tensors, connection=None, **more):
         return self.ask(f"{self.path}/infer", {"inputs": list(tensors), **more}, connection=connection)
 
+    def until(self, counted):
+        """Wait until its metrics say so, ``running_requests 1`` for one."""
+        deadline = time.monotonic() + 20
+        while counted not in (metrics := self.ask("/metrics")[1]):
+            assert time.monotonic() < deadline, metrics
+            time.sleep(0.001)
+
     def of_process(self, key):
         """A number of Linux's ``/proc/PID/status``: VmHWM (kB), Threads."""
         return int(re.search(rf"{key}:\s+(\d+)", Path(f"/proc/{self.process.pid}/status").read_text())[1])

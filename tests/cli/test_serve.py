@@ -3,7 +3,6 @@
 import signal
 import socket
 import threading
-import time
 
 import pytest
 import small_runs
@@ -30,19 +29,18 @@ LONG = {"max_new_tokens": 1_000_000}
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_what_runs_is_finished(writer, number, code):
     """A request that takes a while is answered though the process has been told to end."""
-    with Server(writer) as server:
+    with Server(writer, "--max-tokens", "10000") as server:
         answers = []
         asking = threading.Thread(
-            target=lambda: answers.append(server.infer(prompt("a"), parameters={"max_new_tokens": 1000}))
+            target=lambda: answers.append(server.infer(prompt("a"), parameters={"max_new_tokens": 10_000}))
         )
         asking.start()
-        while "running_requests 1" not in server.ask("/metrics")[1]:
-            time.sleep(0.001)
+        server.until("running_requests 1")
         assert server.stop(number) == code
         asking.join()
         ((status, answer),) = answers
         assert status == 200
-        assert len(outputs_of(answer)["text"][0]) == 1000
+        assert len(outputs_of(answer)["text"][0]) == 10_000
         assert server.errors() == ""
 
 
@@ -53,10 +51,9 @@ def test_deadline_and_queue(writer):
             threading.Thread(target=lambda: answers.append(server.infer(prompt("a"), parameters=LONG)))
             for _ in range(2)
         ]
-        for thread in threads:
+        for thread, counted in zip(threads, ("running_requests 1", "waiting_requests 1"), strict=True):
             thread.start()
-        while "waiting_requests 1" not in server.ask("/metrics")[1]:
-            time.sleep(0.01)
+            server.until(counted)
         connection = server.connection()
         connection.request("POST", f"{server.path}/infer", b"{}")
         refused = connection.getresponse()
