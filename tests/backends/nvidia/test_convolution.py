@@ -222,7 +222,7 @@ def test_a_gpu_that_cudnn_refuses_is_told_once(monkeypatch: pytest.MonkeyPatch) 
     with pytest.warns(RuntimeWarning, match=r"cudnnCreate failed.*convolutions on cuda:0 run as matrix products"):
         assert F.conv2d(x, weight).unique().tolist() == [18]
     assert F.conv2d(x, weight).unique().tolist() == [18]
-    assert nvidia_on_host.calls() == []
+    assert not any(call.startswith("cudnn") for call in nvidia_on_host.calls())
 
 
 @by_stand_in
