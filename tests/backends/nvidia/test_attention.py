@@ -149,7 +149,7 @@ def test_a_text_that_cannot_be_compiled_is_told_once(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(kernels, "source", lambda *_: 'extern "C" __global__ void attention(int x) { no; }')
     kernels._kernels.cache_clear()
     x = torch.tensor(normal(1, 3, 2, seed=0), dtype=torch.float32, device="cuda")
-    with pytest.warns(RuntimeWarning, match="attention's kernels can't be compiled, so it runs as array operations"):
+    with pytest.warns(RuntimeWarning, match="kernels of attention can't be compiled, so array operations run instead"):
         first = attention(x, x, x, None, False, 1.0)
     assert torch.equal(attention(x, x, x, None, False, 1.0), first)
     kernels._kernels.cache_clear()

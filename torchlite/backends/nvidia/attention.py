@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ import numpy as np
 
 from torchlite.backends import array_module, cupy
 from torchlite.backends.nvidia import halves
+from torchlite.backends.nvidia.compilation import or_array_operations
 
 _T = TypeVar("_T")
 
@@ -56,17 +56,13 @@ def source(capability: int, dtype: str, keys: int, values: int, causal: bool, ma
 @functools.lru_cache(256)
 def _kernels(device: int, *constants: Any) -> dict[str, Any] | None:
     """The compiled kernels by name; None, after a warning, where they can't be compiled."""
-    try:
+
+    def compiled() -> dict[str, Any]:
         capability = int(cupy().cuda.Device(device).compute_capability)
         module = cupy().RawModule(code=source(capability, *constants), options=("--std=c++17",))
         return {name: module.get_function(name) for name in _NAMES}
-    except Exception as error:  # of NVRTC, or because it is not there
-        warnings.warn(
-            f"attention's kernels can't be compiled, so it runs as array operations: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+
+    return or_array_operations("attention", compiled)
 
 
 class _Attention:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from torchlite.backends import array_module, cupy
 from torchlite.backends.nvidia import channels, halves
+from torchlite.backends.nvidia.compilation import or_array_operations
 
 _CONSTANTS = """\
 typedef {type} T;
@@ -39,16 +39,12 @@ def _kernels(_device: int, dtype: str, places: str, last: bool, window: Any) -> 
     for name, lengths in zip(("KERNEL", "STRIDE", "PADDING", "DILATION"), window[:4], strict=True):
         text += "".join(f"constexpr int {name}{d} = {n};\n" for d, n in enumerate(lengths))
     code = halves.prelude(dtype) + text + Path(__file__).with_name("pooling.cu").read_text()
-    try:
+
+    def compiled() -> dict[str, Any]:
         module = cupy().RawModule(code=code, options=("--std=c++17",))
         return {name: module.get_function(name) for name in _NAMES}
-    except Exception as error:  # of NVRTC, or because it is not there
-        warnings.warn(
-            f"kernels of pooling can't be compiled, so it runs as array operations: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+
+    return or_array_operations("pooling", compiled)
 
 
 def _handled(window: Any, *arrays: Any) -> bool:
@@ -107,16 +103,8 @@ def _launch(
 
 def max_pool(x: Any, *, window: Any) -> Any:
     """The largest element of every window, and its place in the window."""
-    if not _handled(window, x):
-        return None
-    size = x.shape[x.ndim - window.ndim :]
-    out = window.out_size("max_pool", size)
-    xp, last = array_module(x), _are_last(x, window)
-    with xp.cuda.Device(x.device.id):
-        places = np.uint8 if math.prod(window.kernel) <= 256 else np.int32
-        shape = (*x.shape[: x.ndim - window.ndim], *out)
-        results = [channels.empty(xp, shape, dtype, last) for dtype in (x.dtype, places)]
-        return tuple(results) if _launch("max_pool", (x,), window, (size, out), *results, last=last) else None
+    places = np.uint8 if math.prod(window.kernel) <= 256 else np.int32
+    return _over_windows("max_pool", "max_pool", x, window, places)
 
 
 def spread(g: Any, places: Any, *, window: Any, size: tuple[int, ...]) -> Any:
@@ -146,11 +134,18 @@ def _over_elements(name: str, inputs: tuple[Any, ...], window: Any, size: tuple[
 
 def sum_windows(x: Any, *, window: Any) -> Any:
     """The sum of the elements of every window."""
+    sums = _over_windows("sum_windows", "avg_pool", x, window)
+    return None if sums is None else sums[0]
+
+
+def _over_windows(name: str, operator: str, x: Any, window: Any, *others: Any) -> tuple[Any, ...] | None:
+    """What a kernel makes of every window: an array of the dtype of ``x``, and those of the dtypes ``others``."""
     if not _handled(window, x):
         return None
     size = x.shape[x.ndim - window.ndim :]
-    out = window.out_size("avg_pool", size)
+    out = window.out_size(operator, size)
     xp, last = array_module(x), _are_last(x, window)
     with xp.cuda.Device(x.device.id):
-        result = channels.empty(xp, (*x.shape[: x.ndim - window.ndim], *out), x.dtype, last)
-        return result if _launch("sum_windows", (x,), window, (size, out), result, last=last) else None
+        shape = (*x.shape[: x.ndim - window.ndim], *out)
+        results = tuple(channels.empty(xp, shape, dtype, last) for dtype in (x.dtype, *others))
+        return results if _launch(name, (x,), window, (size, out), *results, last=last) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from torchlite.backends import array_module, cupy
 from torchlite.backends.nvidia import halves
+from torchlite.backends.nvidia.compilation import or_array_operations
 
 _GATES = {"TANH": 1, "RELU": 1, "GRU": 3, "LSTM": 4}
 _CONSTANTS = """\
@@ -96,7 +96,8 @@ def _shared_memory(device: int) -> int:
 @functools.lru_cache(256)
 def _bound(device: int, kernel: _Kernel) -> tuple[Any, int] | None:
     """The compiled kernel and the shared memory that it needs; None, after a warning, where it can't be compiled."""
-    try:
+
+    def compiled() -> tuple[Any, int] | None:
         shared = _shared_memory(device)
         registers, _, _, needed = kernel.placed(shared)
         if needed > shared:
@@ -106,13 +107,8 @@ def _bound(device: int, kernel: _Kernel) -> tuple[Any, int] | None:
         function = module.get_function("recurrent_grad" if kernel.gradient else "recurrent")
         function.max_dynamic_shared_size_bytes = needed
         return function, needed
-    except Exception as error:  # of NVRTC, or because it is not there
-        warnings.warn(
-            f"kernels of recurrent layers can't be compiled, so they run as array operations: {error}",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        return None
+
+    return or_array_operations("recurrent layers", compiled)
 
 
 @functools.lru_cache(64)
