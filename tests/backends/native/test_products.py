@@ -115,6 +115,15 @@ def test_nan_and_infinities_reach_what_they_belong_to_and_nothing_else():
     assert np.isnan(products.matmul(x, y)[7, 10])
 
 
+@pytest.fixture
+def called(monkeypatch):
+    """The names of the kernels that operators call."""
+    names = []
+    real = native.kernel
+    monkeypatch.setattr(native, "kernel", lambda name: names.append(name) or real(name))
+    return names
+
+
 def test_what_the_kernel_does_not_take():
     assert products.matmul(draw(4, 5).astype(np.float64), draw(5, 6).astype(np.float64)) is None
     assert products.matmul(draw(4, 5), draw(4, 6)) is None  # and NumPy says what is wrong
@@ -122,10 +131,7 @@ def test_what_the_kernel_does_not_take():
     assert products.linear(draw(4, 5), draw(6, 5), draw(7)) is None
 
 
-def test_large_products_of_operators_take_the_kernel(monkeypatch):
-    called = []
-    real = native.kernel
-    monkeypatch.setattr(native, "kernel", lambda name: called.append(name) or real(name))
+def test_large_products_of_operators_take_the_kernel(called):
     x, weight, bias = (torch.from_numpy(a).requires_grad_() for a in (draw(90, 80), draw(70, 80, seed=1), draw(70)))
     out = torch.nn.functional.linear(x, weight, bias)
     out.backward(torch.ones_like(out))
@@ -170,10 +176,7 @@ def test_small_products_that_are_left_to_numpy():
         products.C.small_product(None, y, None)
 
 
-def test_small_products_of_operators_take_the_kernel(monkeypatch):
-    called = []
-    real = native.kernel
-    monkeypatch.setattr(native, "kernel", lambda name: called.append(name) or real(name))
+def test_small_products_of_operators_take_the_kernel(called):
     x, weight, bias = (torch.from_numpy(a).requires_grad_() for a in (draw(64, 128), draw(10, 128, seed=1), draw(10)))
     out = torch.nn.functional.linear(x, weight, bias)
     out.sum().backward()
