@@ -16,7 +16,7 @@ from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, re
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
-from torchlite.ops.half_precision import HALVES, widened
+from torchlite.ops.half_precision import BFLOAT16, HALVES, widened
 
 _FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is wanted
 
@@ -78,7 +78,7 @@ def product(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
     return xp.matmul(x, y) if out is None else xp.matmul(x, y, out=out)
 
 
-@native.accelerated("bfloat16.matmul", least=_FEWEST)
+@native.accelerated("bfloat16.matmul", least=_FEWEST, of=BFLOAT16)
 @widened
 def _rounded_product(xp: Any, x: Any, y: Any) -> Any:
     return xp.matmul(x, y)
@@ -250,7 +250,7 @@ def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:
     return out
 
 
-_rounded_linear = native.accelerated("bfloat16.linear", least=_FEWEST)(
+_rounded_linear = native.accelerated("bfloat16.linear", least=_FEWEST, of=BFLOAT16)(
     widened(_run_linear)
 )  # rounded once, bias and all
 

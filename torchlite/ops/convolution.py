@@ -21,14 +21,14 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.columns import add_columns, blocks, columns
 from torchlite.ops.contraction import product
-from torchlite.ops.half_precision import widened
+from torchlite.ops.half_precision import BFLOAT16, widened
 from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
 _FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
 
 
 @on_gpu("convolution.convolution")
-@accelerated("bfloat16_convolution.convolution", least=_FEWEST)
+@accelerated("bfloat16_convolution.convolution", least=_FEWEST, of=BFLOAT16)
 @widened
 @accelerated("convolution.convolution", least=_FEWEST)
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
@@ -73,7 +73,7 @@ def _positions(part: range, out: Lengths) -> slice:
 
 
 @on_gpu("convolution.input_grad")
-@accelerated("bfloat16_convolution.input_grad", least=_FEWEST)
+@accelerated("bfloat16_convolution.input_grad", least=_FEWEST, of=BFLOAT16)
 @widened
 @accelerated("convolution.input_grad", least=_FEWEST)
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
@@ -95,7 +95,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
 
 
 @on_gpu("convolution.weight_grad")
-@accelerated("bfloat16_convolution.weight_grad", least=_FEWEST)
+@accelerated("bfloat16_convolution.weight_grad", least=_FEWEST, of=BFLOAT16)
 @widened
 @accelerated("convolution.weight_grad", least=_FEWEST)
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:

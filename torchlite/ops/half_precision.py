@@ -11,13 +11,18 @@ import numpy as np
 from torchlite import dtypes
 from torchlite.backends.native import accelerated
 
-HALVES = (dtypes.float16.numpy, dtypes.bfloat16.numpy)
+BFLOAT16: np.dtype[Any] = dtypes.bfloat16.numpy
+HALVES = (dtypes.float16.numpy, BFLOAT16)
 _FLOAT32 = np.dtype(np.float32)
 
 
-@accelerated("bfloat16.cast")
-def cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
+def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
     """``x.astype(dtype)``."""
+    return _cast(xp, x, dtype=dtype) if x.dtype == BFLOAT16 or dtype == BFLOAT16 else x.astype(dtype)
+
+
+@accelerated("bfloat16.cast")
+def _cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
     return x.astype(dtype)
 
 

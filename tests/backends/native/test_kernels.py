@@ -8,6 +8,7 @@ import pytest
 import torchlite as torch
 import torchlite.nn.functional
 from torchlite import ir
+from torchlite.backends import native
 from torchlite.backends.native import kernel
 
 SPECIAL = np.array(
@@ -180,3 +181,13 @@ def test_sums_over_many_numbers_are_exact():
     x = np.full((2, 3, 1 << 20), 0.1, np.float32)
     fast, _ = both("sum", "normalization.sum_over", x, dims=(0, 2), keepdim=False)
     np.testing.assert_allclose(fast, x.astype(np.float64).sum((0, 2)), rtol=2e-6)
+
+
+def test_operators_of_float32_ask_for_no_kernel_of_bfloat16(monkeypatch):
+    names = []
+    monkeypatch.setattr(native, "kernel", lambda name: names.append(name) or kernel(name))
+    x, weight = torch.randn(8, 8, 32, 32, requires_grad=True), torch.randn(8, 8, 3, 3, requires_grad=True)
+    y = (torch.nn.functional.conv2d(x, weight, padding=1).relu() * x + x).double().float().flatten(1)
+    torch.nn.functional.linear(y, y).sum().backward()
+    assert "convolution.weight_grad" in names
+    assert not [name for name in names if name.startswith("bfloat16")]

@@ -37,18 +37,21 @@ def kernel(name: str) -> Callable[..., Any] | None:
     return getattr(family.C, function) if family.C.understands_arrays else None
 
 
-def accelerated(name: str, least: int = LARGE) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def accelerated(
+    name: str, least: int = LARGE, *, of: np.dtype[Any] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorate an operator's ``run`` so that the kernel ``name`` computes what it can.
 
     Args:
         name: as in `kernel`.
         least: the number of elements of the first array from which it is worth it.
+        of: the only dtype of the first array that the kernel handles; nothing is compiled for others.
     """
 
     def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(run)
         def chosen(xp: Any, *arrays: Any, **params: Any) -> Any:
-            if arrays[0].size >= least and xp is np:
+            if arrays[0].size >= least and xp is np and (of is None or arrays[0].dtype == of):
                 fast = kernel(name)
                 if fast is not None:
                     result = fast(*arrays, **params)
