@@ -22,10 +22,11 @@ def draw(*shape):
 def every_size(monkeypatch):
     if kernel("convolution.convolution") is None:
         pytest.skip("kernels are switched off or can't be compiled")
-    from torchlite.backends.native import convolution
+    from torchlite.backends.native import convolution, small_convolution
 
     monkeypatch.setattr(convolution, "_FEWEST_CHANNELS", 0)
     monkeypatch.setattr(convolution, "_FEWEST_POSITIONS", 0)
+    monkeypatch.setattr(small_convolution, "_MOST_OUT", 0)
 
 
 def check(window, size, samples=3, groups=1, channels=(3, 10), bias=True):

@@ -12,10 +12,6 @@
 
 enum { TILE = REGISTERS >= 32 ? 8 : 4, WIDE = 3 };  // channels, and vectors of positions, that registers hold sums for
 
-typedef struct {  // of a convolution; channels are those of one group
-    int64_t samples, groups, in, out, height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns;
-} Geometry;
-
 typedef struct {         // the channels of some samples as planes, the samples below each other
     long height, width;  // of an array
     long sh, sw;         // over how many planes rows and columns are dealt out
@@ -207,13 +203,6 @@ static void shifted_task(void *argument, long index) {
     }
     free(planes);
     free(sums);
-}
-
-enum { TASKS = 16, WORTH = 1 << 22 };  // into so many, where each has that many multiplications
-
-static long tasks_of(const Geometry *g) {
-    long whole = g->samples * g->groups * g->in * g->out * g->kh * g->kw * g->rows * g->columns;
-    return at_most(at_least(whole / WORTH, 1), TASKS);
 }
 
 static long samples_a_task(const Geometry *g) { return at_least(g->samples * g->groups / tasks_of(g), 1); }
