@@ -205,7 +205,7 @@ static void shifted_task(void *argument, long index) {
     free(sums);
 }
 
-static long samples_a_task(const Geometry *g) { return at_least(g->samples * g->groups / tasks_of(g), 1); }
+static long samples_a_task(const ConvolutionGeometry *g) { return at_least(g->samples * g->groups / convolution_tasks(g), 1); }
 
 // Returns whether there was memory enough.
 static int sum_shifted(Shifted *s, long tasks) {
@@ -230,7 +230,7 @@ static void pack(float *to, const float *weight, long results, long channels, lo
 }
 
 // The planes of the input, and how far each tap is from the first.
-static Planes input_planes(const Geometry *g, long samples, long *shift) {
+static Planes input_planes(const ConvolutionGeometry *g, long samples, long *shift) {
     long down = (g->kh - 1) * g->dh / g->sh, right = (g->kw - 1) * g->dw / g->sw;
     Planes p = arranged(g->height, g->width, g->sh, g->sw, g->ph, g->pw, g->rows, g->columns, g->rows + down,
                         g->columns + right);
@@ -245,7 +245,7 @@ static Planes input_planes(const Geometry *g, long samples, long *shift) {
     return p;
 }
 
-int convolution(const float *x, const float *weight, const float *bias, float *out, const Geometry *g) {
+int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw, packed = parts(g->out, TILE) * TILE * g->in * taps;
     long *shift = malloc((size_t)taps * 2 * sizeof *shift), *tap = shift + taps;
     float *weights = zeros(g->groups * packed);
@@ -260,7 +260,7 @@ int convolution(const float *x, const float *weight, const float *bias, float *o
         for (long t = 0; t < taps; t++) tap[t] = t;
         for (long i = 0; i < g->groups; i++)
             pack(weights + i * packed, weight + i * g->out * g->in * taps, g->out, g->in, taps, tap, g->in * taps, taps);
-        fine = sum_shifted(&s, tasks_of(g));
+        fine = sum_shifted(&s, convolution_tasks(g));
     }
     free(shift);
     free(weights);
@@ -284,7 +284,7 @@ static Residue residue(long r, long size, long kernel, long stride, long padding
 }
 
 // One residue of rows and columns of the gradient of the input.
-static int input_grad_part(const float *grad, const float *weight, float *out, const Geometry *g, long rh, long rw,
+static int input_grad_part(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g, long rh, long rw,
                            float *weights, long *shift, long *tap) {
     Residue v = residue(rh, g->height, g->kh, g->sh, g->ph, g->dh), h = residue(rw, g->width, g->kw, g->sw, g->pw, g->dw);
     if (v.most < 0 || h.most < 0 || v.count <= 0 || h.count <= 0) return 1;
@@ -311,10 +311,10 @@ static int input_grad_part(const float *grad, const float *weight, float *out, c
                  .groups = g->groups, .channels = g->out, .results = g->in, .taps = taps, .shift = shift,
                  .rows = v.count, .columns = h.count, .plane_step = g->height * g->width,
                  .row_step = g->sh * g->width, .column_step = g->sw};
-    return sum_shifted(&s, tasks_of(g));
+    return sum_shifted(&s, convolution_tasks(g));
 }
 
-int input_grad(const float *grad, const float *weight, float *out, const Geometry *g) {
+int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw;
     long *shift = malloc((size_t)taps * 2 * sizeof *shift);
     float *weights = zeros(g->groups * parts(g->in, TILE) * TILE * g->out * taps);
@@ -335,7 +335,7 @@ int input_grad(const float *grad, const float *weight, float *out, const Geometr
 typedef struct {
     const float *x, *grad;
     float *partial;  // [part of the samples][group][tile of results][channel and tap][TILE]
-    const Geometry *g;
+    const ConvolutionGeometry *g;
     Planes planes, grad_planes;
     const long *shift;  // by channel and tap, from the first of a task's channels
     long samples_a_task, channels_a_task;
@@ -386,7 +386,7 @@ ADD_TILE(1)
 
 static void weight_task(void *argument, long index) {
     Weights *w = argument;
-    const Geometry *g = w->g;
+    const ConvolutionGeometry *g = w->g;
     const Planes *p = &w->planes;
     long tiles = parts(g->out, TILE), splits = parts(g->in, w->channels_a_task), taps = g->kh * g->kw;
     long split = index % splits, group = index / splits % g->groups, part = index / splits / g->groups;
@@ -425,13 +425,13 @@ static void weight_task(void *argument, long index) {
 
 enum { PARTIAL = 1 << 20 };  // numbers that partial sums may take altogether
 
-int weight_grad(const float *x, const float *grad, float *out, const Geometry *g) {
+int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw, k = g->in * taps, tiles = parts(g->out, TILE), all = g->groups * tiles * TILE * k;
     long *shift = malloc((size_t)(k + taps) * sizeof *shift);
     if (!shift) return 0;
     // Into how many parts the samples are divided depends on sizes alone, because it decides how sums are rounded. Sums over
     // few positions take less time than adding up their lanes: then channels are divided instead.
-    long divided = at_most(tasks_of(g) / g->groups, g->samples * g->rows * g->columns / RUN);
+    long divided = at_most(convolution_tasks(g) / g->groups, g->samples * g->rows * g->columns / RUN);
     divided = at_most(at_least(at_most(PARTIAL / all, divided), 1), g->samples);
     long share = parts(g->samples, divided);
     divided = parts(g->samples, share);
@@ -443,7 +443,7 @@ int weight_grad(const float *x, const float *grad, float *out, const Geometry *g
     w.grad_planes = (Planes){g->rows, g->columns, 1, 1, .rows = w.planes.rows, .columns = w.planes.columns,
                              .used_rows = 1, .used_columns = 1};
     w.grad_planes.size = parts(w.planes.samples * w.planes.rows * w.planes.columns, LANES) * LANES;
-    w.channels_a_task = parts(g->in, at_least(tasks_of(g) / (divided * g->groups), 1));
+    w.channels_a_task = parts(g->in, at_least(convolution_tasks(g) / (divided * g->groups), 1));
     int fine = w.partial != NULL;
     if (fine) {
         parallel(weight_task, &w, divided * g->groups * parts(g->in, w.channels_a_task));

@@ -23,7 +23,7 @@ _FEW_PAIRS = 1 << 14
 def _kernels(
     x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], window: Any, groups: int, sums: int
 ) -> tuple[Family, Array] | None:
-    """The kernels that help, which add up for ``sums`` channels, and what ``Geometry`` holds in C; None where none do."""
+    """The kernels that help, which add up for ``sums`` channels, and what ``ConvolutionGeometry`` holds in C; None where none do."""
     if window.ndim > 2 or 0 in (*x, *weight, *out):
         return None
     size, positions = ((1, x[2]), (1, out[2])) if window.ndim == 1 else (x[2:], out[2:])

@@ -2,11 +2,11 @@
 
 typedef struct {  // channels are those of one group
     int64_t samples, groups, in, out, height, width, kh, kw, sh, sw, ph, pw, dh, dw, rows, columns;
-} Geometry;
+} ConvolutionGeometry;
 
-enum { TASKS = 16, WORTH = 1 << 22 };  // into so many, where each has that many multiplications
+enum { CONVOLUTION_TASKS = 16, CONVOLUTION_WORTH = 1 << 22 };  // into so many, where each has that many multiplications
 
-static long tasks_of(const Geometry *g) {
+static long convolution_tasks(const ConvolutionGeometry *g) {
     long whole = g->samples * g->groups * g->in * g->out * g->kh * g->kw * g->rows * g->columns;
-    return at_most(at_least(whole / WORTH, 1), TASKS);
+    return at_most(at_least(whole / CONVOLUTION_WORTH, 1), CONVOLUTION_TASKS);
 }

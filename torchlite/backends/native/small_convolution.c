@@ -44,7 +44,7 @@ static void *room(long numbers) { return aligned_alloc(64, (size_t)parts(numbers
                 }
 
 // All meetings, ordered by one end; 0 where there is no memory for them.
-static int list_meetings(Meetings *list, const Geometry *g, int by) {
+static int list_meetings(Meetings *list, const ConvolutionGeometry *g, int by) {
     *list = (Meetings){{g->rows * g->columns, g->kh * g->kw, g->height * g->width}, NULL, NULL};
     long count = list->ends[by];
     list->first = calloc((size_t)count + 2, sizeof *list->first);
@@ -160,7 +160,7 @@ static void sum_task(void *argument, long index) {
 }
 
 // Finds the taps that meet anything, and the steps. Returns 0 where there is no memory for them.
-static int take_steps(Sums *s, const Geometry *g) {
+static int take_steps(Sums *s, const ConvolutionGeometry *g) {
     if (!list_meetings(&s->list, g, s->target)) return 0;
     const long taps = s->list.ends[TAP], count = s->list.first[s->list.ends[s->target]];
     s->used = malloc((size_t)(2 * taps) * sizeof *s->used);
@@ -178,14 +178,14 @@ static int take_steps(Sums *s, const Geometry *g) {
     return 1;
 }
 
-static int sum_channels(Sums *s, const Geometry *g) {
+static int sum_channels(Sums *s, const ConvolutionGeometry *g) {
     int fine = take_steps(s, g);
     const long blocks = parts(s->samples, LANES), numbers = s->groups * s->channels * s->list.ends[s->source];
     s->side_by_side = room(blocks * numbers * LANES);
     if (fine && s->side_by_side) {
         const long tiles = s->groups * parts(s->results, ROWS), items = blocks * s->list.ends[s->target];
         parallel(lay_side_by_side, s, blocks * parts(numbers, GRAIN / LANES));
-        s->parts_a_tile = at_most(at_least(parts(tasks_of(g), tiles), parts(items, ITEMS)), items);
+        s->parts_a_tile = at_most(at_least(parts(convolution_tasks(g), tiles), parts(items, ITEMS)), items);
         parallel(sum_task, s, tiles * s->parts_a_tile);
     }
     fine = fine && s->side_by_side && !s->failed;
@@ -195,7 +195,7 @@ static int sum_channels(Sums *s, const Geometry *g) {
     return fine;
 }
 
-int convolution(const float *x, const float *weight, const float *bias, float *out, const Geometry *g) {
+int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
     const long taps = g->kh * g->kw;
     Sums s = {.from = x, .weight = weight, .bias = bias, .out = out, .source = IN, .target = OUT, .samples = g->samples,
               .groups = g->groups, .channels = g->in, .results = g->out, .channel_step = taps, .result_step = g->in * taps,
@@ -203,7 +203,7 @@ int convolution(const float *x, const float *weight, const float *bias, float *o
     return sum_channels(&s, g);
 }
 
-int input_grad(const float *grad, const float *weight, float *out, const Geometry *g) {
+int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
     const long taps = g->kh * g->kw;
     Sums s = {.from = grad, .weight = weight, .out = out, .source = OUT, .target = IN, .samples = g->samples,
               .groups = g->groups, .channels = g->out, .results = g->in, .channel_step = g->in * taps, .result_step = taps,
@@ -218,7 +218,7 @@ enum { CHANNELS = 8, CHUNK = 16 };  // of the input that registers hold sums for
 typedef struct {
     const float *x, *grad;
     float *x_tiles, *grad_tiles, *out;  // [tile of channels][position][sample][channels of a tile]
-    const Geometry *g;
+    const ConvolutionGeometry *g;
     Meetings list;                      // by tap
     long width;                         // results side by side: one or two vectors
     int failed;
@@ -235,7 +235,7 @@ static void copy_tile(const float *from, float *to, long samples, long channels,
 
 static void copy_tiles(void *argument, long index) {
     const Weights *w = argument;
-    const Geometry *g = w->g;
+    const ConvolutionGeometry *g = w->g;
     const long x_tiles = parts(g->in, CHANNELS), grad_tiles = parts(g->out, w->width), tiles = x_tiles + grad_tiles;
     const long group = index / tiles, tile = index % tiles, in = w->list.ends[IN], out = w->list.ends[OUT];
     if (tile < x_tiles) {
@@ -274,7 +274,7 @@ ADD_SAMPLES(1)
 
 static void weight_task(void *argument, long index) {
     Weights *w = argument;
-    const Geometry *g = w->g;
+    const ConvolutionGeometry *g = w->g;
     const long chunks = parts(g->in, CHUNK), grad_tiles = parts(g->out, w->width), taps = w->list.ends[TAP];
     const long chunk = index % chunks, tile = index / chunks % grad_tiles, group = index / chunks / grad_tiles;
     const long first = chunk * CHUNK, channels = at_most(g->in - first, CHUNK);
@@ -296,7 +296,7 @@ static void weight_task(void *argument, long index) {
     free(sums);
 }
 
-int weight_grad(const float *x, const float *grad, float *out, const Geometry *g) {
+int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
     Weights w = {.x = x, .grad = grad, .out = out, .g = g, .width = g->out > LANES ? 2 * LANES : LANES};
     int fine = list_meetings(&w.list, g, TAP);
     const long x_tiles = parts(g->in, CHANNELS), grad_tiles = parts(g->out, w.width);
