@@ -2,7 +2,7 @@
 // goes down columns without sums across lanes, and keys, values and cotangents are read where they lie. Scores never leave
 // the caches; the gradient computes them again.
 
-enum { QUERIES = 4 * LANES, ATTENTION_TASKS = 32, DIAGONAL = REGISTERS >= 32 && LANES < 8 ? 8 : LANES };
+enum { QUERIES = 4 * LANES, ATTENTION_TASKS = 32, ATTENTION_STACK = 192 * 1024 };
 
 typedef struct {  // between numbers of an array, whose rows are dense
     int64_t batch, head, row;
@@ -30,74 +30,82 @@ static inline long keys_seen(const Geometry *a, long count) { return a->causal ?
 // How many queries of the block, from its first on, don't see a key.
 static inline long unseen(const Geometry *a, long first, long key) { return a->causal ? at_least(key - first, 0) : 0; }
 
+// out (key, query) = or += rows of keys times a block's columns, as far as one of them is seen.
+static void multiply_keys(const Geometry *a, long first, Matrix rows, const float *columns, long width, float *out, int adding) {
+    static const float one = 1.0f;
+    for (long i = 0; i < QUERIES; i += 2 * LANES) {
+        long both = keys_seen(a, first + i + LANES), keys = keys_seen(a, first + i + 2 * LANES), half = i + LANES;
+        multiply_strips(rows, (Matrix){columns + i, QUERIES, 1}, width, (Target){out + i, QUERIES, &one, 0, adding}, both,
+                        2 * LANES);
+        multiply_strips((Matrix){rows.at + both * rows.row, rows.row, 1}, (Matrix){columns + half, QUERIES, 1}, width,
+                        (Target){out + both * QUERIES + half, QUERIES, &one, 0, adding}, keys - both, LANES);
+    }
+}
+
 static void attention_scores(const Attention *t, long head, long first, long rows, const float *queries, float *scores) {
     const Geometry *a = t->geometry;
-    static const float one = 1.0f;
     long keys = keys_seen(a, first + QUERIES);
     if (t->mask) {
         if (rows < QUERIES) memset(scores, 0, (size_t)(keys * QUERIES) * sizeof *scores);
         transpose_rows(t->mask + offset_of(&a->mask, a, head) + first * a->mask.row, a->mask.row, rows, keys, 1.0f, scores, QUERIES);
     }
-    for (long i = 0; i < QUERIES; i += 2 * LANES)
-        multiply_strips((Matrix){t->k + offset_of(&a->k, a, head), a->k.row, 1}, (Matrix){queries + i, QUERIES, 1}, a->width,
-                       (Target){scores + i, QUERIES, &one, 0, t->mask != NULL}, keys_seen(a, first + i + 2 * LANES), 2 * LANES);
+    multiply_keys(a, first, (Matrix){t->k + offset_of(&a->k, a, head), a->k.row, 1}, queries, a->width, scores, t->mask != NULL);
 }
 
-// Scores to exponentials of their distance to each query's largest, in place and zero where a key is not seen; their sums
-// turned into factors. NaN is passed over by the search for the largest and comes back through the sum.
-static void attention_exponentials(const Attention *t, long first, float *scores, float *factor) {
+// The lanes of a vector of queries that see a key.
+static inline Lanes seeing(long hidden) {
+    Lanes lane;
+    for (int i = 0; i < LANES; i++) lane[i] = i;
+    return (Lanes)(lane >= (int)hidden);
+}
+
+static inline Vector where(Lanes some, Vector x, float other) {
+    return (Vector)((some & (Lanes)x) | (~some & (Lanes)((Vector){0} + other)));
+}
+
+// Scores to exponentials of their distance to each query's largest, in place, their sums turned into factors. NaN is passed over
+// by the search for the largest and comes back through the sum. Where a key is not seen there are zeros, as far as products read,
+// which take the rows of a strip together. Given slopes, which get zeros there, too, `along` is what their products with
+// the weights add up to.
+static void attention_exponentials(const Attention *t, long first, float *scores, float *slopes, float *factor, float *along) {
+    enum { EACH = 4 };
     const Geometry *a = t->geometry;
-    float m[QUERIES], sum[QUERIES];
-    long keys = keys_seen(a, first + QUERIES), open = a->causal ? at_most(first + 1, keys) : keys, j = 0;
-    for (long i = 0; i < QUERIES; i++) m[i] = -INFINITY, sum[i] = 0.0f;
-    for (; j + 4 <= open; j += 4) {
-        const float *row = scores + j * QUERIES;
-#pragma omp simd
-        for (int i = 0; i < QUERIES; i++) {
-            float x = row[i], y = row[QUERIES + i], z = row[2 * QUERIES + i], w = row[3 * QUERIES + i];
-            x = x > m[i] ? x : m[i];
-            y = y > x ? y : x;
-            z = z > y ? z : y;
-            m[i] = w > z ? w : z;
-        }
+    for (long i = 0; i < QUERIES; i += LANES, scores += LANES, slopes += slopes ? LANES : 0) {
+        long begin = first + i, keys = keys_seen(a, begin + LANES), open = a->causal ? at_most(begin + 1, keys) : keys, j = 0;
+        long read = keys_seen(a, first + parts(i + LANES, STRIP_ROWS) * STRIP_ROWS);
+        Vector m[EACH], sum[EACH], sloped[EACH];
+        UNROLLED for (int r = 0; r < EACH; r++) m[r] = (Vector){0} - INFINITY, sum[r] = sloped[r] = (Vector){0};
+        for (; j + EACH <= open; j += EACH)
+            UNROLLED for (int r = 0; r < EACH; r++) m[r] = larger(load(scores + (j + r) * QUERIES), m[r]);
+        for (; j < keys; j++) m[0] = larger(where(seeing(unseen(a, begin, j)), load(scores + j * QUERIES), -INFINITY), m[0]);
+        Vector most = larger(larger(m[0], m[1]), larger(m[2], m[3]));
+#define EXPONENTIALS(count, seen)                                                              \
+    {                                                                                          \
+        Vector e[EACH];                                                                        \
+        UNROLLED for (int r = 0; r < count; r++) e[r] = load(scores + (j + r) * QUERIES) - most; \
+        exponentials(e, count);                                                                \
+        UNROLLED for (int r = 0; r < count; r++) {                                             \
+            e[r] = seen;                                                                       \
+            store(scores + (j + r) * QUERIES, e[r]);                                           \
+            sum[r] += e[r];                                                                    \
+            if (slopes) sloped[r] += e[r] * load(slopes + (j + r) * QUERIES);                  \
+        }                                                                                      \
     }
-    for (; j < keys; j++) {
-        int hidden = (int)unseen(a, first, j);
-        for (int v = hidden / LANES * LANES; v < QUERIES; v += LANES) {
-            const float *row = scores + j * QUERIES + v;
-            float *best = m + v;
-#pragma omp simd
-            for (int i = 0; i < LANES; i++) {
-                float x = i >= hidden - v ? row[i] : -INFINITY;
-                best[i] = x > best[i] ? x : best[i];
-            }
+        if (t->mask) most = where((Lanes)(most != -INFINITY), most, 0.0f);  // a query that sees nothing gets nothing
+        for (j = 0; j + EACH <= open; j += EACH) EXPONENTIALS(EACH, e[r]);
+        for (; j + EACH <= keys; j += EACH) EXPONENTIALS(EACH, where(seeing(unseen(a, begin, j + r)), e[r], 0.0f));
+        for (; j < keys; j++) EXPONENTIALS(1, where(seeing(unseen(a, begin, j)), e[r], 0.0f));
+#undef EXPONENTIALS
+        for (; j < read; j++) {
+            store(scores + j * QUERIES, (Vector){0});
+            if (slopes) store(slopes + j * QUERIES, (Vector){0});
         }
+        sum[0] = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+        Vector f = 1.0f / sum[0];
+        if (t->mask) f = where((Lanes)(sum[0] != 0.0f), f, 0.0f);
+        store(factor + i, f);
+        if (slopes) store(along + i, ((sloped[0] + sloped[1]) + (sloped[2] + sloped[3])) * f);
     }
-    if (t->mask)  // a query that sees nothing gets nothing
-        for (long i = 0; i < QUERIES; i++) m[i] = m[i] == -INFINITY ? 0.0f : m[i];
-    for (j = 0; j < open; j++) {
-        float *row = scores + j * QUERIES;
-#pragma omp simd
-        for (int i = 0; i < QUERIES; i++) {
-            float e = exp_(row[i] - m[i]);
-            row[i] = e;
-            sum[i] += e;
-        }
-    }
-    for (; j < keys; j++) {
-        int hidden = (int)unseen(a, first, j);
-        for (int v = hidden / DIAGONAL * DIAGONAL; v < QUERIES; v += LANES) {
-            float *row = scores + j * QUERIES + v, *best = m + v, *total = sum + v;
-#pragma omp simd
-            for (int i = 0; i < LANES; i++) {
-                float e = exp_(i >= hidden - v ? row[i] - best[i] : 0.0f);
-                e = i >= hidden - v ? e : 0.0f;
-                row[i] = e;
-                total[i] += e;
-            }
-        }
-    }
-    for (long i = 0; i < QUERIES; i++) factor[i] = t->mask && sum[i] == 0.0f ? 0.0f : 1.0f / sum[i];
 }
 
 // A block's queries or cotangents as columns, zeros in those that are not there.
@@ -124,7 +132,7 @@ static void attend(const Attention *t, long head, long first, float *scratch) {
     if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
     attention_scores(t, head, first, rows, queries, scores);
     if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
-    attention_exponentials(t, first, scores, factor);
+    attention_exponentials(t, first, scores, NULL, factor, NULL);
     if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
     Matrix v = with_whole_lanes(t->v + offset_of(&a->v, a, head), a->v.row, keys, a->values, &rest);
     int whole = values == a->values;
@@ -158,34 +166,23 @@ static void attend_grad(const Attention *t, long head, float *scratch) {
     if (values != a->values) own_dv = rest, dv_row = values;
     for (long first = 0; first < a->queries; first += QUERIES) {
         long rows = at_most(QUERIES, a->queries - first), keys = keys_seen(a, first + QUERIES);
-        long open = a->causal ? at_most(first + 1, keys) : keys;
         as_columns(q.at + first * q.row, q.row, rows, a->width, t->scale, queries);
         as_columns(g.at + first * g.row, g.row, rows, a->values, 1.0f, cotangents);
         if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
         attention_scores(t, head, first, rows, queries, scores);
         if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
-        attention_exponentials(t, first, scores, factor);
+        multiply_keys(a, first, v, cotangents, a->values, slopes, 0);
         if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
-        for (long i = 0; i < QUERIES; i += 2 * LANES)
-            multiply_strips(v, (Matrix){cotangents + i, QUERIES, 1}, a->values, (Target){slopes + i, QUERIES, &one, 0, 0},
-                           keys_seen(a, first + i + 2 * LANES), 2 * LANES);
+        attention_exponentials(t, first, scores, slopes, factor, along);
         if (first == 0) fetch_head(t->g, &a->out, a, head, a->queries, a->values);
-        for (long i = 0; i < QUERIES; i++) along[i] = 0.0f;
-        for (long j = 0; j < keys; j++) {
-            float *p = scores + j * QUERIES, *s = slopes + j * QUERIES;
-            for (long v = j < open ? 0 : unseen(a, first, j) / DIAGONAL * DIAGONAL; v < QUERIES; v += LANES)
-#pragma omp simd
-                for (int i = 0; i < LANES; i++) {
-                    float weight = p[v + i] * factor[v + i];
-                    p[v + i] = weight;
-                    along[v + i] += weight * s[v + i];
-                }
-        }
-        for (long j = 0; j < keys; j++) {
-            float *p = scores + j * QUERIES, *s = slopes + j * QUERIES;
-            for (long v = j < open ? 0 : unseen(a, first, j) / DIAGONAL * DIAGONAL; v < QUERIES; v += LANES)
-#pragma omp simd
-                for (int i = 0; i < LANES; i++) s[v + i] = p[v + i] * (s[v + i] - along[v + i]);
+        for (long i = 0; i < QUERIES; i += LANES) {
+            Vector f = load(factor + i), mean = load(along + i);
+            long read = keys_seen(a, first + parts(i + LANES, STRIP_ROWS) * STRIP_ROWS);
+            for (long j = i; j < i + read * QUERIES; j += QUERIES) {
+                Vector weight = load(scores + j) * f;
+                store(scores + j, weight);
+                store(slopes + j, weight * (load(slopes + j) - mean));
+            }
         }
         long step = a->causal ? STRIP_ROWS : rows;
         for (long i = 0; i < rows; i += step)
@@ -228,21 +225,29 @@ static long attention_scratch(const Geometry *a, int gradient) {
 
 static long attention_blocks(const Geometry *a) { return a->batches * a->heads * parts(a->queries, QUERIES); }
 
+// Where a task's numbers are: on its stack, where a cache still has what the task before has left, unless they are too many.
+static int attention_on_stack(long floats) { return floats * (long)sizeof(float) <= ATTENTION_STACK; }
+#define TASK_SCRATCH(t, index, each)                                                                \
+    float stack[attention_on_stack(each) ? each : 1] __attribute__((aligned(64)));                  \
+    float *scratch = attention_on_stack(each) ? stack : t->scratch + index * each;
+
 static void attention_task(void *argument, long index) {
     const Attention *t = argument;
     const Geometry *a = t->geometry;
-    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS);
+    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS), each = attention_scratch(a, 0);
+    TASK_SCRATCH(t, index, each)
     for (long i = index * own; i < at_most((index + 1) * own, attention_blocks(a)); i++)
-        attend(t, i / blocks, i % blocks * QUERIES, t->scratch + index * attention_scratch(a, 0));
+        attend(t, i / blocks, i % blocks * QUERIES, scratch);
 }
 
 static void attention_grad_task(void *argument, long index) {
     const Attention *t = argument;
     const Geometry *a = t->geometry;
-    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS);
-    for (long i = index * own; i < at_most((index + 1) * own, heads); i++)
-        attend_grad(t, i, t->scratch + index * attention_scratch(a, 1));
+    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS), each = attention_scratch(a, 1);
+    TASK_SCRATCH(t, index, each)
+    for (long i = index * own; i < at_most((index + 1) * own, heads); i++) attend_grad(t, i, scratch);
 }
+#undef TASK_SCRATCH
 
 // How many tasks share `count` heads or blocks; each needs its scratch.
 static long attention_tasks(long count) { return parts(count, parts(count, ATTENTION_TASKS)); }

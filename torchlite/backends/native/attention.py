@@ -11,7 +11,7 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "attention.h", "attention.c",
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "attention.h", "attention.c",
     attention="aaaaaaf->i", attention_grad="aaaaaaaaaf->i",
 )  # fmt: skip
 

@@ -62,6 +62,33 @@ static inline __attribute__((always_inline)) void sigmoids(Vector *x, const int 
     reciprocals(x, count);
 }
 
+// e^x for x up to 0, as `exp_parts` has it; 0 below -87, where results would be denormal. NaN stays.
+static inline __attribute__((always_inline)) void exponentials(Vector *x, const int count) {
+    Vector f[4], p[4], r[4];
+#if defined(__AVX512F__)
+    __mmask16 some[4];
+    UNROLLED EACH some[v] = _mm512_cmp_ps_mask((__m512)x[v], _mm512_set1_ps(-87.0f), _CMP_NLT_UQ);
+#else
+    Lanes some[4];
+    UNROLLED EACH some[v] = ~(Lanes)(x[v] < -87.0f);
+    UNROLLED EACH x[v] = (Vector)(some[v] & (Lanes)x[v]);
+#endif
+    UNROLLED EACH f[v] = x[v] * 1.44269504f + 12582912.0f - 12582912.0f;
+    UNROLLED EACH r[v] = x[v] - f[v] * 0.693145752f;
+    UNROLLED EACH r[v] = r[v] - f[v] * 1.42860677e-6f;
+    UNROLLED EACH p[v] = r[v] * 0.0013813142f + 0.0083694197f;
+    UNROLLED EACH p[v] = p[v] * r[v] + 0.041668456f;
+    UNROLLED EACH p[v] = p[v] * r[v] + 0.16666515f;
+    UNROLLED EACH p[v] = p[v] * r[v] + 0.49999994f;
+    UNROLLED EACH p[v] = p[v] * (r[v] * r[v]) + r[v] + 1.0f;
+#if defined(__AVX512F__)
+    UNROLLED EACH x[v] = (Vector)_mm512_maskz_scalef_ps(some[v], (__m512)p[v], (__m512)f[v]);
+#else
+    UNROLLED EACH p[v] *= (Vector)(((Lanes)(f[v] + 12582912.0f) << 23) + 0x3f800000);
+    UNROLLED EACH x[v] = (Vector)(some[v] & (Lanes)p[v]);
+#endif
+}
+
 // tanh(x) = q / (q + 2) with q = e^2x - 1, which near 0 is a polynomial; 2.5 ulp.
 static inline __attribute__((always_inline)) void tanhs(Vector *x, const int count) {
     Vector p[4], d[4];

@@ -11,7 +11,7 @@ from torchlite.compiler.program.lowering import Lowering
 from torchlite.compiler.program.places import Array, Order
 from torchlite.compiler.program.writer import Writer
 
-_LANES, _TASKS = 16, 32  # at most (see ``vectors.h``), and as in ``attention.h``
+_LANES, _TASKS, _STACK = 16, 32, 192 * 1024  # at most (see ``vectors.h``), and as in ``attention.h``
 
 
 def lowered(node: Node) -> Lowering | None:
@@ -22,7 +22,7 @@ def lowered(node: Node) -> Lowering | None:
 class _Attention(Kernel):
     """An operation whose operands have these names in ``attention.h``."""
 
-    headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "attention.h")
+    headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "attention.h")
 
     anywhere = True
 
@@ -55,7 +55,7 @@ class _Attention(Kernel):
         return heads * -(-sizes["queries"] // _LANES) if "out" in self.results else heads
 
     def scratch(self, node: Node) -> int:
-        """For each task, as in ``attention.h``."""
+        """For each task, as in ``attention.h``, unless that is little."""
         sizes = self._sizes(node)
         queries, keys, width, values = (sizes[name] for name in ("queries", "keys", "width", "values"))
         whole_width, whole_values = (-(-n // _LANES) * _LANES for n in (width, values))
@@ -64,7 +64,7 @@ class _Attention(Kernel):
             each = block * (width + keys + whole_values) + keys * whole_values
         else:
             each = block * (width + values + 2 * keys) + 2 * (queries + keys) * (whole_width + whole_values)
-        return 4 * each * min(self._count(sizes), _TASKS)
+        return 4 * each * min(self._count(sizes), _TASKS) if 4 * each > _STACK else 0
 
     def statement(self, node: Node, writer: Writer) -> str:
         """The sizes as a constant, and the call."""
@@ -77,7 +77,8 @@ class _Attention(Kernel):
             steps["out"] = steps.pop("g")
         numbers = {name: str(n) for name, n in sizes.items()}
         geometry = struct(writer, "", {**numbers, "causal": str(int(node.params["causal"])), **steps})
-        scale, scratch = float(node.params["scale"]), f"(float *)({writer.scratch()})"
+        scale = float(node.params["scale"])
+        scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else None
         given = struct(writer, "(Attention)", {**named, "geometry": "&geometry", "scale": scale, "scratch": scratch})
         count = "attention_blocks(&geometry)" if "out" in self.results else "geometry.batches * geometry.heads"
         call = f"parallel({node.op.name}_task, &{given}, attention_tasks({count}));"
