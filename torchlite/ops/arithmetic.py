@@ -10,6 +10,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
@@ -171,7 +172,7 @@ _where = register(
     Op(
         "where",
         "elementwise",
-        run=backends.where,
+        run=accelerated("elementwise.where", least=1 << 13)(backends.where),
         infer=lambda c, x, y: Aval(broadcast_shapes("where", c.shape, x.shape, y.shape), x.dtype, x.device),
         vjp=(
             None,

@@ -29,6 +29,7 @@ from torchlite.ops.standardize import (
 )
 
 _FLOAT32 = np.dtype(np.float32)
+_FEWEST = 1 << 12  # numbers for which a compiled kernel is wanted
 
 
 def _dims(x: Any) -> tuple[int, ...]:
@@ -47,7 +48,7 @@ def _by_channel(x: Any, ndim: int) -> Any:
     return x.reshape(1, -1, *(1,) * (ndim - 2))
 
 
-@accelerated("batch_norm.batch_norm")
+@accelerated("batch_norm.batch_norm", least=_FEWEST)
 def _run(xp: Any, x: Any, *scale_shift: Any, eps: float) -> tuple[Any, Any, Any]:
     out, mean, scale = run_standardize(xp, _wide(xp, x), dims=_dims(x), eps=eps)
     if scale_shift:
@@ -55,7 +56,7 @@ def _run(xp: Any, x: Any, *scale_shift: Any, eps: float) -> tuple[Any, Any, Any]
     return out if out.dtype == x.dtype else cast(xp, out, dtype=x.dtype), mean, scale
 
 
-@accelerated("batch_norm.batch_norm_grad")
+@accelerated("batch_norm.batch_norm_grad", least=_FEWEST)
 def _run_grad(xp: Any, g: Any, x: Any, mean: Any, scale: Any, *weight: Any) -> tuple[Any, ...]:
     dims, wide = _dims(x), _wide(xp, g)
     standard = (_wide(xp, x) - mean) * scale

@@ -11,7 +11,18 @@ from torchlite import ir
 from torchlite.backends.native import kernel
 from torchlite.ops.batch_norm import batch_norm
 
-SIZES = [(2, 3, 8), (5, 1, 17), (40, 7, 5, 9), (3, 2, 40, 60), (130, 33, 4, 4), (1, 4, 2, 3, 5)]
+SIZES = [
+    (2, 3, 8),
+    (5, 1, 17),
+    (40, 7, 5, 9),
+    (3, 2, 40, 60),
+    (130, 33, 4, 4),
+    (1, 4, 2, 3, 5),
+    (70, 33),
+    (150, 9, 3),
+    (16, 512, 1, 1),
+    (3, 70, 31),
+]
 TYPES = [np.float32, ml_dtypes.bfloat16]
 
 
@@ -48,8 +59,9 @@ def test_batch_norm_and_its_gradient(shape, scaled, dtype):
         np.testing.assert_allclose(wide(got), expected, rtol=tolerance, atol=1e-5 * np.abs(expected).max())
 
 
-def test_numbers_far_from_zero_keep_their_variance():
-    x = draw(6, 3, 50) + 3000
+@pytest.mark.parametrize("shape", [(6, 3, 50), (100, 3, 2)])
+def test_numbers_far_from_zero_keep_their_variance(shape):
+    x = draw(*shape) + 3000
     for got, expected, _ in both("batch_norm", x, eps=1e-5):
         np.testing.assert_allclose(got, expected, rtol=2e-3, atol=2e-3)
 

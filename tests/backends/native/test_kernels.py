@@ -84,6 +84,8 @@ def test_activations_are_as_exact_as_float32_allows(name):
 def test_results_lie_in_memory_as_their_inputs_do():
     same("gelu", "elementwise.gelu", draw(30, 20).T, approximate="none")
     same("gelu_grad", "elementwise.gelu_grad", draw(20, 30), draw(30, 20).T, approximate="none")
+    same("where", "elementwise.where", draw(20, 30) > 0, with_special(20, 30), draw(20, 30, seed=1))
+    same("where", "elementwise.where", (draw(30, 20) > 0).T, draw(30, 20).T, draw(30, 20, seed=1).T)
     same("relu_grad", "elementwise.relu_grad", np.broadcast_to(np.float32(2), (20, 30)), draw(20, 30))
 
 

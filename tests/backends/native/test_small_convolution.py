@@ -128,7 +128,9 @@ def test_few_positions_samples_and_channels_decide(monkeypatch):
     from torchlite.backends.native import small_convolution
 
     monkeypatch.undo()
-    assert small_convolution.suits(16, (4, 4), (4, 4), 64)
-    assert not small_convolution.suits(16, (16, 16), (16, 16), 64)
-    assert not small_convolution.suits(2, (4, 4), (4, 4), 64)
-    assert not small_convolution.suits(16, (4, 4), (4, 4), 1)
+    many, few = 1 << 24, 1 << 14
+    assert small_convolution.suits(16, (4, 4), (4, 4), 64, many)
+    assert small_convolution.suits(16, (4, 4), (4, 4), 1, few)
+    assert not small_convolution.suits(16, (16, 16), (16, 16), 64, few)
+    assert not small_convolution.suits(2, (4, 4), (4, 4), 64, few)
+    assert not small_convolution.suits(16, (4, 4), (4, 4), 1, many)

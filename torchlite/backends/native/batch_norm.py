@@ -15,19 +15,17 @@ Array = np.ndarray[Any, Any]
 C = Family(
     "mathematics.h", "batch_norm.c", batch_norm="aaaaaannnnf->i", batch_norm_grad="aaaaaaaannnn->i",
 )  # fmt: skip
-_SHORTEST = 8  # numbers of a channel side by side: rows of one or a few are left to loops along the channels
 _FLOAT32 = np.dtype(np.float32)
 
 
 def _lengths(x: Array, *parameters: Array) -> tuple[int, int, int, int] | None:
     """Whether numbers are bfloat16, and the lengths that x is seen as; None where there is no kernel."""
     half = x.dtype == BFLOAT16
-    if not (half or x.dtype == _FLOAT32) or x.ndim < 3 or x.size == 0:
+    if not (half or x.dtype == _FLOAT32) or x.ndim < 2 or x.size == 0:
         return None
-    across = math.prod(x.shape[2:])
-    if across < _SHORTEST or any(p.dtype != _FLOAT32 or p.size != x.shape[1] for p in parameters):
+    if any(p.dtype != _FLOAT32 or p.size != x.shape[1] for p in parameters):
         return None
-    return half, len(x), x.shape[1], across
+    return half, len(x), x.shape[1], math.prod(x.shape[2:])
 
 
 def batch_norm(x: Array, *scale_shift: Array, eps: float) -> tuple[Array, Array, Array] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def _kernels(
     size, positions = ((1, x[2]), (1, out[2])) if window.ndim == 1 else (x[2:], out[2:])
     channels, count = (weight[1], weight[0] // groups), positions[0] * positions[1]
     geometry = np.array([x[0], groups, *channels, *size, *pairs(window), *positions], np.int64)
-    if small_convolution.suits(x[0], size, positions, sums):
+    multiplications = x[0] * weight[0] * math.prod(weight[1:]) * count
+    if small_convolution.suits(x[0], size, positions, sums, multiplications):
         return small_convolution.C, geometry
     fewest = _FEWEST_POSITIONS // 2 if weight[0] * weight[1] <= _FEW_PAIRS else _FEWEST_POSITIONS
     return None if min(channels[1], channels[0] * 9) < _FEWEST_CHANNELS or count < fewest else (C, geometry)

@@ -59,3 +59,22 @@ GRADIENT(gelu_tanh_grad, g * gelu_tanh_slope(x))
 GRADIENT(sigmoid_grad, g * (x * (1.0f - x)))  // x is the result
 GRADIENT(tanh_grad, g * (1.0f - x * x))
 GRADIENT(relu_grad, x <= 0.0f ? 0.0f : g)  // so that NaN lets its gradient pass
+
+typedef struct { const unsigned char *condition; const float *x, *y; float *out; long n; } Choice;
+
+static void choose_task(void *argument, long index) {
+    const Choice *c = argument;
+    const unsigned char *condition = c->condition;
+    const float *xs = c->x, *ys = c->y;
+    float *out = c->out;
+#pragma omp simd
+    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, c->n); i++) {
+        const float x = xs[i], y = ys[i];  // both are read, so that there is no branch
+        out[i] = condition[i] ? x : y;
+    }
+}
+
+void choose(const void *condition, const float *x, const float *y, float *out, long n) {
+    Choice c = {condition, x, y, out, n};
+    parallel(choose_task, &c, parts(n, GRAIN));
+}

@@ -17,6 +17,7 @@ C = Family(
     "elementwise.c",
     **dict.fromkeys(("erf_values", "sigmoid", "silu", "gelu", "gelu_tanh"), "aan"),
     **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "silu_grad", "gelu_grad", "gelu_tanh_grad"), "aaan"),
+    choose="aaaan",
 )
 
 
@@ -56,6 +57,18 @@ def _by_approximation(exact: Callable[..., Any], by_tanh: Callable[..., Any]) ->
         return (exact if approximate == "none" else by_tanh)(*arrays)
 
     return run
+
+
+def where(condition: Array, x: Array, y: Array) -> Array | None:
+    """X where the condition holds, y elsewhere, of arrays of one shape."""
+    out = _result_like(x)
+    order = "c_contiguous" if x.flags.c_contiguous else "f_contiguous"
+    if out is None or condition.dtype != np.bool_ or y.dtype != x.dtype or not x.shape == y.shape == condition.shape:
+        return None
+    if not (getattr(condition.flags, order) and getattr(y.flags, order)):
+        return None
+    C.choose(condition, x, y, out, x.size)
+    return out
 
 
 erf = _of_one("erf_values")

@@ -11,9 +11,11 @@ C = Family("vectors.h", "convolution_geometry.h", "small_convolution.c", **FUNCT
 
 _MOST_OUT, _MOST_IN = 64, 1024  # positions
 _FEWEST_SAMPLES, _FEWEST_SUMS = 8, 8
+_FEW_MULTIPLICATIONS = 1 << 20  # which take less time than NumPy's calls, however few of the vectors' numbers are used
 
 
-def suits(samples: int, size: tuple[int, ...], out: tuple[int, ...], sums: int) -> bool:
+def suits(samples: int, size: tuple[int, ...], out: tuple[int, ...], sums: int, multiplications: int) -> bool:
     """Whether there are few enough positions, and samples and channels that are summed up for enough to fill vectors."""
     few = math.prod(out) <= _MOST_OUT and math.prod(size) <= _MOST_IN
-    return few and samples >= _FEWEST_SAMPLES and sums >= _FEWEST_SUMS and C.available()
+    enough = sums >= _FEWEST_SUMS or multiplications <= _FEW_MULTIPLICATIONS
+    return few and enough and samples >= _FEWEST_SAMPLES and C.available()
