@@ -45,6 +45,30 @@ def test_linear_with_its_bias_and_an_activation(m, n, k):
     check(lambda x, w, r: functional.linear(x, w) + r, x, weight, draw(m, n), passes=(1, 0))
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [*SIZES, (40, 200, 30)])
+def test_gelu_and_its_slope_of_what_a_product_gives(m, n, k):
+    weight, bias = draw(n, k), draw(n) * 3
+
+    def with_gradient(x, w, b):
+        y = functional.linear(x, w, b).requires_grad_()
+        z = functional.gelu(y * 0.5) + y
+        z.sum().backward()
+        return z.detach(), y.grad
+
+    check(with_gradient, draw(m, k), weight, bias, passes=(1, 0))
+    check(lambda x, w: functional.gelu(x @ w.t()).square(), draw(m, k), weight, passes=(1, 0))
+
+
+def test_gelu_of_what_is_no_number_or_too_large_for_one():
+    x = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 40.0, -40.0, -0.0, 0.0, 1e-40])
+    f = torch.compile(lambda x, w: (functional.gelu(x @ w), x @ w), fullgraph=True)
+    for _ in range(3):
+        got, product = f(x[:, None], torch.ones(1, 37))
+    expected = functional.gelu(product)
+    np.testing.assert_array_equal(got.isnan(), expected.isnan())
+    np.testing.assert_allclose(got.nan_to_num(), expected.nan_to_num(), rtol=1e-6, atol=1e-37)
+
+
 @pytest.mark.parametrize(("m", "n", "k"), SIZES)
 def test_permuted_operands_are_read_as_they_lie(m, n, k):
     check(lambda x, y: x.t() @ y.t(), draw(k, m), draw(n, k), passes=(1, 0))

@@ -13,6 +13,9 @@ typedef struct { const float *x, *g; float *out; long n; } Elements;
             out[i] = expression;                                                                  \
         }                                                                                         \
     }                                                                                             \
+    IN_TASKS_OF_ONE(name)
+
+#define IN_TASKS_OF_ONE(name)                                                                    \
     void name(const float *x, float *out, long n) {                                               \
         Elements e = {x, NULL, out, n};                                                           \
         parallel(name##_task, &e, parts(n, GRAIN));                                               \
@@ -29,12 +32,13 @@ typedef struct { const float *x, *g; float *out; long n; } Elements;
             out[i] = expression;                                                                  \
         }                                                                                         \
     }                                                                                             \
+    IN_TASKS_OF_TWO(name)
+
+#define IN_TASKS_OF_TWO(name)                                                                    \
     void name(const float *g, const float *x, float *out, long n) {                               \
         Elements e = {x, g, out, n};                                                              \
         parallel(name##_task, &e, parts(n, GRAIN));                                               \
     }
-
-static inline float gelu_slope(float x) { return normal_cdf_(x) + x * normal_density_(x); }
 
 static inline float tanh_inside(float x) { return tanh_(x * (0.79788456f + 0.035677408f * (x * x))); }
 
@@ -51,10 +55,8 @@ static inline float silu_slope(float x) {
 UNARY(erf_values, erf_(x))
 UNARY(sigmoid, sigmoid_(x))
 UNARY(silu, x / (1.0f + exp_(-x)))
-UNARY(gelu, x * normal_cdf_(x))
 UNARY(gelu_tanh, 0.5f * x * (1.0f + tanh_inside(x)))
 GRADIENT(silu_grad, g * silu_slope(x))
-GRADIENT(gelu_grad, g * gelu_slope(x))
 GRADIENT(gelu_tanh_grad, g * gelu_tanh_slope(x))
 GRADIENT(sigmoid_grad, g * (x * (1.0f - x)))  // x is the result
 GRADIENT(tanh_grad, g * (1.0f - x * x))
@@ -78,3 +80,24 @@ void choose(const void *condition, const float *x, const float *y, float *out, l
     Choice c = {condition, x, y, out, n};
     parallel(choose_task, &c, parts(n, GRAIN));
 }
+
+static void gelu_task(void *argument, long index) {
+    const Elements *e = argument;
+    long begin = index * GRAIN;
+    gelu_with_slopes(e->x + begin, e->out + begin, NULL, at_most(GRAIN, e->n - begin));
+}
+IN_TASKS_OF_ONE(gelu)
+
+static void gelu_grad_task(void *argument, long index) {
+    const Elements *e = argument;
+    const float *g = e->g;
+    float *out = e->out;
+    long end = at_most((index + 1) * GRAIN, e->n);
+    for (long first = index * GRAIN; first < end; first += 1024) {
+        long n = at_most(1024, end - first);
+        float slopes[1024];
+        gelu_with_slopes(e->x + first, NULL, slopes, n);
+        _Pragma("omp simd") for (long i = 0; i < n; i++) out[first + i] = g[first + i] * slopes[i];
+    }
+}
+IN_TASKS_OF_TWO(gelu_grad)

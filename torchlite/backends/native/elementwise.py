@@ -14,6 +14,8 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h",
+    "vectors.h",
+    "gelu.h",
     "elementwise.c",
     **dict.fromkeys(("erf_values", "sigmoid", "silu", "gelu", "gelu_tanh"), "aan"),
     **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "silu_grad", "gelu_grad", "gelu_tanh_grad"), "aaan"),

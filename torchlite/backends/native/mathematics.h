@@ -143,3 +143,5 @@ static inline float normal_cdf_(float x) {
     float tail = bell_(x) * (p * t);
     return x > 0.0f ? 1.0f - tail : tail;
 }
+
+static inline float gelu_slope_(float x) { return normal_cdf_(x) + x * normal_density_(x); }

@@ -44,8 +44,6 @@ static inline void few(Range range, void *const *at, int arrays, const long *n, 
     for (long g = 0; g < groups; g++) range(at + g * arrays, 0, n[g]);
 }
 
-static inline float gelu_slope_(float x) { return normal_cdf_(x) + x * normal_density_(x); }
-
 static inline float gelu_tanh_(float x) { return tanh_(x * (0.79788456f + 0.035677408f * (x * x))); }
 
 static inline float gelu_tanh_slope_(float x) {

@@ -13,6 +13,8 @@ from typing import NamedTuple
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.bodies import Body, Dimensions, Stream, body
 from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
+from torchlite.compiler.program.gelu_parts import HEADER as GELU
+from torchlite.compiler.program.gelu_parts import PART, gelu_by_parts
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Nest, indented, whole
 from torchlite.compiler.program.places import CHANNELS_LAST
@@ -183,6 +185,8 @@ class _Tile(Nest):
         along = sums.along() if sums else ()
         inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *row, *along]
         text = whole(_HEAD, [*lines, *indented(inner), "}", *(sums.after() if sums else ())])
+        if gelu_by_parts(self.body.lines):
+            writer.require(GELU)
         addresses = [writer.address(stream.place) for stream in self.all]
         if sums is None:
             return writer.loop(text), _table(addresses)
@@ -220,24 +224,36 @@ class _Tile(Nest):
 
     def _along_row(self, number: str | None, more: list[str]) -> list[str]:
         """The loop over the columns, which streams may see as several dimensions."""
+        inside = [f"const {read(s.kind, name, self._element(k))}" for k, (s, name) in enumerate(self.body.reads)]
+        stores = enumerate(self.body.stores, len(self.body.reads))
+        stored = [f"{self._element(k)} = {written(s.kind, name)};" for k, (s, name) in stores]
         columns = self.lengths[self.across :]
-        inside = []
         if len(columns) > 1:
-            inside += self._coordinates("(column + i)", columns, self.across, prefix="q")
-
-        def element(k: int) -> str:
-            if len(columns) > 1:
-                return f"*q{k}"
-            step = self.strides[k][self.across] if columns else 0
-            return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
-
-        reads = len(self.body.reads)
-        inside += [f"const {read(s.kind, name, element(k))}" for k, (s, name) in enumerate(self.body.reads)]
+            inside = [*self._coordinates("(column + i)", columns, self.across, prefix="q"), *inside]
         if number is not None:
             inside.append(f"const float acc = {number};")
-        inside += self.body.lines
-        inside += [f"{element(k)} = {written(s.kind, name)};" for k, (s, name) in enumerate(self.body.stores, reads)]
-        return [f'_Pragma("omp simd") for (long i = 0; i < {self.columns}; i++) {{', *indented([*inside, *more]), "}"]
+        parted = gelu_by_parts(self.body.lines)
+        if parted is None:
+            return _loop("0", self.columns, [*inside, *self.body.lines, *stored, *more])
+        return [
+            f"for (long first = 0; first < {self.columns}; first += {PART}) {{",
+            f"    const long end = at_most(first + {PART}, {self.columns});",
+            f"    float values[{PART}], slopes[{PART}];",
+            *indented(_loop("first", "end", [*inside, *parted.before])),
+            f"    {parted.call}",
+            *indented(_loop("first", "end", [*inside, *parted.after, *stored, *more])),
+            "}",
+        ]
+
+    def _element(self, k: int) -> str:
+        if len(self.lengths) - self.across > 1:
+            return f"*q{k}"
+        step = self.strides[k][self.across] if self.across < len(self.lengths) else 0
+        return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
+
+
+def _loop(begin: str, end: str, inside: list[str]) -> list[str]:
+    return [f'_Pragma("omp simd") for (long i = {begin}; i < {end}; i++) {{', *indented(inside), "}"]
 
 
 def _table(addresses: Iterable[str]) -> str:
