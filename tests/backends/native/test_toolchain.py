@@ -36,7 +36,8 @@ def fresh(monkeypatch):
     kernel.cache_clear()
     library.pool.cache_clear()
     for family in (elementwise.C, rows.C):
-        for name in ("_library", *family._functions):
+        vars(family).update(_libraries={}, _failure=None)
+        for name in family._functions:
             vars(family).pop(name, None)
 
 
@@ -121,6 +122,42 @@ def test_a_cache_that_can_not_be_made_gives_one_warning_and_none(own_cache, monk
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert kernel("rows.softmax") is None
+    fresh(monkeypatch)
+
+
+@pytest.mark.parametrize(("processors", "texts"), [(1, 1), (2, 2)])
+def test_a_gradient_is_compiled_beside_its_operator_and_nothing_else_is(
+    compiler, own_cache, monkeypatch, processors, texts
+):
+    fresh(monkeypatch)
+    monkeypatch.setattr(toolchain, "processors", lambda: processors)
+    x = np.ones((4, 5), np.float32)
+    assert kernel("rows.softmax")(x, dim=1) is not None
+    folder = own_cache / "torchlite" / "native"
+    assert len(list(folder.glob("*.so"))) == texts + 1  # and the pool
+    assert kernel("rows.softmax_grad")(x, x, dim=1) is not None
+    assert len(list(folder.glob("*.so"))) == 3
+    fresh(monkeypatch)
+
+
+def test_a_kernel_that_can_not_be_compiled_when_it_is_called_gives_one_warning_and_none(compiler, monkeypatch):
+    fresh(monkeypatch)
+    tried = []
+
+    def fail(*_):
+        tried.append(1)
+        raise toolchain.Unavailable("out of order")
+
+    monkeypatch.setattr(toolchain, "_run", fail)
+    x = np.ones((4, 5), np.float32)
+    with pytest.warns(RuntimeWarning, match="out of order"):
+        assert kernel("rows.softmax")(x, dim=1) is None
+    assert tried
+    tried.clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert kernel("rows.softmax")(x, dim=1) is None
+    assert not tried
     fresh(monkeypatch)
 
 

@@ -33,7 +33,8 @@ def kernel(name: str) -> Callable[..., Any] | None:
     if not family.C.available():
         return None
     if hasattr(family, function):
-        return getattr(family, function)
+        run: Callable[..., Any] = family.C.guarded(getattr(family, function))
+        return run
     return getattr(family.C, function) if family.C.understands_arrays else None
 
 

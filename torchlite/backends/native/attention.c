@@ -9,13 +9,14 @@ static int run_tasks(Attention *t, Task task, long tasks, int gradient) {
     return 1;
 }
 
-int attention(const float *q, const float *k, const float *v, const float *mask, float *out, const Geometry *a, float scale) {
+KERNEL int attention(const float *q, const float *k, const float *v, const float *mask, float *out, const Geometry *a,
+                     float scale) {
     Attention t = {.q = q, .k = k, .v = v, .mask = mask, .out = out, .geometry = a, .scale = scale};
     return run_tasks(&t, attention_task, attention_tasks(attention_blocks(a)), 0);
 }
 
-int attention_grad(const float *q, const float *k, const float *v, const float *mask, const float *g, float *dq, float *dk,
-                   float *dv, const Geometry *a, float scale) {
+KERNEL int attention_grad(const float *q, const float *k, const float *v, const float *mask, const float *g, float *dq,
+                          float *dk, float *dv, const Geometry *a, float scale) {
     Attention t = {.q = q, .k = k, .v = v, .mask = mask, .g = g, .dq = dq, .dk = dk, .dv = dv, .geometry = a, .scale = scale};
     return run_tasks(&t, attention_grad_task, attention_tasks(a->batches * a->heads), 1);
 }

@@ -12,6 +12,7 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "attention.h", "attention.c",
+    apart=[("attention", "attention_grad")],
     attention="aaaaaaf->i", attention_grad="aaaaaaaaaf->i",
 )  # fmt: skip
 

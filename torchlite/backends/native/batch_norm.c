@@ -258,7 +258,7 @@ static void spread(BatchNorm *w) {
 }
 
 // The result, and the mean and 1 / sqrt(variance + eps) of each channel. Returns 0 when there is no memory for it.
-int batch_norm(const void *x, const float *weight, const float *bias, void *out, float *mean, float *scale, long half, long a,
+KERNEL int batch_norm(const void *x, const float *weight, const float *bias, void *out, float *mean, float *scale, long half, long a,
                long b, long c, float eps) {
     BatchNorm w = {.x = x, .out = out, .a = a, .b = b, .c = c};
     if (!reserve(&w)) return 0;
@@ -283,7 +283,7 @@ int batch_norm(const void *x, const float *weight, const float *bias, void *out,
 }
 
 // The cotangents of x, weight and bias from that of the result. Returns 0 when there is no memory for it.
-int batch_norm_grad(const void *g, const void *x, const float *mean, const float *scale, const float *weight, void *out,
+KERNEL int batch_norm_grad(const void *g, const void *x, const float *mean, const float *scale, const float *weight, void *out,
                     float *d_weight, float *d_bias, long half, long a, long b, long c) {
     BatchNorm w = {.x = x, .g = g, .mean = mean, .out = out, .a = a, .b = b, .c = c};
     if (!reserve(&w)) return 0;

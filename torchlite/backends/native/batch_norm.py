@@ -13,7 +13,8 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "batch_norm.c", batch_norm="aaaaaannnnf->i", batch_norm_grad="aaaaaaaannnn->i",
+    "mathematics.h", "batch_norm.c", apart=[("batch_norm", "batch_norm_grad")],
+    batch_norm="aaaaaannnnf->i", batch_norm_grad="aaaaaaaannnn->i",
 )  # fmt: skip
 _FLOAT32 = np.dtype(np.float32)
 

@@ -20,12 +20,12 @@ static void to_float32_task(void *argument, long index) {
     for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, c->n); i++) out[i] = bf16_wide(x[i]);
 }
 
-void to_bfloat16(const float *x, uint16_t *out, long n) {
+KERNEL void to_bfloat16(const float *x, uint16_t *out, long n) {
     Conversion c = {x, out, n};
     parallel(to_bfloat16_task, &c, parts(n, HALF_GRAIN));
 }
 
-void to_float32(const uint16_t *x, float *out, long n) {
+KERNEL void to_float32(const uint16_t *x, float *out, long n) {
     Conversion c = {x, out, n};
     parallel(to_float32_task, &c, parts(n, HALF_GRAIN));
 }
@@ -43,7 +43,7 @@ typedef struct { const uint16_t *x, *y; uint16_t *out; long n; } Elements;
             out[i] = bf16_of(expression);                                                                         \
         }                                                                                                         \
     }                                                                                                             \
-    void name(const uint16_t *x, const uint16_t *y, uint16_t *out, long n) {                                      \
+    KERNEL void name(const uint16_t *x, const uint16_t *y, uint16_t *out, long n) {                               \
         Elements e = {x, y, out, n};                                                                              \
         parallel(name##_task, &e, parts(n, HALF_GRAIN));                                                          \
     }
@@ -62,7 +62,7 @@ static void relu_task(void *argument, long index) {
         out[i] = x[i] >= 0x8000u && x[i] <= 0xff80u ? 0 : x[i];  // negative, and not NaN
 }
 
-void relu(const uint16_t *x, uint16_t *out, long n) {
+KERNEL void relu(const uint16_t *x, uint16_t *out, long n) {
     Elements e = {x, NULL, out, n};
     parallel(relu_task, &e, parts(n, HALF_GRAIN));
 }
@@ -105,14 +105,14 @@ static void write_block(void *context, float *sums, long step, long row, long co
 #define OPERAND(name) {name, g->name.half, g->name.outer_step, g->name.inner_step, g->name.line_step, g->name.k_step}
 
 // How much scratch memory a product takes, in bytes.
-long scratch(const Geometry *g) {
+KERNEL long scratch(const Geometry *g) {
     const void *left = NULL;
     Bf16Operand o = OPERAND(left);
     return bf16_scratch(&o, g->batches, g->rows, g->columns, g->k);
 }
 
 // Returns whether there was memory enough.
-int product(const void *left, const void *right, const void *bias, void *out, const Geometry *g) {
+KERNEL int product(const void *left, const void *right, const void *bias, void *out, const Geometry *g) {
     Result r = {g, out, bias};
     Bf16Product p = {.left = OPERAND(left), .right = OPERAND(right), .batches = g->batches, .inner = g->inner,
                      .rows = g->rows, .columns = g->columns, .k = g->k, .finish = write_block, .context = &r};

@@ -15,6 +15,7 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
+    apart=[("to_bfloat16", "to_float32"), ("relu", "relu_grad"), ("add",), ("subtract",), ("multiply",), ("product",)],
     to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i", scratch="a->n",
     **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"),
 )  # fmt: skip

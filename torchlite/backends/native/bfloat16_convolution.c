@@ -2,21 +2,21 @@
 
 static void *scratch_of(long bytes) { return aligned_alloc(64, (size_t)parts(bytes, 64) * 64); }
 
-int convolution(const void *x, const void *weight, const void *bias, void *y, const Bf16Geometry *g) {
+KERNEL int convolution(const void *x, const void *weight, const void *bias, void *y, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_convolution_scratch(g));
     if (scratch) bf16_convolution(g, x, weight, bias, y, scratch, NULL, NULL);
     free(scratch);
     return scratch != NULL;
 }
 
-int input_grad(const void *y, const void *weight, void *x, const Bf16Geometry *g) {
+KERNEL int input_grad(const void *y, const void *weight, void *x, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_input_grad_scratch(g));
     if (scratch) bf16_input_grad(g, y, weight, x, scratch, NULL, NULL);
     free(scratch);
     return scratch != NULL;
 }
 
-int weight_grad(const void *x, const void *y, void *weight, const Bf16Geometry *g) {
+KERNEL int weight_grad(const void *x, const void *y, void *weight, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_of_weight_scratch(g));
     if (scratch) bf16_gradient_of_weight(g, x, y, weight, scratch);
     free(scratch);
@@ -24,6 +24,6 @@ int weight_grad(const void *x, const void *y, void *weight, const Bf16Geometry *
 }
 
 // How much scratch memory they take, in bytes: of a convolution, of the gradients of its input and of its weight.
-long scratch(const Bf16Geometry *g, long which) {
+KERNEL long scratch(const Bf16Geometry *g, long which) {
     return which == 0 ? bf16_convolution_scratch(g) : which == 1 ? bf16_input_grad_scratch(g) : bf16_of_weight_scratch(g);
 }

@@ -20,6 +20,7 @@ HEADERS = (
 
 C = Family(
     "mathematics.h", "vectors.h", *HEADERS, "bfloat16_convolution.c",
+    apart=[("convolution", "input_grad", "weight_grad")],
     convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i", scratch="an->n",
 )  # fmt: skip
 

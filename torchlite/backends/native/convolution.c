@@ -245,7 +245,7 @@ static Planes input_planes(const ConvolutionGeometry *g, long samples, long *shi
     return p;
 }
 
-int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
+KERNEL int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw, packed = parts(g->out, TILE) * TILE * g->in * taps;
     long *shift = malloc((size_t)taps * 2 * sizeof *shift), *tap = shift + taps;
     float *weights = zeros(g->groups * packed);
@@ -314,7 +314,7 @@ static int input_grad_part(const float *grad, const float *weight, float *out, c
     return sum_shifted(&s, convolution_tasks(g));
 }
 
-int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
+KERNEL int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw;
     long *shift = malloc((size_t)taps * 2 * sizeof *shift);
     float *weights = zeros(g->groups * parts(g->in, TILE) * TILE * g->out * taps);
@@ -425,7 +425,7 @@ static void weight_task(void *argument, long index) {
 
 enum { PARTIAL = 1 << 20 };  // numbers that partial sums may take altogether
 
-int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
+KERNEL int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
     long taps = g->kh * g->kw, k = g->in * taps, tiles = parts(g->out, TILE), all = g->groups * tiles * TILE * k;
     long *shift = malloc((size_t)(k + taps) * sizeof *shift);
     if (!shift) return 0;

@@ -13,7 +13,9 @@ from torchlite.backends.native.windows import pairs
 
 Array = np.ndarray[Any, Any]
 
-C = Family("vectors.h", "convolution_geometry.h", "convolution.c", **small_convolution.FUNCTIONS)
+C = Family(
+    "vectors.h", "convolution_geometry.h", "convolution.c", apart=small_convolution.APART, **small_convolution.FUNCTIONS
+)
 
 # Registers hold sums for eight channels at once, and vectors run along positions: below these NumPy's products are faster.
 _FEWEST_CHANNELS, _FEWEST_POSITIONS = 4, 32

@@ -16,7 +16,7 @@ typedef struct { const float *x, *g; float *out; long n; } Elements;
     IN_TASKS_OF_ONE(name)
 
 #define IN_TASKS_OF_ONE(name)                                                                    \
-    void name(const float *x, float *out, long n) {                                               \
+    KERNEL void name(const float *x, float *out, long n) {                                        \
         Elements e = {x, NULL, out, n};                                                           \
         parallel(name##_task, &e, parts(n, GRAIN));                                               \
     }
@@ -35,7 +35,7 @@ typedef struct { const float *x, *g; float *out; long n; } Elements;
     IN_TASKS_OF_TWO(name)
 
 #define IN_TASKS_OF_TWO(name)                                                                    \
-    void name(const float *g, const float *x, float *out, long n) {                               \
+    KERNEL void name(const float *g, const float *x, float *out, long n) {                        \
         Elements e = {x, g, out, n};                                                              \
         parallel(name##_task, &e, parts(n, GRAIN));                                               \
     }
@@ -76,7 +76,7 @@ static void choose_task(void *argument, long index) {
     }
 }
 
-void choose(const void *condition, const float *x, const float *y, float *out, long n) {
+KERNEL void choose(const void *condition, const float *x, const float *y, float *out, long n) {
     Choice c = {condition, x, y, out, n};
     parallel(choose_task, &c, parts(n, GRAIN));
 }

@@ -17,6 +17,10 @@ C = Family(
     "vectors.h",
     "gelu.h",
     "elementwise.c",
+    apart=[
+        *((name, f"{name}_grad") for name in ("sigmoid", "silu", "gelu", "gelu_tanh")),
+        *((name,) for name in ("erf_values", "relu_grad", "tanh_grad", "choose")),
+    ],
     **dict.fromkeys(("erf_values", "sigmoid", "silu", "gelu", "gelu_tanh"), "aan"),
     **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "silu_grad", "gelu_grad", "gelu_tanh_grad"), "aaan"),
     choose="aaaan",

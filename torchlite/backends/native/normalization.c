@@ -37,7 +37,7 @@ static void standardize_task(void *argument, long index) {
     }
 }
 
-void standardize(const float *x, float *out, float *mean, float *scale, long a, long b, long c, float eps) {
+KERNEL void standardize(const float *x, float *out, float *mean, float *scale, long a, long b, long c, float eps) {
     Work w = {.x = x, .out = out, .mean = mean, .scale = scale, .a = a, .b = b, .c = c, .eps = eps,
               .a_task = at_least(GRAIN / (a * c), 1)};
     parallel(standardize_task, &w, parts(b, w.a_task));
@@ -64,7 +64,7 @@ static void standardize_grad_task(void *argument, long index) {
     }
 }
 
-void standardize_grad(const float *g, const float *y, const float *scale, float *out, long a, long b, long c) {
+KERNEL void standardize_grad(const float *g, const float *y, const float *scale, float *out, long a, long b, long c) {
     Work w = {.x = g, .y = y, .weight = scale, .out = out, .a = a, .b = b, .c = c,
               .a_task = at_least(GRAIN / (a * c), 1)};
     parallel(standardize_grad_task, &w, parts(b, w.a_task));
@@ -91,7 +91,7 @@ static void affine_rows(void *argument, long index) {
 }
 
 // x * weight[b] + bias[b]
-void affine(const float *x, const float *weight, const float *bias, float *out, long a, long b, long c) {
+KERNEL void affine(const float *x, const float *weight, const float *bias, float *out, long a, long b, long c) {
     Work w = {.x = x, .weight = weight, .bias = bias, .out = out, .a = a, .b = b, .c = c,
               .a_task = at_least(GRAIN / (c > 1 ? c : b), 1)};
     parallel(c > 1 ? affine_segments : affine_rows, &w, parts(c > 1 ? a * b : a, w.a_task));
@@ -126,7 +126,7 @@ static void reduce_columns(void *argument, long index) {
 }
 
 // The sum over a and c of x * y, or of x where y is NULL. Returns 0 when there is no memory for it.
-int reduce(const float *x, const float *y, float *out, long a, long b, long c) {
+KERNEL int reduce(const float *x, const float *y, float *out, long a, long b, long c) {
     Work w = {.x = x, .y = y, .out = out, .a = a, .b = b, .c = c};
     if (c > 1) {
         w.a_task = at_least(GRAIN / (a * c), 1);

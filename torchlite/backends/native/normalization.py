@@ -18,6 +18,7 @@ Shape = tuple[int, ...]
 
 C = Family(
     "sums.h", "normalization.c",
+    apart=[("standardize", "standardize_grad", "affine"), ("reduce",)],
     standardize="aaaannnf", standardize_grad="aaaannn", affine="aaaannn", reduce="aaannn->i",
 )  # fmt: skip
 _SHORTEST = 8  # segments, below which NumPy's strided loops are no slower

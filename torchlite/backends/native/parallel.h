@@ -6,6 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+// What stands before a kernel's definition: ``static`` where one text has only some kernels of a file, so that what the others
+// need is left out, and else nothing.
+#ifndef KERNEL
+#define KERNEL
+#endif
+
 // Does task number `index` of some work that `argument` describes.
 typedef void (*Task)(void *argument, long index);
 

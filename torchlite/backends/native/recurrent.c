@@ -20,14 +20,14 @@ static int in_tiles(TiledLstm l, int gradient, void (*run)(TiledLstm *, int), in
     return 1;
 }
 
-int lstm_bfloat16(const uint16_t *gates, const uint16_t *h0, const uint16_t *c0, const uint16_t *w_hh, uint16_t *out_h,
-                  uint16_t *out_c, uint16_t *kept, const int64_t *batch_sizes, long steps, long samples, long width,
+KERNEL int lstm_bfloat16(const uint16_t *gates, const uint16_t *h0, const uint16_t *c0, const uint16_t *w_hh,
+                  uint16_t *out_h, uint16_t *out_c, uint16_t *kept, const int64_t *batch_sizes, long steps, long samples, long width,
                   long reverse) {
     return in_tiles((TiledLstm){.gates = gates, .h0 = h0, .c0 = c0, .w_hh = w_hh, .out_h = out_h, .out_c = out_c,
                     .out_kept = kept, .of = {batch_sizes, steps, samples, width, reverse}}, 0, tiled_lstm_bfloat16, 1);
 }
 
-int lstm(const float *gates, const float *h0, const float *c0, const float *w_hh, float *out_h, float *out_c, float *kept,
+KERNEL int lstm(const float *gates, const float *h0, const float *c0, const float *w_hh, float *out_h, float *out_c, float *kept,
          const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
     if (bf16_tiles_allowed() && width % BF16_SIDE == 0)
         return in_tiles((TiledLstm){.gates = gates, .h0 = h0, .c0 = c0, .w_hh = w_hh, .out_h = out_h, .out_c = out_c,
@@ -37,7 +37,7 @@ int lstm(const float *gates, const float *h0, const float *c0, const float *w_hh
                    .out_kept = kept, .of = {batch_sizes, steps, samples, width, reverse}}, w_hh, 4);
 }
 
-int gru(const float *gates, const float *h0, const float *w_hh, const float *bias, float *out_h, float *kept,
+KERNEL int gru(const float *gates, const float *h0, const float *w_hh, const float *bias, float *out_h, float *kept,
         const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
     return forward(gru_task, (Recurrent){.gates = gates, .h0 = h0, .bias = bias, .out_h = out_h, .out_kept = kept,
                    .of = {batch_sizes, steps, samples, width, reverse}}, w_hh, 3);
@@ -48,14 +48,14 @@ static float *gradient_room(long gates, long samples, long width) {
                   sizeof(float));
 }
 
-int lstm_grad_bfloat16(const uint16_t *kept, const uint16_t *c0, const uint16_t *w_hh, const uint16_t *cs, const uint16_t *g_h,
-                       const uint16_t *g_c, uint16_t *d_gates, uint16_t *d_h0, uint16_t *d_c0, const int64_t *batch_sizes,
-                       long steps, long samples, long width, long reverse) {
+KERNEL int lstm_grad_bfloat16(const uint16_t *kept, const uint16_t *c0, const uint16_t *w_hh, const uint16_t *cs,
+                              const uint16_t *g_h, const uint16_t *g_c, uint16_t *d_gates, uint16_t *d_h0, uint16_t *d_c0,
+                              const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
     return in_tiles((TiledLstm){.kept = kept, .c0 = c0, .w_hh = w_hh, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates,
                     .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}}, 1, tiled_lstm_bfloat16, 1);
 }
 
-int lstm_grad(const float *kept, const float *c0, const float *w_hh, const float *cs, const float *g_h, const float *g_c,
+KERNEL int lstm_grad(const float *kept, const float *c0, const float *w_hh, const float *cs, const float *g_h, const float *g_c,
               float *d_gates, float *d_h0, float *d_c0, const int64_t *batch_sizes, long steps, long samples, long width,
               long reverse) {
     if (bf16_tiles_allowed() && width % BF16_SIDE == 0)
@@ -72,7 +72,7 @@ int lstm_grad(const float *kept, const float *c0, const float *w_hh, const float
     return 1;
 }
 
-int gru_grad(const float *kept, const float *h0, const float *w_hh, const float *hs, const float *g_h, float *d_gates,
+KERNEL int gru_grad(const float *kept, const float *h0, const float *w_hh, const float *hs, const float *g_h, float *d_gates,
              float *d_own, float *d_h0, const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
     float *room = gradient_room(3, samples, width), *scratch = room + 3 * width * whole_lanes(width);
     if (!room) return 0;
@@ -85,8 +85,8 @@ int gru_grad(const float *kept, const float *h0, const float *w_hh, const float 
 }
 
 // Bytes of scratch memory of the LSTM in tiles, and of its gradient, with numbers of so many terms, kept of so many steps.
-long tiled_scratch(long samples, long width, long gradient, long terms, long steps) {
+KERNEL long tiled_scratch(long samples, long width, long gradient, long terms, long steps) {
     return tiled_lstm_scratch(samples, width, (int)gradient, (int)terms, steps);
 }
 
-int has_tiles(void) { return bf16_tiles_allowed(); }
+KERNEL int has_tiles(void) { return bf16_tiles_allowed(); }

@@ -18,7 +18,8 @@ BatchSizes = tuple[int, ...] | None
 
 C = Family(
     "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "recurrent_tiles.h",
-    "recurrent.c", **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
+    "recurrent.c", apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
+    **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
     gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n", has_tiles="->i",
 )  # fmt: skip
@@ -43,7 +44,7 @@ def sums_pay(shape: tuple[int, int, int], columns: tuple[int, ...]) -> bool:
     steps, samples, width = shape
     size = 4 * width * sum(columns)
     large = samples >= 2 * _UNITS and width % _UNITS == 0 and steps * samples * size >= 1 << 22
-    return large and size <= 1 << 18 and len(columns) <= 2 and C.available() and bool(C.has_tiles())
+    return large and size <= 1 << 18 and len(columns) <= 2 and C.available("has_tiles") and bool(C.has_tiles())
 
 
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:

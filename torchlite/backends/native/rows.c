@@ -1,8 +1,8 @@
 // The functions of rows.h on whole arrays; those of one array ignore g.
 
-#define ON_ROWS(name)                                                             \
-    void name(const float *g, const float *x, float *out, long rows, long n) {    \
-        over_rows(name##_task, g, x, out, rows, n);                               \
+#define ON_ROWS(name)                                                                 \
+    KERNEL void name(const float *g, const float *x, float *out, long rows, long n) { \
+        over_rows(name##_task, g, x, out, rows, n);                                   \
     }
 
 ON_ROWS(softmax)

@@ -16,6 +16,7 @@ C = Family(
     "vectors.h",
     "rows.h",
     "rows.c",
+    apart=[("softmax", "softmax_grad"), ("log_softmax", "log_softmax_grad")],
     **dict.fromkeys(("softmax", "log_softmax", "softmax_grad", "log_softmax_grad"), "aaann"),
 )
 

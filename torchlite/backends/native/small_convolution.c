@@ -195,7 +195,7 @@ static int sum_channels(Sums *s, const ConvolutionGeometry *g) {
     return fine;
 }
 
-int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
+KERNEL int convolution(const float *x, const float *weight, const float *bias, float *out, const ConvolutionGeometry *g) {
     const long taps = g->kh * g->kw;
     Sums s = {.from = x, .weight = weight, .bias = bias, .out = out, .source = IN, .target = OUT, .samples = g->samples,
               .groups = g->groups, .channels = g->in, .results = g->out, .channel_step = taps, .result_step = g->in * taps,
@@ -203,7 +203,7 @@ int convolution(const float *x, const float *weight, const float *bias, float *o
     return sum_channels(&s, g);
 }
 
-int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
+KERNEL int input_grad(const float *grad, const float *weight, float *out, const ConvolutionGeometry *g) {
     const long taps = g->kh * g->kw;
     Sums s = {.from = grad, .weight = weight, .out = out, .source = OUT, .target = IN, .samples = g->samples,
               .groups = g->groups, .channels = g->out, .results = g->in, .channel_step = g->in * taps, .result_step = taps,
@@ -296,7 +296,7 @@ static void weight_task(void *argument, long index) {
     free(sums);
 }
 
-int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
+KERNEL int weight_grad(const float *x, const float *grad, float *out, const ConvolutionGeometry *g) {
     Weights w = {.x = x, .grad = grad, .out = out, .g = g, .width = g->out > LANES ? 2 * LANES : LANES};
     int fine = list_meetings(&w.list, g, TAP);
     const long x_tiles = parts(g->in, CHANNELS), grad_tiles = parts(g->out, w.width);

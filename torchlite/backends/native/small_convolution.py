@@ -7,7 +7,8 @@ import math
 from torchlite.backends.native.library import Family
 
 FUNCTIONS = {"convolution": "aaaaa->i", "input_grad": "aaaa->i", "weight_grad": "aaaa->i"}
-C = Family("vectors.h", "convolution_geometry.h", "small_convolution.c", **FUNCTIONS)
+APART = [tuple(FUNCTIONS)]
+C = Family("vectors.h", "convolution_geometry.h", "small_convolution.c", apart=APART, **FUNCTIONS)
 
 _MOST_OUT, _MOST_IN = 64, 1024  # positions
 _FEWEST_SAMPLES, _FEWEST_SUMS = 8, 8

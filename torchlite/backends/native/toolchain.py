@@ -69,6 +69,16 @@ def available() -> bool:
         return False
 
 
+def ready() -> None:
+    """Find the compiler and make the cache.
+
+    Raises:
+        Unavailable: when either is missing.
+    """
+    compiler()
+    folder()
+
+
 def compiler() -> Compiler:
     """The compiler named by ``CC``, or the first of cc, gcc, clang and the ``ziglang`` package that is there.
 
@@ -97,6 +107,11 @@ def _stamp(path: Path) -> str:
         status = real.stat()
         return f"{real} {status.st_size} {status.st_mtime_ns}"
     return str(real)
+
+
+def processors() -> int:
+    """How many compilers run at the same time."""
+    return os.cpu_count() or 1
 
 
 @functools.cache
@@ -163,6 +178,20 @@ def compiled(source: str) -> Path:
     return entry
 
 
+def compiled_together(sources: Sequence[str]) -> list[Path]:
+    """The shared objects of several texts, which as many processors compile as there are.
+
+    Raises:
+        Unavailable: as `compiled`.
+    """
+    if len(sources) == 1:
+        return [compiled(sources[0])]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(min(len(sources), processors())) as threads:
+        return list(threads.map(compiled, sources))
+
+
 def load(source: str) -> ctypes.CDLL:
     """A C text, compiled and loaded.
 
@@ -178,13 +207,7 @@ def load_all(sources: Sequence[str]) -> list[ctypes.CDLL]:
     Raises:
         Unavailable: as `compiled`, and when the system refuses to load a result.
     """
-    if len(sources) == 1:
-        paths = [compiled(sources[0])]
-    else:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(min(len(sources), os.cpu_count() or 1)) as threads:
-            paths = list(threads.map(compiled, sources))
+    paths = compiled_together(sources)
     try:
         return [ctypes.CDLL(str(path)) for path in paths]
     except OSError as error:
