@@ -22,7 +22,7 @@ def _last(x: Any, dims: int) -> tuple[int, ...]:
     return tuple(range(x.ndim - dims, x.ndim))
 
 
-@accelerated("layer_norm.layer_norm")
+@accelerated("layer_norm.layer_norm", least=1 << 12)
 def _run(xp: Any, x: Any, *scale_shift: Any, dims: int, eps: float) -> tuple[Any, Any, Any]:
     axes = _last(x, dims)
     mean = x.mean(axis=axes, keepdims=True)
@@ -38,7 +38,7 @@ def _run(xp: Any, x: Any, *scale_shift: Any, dims: int, eps: float) -> tuple[Any
     return out, mean, scale
 
 
-@accelerated("layer_norm.layer_norm_grad")
+@accelerated("layer_norm.layer_norm_grad", least=1 << 12)
 def _run_grad(xp: Any, g: Any, x: Any, mean: Any, scale: Any, *weight: Any) -> tuple[Any, ...]:
     dims = weight[0].ndim if weight else sum(n != m for n, m in zip(x.shape, mean.shape, strict=True))
     axes, lead = _last(x, dims), tuple(range(x.ndim - dims))

@@ -180,7 +180,7 @@ def _by_result(
         Op(
             name,
             "elementwise",
-            run=half(widened(accelerated(f"elementwise.{name}")(run))),
+            run=half(widened(accelerated(f"elementwise.{name}", least=1 << 13)(run))),
             infer=lambda g, out: Aval(broadcast_shapes(name, g.shape, out.shape), out.dtype, out.device),
             vjp=(lambda h, _out, _g, out: apply(op, (h, out)), vjp_result),
             samples=lambda rng: [
