@@ -30,26 +30,63 @@ static inline long keys_seen(const Geometry *a, long count) { return a->causal ?
 // How many queries of the block, from its first on, don't see a key.
 static inline long unseen(const Geometry *a, long first, long key) { return a->causal ? at_least(key - first, 0) : 0; }
 
-// out (key, query) = or += rows of keys times a block's columns, as far as one of them is seen.
-static void multiply_keys(const Geometry *a, long first, Matrix rows, const float *columns, long width, float *out, int adding) {
-    static const float one = 1.0f;
-    for (long i = 0; i < QUERIES; i += 2 * LANES) {
-        long both = keys_seen(a, first + i + LANES), keys = keys_seen(a, first + i + 2 * LANES), half = i + LANES;
-        multiply_strips(rows, (Matrix){columns + i, QUERIES, 1}, width, (Target){out + i, QUERIES, &one, 0, adding}, both,
-                        2 * LANES);
-        multiply_strips((Matrix){rows.at + both * rows.row, rows.row, 1}, (Matrix){columns + half, QUERIES, 1}, width,
-                        (Target){out + both * QUERIES + half, QUERIES, &one, 0, adding}, keys - both, LANES);
+// Rows of the head behind this one, which lie too far apart for a processor to guess them: fetched some at a time beside
+// products, because a processor waits where too many are under way.
+typedef struct { const Attention *t; long head, row, rows; } NextHead;
+
+static NextHead next_head(const Attention *t, long head, long first) {
+    const Geometry *a = t->geometry;
+    int some = first == 0 && head + 1 < a->batches * a->heads;
+    return (NextHead){t, head + 1, 0, some ? at_least(a->queries, a->keys) : 0};
+}
+
+static inline __attribute__((always_inline)) void fetch_row(const float *at, const Steps *steps, const NextHead *f, long rows,
+                                                            long columns, const int written) {
+    if (!at || f->row >= rows) return;
+    at += offset_of(steps, f->t->geometry, f->head) + f->row * steps->row;
+    for (long c = 0; c < columns; c += 64 / (long)sizeof *at) __builtin_prefetch(at + c, written, 2);
+}
+
+static void fetch_rows(NextHead *f, long count) {
+    const Attention *t = f->t;
+    const Geometry *a = t->geometry;
+    for (; count > 0 && f->row < f->rows; count--, f->row++) {
+        fetch_row(t->q, &a->q, f, a->queries, a->width, 0);
+        fetch_row(t->k, &a->k, f, a->keys, a->width, 0);
+        fetch_row(t->v, &a->v, f, a->keys, a->values, 0);
+        fetch_row(t->g, &a->out, f, a->queries, a->values, 0);
+        fetch_row(t->out, &a->out, f, a->queries, a->values, 1);
+        fetch_row(t->dq, &a->dq, f, a->queries, a->width, 1);
+        fetch_row(t->dk, &a->dk, f, a->keys, a->width, 1);
+        fetch_row(t->dv, &a->dv, f, a->keys, a->values, 1);
     }
 }
 
-static void attention_scores(const Attention *t, long head, long first, long rows, const float *queries, float *scores) {
+// out (key, query) = or += rows of keys times a block's columns, as far as one of them is seen.
+static void multiply_keys(const Geometry *a, long first, Matrix rows, const float *columns, long width, float *out, int adding,
+                          NextHead *next) {
+    static const float one = 1.0f;
+    for (long i = 0; i < QUERIES; i += LANES) {
+        int both = i % (2 * LANES) == 0;  // vectors of queries, which the second alone goes on with
+        long keys = keys_seen(a, first + i + LANES), count;
+        for (long j = both ? 0 : keys_seen(a, first + i); j < keys; j += count) {
+            count = at_most(2 * STRIP_ROWS, keys - j);
+            multiply_strips((Matrix){rows.at + j * rows.row, rows.row, 1}, (Matrix){columns + i, QUERIES, 1}, width,
+                            (Target){out + j * QUERIES + i, QUERIES, &one, 0, adding}, count, both ? 2 * LANES : LANES);
+            fetch_rows(next, 3);
+        }
+    }
+}
+
+static void attention_scores(const Attention *t, long head, long first, long rows, const float *queries, float *scores,
+                             NextHead *next) {
     const Geometry *a = t->geometry;
     long keys = keys_seen(a, first + QUERIES);
     if (t->mask) {
         if (rows < QUERIES) memset(scores, 0, (size_t)(keys * QUERIES) * sizeof *scores);
         transpose_rows(t->mask + offset_of(&a->mask, a, head) + first * a->mask.row, a->mask.row, rows, keys, 1.0f, scores, QUERIES);
     }
-    multiply_keys(a, first, (Matrix){t->k + offset_of(&a->k, a, head), a->k.row, 1}, queries, a->width, scores, t->mask != NULL);
+    multiply_keys(a, first, (Matrix){t->k + offset_of(&a->k, a, head), a->k.row, 1}, queries, a->width, scores, t->mask != NULL, next);
 }
 
 // The lanes of a vector of queries that see a key.
@@ -114,33 +151,25 @@ static void as_columns(const float *from, long row, long rows, long columns, flo
     transpose_rows(from, row, rows, columns, factor, to, QUERIES);
 }
 
-// Asks for the rows of the head behind this one, which lie too far apart for a processor to guess them.
-static void fetch_head(const float *at, const Steps *steps, const Geometry *a, long head, long rows, long columns) {
-    if (++head >= a->batches * a->heads) return;
-    at += offset_of(steps, a, head);
-    for (long r = 0; r < rows; r++, at += steps->row)
-        for (long c = 0; c < columns; c += 64 / (long)sizeof *at) __builtin_prefetch(at + c, 0, 2);
-}
-
 static void attend(const Attention *t, long head, long first, float *scratch) {
     const Geometry *a = t->geometry;
     long rows = at_most(QUERIES, a->queries - first), keys = keys_seen(a, first + QUERIES), values = whole_lanes(a->values);
     float *queries = scratch, *scores = queries + a->width * QUERIES, *block = scores + keys * QUERIES;
     float factor[QUERIES], *out = t->out + offset_of(&a->out, a, head) + first * a->out.row;
     float *rest = block + QUERIES * values;
+    NextHead next = next_head(t, head, first);
     as_columns(t->q + offset_of(&a->q, a, head) + first * a->q.row, a->q.row, rows, a->width, t->scale, queries);
-    if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
-    attention_scores(t, head, first, rows, queries, scores);
-    if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
+    attention_scores(t, head, first, rows, queries, scores, &next);
     attention_exponentials(t, first, scores, NULL, factor, NULL);
-    if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
     Matrix v = with_whole_lanes(t->v + offset_of(&a->v, a, head), a->v.row, keys, a->values, &rest);
     int whole = values == a->values;
     float *to = whole ? out : block;
     long to_row = whole ? a->out.row : values, step = a->causal ? STRIP_ROWS : rows;
-    for (long i = 0; i < rows; i += step)
+    for (long i = 0; i < rows; i += step) {
         multiply_strips((Matrix){scores + i, 1, QUERIES}, v, keys_seen(a, first + i + step),
                        (Target){to + i * to_row, to_row, factor + i, 1, 0}, at_most(step, rows - i), values);
+        fetch_rows(&next, 3);
+    }
     for (long i = 0; !whole && i < rows; i++)
         memcpy(out + i * a->out.row, block + i * values, (size_t)a->values * sizeof *out);
 }
@@ -166,18 +195,16 @@ static void attend_grad(const Attention *t, long head, float *scratch) {
     if (values != a->values) own_dv = rest, dv_row = values;
     for (long first = 0; first < a->queries; first += QUERIES) {
         long rows = at_most(QUERIES, a->queries - first), keys = keys_seen(a, first + QUERIES);
+        NextHead next = next_head(t, head, first);
         as_columns(q.at + first * q.row, q.row, rows, a->width, t->scale, queries);
         as_columns(g.at + first * g.row, g.row, rows, a->values, 1.0f, cotangents);
-        if (first == 0) fetch_head(t->q, &a->q, a, head, a->queries, a->width);
-        attention_scores(t, head, first, rows, queries, scores);
-        if (first == 0) fetch_head(t->k, &a->k, a, head, a->keys, a->width);
-        multiply_keys(a, first, v, cotangents, a->values, slopes, 0);
-        if (first == 0) fetch_head(t->v, &a->v, a, head, a->keys, a->values);
+        attention_scores(t, head, first, rows, queries, scores, &next);
+        multiply_keys(a, first, v, cotangents, a->values, slopes, 0, &next);
         attention_exponentials(t, first, scores, slopes, factor, along);
-        if (first == 0) fetch_head(t->g, &a->out, a, head, a->queries, a->values);
         for (long i = 0; i < QUERIES; i += LANES) {
             Vector f = load(factor + i), mean = load(along + i);
             long read = keys_seen(a, first + parts(i + LANES, STRIP_ROWS) * STRIP_ROWS);
+            fetch_rows(&next, 1);
             for (long j = i; j < i + read * QUERIES; j += QUERIES) {
                 Vector weight = load(scores + j) * f;
                 store(scores + j, weight);
@@ -185,9 +212,11 @@ static void attend_grad(const Attention *t, long head, float *scratch) {
             }
         }
         long step = a->causal ? STRIP_ROWS : rows;
-        for (long i = 0; i < rows; i += step)
+        for (long i = 0; i < rows; i += step) {
             multiply_strips((Matrix){slopes + i, 1, QUERIES}, k, keys_seen(a, first + i + step),
                            (Target){own_dq + (first + i) * dq_row, dq_row, &t->scale, 0, 0}, at_most(step, rows - i), width);
+            fetch_rows(&next, 1);
+        }
         step = a->causal ? STRIP_ROWS : keys;
         for (long j = 0; j < keys;) {
             // Rows of keys that an earlier block has seen are added to, the others begin.
@@ -201,6 +230,7 @@ static void attend_grad(const Attention *t, long head, float *scratch) {
                            (Matrix){q.at + (first + skipped) * q.row, q.row, 1}, rows - skipped,
                            (Target){own_dk + j * dk_row, dk_row, &t->scale, 0, adding}, count, width);
             j += count;
+            fetch_rows(&next, 1);
         }
         begun = at_least(begun, keys);
     }
