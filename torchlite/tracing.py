@@ -14,7 +14,15 @@ from typing import Any
 
 
 class Uncapturable(BaseException):
-    """What a function does cannot be captured; no ``except Exception`` on the way may swallow it."""
+    """What a function does cannot be captured; no ``except Exception`` on the way may swallow it.
+
+    The tracer of this thread keeps the first, so that no ``except:`` can swallow it for good either.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        if active.tracer is not None and active.tracer.refusal is None:
+            active.tracer.refusal = self
 
 
 class _Active(threading.local):

@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import sys
+import types
 
 import pytest
 from eager_and_compiled import batches, both, captured, net, same
@@ -139,3 +141,49 @@ def test_names_of_parameters_are_those_of_pytorch():
     compiled = torch.compile(model)
     assert list(compiled.state_dict()) == [f"_orig_mod.{name}" for name in model.state_dict()]
     assert isinstance(compiled, nn.Module)
+
+
+def test_a_decorated_function_is_pickled_under_its_name(monkeypatch):
+    """As functions are, so that it can be given to another process."""
+    module = types.ModuleType("some_program")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(
+        "import torchlite as torch\n@torch.compile\ndef decorated(x):\n    return x * 2\ndef plain(x): return x + 1",
+        vars(module),
+    )
+    assert pickle.loads(pickle.dumps(module.decorated)) is module.decorated
+    twin = pickle.loads(pickle.dumps(torch.compile(module.plain)))
+    for _ in range(3):
+        same(twin(torch.zeros(2)), torch.ones(2))
+    assert captured(twin)
+
+
+def test_attributes_of_a_compiled_module_are_those_of_the_module():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = 1.0
+            self.register_buffer("shift", torch.zeros(1))
+
+        def forward(self, x):
+            return x * self.scale + self.shift
+
+        def __len__(self):
+            return 5
+
+    model = Scaled()
+    compiled = torch.compile(model)
+    x = torch.ones(2)
+    for _ in range(3):
+        same(compiled(x), x)
+    compiled.scale, compiled.shift = 3.0, torch.ones(1)
+    assert (model.scale, model.shift.item()) == (3.0, 1.0)
+    same(compiled(x), x * 4)
+    model.eval()
+    assert not compiled.training
+    compiled.train()
+    assert model.training
+    assert len(compiled) == 5
+    assert "scale" in dir(compiled)
+    del compiled.scale
+    assert not hasattr(model, "scale")

@@ -42,7 +42,7 @@ def test_seeding_inside():
         f = compile_(f)
         return [f(torch.ones(20)) for _ in range(4)] + [torch.rand(2)]
 
-    falls_back(program, "seed of a generator")
+    falls_back(program, "a generator: its seed")
 
 
 def test_a_generator_of_ones_own():

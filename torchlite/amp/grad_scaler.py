@@ -217,7 +217,7 @@ class GradScaler:
         """The factor; 1 where the scaler is disabled."""
         if not self._enabled:
             return 1.0
-        return self._init_scale if self._scale is None else float(self._scale.item())
+        return self._init_scale if self._scale is None else self._scale.item()
 
     def get_growth_factor(self) -> float:
         """By what the factor grows."""

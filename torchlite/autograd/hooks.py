@@ -8,6 +8,9 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Any
 
 Hooks = OrderedDict[Any, Any]
+of_everything: dict[str, Hooks] = {when: OrderedDict() for when in ("modules", "before every step", "after every step")}
+"""Hooks of all modules, and of all optimizers."""
+
 _ids = itertools.count()
 
 

@@ -25,6 +25,7 @@ from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
 from torchlite.compiler.replay import replay
 from torchlite.compiler.state import Slot
+from torchlite.compiler.surroundings import own_attributes
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
 from torchlite.ir import Aval
@@ -160,6 +161,8 @@ class _Builder:
                 raise Uncapturable("a view with a history of a tensor that was written into is returned")
             return Out(external, 0, symbol.recipe, node=kind)
         if kind == "history":
+            if x.retains_grad:
+                raise Uncapturable("a result keeps its gradient (retain_grad), which a replay would not give it")
             if self._spent(x):
                 base = tracer.read(symbol)
                 self.fresh.append(base)
@@ -224,6 +227,8 @@ class _Builder:
                 raise Uncapturable("a hook is registered on a tensor from outside")
             if node is not before and not (type(node) is Leaf and type(before) is not type(None)):
                 raise Uncapturable("a tensor from outside gets a history, or loses the one that it has")
+            if any(e.tensor.__dict__[key] is not e.before.get(key) for key in own_attributes(e.tensor)):
+                raise Uncapturable("an attribute of a tensor from outside is set")
 
     def _check_overlap(self, externals: list[External], written: list[External]) -> None:
         by_owner: dict[int, list[External]] = {}

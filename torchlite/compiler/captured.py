@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -15,16 +16,34 @@ from torchlite.autograd.function import Function, once_differentiable
 from torchlite.autograd.grad_mode import enable_grad, no_grad
 from torchlite.autograd.graph import Node
 from torchlite.backends import array_module, is_array
+from torchlite.compiler.arguments import content
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.program import Execution
 from torchlite.compiler.replay import Replay
 from torchlite.compiler.state import Effect, Slot
 from torchlite.compiler.tracer import External
+from torchlite.devices import Device
+from torchlite.dtypes import dtype
 from torchlite.ops.mutation import replay as view_again
 from torchlite.tracing import Uncapturable
 
-PLAIN = (str, bytes, int, float, complex, bool, type(None), np.dtype, range, slice)
+PLAIN = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+    type(Ellipsis),
+    np.dtype,
+    np.generic,
+    dtype,
+    Device,
+    range,
+    slice,
+)
 _Bound = Sequence[Tensor]
 Computed = tuple[list[Any], list[Any]]
 """The fresh results of a call, and what backward needs."""
@@ -330,6 +349,16 @@ def mapped(x: Any, function: Callable[[Any], Any]) -> Any:
         return type(x)(*map(function, x))
     if isinstance(x, (list, tuple)):
         return type(x)(map(function, x))
+    if isinstance(x, defaultdict):
+        return defaultdict(x.default_factory, ((key, function(value)) for key, value in x.items()))
     if isinstance(x, dict):
         return type(x)((key, function(value)) for key, value in x.items())
-    raise Uncapturable(f"a {type(x).__name__} is returned; tensors, numbers, tuples, lists and dicts can be")
+    if isinstance(x, set | frozenset) and all(isinstance(part, PLAIN) for part in x):
+        return x.copy()
+    if is_dataclass(x) and not isinstance(x, type) and content(x) is not None:
+        made = object.__new__(type(x))
+        vars(made).update((key, function(value)) for key, value in vars(x).items())
+        return made
+    raise Uncapturable(
+        f"a {type(x).__name__} is returned; tensors, numbers, tuples, lists, dicts and dataclasses can be"
+    )

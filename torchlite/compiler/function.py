@@ -11,24 +11,37 @@ import types
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
 from torchlite.autograd.anomaly import anomaly_mode
+from torchlite.autograd.forward_ad import _levels as dual_levels
 from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
+from torchlite.batching.level import levels as examples
 from torchlite.compiler import behaviour
+from torchlite.compiler.arguments import flatten, names_of_arguments
 from torchlite.compiler.capture import captured
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.state import State, Varies
-from torchlite.compiler.surroundings import Surroundings
+from torchlite.compiler.surroundings import Surroundings, is_library
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
-from torchlite.compiler.variant import TENSOR, Variant, modes_now, signature
-from torchlite.tracing import Uncapturable, active, refuse
+from torchlite.compiler.variant import TENSOR, Variant, firsts, modes_now, signature
+from torchlite.compiler.world import watched
+from torchlite.tracing import Uncapturable, active
 
 LIMIT = 8
 _OFF = os.environ.get("TORCHLITE_COMPILE") == "0"
 _ATTEMPTS = 3
+
+
+class Changes(Uncapturable):
+    """A function changes Python values."""
+
+
+class _Raised(Exception):
+    """A function has raised what is the cause of this."""
 
 
 class CompiledFunction:
@@ -64,7 +77,7 @@ class CompiledFunction:
         if self.gave_up is not None or active.tracer is not None or behaviour.stance == "force_eager" or _needs_eager():
             return self.function(*args, **kwargs)
         leaves: list[Any] = []
-        structure = [_flatten(x, leaves) for x in args], kwargs and _flatten(kwargs, leaves)
+        structure = [flatten(x, leaves) for x in args], kwargs and flatten(kwargs, leaves)
         reasons: list[str] = []
         for variant in self.variants:
             reason, tensors = variant.fits(structure, leaves)
@@ -74,7 +87,7 @@ class CompiledFunction:
         if not self.warm:
             self.warm = True
             return self.function(*args, **kwargs)
-        for variant in self._moved(leaves):
+        for variant in self._moved(leaves, args, kwargs):
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
                 return self._replay(variant, tensors, args, kwargs)
@@ -86,13 +99,13 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
         return self._capture(structure, leaves, args, kwargs, reasons)
 
-    def _moved(self, leaves: list[Any]) -> Iterator[Variant]:
+    def _moved(self, leaves: list[Any], args: Any, kwargs: Any) -> Iterator[Variant]:
         """The captures that are right for what is now around the function, after having been moved there."""
         changed = [variant for variant in self.variants if variant.surroundings.change() is not None]
         if changed and len(self.variants) < LIMIT:
             with self._lock:
                 for variant in changed:
-                    if variant.move(_surroundings(self.function, leaves)):
+                    if variant.move(Surroundings(self.function, (args, kwargs), leaves)):
                         yield variant
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
@@ -112,33 +125,56 @@ class CompiledFunction:
         return self.function(*args, **kwargs)  # nothing has happened yet; where something is wrong, it says so
 
     def _capture(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any, reasons: list[str]) -> Any:
-        with self._lock:
-            if len(self.variants) >= LIMIT:
-                self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
-                return self.function(*args, **kwargs)
-            if reasons:
-                _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
-            self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
-            try:
-                variant = self._traced(structure, leaves, args, kwargs)
-            except Uncapturable as refusal:
-                self.failures += 1
-                self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
-                variant = None
-            except (
-                Exception
-            ) as error:  # raised by the function, which raises it again where it is no mistake of tracing
-                result = self.function(*args, **kwargs)
-                self._give_up(f"while tracing, it raised {type(error).__name__}: {error}", keep=False)
-                return result
-            if variant is None:
-                return self.function(*args, **kwargs)
-            self.variants.insert(0, variant)
+        if not self._lock.acquire(blocking=False):  # another thread captures it
+            return self.function(*args, **kwargs)
+        failure = None
+        try:
+            variant = self._captured(structure, leaves, args, kwargs, reasons)
+        except _Raised as raised:
+            variant, failure = None, raised.__cause__
+        finally:
+            self._lock.release()
+        if variant is None:
+            result = self.function(*args, **kwargs)  # where it has raised something, it does so again
+            if failure is not None:
+                self._give_up(f"while tracing, it raised {type(failure).__name__}: {failure}", keep=False)
+            return result
         reason, tensors = variant.fits(structure, leaves)
         if reason is not None:
             self._give_up(f"tracing has changed its surroundings: {reason}", keep=False)
             return self.function(*args, **kwargs)
         return self._replay(variant, tensors, args, kwargs)
+
+    def _captured(
+        self, structure: Any, leaves: list[Any], args: Any, kwargs: Any, reasons: list[str]
+    ) -> Variant | None:
+        """A new capture for this call; None where it can't be captured."""
+        if len(self.variants) >= LIMIT:
+            self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
+            return None
+        if reasons:
+            _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
+        self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
+        try:
+            variant = self._traced(structure, leaves, args, kwargs)
+        except Changes as refusal:
+            self.failures += 1
+            if (
+                self.failures == 1 and not self.full
+            ):  # it may have made state for later calls, which is there after this one
+                _log(f"{self.name} runs uncompiled once: {refusal}")
+            else:
+                self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
+            return None
+        except Uncapturable as refusal:
+            self.failures += 1
+            self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
+            return None
+        except Exception as error:
+            raise _Raised from error
+        self.failures = 0
+        self.variants.insert(0, variant)
+        return variant
 
     def _traced(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
         while True:
@@ -150,7 +186,7 @@ class CompiledFunction:
     def _give_up(self, reason: str, *, keep: bool) -> None:
         if self.full:
             raise RuntimeError(f"torchlite.compile(fullgraph=True): {self.name} can't be captured: {reason}")
-        first = self.failures <= 1 and "_warned" not in self.__dict__
+        first = "_warned" not in self.__dict__
         self._warned = True
         self.refused = self.refused or reason
         if not keep:
@@ -191,6 +227,13 @@ class CompiledFunction:
         return f"torchlite.compile({self.function!r})"
 
     def __reduce__(self) -> Any:
+        name = vars(self).get("__qualname__", "")
+        try:
+            found = attrgetter(name)(sys.modules[self.__module__])
+        except (AttributeError, KeyError):
+            found = None
+        if found is self:  # a decorated function is found under its name
+            return name
         return CompiledFunction, (self.function, self.full, self.begins_warm, self.cuda_graphs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
@@ -202,20 +245,19 @@ class CompiledFunction:
         self.__dict__.pop("_warned", None)
 
 
-def _surroundings(function: Any, leaves: list[Any]) -> Surroundings:
-    return Surroundings(function, [x for x in leaves if not isinstance(x, Tensor)])
-
-
 def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
-    surroundings = _surroundings(compiled.function, leaves)
+    surroundings = Surroundings(compiled.function, (args, kwargs), leaves)
     modes = modes_now()
     tracer = Tracer(compiled.doubted)
     tracer.state = State(tracer, surroundings.numbers, compiled.varying)
     try:
-        with warnings.catch_warnings(), _own_conversions(), _printing_refused(), tracer.state, tracing(tracer):
+        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer):
             warnings.simplefilter("ignore")
-            result = compiled.function(*args, **kwargs)
-            names = surroundings.names | _argument_names(compiled.function, args, kwargs)
+            with watched(surroundings.imported):
+                result = compiled.function(*args, **kwargs)
+            if tracer.refusal is not None:  # an "except:" in the function has swallowed it
+                raise tracer.refusal
+            names = surroundings.names | names_of_arguments(compiled.function, args, kwargs)
             name = compiled.name.rpartition(".")[2]
             what = captured(name, tracer, result, names, cuda_graphs=compiled.cuda_graphs)
     except Uncapturable as refusal:
@@ -223,11 +265,13 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
     except (Exception, Varies):
         surroundings.restore()
+        if tracer.refusal is not None:
+            raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
         raise
     effect = surroundings.effect()
     if effect is not None:
         surroundings.restore()
-        raise Uncapturable(f"it changes Python values, which a replay would not: {effect}")
+        raise Changes(f"it changes Python values, which a replay would not: {effect}")
     for container, key in tracer.state.covers():
         surroundings.leave_out(container, key)
     if modes != modes_now():
@@ -247,45 +291,10 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],
         conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],
         places=places,
+        firsts=firsts(leaves, [i for i, varies in enumerate(varying) if varies]),
         signatures=[signature(e.tensor) for e in what.externals],
         entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],
     )
-
-
-def _argument_names(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
-    """The names of the parameters to which tensors are given."""
-    forward = getattr(function, "forward", function)
-    code = getattr(forward, "__code__", None)
-    names = () if code is None else code.co_varnames[: code.co_argcount]
-    given = dict(zip(names[isinstance(forward, types.MethodType) :], args, strict=False)) | kwargs
-    return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
-
-
-class _Refusing:
-    """A stream that refuses what a traced function writes."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> Any:
-        refuse("it prints, which a replay would not")
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def _printing_refused() -> Iterator[None]:
-    """Let what is printed while tracing be noticed."""
-    before = sys.stdout, sys.stderr
-    watched = _Refusing(sys.stdout), _Refusing(sys.stderr)
-    sys.stdout, sys.stderr = watched
-    try:
-        yield
-    finally:
-        if (sys.stdout, sys.stderr) == watched:
-            sys.stdout, sys.stderr = before
 
 
 @contextmanager
@@ -299,31 +308,17 @@ def _own_conversions() -> Iterator[None]:
 
 
 def _needs_eager() -> bool:
-    """Whether something watches the operations themselves."""
-    return bool(_OFF or anomaly_mode.enabled or saved_tensors_hooks.hooks)
-
-
-def _flatten(x: Any, leaves: list[Any]) -> Any:
-    """The structure of arguments; what they hold goes to ``leaves`` in order."""
-    kind = type(x)
-    if kind is tuple or kind is list:
-        return (kind, *[_flatten(part, leaves) for part in x])
-    if kind is dict:
-        return (kind, *[(key, _flatten(value, leaves)) for key, value in x.items()])
-    leaves.append(x)
-    return None
+    """Whether something watches the operations themselves, or they run on examples or dual numbers."""
+    return bool(_OFF or anomaly_mode.enabled or saved_tensors_hooks.hooks or examples.stack or dual_levels)
 
 
 def _where(error: BaseException) -> str:
-    """The innermost line of code outside of this package through which an error came."""
-    from torchlite.compiler.tracer import _PACKAGE
-
+    """The innermost line of the program's own code through which an error came."""
     found = ""
     trace = error.__traceback__
     while trace is not None:
-        filename = trace.tb_frame.f_code.co_filename
-        if not filename.startswith(_PACKAGE) and "torchlite/compiler" not in filename:
-            found = f" ({filename}:{trace.tb_lineno})"
+        if not is_library(trace.tb_frame.f_globals.get("__name__")):
+            found = f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
         trace = trace.tb_next
     return found
 

@@ -67,6 +67,8 @@ def captured_inference(model: Any, args: Sequence[Any], passes: Sequence[Pass] =
         warnings.simplefilter("ignore")
         given = [tracer.external(x).input for x in args if isinstance(x, Tensor)]
         result = model(*args)
+        if tracer.refusal is not None:
+            raise tracer.refusal
         outputs = [_value(tracer, x) for x in _tensors(result)]
         externals = list(tracer.externals.values())
         if any(e.written for e in externals):

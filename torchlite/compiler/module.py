@@ -21,9 +21,7 @@ class OptimizedModule(Module):
     def __init__(self, module: Module, *, full: bool = False, cuda_graphs: bool = False) -> None:
         super().__init__()
         self._orig_mod = module
-        self.training = module.training
-        self._full = full
-        self._cuda_graphs = cuda_graphs
+        vars(self).update(_full=full, _cuda_graphs=cuda_graphs)
         self._begin()
 
     def _begin(self) -> None:
@@ -33,11 +31,16 @@ class OptimizedModule(Module):
         """The result of the module."""
         return self._call(*args, **kwargs)
 
-    def train(self, mode: bool = True) -> Any:
-        """Set the mode of the module."""
-        self.training = mode
-        self._orig_mod.train(mode)
-        return self
+    @property
+    def training(self) -> bool:
+        """The mode of the module."""
+        return self._orig_mod.training
+
+    @training.setter
+    def training(self, mode: bool) -> None:
+        module = self.__dict__.get("_modules", {}).get("_orig_mod")
+        if module is not None:  # Module.__init__ sets the mode before there is one
+            module.training = mode
 
     @property
     def graph(self) -> Graph:
@@ -58,6 +61,29 @@ class OptimizedModule(Module):
             if name == "_orig_mod" or "_orig_mod" not in self.__dict__.get("_modules", {}):
                 raise
             return getattr(self._orig_mod, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._is_own(name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self._orig_mod, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        if self._is_own(name):
+            super().__delattr__(name)
+        else:
+            delattr(self._orig_mod, name)
+
+    def _is_own(self, name: str) -> bool:
+        """Whether an attribute is not one of the module's."""
+        own = self.__dict__
+        return name in own or hasattr(type(self), name) or name == "_orig_mod" or not own.get("_modules")
+
+    def __dir__(self) -> list[str]:
+        return sorted({*super().__dir__(), *dir(self._orig_mod)})
+
+    def __len__(self) -> int:
+        return len(self._orig_mod)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_call"}

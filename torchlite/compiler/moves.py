@@ -59,8 +59,8 @@ class Moves:
                 and self._equal(a.values, b.values)
                 for a, b in zip(then.places, now.places, strict=True)
             )
-            and [cell for _, cell, _ in then.cells] == [cell for _, cell, _ in now.cells]
-            and self._equal([value for *_, value in then.cells], [value for *_, value in now.cells])
+            and list(map(id, (r.of for r in then.readings))) == list(map(id, (r.of for r in now.readings)))
+            and self._equal([reading.value for reading in then.readings], [reading.value for reading in now.readings])
             and all(np.array_equal(a[2], b[2]) for a, b in zip(then.arrays, now.arrays, strict=True))
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import operator
+import sys
 from collections.abc import Callable
 from functools import partial
 from numbers import Number
@@ -64,6 +66,12 @@ class HostNumber(Number):
         self.kind = kind
         self.now = now
 
+    @property  # type: ignore[misc]
+    def __class__(self) -> type[Any]:
+        """For ``isinstance`` in the program: the type of the number. This package is told what it is."""
+        asks = sys._getframe(1).f_globals.get("__name__", "")
+        return HostNumber if asks.startswith("torchlite.") else self.kind
+
     def _known(self) -> Any:
         """What the number is; a replay is right only where it is the same again."""
         return self._ask("is", _itself)
@@ -118,6 +126,17 @@ class HostNumber(Number):
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         return np.asarray(self._known(), *args, **kwargs)
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self._known(), name)
+
+    def __divmod__(self, other: Any) -> Any:
+        return self // other, self % other
+
+    def __trunc__(self) -> int:
+        return math.trunc(self._known())
+
     def __round__(self, digits: int | None = None) -> Any:
         return round(self._known(), digits)
 
@@ -132,6 +151,11 @@ def _attach() -> None:
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
         setattr(HostNumber, f"__{name}__", forward(name))
         setattr(HostNumber, f"__r{name}__", backward(name))
+    for name in ("and_", "or_", "xor", "lshift", "rshift"):
+        compute = getattr(operator, name)
+        setattr(
+            HostNumber, f"__{name.strip('_')}__", lambda self, other, compute=compute: compute(self._known(), other)
+        )
     for name in ("neg", "abs"):
         setattr(HostNumber, f"__{name}__", lambda self, name=name: self._compute(name, self))
     for name in ("eq", "ne", "lt", "le", "gt", "ge"):

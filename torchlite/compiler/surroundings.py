@@ -8,11 +8,18 @@ from __future__ import annotations
 
 import dis
 import functools
+import importlib.util
+import os
+import pickle
 import random
 import sys
+import threading
 import types
+import weakref
+from array import array
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from operator import attrgetter, is_
 from typing import Any
@@ -20,7 +27,10 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.autograd.hooks import of_everything
+from torchlite.compiler.arguments import containers
 from torchlite.compiler.identities import Found
+from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
@@ -36,7 +46,7 @@ class Place:
     Attributes:
         name: for messages.
         of: the object that has it, or the container itself.
-        container: a mapping, list, set or deque.
+        container: a mapping, list, set, deque or array of Python's numbers.
         keys: of a mapping, those that count.
         values: in the order of the keys, or of the container.
         whole: whether other keys may not come up.
@@ -61,13 +71,18 @@ class Place:
         container = self.container
         if self.whole and len(container) != self.size:
             return False
-        if self.direct and all(map(is_, container if self.keys is None else container.values(), self.values)):
+        if self.direct and self._holds_the_same_objects():
             return True
         now = self.now()
         if not _all_same(now, self.values):
             return False
         self.values = now
         return True
+
+    def _holds_the_same_objects(self) -> bool:
+        if self.keys is None:
+            return all(map(is_, self.container, self.values))
+        return all(map(is_, self.container, self.keys)) and all(map(is_, self.container.values(), self.values))
 
     def now(self) -> tuple[Any, ...]:
         """What it holds now."""
@@ -97,9 +112,18 @@ class Place:
         """Put back what it held."""
         container = self.container
         if self.keys is None:
-            if isinstance(container, (list, deque)) and not _all_same(container, self.values):
+            if _all_same(tuple(container), self.values):
+                return
+            if isinstance(container, (list, deque)):
                 container.clear()
                 container.extend(self.values)
+            elif isinstance(container, set):
+                container.clear()
+                container.update(self.values)
+            elif isinstance(container, bytearray):
+                container[:] = bytes(self.values)
+            elif isinstance(container, array):
+                container[:] = array(container.typecode, self.values)
         elif isinstance(container, (dict, Attributes)):
             if self.whole and self.direct and isinstance(container, dict):
                 known = set(self.keys)
@@ -127,6 +151,53 @@ class Attributes:
         setattr(self.of, name, value)
 
 
+@dataclass
+class Reading:
+    """What a function gives of an object: the content of a cell, the value of a context variable."""
+
+    name: str
+    read: Callable[[Any], Any]
+    of: Any
+    value: Any
+
+    def now(self) -> Any:
+        """What it gives now."""
+        return self.read(self.of)
+
+    def restore(self) -> None:
+        """Put back what was there."""
+        if isinstance(self.of, types.CellType) and self.now() is not self.value:
+            if self.value is _MISSING:
+                del self.of.cell_contents
+            else:
+                self.of.cell_contents = self.value
+        elif isinstance(self.of, ContextVar) and self.value is not _MISSING and self.now() is not self.value:
+            self.of.set(self.value)
+
+
+class Hidden:
+    """State that a function changes when it is asked for something: a random stream, what a cache has not found.
+
+    Args:
+        name: in words.
+        get, put: how to ask for it, and how to put it back.
+    """
+
+    def __init__(self, name: str, get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
+        self.name, self._get, self._put = name, get, put
+        self._state = get()
+        self._bytes = pickle.dumps(self._state)
+
+    def changed(self) -> bool:
+        """Whether it is another now."""
+        return pickle.dumps(self._get()) != self._bytes
+
+    def restore(self) -> None:
+        """Put it back."""
+        if self.changed():
+            self._put(self._state)
+
+
 _content_of_cell = attrgetter("cell_contents")
 
 
@@ -134,7 +205,10 @@ class Surroundings:
     """The Python values around a function, noted when it is made.
 
     Attributes:
-        places, cells, arrays: what is watched.
+        places, readings, arrays: what is watched.
+        hidden: what must not change while the function is traced.
+        given: containers among the arguments, which must not either, but may be others at the next call.
+        imported: functions of the standard library that ask something of the world, where the program has named them.
         names: of tensors, by id.
         numbers: containers of numbers that change from call to call, and under which keys.
         kept: all objects in the order in which they were found.
@@ -144,68 +218,77 @@ class Surroundings:
         Uncapturable: for an iterator among them, whose place can't be noted.
     """
 
-    def __init__(self, function: Any, arguments: Any) -> None:
+    def __init__(self, function: Any, arguments: Any, leaves: Any) -> None:
         self.places: list[Place] = []
-        self.cells: list[tuple[str, types.CellType, Any]] = []
+        self.readings: list[Reading] = []
         self.arrays: list[tuple[str, Any, Any]] = []
         self.names: dict[int, str] = {}
         self.numbers: list[tuple[dict[str, Any], Any]] = []
-        self.generators = [(default_generator, default_generator.state())]
+        self.imported: list[Named] = []
+        self.hidden = [
+            _stream(default_generator),
+            Hidden("the module random", random.getstate, random.setstate),
+            Hidden("numpy.random", np.random.get_state, np.random.set_state),
+        ]
+        self.given: list[Place] = []
         self._seen: set[int] = set()
+        self._looked_into: set[tuple[int, int]] = set()
         self.kept: list[Any] = []
         self.left_out: list[tuple[Any, Any]] = []
         self._visit(function, getattr(function, "__name__", "function"))
-        for argument in arguments:
-            self._visit(argument, "an argument")
-        self._randomness = (random.getstate(), _state_of_numpy())
-        self._numpy = np.random.get_state()
+        for x, held in containers(arguments):
+            keys, values = (tuple(held), tuple(held.values())) if isinstance(held, Mapping) else (None, tuple(held))
+            self.given.append(Place("an argument", x, held, keys, values))
+            self._visit(type(x), type(x).__name__)
+        for leaf in leaves:
+            if not isinstance(leaf, Tensor):
+                self._visit(leaf, "an argument")
+        self._visit(of_everything, "hooks of everything")
 
     def change(self) -> str | None:
         """The first difference to what was noted, None without one."""
         for place in self.places:
             if not place.holds():
                 return place.difference()
-        for name, cell, value in self.cells:
-            if not same(_content(cell), value):
-                return f"{name} was {_short(value)} and is {_short(_content(cell))}"
+        for reading in self.readings:
+            now = reading.now()
+            if not same(now, reading.value):
+                return f"{reading.name} was {_short(reading.value)} and is {_short(now)}"
         return self.change_of_arrays()
 
     def change_of_arrays(self) -> str | None:
         """The first array of NumPy that has other elements."""
-        for name, array, copy in self.arrays:
-            if array.shape != copy.shape or array.dtype != copy.dtype or array.tobytes() != copy.tobytes():
+        for name, now, copy in self.arrays:
+            if now.shape != copy.shape or now.dtype != copy.dtype or now.tobytes() != copy.tobytes():
                 return f"the array {name} has other elements"
         return None
 
     def watched(self) -> tuple[list[Any], list[Found]]:
         """What `Identities` watches in their place."""
-        filled = [cell for _, cell, value in self.cells if value is not _MISSING]
-        empty = [cell for _, cell, value in self.cells if value is _MISSING]
+        read: dict[Callable[[Any], Any], list[Any]] = {}
+        for reading in self.readings:
+            filled_cell = reading.read is _content and reading.value is not _MISSING
+            read.setdefault(_content_of_cell if filled_cell else reading.read, []).append(reading.of)
         chosen = [(place.container.get, place.keys or ()) for place in self.places if not place.direct]
         whole = [place.container for place in self.places if place.direct]
-        return whole, [*chosen, (_content_of_cell, filled), (_content, empty)]
+        keys = [x.keys() for place in self.places if (x := place.container) is place.of and isinstance(x, dict)]
+        return [*whole, *keys], [*chosen, *read.items()]
 
     def effect(self) -> str | None:
-        """What has changed of them, or of the random streams of Python and NumPy, since they were noted."""
-        if random.getstate() != self._randomness[0]:
-            return "the state of the module random"
-        if _state_of_numpy() != self._randomness[1]:
-            return "the state of numpy.random"
-        if any(generator.state() != state for generator, state in self.generators):
-            return "the seed of a generator"
+        """What has changed of them, or of random streams and arguments, since they were noted."""
+        for hidden in self.hidden:
+            if hidden.changed():
+                return f"the state of {hidden.name}"
+        for place in self.given:
+            if not place.holds():
+                return place.difference()
         return self.change()
 
     def restore(self) -> None:
         """Undo what tracing has changed."""
-        random.setstate(self._randomness[0])
-        np.random.set_state(self._numpy)
-        for generator, state in self.generators:
-            generator.restore(state)
-        for place in self.places:
-            place.restore()
-        for _, cell, value in self.cells:
-            if value is not _MISSING and _content(cell) is not value:
-                cell.cell_contents = value
+        noted: list[Hidden | Place | Reading] = [*self.hidden, *self.given, *self.places, *self.readings]
+        for one in noted:
+            one.restore()
 
     def hold(self, x: Any) -> bool:
         """Whether an object is among them."""
@@ -238,25 +321,46 @@ class Surroundings:
             if isinstance(x, _PLAIN) or id(x) in self._seen:
                 continue
             self._seen.add(id(x))
+            self.kept.append(x)
             if isinstance(x, Tensor):
                 self.names[id(x)] = name
-                self.kept.append(x)
+                own = own_attributes(x)
+                if own:
+                    attributes = vars(x)
+                    values = tuple(attributes[key] for key in own)
+                    self.places.append(Place(name, x, attributes, own, values, whole=False))
+                    queue.extend((value, f"{name}.{key}") for key, value in zip(own, values, strict=True))
                 continue
-            self.kept.append(x)
             if len(self._seen) > _LIMIT:
                 raise Uncapturable(f"there is too much around the function to watch: more than {_LIMIT} objects")
             queue.extend(self._inside(x, name))
 
     def _inside(self, x: Any, name: str) -> Iterator[tuple[Any, str]]:
         if isinstance(x, types.FunctionType):
-            if not _is_library(x.__module__):
+            if not is_library(x.__module__):
                 yield from self._function(x, name)
         elif isinstance(x, np.ndarray):
             if x.size > _SMALL or x.dtype.hasobject:
                 raise Uncapturable(f"{name} is an array of NumPy, too large to be watched; make it a tensor")
             self.arrays.append((name, x, x.copy()))
-        elif isinstance(x, Generator):
-            self.generators.append((x, x.state()))
+        elif isinstance(x, (bytearray, array)):
+            if len(x) > _SMALL:
+                raise Uncapturable(f"{name} is an array of Python's, too large to be watched; make it a tensor")
+            self.places.append(Place(name, x, x, None, tuple(x)))
+        elif isinstance(x, memoryview):
+            yield x.obj, name
+        elif isinstance(x, _STREAMS):
+            self.hidden.append(_stream(x))
+        elif isinstance(x, functools._lru_cache_wrapper):
+            self.hidden.append(Hidden(f"the cache of {name}", lambda: x.cache_info().misses, lambda _: x.cache_clear()))
+            yield x.__wrapped__, name
+        elif isinstance(x, ContextVar):
+            self.readings.append(Reading(name, _value_of, x, _value_of(x)))
+            yield _value_of(x), name
+        elif isinstance(x, weakref.ref):
+            yield x(), name
+        elif _is_logger(x):
+            self.readings.append(Reading(f"the level of {name}", _level_of, x, _level_of(x)))
         elif isinstance(x, types.MethodType):
             yield x.__func__, name
             yield x.__self__, name.rpartition(".")[0] or name
@@ -275,10 +379,13 @@ class Surroundings:
                 self.places.append(Place(name, x, x, None, tuple(x)))
             yield from ((part, f"{name}[{i}]") for i, part in enumerate(x))
         elif isinstance(x, type):
-            if not _is_library(x.__module__):
+            if not is_library(x.__module__):
                 yield from self._mapping(x, vars(x), x.__name__)
                 yield from ((base, base.__name__) for base in x.__mro__[1:])
-        elif isinstance(x, (types.ModuleType, types.BuiltinFunctionType, np.ufunc)):
+        elif isinstance(x, (types.BuiltinFunctionType, types.MethodWrapperType)):
+            if not isinstance(x.__self__, (types.ModuleType, type, type(None))):
+                yield x.__self__, name
+        elif isinstance(x, (types.ModuleType, np.ufunc)):
             return
         elif hasattr(type(x), "__next__"):
             raise Uncapturable(f"{name} is an iterator, which goes on at every call")
@@ -286,9 +393,11 @@ class Surroundings:
             yield type(x), type(x).__name__
             if hasattr(type(x), "_changing_numbers"):
                 self.numbers += x._changing_numbers()
-            if hasattr(x, "__dict__"):
+            if hasattr(x, "__dict__") and not isinstance(x, threading.local):
                 yield from self._mapping(x, x.__dict__, name)
             slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if slot not in ("__weakref__", "__dict__")]
+            if isinstance(x, threading.local):  # its attributes, in the thread that asks
+                slots += vars(x)
             if slots:
                 attributes = Attributes(x)
                 values = tuple(attributes.get(slot, _MISSING) for slot in slots)
@@ -302,42 +411,76 @@ class Surroundings:
 
     def _function(self, x: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
         for variable, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
-            content = _content(cell)
-            self.cells.append((variable, cell, content))
-            if content is not _MISSING:
-                yield content, variable
-        names, attributes = map(sorted, _names(x.__code__))
-        scope = x.__globals__
-        found = tuple(n for n in names if n in scope)
-        if found:
-            self.places.append(
-                Place(f"globals of {x.__module__}", x, scope, found, tuple(scope[n] for n in found), whole=False)
-            )
-        for n in found:
-            value = scope[n]
-            if isinstance(value, types.ModuleType):
-                if not _is_library(value.__name__):
-                    used = tuple(a for a in attributes if a in vars(value))
-                    space = vars(value)
-                    self.places.append(
-                        Place(
-                            f"globals of {value.__name__}", x, space, used, tuple(space[a] for a in used), whole=False
-                        )
-                    )
-                    yield from ((space[a], f"{n}.{a}") for a in used)
-            else:
-                yield value, n
+            self.readings.append(Reading(variable, _content, cell, _content(cell)))
+            if _content(cell) is not _MISSING:
+                yield _content(cell), variable
+        names, attributes, modules = _names(x.__code__)
+        yield from self._named(x, x.__globals__, x.__module__, names, attributes)
+        for module in modules:
+            yield from self._module(x, _imported(module, x.__globals__), attributes)
         yield from ((default, name) for default in x.__defaults__ or ())
         if x.__kwdefaults__:
             yield x.__kwdefaults__, name
         if x.__dict__:
             yield x.__dict__, name
 
+    def _module(self, x: types.FunctionType, module: Any, attributes: Any) -> Iterator[tuple[Any, str]]:
+        """What a function finds in a module that it names."""
+        if module is os and not attributes.isdisjoint(("environ", "getenv")):
+            yield os.environ, "os.environ"
+        if isinstance(module, types.ModuleType) and not is_library(module.__name__):
+            key = (id(x), id(module))
+            if key not in self._looked_into:
+                self._looked_into.add(key)
+                yield from self._named(x, vars(module), module.__name__, attributes, attributes)
+
+    def _named(
+        self, x: types.FunctionType, scope: dict[str, Any], module: str, names: Any, attributes: Any
+    ) -> Iterator[tuple[Any, str]]:
+        """What a function finds in a namespace."""
+        found = tuple(n for n in sorted(names) if n in scope)
+        values = tuple(scope[n] for n in found)
+        if found:
+            self.places.append(Place(f"globals of {module}", x, scope, found, values, whole=False))
+        for n, value in zip(found, values, strict=True):
+            if isinstance(value, types.ModuleType):
+                yield from self._module(x, value, attributes)
+            elif acts(value):
+                self.imported.append((scope, n, value))
+            else:
+                yield value, n
+
+
+_STREAMS = (Generator, random.Random, np.random.Generator, np.random.BitGenerator, np.random.RandomState)
+
+
+def _stream(x: Any) -> Hidden:
+    """A random stream."""
+    if isinstance(x, Generator):
+        return Hidden("a generator: its seed", x.state, x.restore)
+    if isinstance(x, random.SystemRandom):
+        raise Uncapturable("a stream of random numbers of the operating system is around the function")
+    if isinstance(x, random.Random):
+        return Hidden("a random.Random", x.getstate, x.setstate)
+    if isinstance(x, np.random.RandomState):
+        return Hidden("a numpy.random.RandomState", x.get_state, x.set_state)
+    bits: Any = x.bit_generator if isinstance(x, np.random.Generator) else x
+    return Hidden("a generator of NumPy", lambda: bits.state, lambda state: setattr(bits, "state", state))
+
+
+def own_attributes(x: Tensor) -> tuple[str, ...]:
+    """Names of the attributes that the program has given a tensor."""
+    attributes = vars(x)
+    return tuple(key for key in attributes if key not in _OF_TENSORS) if len(attributes) > 2 else ()
+
+
+_OF_TENSORS = frozenset(("_data", "_storage", "_node", "_grad", "_base", "_recipe"))
+
 
 _LIBRARIES = sys.stdlib_module_names | {"builtins", "numpy", "torch", "torchlite"}
 
 
-def _is_library(module: str | None) -> bool:
+def is_library(module: str | None) -> bool:
     """Whether a module is one whose globals nobody changes."""
     return module is not None and module.partition(".")[0] in _LIBRARIES
 
@@ -348,19 +491,38 @@ def _is_ours(module: str | None) -> bool:
 
 def _slots(cls: type) -> tuple[str, ...]:
     slots = cls.__dict__.get("__slots__", ())
-    return (slots,) if isinstance(slots, str) else tuple(slots)
+    names = (slots,) if isinstance(slots, str) else tuple(slots)
+    private = f"_{cls.__name__.lstrip('_')}"
+    return tuple(private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
 
 
 @functools.lru_cache(4096)
-def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str]]:
-    """Names of globals, and those of attributes, in a function and in those that it defines."""
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    names, attributes = ({name for found in inner for name in found[kind]} for kind in (0, 1))
+def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[tuple[int, str]]]:
+    """Names of globals, of attributes and of imported modules (with their levels), in a function and in those that it defines."""
+    names, attributes = set[str](), set[str]()
+    modules = set[tuple[int, str]]()
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            for mine, inner in zip((names, attributes, modules), _names(constant), strict=True):
+                mine |= inner  # type: ignore[operator]
+    before: deque[Any] = deque([None, None], 2)  # an import is preceded by its level and what it takes of the module
     for instruction in dis.get_instructions(code):
-        if instruction.opcode in dis.hasname:
+        if instruction.opname == "IMPORT_NAME":
+            modules.add((before[0] or 0, instruction.argval))
+        elif instruction.opcode in dis.hasname:
             is_global = "GLOBAL" in instruction.opname or instruction.opname.endswith("_NAME")
             (names if is_global else attributes).add(instruction.argval)
-    return frozenset(names), frozenset(attributes)
+        before.append(instruction.argval)
+    return frozenset(names), frozenset(attributes), frozenset(modules)
+
+
+def _imported(module: tuple[int, str], scope: dict[str, Any]) -> Any:
+    """A module that a function imports; None where it has not been imported yet."""
+    level, name = module
+    try:
+        return sys.modules.get(importlib.util.resolve_name("." * level + name, scope.get("__package__")))
+    except ImportError:
+        return None
 
 
 def _content(cell: types.CellType) -> Any:
@@ -368,6 +530,20 @@ def _content(cell: types.CellType) -> Any:
         return cell.cell_contents
     except ValueError:
         return _MISSING
+
+
+def _value_of(variable: ContextVar[Any]) -> Any:
+    return variable.get(_MISSING)
+
+
+def _is_logger(x: Any) -> bool:
+    logging = sys.modules.get("logging")
+    return logging is not None and isinstance(x, logging.Logger)
+
+
+def _level_of(logger: Any) -> int:
+    level: int = logger.getEffectiveLevel()
+    return level
 
 
 def same(now: Any, before: Any) -> bool:
@@ -381,6 +557,8 @@ def same(now: Any, before: Any) -> bool:
         return repr(now) == repr(before)  # -0.0 is not 0.0, and NaN is NaN
     if kind is types.MethodType:
         return now.__func__ is before.__func__ and now.__self__ is before.__self__
+    if isinstance(now, np.generic):
+        return bool(now.dtype == before.dtype) and now.tobytes() == before.tobytes()
     return kind in (int, str, bytes, bool, range, slice) and bool(now == before)
 
 
@@ -392,8 +570,3 @@ def _short(value: Any) -> str:
     if value is _MISSING:
         return "missing"
     return repr(value)[:60] if isinstance(value, _PLAIN) else f"another {type(value).__name__}"
-
-
-def _state_of_numpy() -> Any:
-    kind, words, *rest = np.random.get_state(legacy=True)
-    return (kind, words.tobytes(), *rest) if isinstance(words, np.ndarray) else (kind, words)

@@ -80,6 +80,7 @@ class Tracer:
         generators: the random streams from which numbers are taken.
         doubted: places that have relied on a condition in vain.
         in_backward: whether what is traced runs in a backward pass of its own, where there is no way back to the function.
+        refusal: the first reason why the function can't be captured.
     """
 
     def __init__(self, doubted: set[Site]) -> None:
@@ -91,6 +92,7 @@ class Tracer:
         self.generators: list[Any] = []
         self.doubted = doubted
         self.in_backward = False
+        self.refusal: Uncapturable | None = None
 
     # Tensors from outside
 
@@ -107,7 +109,7 @@ class Tracer:
         attributes = tensor.__dict__
         array = attributes["_data"]
         if not is_array(array):
-            raise Uncapturable("a tensor of a vmap that began outside of the function")
+            raise Uncapturable("vmap works on tensors of one example, which are not captured")
         value = Value(Aval(array.shape, array.dtype, device_of(array)))
         memory = Memory(value)
         symbol = Symbol.of(memory, array.shape, array.dtype, ghost=ghost_of(array))
@@ -117,7 +119,6 @@ class Tracer:
         memory.external = external = External(tensor, symbol, dict(attributes), dict(vars(storage)), hooks)
         external.input = value
         self.externals[id(tensor)] = external
-        attributes["_data"] = symbol
         attributes.pop("_base", None)
         attributes.pop("_recipe", None)
         if node is not None and type(node) is not Leaf:
@@ -152,13 +153,10 @@ class Tracer:
         """Put back what the tensors from outside were."""
         for external in self.externals.values():
             attributes = external.tensor.__dict__
-            attributes.clear()
-            attributes.update(external.before)
+            _put_back(attributes, external.before)
             for name, hooks in external.hooks.items():
                 setattr(attributes["_node"], name, hooks)
-            storage = vars(attributes["_storage"])
-            storage.clear()
-            storage.update(external.storage)
+            _put_back(vars(attributes["_storage"]), external.storage)
             external.before.clear()  # a capture must not keep the gradients of that call
 
     # Operations
@@ -311,13 +309,23 @@ class Tracer:
 
     def take(self, generator: Any, words: int) -> tuple[Any, Any]:
         """The seed and the offset that the next ``words`` random words will have in each replay."""
+        return self._of_stream(_take, generator, blocks=blocks_for(words))
+
+    def state_of(self, generator: Any) -> tuple[Any, Any]:
+        """The seed and the offset that a random stream will have here in each replay."""
+        return self._of_stream(_state, generator)
+
+    def go_on_from(self, generator: Any, state: tuple[Any, Any]) -> None:
+        """Let every replay set a random stream back."""
+        numbers = [x.value if isinstance(x, HostNumber) else Value(None, constant=int(x)) for x in state]
+        self._of_stream(_restore, generator, *numbers)
+
+    def _of_stream(self, op: Op, generator: Any, *numbers: Value, **params: Any) -> tuple[Any, Any]:
         if generator not in self.generators:
             self.generators.append(generator)
-        values = self.emit(
-            _take, (Value(None, constant=generator),), {"blocks": blocks_for(words)}, [None, None], several=True
-        )
-        seed, offset = (HostNumber(self, value, int) for value in values)
-        return seed, offset
+        inputs = (Value(None, constant=generator), *numbers)
+        seed, offset = self.emit(op, inputs, params, [None, None], several=True)
+        return HostNumber(self, seed, int), HostNumber(self, offset, int)
 
     def expect(self, condition: Tensor, site: Site) -> bool:
         """Rely on a condition, unless that was wrong before."""
@@ -331,6 +339,13 @@ class Tracer:
         if self.in_backward:
             raise Uncapturable("backward checks values")
         self.emit(check, (self.read(condition._data),), {"site": site}, [None])
+
+
+def _put_back(attributes: dict[str, Any], before: dict[str, Any]) -> None:
+    """Let attributes be as before; those that are stay, for other threads read them meanwhile."""
+    attributes.update(before)
+    for name in attributes.keys() - before.keys():
+        del attributes[name]
 
 
 def hooks_of(node: Any) -> dict[str, Any]:
@@ -361,7 +376,14 @@ def _taken(generator: Any, *, blocks: int) -> tuple[int, int]:
     return seed, offset
 
 
+def _restored(generator: Any, seed: int, offset: int) -> tuple[int, int]:
+    generator.restore((seed, offset))
+    return seed, offset
+
+
 _take = host("take", _taken)
+_state = host("state", lambda generator: generator.state())
+_restore = host("restore", _restored)
 
 
 def user_line() -> str:

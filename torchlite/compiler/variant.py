@@ -18,14 +18,14 @@ from torchlite.autocasting import autocast_mode
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
-from torchlite.compiler.captured import Captured
+from torchlite.compiler.captured import PLAIN, Captured
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.state import Slot
-from torchlite.compiler.surroundings import Surroundings, same
+from torchlite.compiler.surroundings import Surroundings, own_attributes, same
 from torchlite.devices import get_default_device
 
 TENSOR = object()
@@ -50,6 +50,7 @@ class Variant:
         written: the places of Python numbers that the function writes or returns.
         conditions: questions about those numbers: what is asked, how, and the answer.
         places: for each external its index among the leaves, None where it is no argument.
+        firsts: for each leaf that is a tensor the index of the first that is the same one.
         signatures: of the externals.
         entry: tensors whose gradient was looked at, their index among the leaves, and whether there was none.
     """
@@ -63,12 +64,14 @@ class Variant:
     written: list[Slot]
     conditions: list[tuple[str, Callable[[], Any], Any]]
     places: list[int | None]
+    firsts: list[int]
     signatures: list[tuple[Any, ...]]
     entry: list[tuple[Tensor, int | None, bool]]
     _around: Identities | None = field(init=False)
 
     def __post_init__(self) -> None:
         externals = self.captured.externals
+        self._varying = [i for i, known in enumerate(self.leaves) if known is TENSOR]
         self._given = [(i, place) for i, place in enumerate(self.places) if place is not None]
         holders = {id(tensor): place for tensor, place, _ in self.entry}
         self._gradients = [
@@ -129,6 +132,8 @@ class Variant:
                     return f"argument {i} is no tensor", []
             elif given is not known and not same(given, known):
                 return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
+        if firsts(leaves, self._varying) != self.firsts:
+            return "other arguments are the same tensor", []
         same_around = self._around is not None and self._around.hold()
         reason = self.surroundings.change_of_arrays() if same_around else self.surroundings.change()
         reason = reason or self._numbers() or self._missing(leaves)
@@ -219,6 +224,12 @@ class Variant:
         return None
 
 
+def firsts(leaves: list[Any], which: list[int]) -> list[int]:
+    """For each of these leaves the index of the first that is the same one."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(leaves[i]), i) for i in which]
+
+
 def signature(tensor: Tensor) -> tuple[Any, ...]:
     """What a capture relies on in a tensor."""
     data, node = tensor._data, tensor._node
@@ -226,7 +237,12 @@ def signature(tensor: Tensor) -> tuple[Any, ...]:
         return (type(data),)
     kind = 0 if node is None else 1 if type(node) is Leaf else 2
     hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
-    return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks)
+    attributes = vars(tensor)
+    own = [
+        (key, attributes[key] if isinstance(attributes[key], PLAIN) else id(attributes[key]))
+        for key in own_attributes(tensor)
+    ]
+    return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks, *own)
 
 
 def _told(signature: tuple[Any, ...]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from torchlite._tensor import Tensor
 from torchlite.autograd.function import Function
 from torchlite.autograd.grad_mode import grad_mode
-from torchlite.autograd.hooks import Hooks, RemovableHandle
+from torchlite.autograd.hooks import Hooks, RemovableHandle, of_everything
 from torchlite.ops.creation import zeros
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class _OfAllModules:
     """Hooks of every module there is; they come before a module's own."""
 
     def __init__(self) -> None:
-        self.calls: Hooks = OrderedDict()  # (kind, hook): all in one, so that a call asks one dictionary
+        self.calls = of_everything["modules"]  # (kind, hook): all in one, so that a call asks one dictionary
         self.backward_is_full = True
         self.registration: dict[str, Hooks] = {kind: OrderedDict() for kind in ("parameter", "buffer", "module")}
 

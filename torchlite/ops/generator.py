@@ -58,10 +58,16 @@ class Generator:
 
     def state(self) -> tuple[int, int]:
         """(seed, offset): all there is to save."""
+        if active.tracer is not None:
+            numbers: tuple[int, int] = active.tracer.state_of(self)
+            return numbers
         return self._seed, self._offset
 
     def restore(self, state: tuple[int, int]) -> None:
         """Go on from a saved `state`."""
+        if active.tracer is not None:
+            active.tracer.go_on_from(self, state)
+            return
         self._seed, self._offset = map(int, state)
 
     def get_state(self) -> Tensor:

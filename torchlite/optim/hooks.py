@@ -8,12 +8,12 @@ from collections.abc import Callable
 from itertools import chain
 from typing import Any
 
-from torchlite.autograd.hooks import RemovableHandle
+from torchlite.autograd.hooks import RemovableHandle, of_everything
 
 Hooks = OrderedDict[int, Callable[..., Any]]
 
-_pre_hooks_of_all: Hooks = OrderedDict()
-_post_hooks_of_all: Hooks = OrderedDict()
+_pre_hooks_of_all = of_everything["before every step"]
+_post_hooks_of_all = of_everything["after every step"]
 
 
 def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:

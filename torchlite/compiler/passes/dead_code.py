@@ -6,8 +6,8 @@ from torchlite.compiler.graph import Graph, Node
 
 
 def has_effect(node: Node) -> bool:
-    """Whether an operation does more than compute its results: it takes from a random stream, or checks."""
-    return node.op.kind == "host" and node.op.name in ("take", "check")
+    """Whether an operation has its place among others: it works on a random stream, or checks."""
+    return node.op.kind == "host" and node.op.name in ("take", "state", "restore", "check")
 
 
 def without_dead_code(graph: Graph) -> Graph:

@@ -1,0 +1,308 @@
+"""What is around a function, wherever it is kept: a change of it is seen."""
+
+import array
+import collections
+import contextvars
+import functools
+import logging
+import os
+import random
+import sys
+import threading
+import time
+import types
+import weakref
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from eager_and_compiled import both, captured, falls_back, net
+
+import torchlite as torch
+from torchlite import nn
+
+perf_counter = time.perf_counter
+
+
+class Private:
+    __slots__ = ("__scale",)
+
+    def set(self, scale):
+        self.__scale = scale
+
+    def get(self):
+        return self.__scale
+
+
+class Plain:
+    pass
+
+
+def in_slots():
+    x = Private()
+    return x.set, x.get
+
+
+def behind_a_weak_reference():
+    x = Plain()
+    return lambda scale, x=x: setattr(x, "scale", scale), functools.partial(lambda to: to().scale, weakref.ref(x))
+
+
+def in_an_array_of_python():
+    x = array.array("d", [0.0])
+    return functools.partial(x.__setitem__, 0), lambda: x[0]
+
+
+def in_bytes():
+    x = bytearray(1)
+    return lambda scale: x.__setitem__(0, int(scale)), lambda: x[0]
+
+
+def in_a_context_variable():
+    x = contextvars.ContextVar("x")
+    return x.set, lambda: x.get()
+
+
+def of_a_thread():
+    x = threading.local()
+    return functools.partial(setattr, x, "scale"), lambda: x.scale
+
+
+def in_the_environment():
+    return lambda scale: os.environ.__setitem__("A_SCALE", str(scale)), lambda: float(os.environ["A_SCALE"])
+
+
+def in_the_environment_by_getenv():
+    return lambda scale: os.environ.__setitem__("A_SCALE", str(scale)), lambda: float(os.getenv("A_SCALE"))
+
+
+def in_a_module_of_a_package():
+    package, package.settings = types.ModuleType("some_package"), types.ModuleType("some_package.settings")
+    scope = {"some_package": package}
+    exec("def get():\n    return some_package.settings.scale", scope)
+    return functools.partial(setattr, package.settings, "scale"), scope["get"]
+
+
+def in_a_module_that_is_imported_inside():
+    module = sys.modules["some_settings"] = types.ModuleType("some_settings")
+    scope = {}
+    exec("def get():\n    from some_settings import scale\n    return scale", scope)
+    return functools.partial(setattr, module, "scale"), scope["get"]
+
+
+def in_an_attribute_of_a_tensor():
+    x = torch.ones(1)
+    return functools.partial(setattr, x, "scale"), lambda: x.scale
+
+
+def in_a_key():
+    x = {}
+
+    def put(scale):
+        x.clear()
+        x[int(scale)] = True
+
+    return put, lambda: float(next(iter(x)))
+
+
+def behind_a_bound_method():
+    x = {}
+    get = x.get
+    return lambda scale: x.update(scale=scale), lambda: get("scale")
+
+
+@pytest.fixture(autouse=True)
+def no_traces(monkeypatch):
+    monkeypatch.setenv("A_SCALE", "0")
+    yield
+    sys.modules.pop("some_settings", None)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        in_slots,
+        behind_a_weak_reference,
+        in_an_array_of_python,
+        in_bytes,
+        in_a_context_variable,
+        of_a_thread,
+        in_the_environment,
+        in_the_environment_by_getenv,
+        in_a_module_of_a_package,
+        in_a_module_that_is_imported_inside,
+        in_an_attribute_of_a_tensor,
+        in_a_key,
+        behind_a_bound_method,
+    ],
+)
+def test_a_changed_number_is_seen(kept):
+    def program(compile_):
+        put, get = kept()
+        put(0.0)
+        f = compile_(lambda x: x * get())
+        results = []
+        for i in range(6):
+            put(float(i // 2))
+            results.append(f(torch.ones(2)))
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) == 3
+
+
+def test_a_key_with_another_name():
+    def program(compile_):
+        options = {"double": True}
+        f = compile_(lambda x: x * 2 if "double" in options else x)
+        results = [f(torch.ones(2)) for _ in range(3)]
+        options["other"] = options.pop("double")
+        return [*results, f(torch.ones(2))]
+
+    both(program)
+
+
+def test_an_attribute_of_an_argument():
+    def program(compile_):
+        f = compile_(lambda x: x * getattr(x, "scale", 1.0))
+        results = []
+        for i in range(6):
+            x = torch.ones(2)
+            if i % 3:
+                x.scale = float(i // 3)
+            results.append(f(x))
+        return results
+
+    both(program)
+
+
+def test_hooks_of_everything():
+    def program(compile_):
+        model = net()
+        optimizer = torch.optim.SGD(model.parameters(), 0.1)
+
+        def step(x):
+            optimizer.zero_grad()
+            loss = model(x).square().mean()
+            loss.backward()
+            optimizer.step()
+            return loss.detach()
+
+        step = compile_(step)
+        results = [step(torch.ones(2, 6)) for _ in range(3)]
+        of_modules = nn.modules.module.register_module_forward_hook(lambda _module, _given, out: out * 2)
+        results += [step(torch.ones(2, 6)) for _ in range(2)]
+        of_modules.remove()
+
+        def halve(optimizer, _args, _kwargs):
+            with torch.no_grad():
+                for p in optimizer.param_groups[0]["params"]:
+                    p.grad.mul_(0.5)
+
+        of_optimizers = torch.optim.optimizer.register_optimizer_step_pre_hook(halve)
+        results += [step(torch.ones(2, 6)) for _ in range(2)]
+        of_optimizers.remove()
+        return [*results, step(torch.ones(2, 6))]
+
+    (step,) = both(program)
+    assert captured(step)
+
+
+@pytest.mark.parametrize(
+    ("stream", "draw"),
+    [
+        (lambda: random.Random(0), lambda r: r.random()),
+        (lambda: np.random.default_rng(0), lambda r: float(r.random())),
+        (lambda: np.random.RandomState(0), lambda r: float(r.rand())),
+    ],
+)
+def test_random_streams_of_ones_own(stream, draw):
+    def program(compile_):
+        mine = stream()
+        f = compile_(lambda x: x * draw(mine))
+        return [f(torch.ones(2)) for _ in range(5)], draw(mine)
+
+    falls_back(program, "the state of a")
+
+
+def test_what_is_remembered_by_a_cache():
+    """A tensor that is made while tracing must not stay in it."""
+
+    def program(compile_):
+        @functools.lru_cache
+        def mask(n):
+            return torch.tril(torch.ones(n, n))
+
+        f = compile_(lambda x: x @ mask(x.shape[1]))
+        return [f(torch.ones(2, n)) for n in (2, 2, 3, 3, 3, 4, 2, 3)] + [mask(3) + mask(4)[1:, 1:]]
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+@dataclass
+class Batch:
+    x: torch.Tensor
+    y: torch.Tensor
+    names: list = field(default_factory=list)
+
+
+Pair = collections.namedtuple("Pair", ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        lambda x, y: Batch(x, y, ["a"]),
+        Pair,
+        lambda x, y: collections.OrderedDict(x=x, y=y),
+        lambda x, y: collections.defaultdict(list, x=x, y=y),
+    ],
+)
+def test_batches_of_every_kind_are_captured_once(batch):
+    def program(compile_):
+        def f(b):
+            x, y = (b.x, b.y) if hasattr(b, "x") else (b["x"], b["y"])
+            return type(b)(x=x * y, y=x) if hasattr(b, "x") else {"x": x * y}
+
+        f = compile_(f)
+        results = [f(batch(torch.full((2,), float(i)), torch.ones(2))) for i in range(5)]
+        return [result["x"] if isinstance(result, dict) else result.x for result in results]
+
+    (f,) = both(program)
+    assert len(f.variants) == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "told"),
+    [
+        (lambda _path: time.perf_counter(), "reads the clock"),
+        (lambda _path: perf_counter(), "reads the clock"),
+        (lambda _path: time.sleep(0), "waits"),
+        (lambda path: path.open("a").close(), "opens a file"),
+        (lambda _path: os.urandom(4), "asks the operating system for random bytes"),
+        (lambda _path: logging.getLogger("test").error("an error"), "logs"),
+    ],
+)
+def test_what_a_replay_would_not_do(act, told, tmp_path):
+    f = torch.compile(lambda x: (act(tmp_path / "file"), x * 2)[1])
+    with pytest.warns(UserWarning, match=f"it {told}.*test_surroundings"):
+        for _ in range(3):
+            f(torch.ones(2))
+    assert not f.variants
+    assert time.perf_counter is perf_counter
+    assert not hasattr(logging.Logger.makeRecord, "__wrapped__")
+
+
+def test_a_logger_that_is_not_used():
+    logger = logging.getLogger("test")
+
+    def f(x):
+        if logger.isEnabledFor(logging.DEBUG):
+            logger.debug("called")
+        return x * 2
+
+    f = torch.compile(f)
+    for _ in range(3):
+        f(torch.ones(2))
+    assert captured(f)

@@ -1,0 +1,134 @@
+"""What a function asks of the world around Python or does to it: it reads the clock, opens a file, logs, prints.
+
+A replay would not. So while a function is traced, stand-ins in the places of what does such things refuse it in that thread.
+"""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import io
+import os
+import random
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from torchlite.tracing import refuse
+
+_CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
+_DOING = [
+    *((time, name + suffix, "reads the clock") for name in _CLOCKS for suffix in ("", "_ns")),
+    (time, "sleep", "waits"),
+    (builtins, "open", "opens a file"),
+    (io, "open", "opens a file"),
+    (builtins, "input", "asks for input"),
+    (os, "urandom", "asks the operating system for random bytes"),
+    (random, "_urandom", "asks the operating system for random bytes"),
+]
+Named = tuple[dict[str, Any], str, Any]
+"""A namespace, a name there, and what it means."""
+
+
+class _Refusing:
+    """A stream that refuses what a traced function writes."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> Any:
+        refuse("it prints, which a replay would not")
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _refusing(function: Callable[..., Any], what: str) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def stand_in(*args: Any, **kwargs: Any) -> Any:
+        if _by_the_program():
+            refuse(f"it {what}, which a replay would not")
+        return function(*args, **kwargs)
+
+    return stand_in
+
+
+def _by_the_program() -> bool:
+    """Whether it is not this package that asks."""
+    frame: Any = sys._getframe(2)
+    while frame is not None:
+        module = frame.f_globals.get("__name__", "").partition(".")[0]
+        if module not in sys.stdlib_module_names:
+            return bool(module != "torchlite")
+        frame = frame.f_back
+    return False
+
+
+@functools.cache
+def _stand_ins() -> dict[Any, Callable[..., Any]]:
+    return {getattr(module, name): _refusing(getattr(module, name), what) for module, name, what in _DOING}
+
+
+def acts(x: Any) -> bool:
+    """Whether a value is a function that asks something of the world or does something to it."""
+    return isinstance(x, types.BuiltinFunctionType) and x in _stand_ins()
+
+
+_lock = threading.Lock()
+_watching = 0
+
+
+@contextmanager
+def watched(imported: Sequence[Named]) -> Iterator[None]:
+    """Let what the thread that traces asks of the world be refused inside the block.
+
+    Args:
+        imported: functions that `acts` names, in namespaces of the program.
+    """
+    _watch(+1)
+    before = sys.stdout, sys.stderr
+    streams = _Refusing(sys.stdout), _Refusing(sys.stderr)
+    sys.stdout, sys.stderr = streams
+    for scope, name, function in imported:
+        scope[name] = _stand_ins()[function]
+    try:
+        yield
+    finally:
+        for scope, name, function in imported:
+            scope[name] = function
+        if (sys.stdout, sys.stderr) == streams:
+            sys.stdout, sys.stderr = before
+        _watch(-1)
+
+
+def _watch(change: int) -> None:
+    """Let the stand-ins be there while any thread traces."""
+    global _watching
+    with _lock:
+        _watching += change
+        if (_watching, change) in ((1, 1), (0, -1)):
+            _exchange(to_stand_ins=change == 1)
+
+
+_originals: list[tuple[Any, str, Any]] = []
+
+
+def _exchange(*, to_stand_ins: bool) -> None:
+    if not to_stand_ins:
+        while _originals:
+            setattr(*_originals.pop())
+        return
+    for module, name, _ in _DOING:
+        function = getattr(module, name)
+        if function in _stand_ins():
+            _originals.append((module, name, function))
+            setattr(module, name, _stand_ins()[function])
+    logging: Any = sys.modules.get("logging")
+    if logging is not None:
+        _originals.append((logging.Logger, "makeRecord", logging.Logger.makeRecord))
+        logging.Logger.makeRecord = _refusing(logging.Logger.makeRecord, "logs")
