@@ -24,7 +24,7 @@ from torchlite.ops.contraction import product
 from torchlite.ops.half_precision import BFLOAT16, widened
 from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 
-_FEWEST = 1 << 13  # numbers of an input for which a compiled kernel is wanted
+_FEWEST = 1 << 12  # numbers of an input for which a compiled kernel is wanted
 
 
 @on_gpu("convolution.convolution")

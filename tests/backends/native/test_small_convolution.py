@@ -25,7 +25,7 @@ def small(monkeypatch):
         pytest.skip("kernels are switched off or can't be compiled")
     from torchlite.backends.native import small_convolution
 
-    for name in ("_FEWEST_SAMPLES", "_FEWEST_SUMS"):
+    for name in ("_FEWEST_SAMPLES", "_FEWEST_OF_MORE", "_FEWEST_SUMS"):
         monkeypatch.setattr(small_convolution, name, 0)
     monkeypatch.setattr(small_convolution, "_MOST_OUT", 1 << 20)
     return small_convolution
@@ -132,5 +132,7 @@ def test_few_positions_samples_and_channels_decide(monkeypatch):
     assert small_convolution.suits(16, (4, 4), (4, 4), 64, many)
     assert small_convolution.suits(16, (4, 4), (4, 4), 1, few)
     assert not small_convolution.suits(16, (16, 16), (16, 16), 64, few)
+    assert small_convolution.suits(8, (4, 4), (4, 4), 64, many)
+    assert not small_convolution.suits(8, (8, 8), (8, 8), 64, many)
     assert not small_convolution.suits(2, (4, 4), (4, 4), 64, few)
     assert not small_convolution.suits(16, (4, 4), (4, 4), 1, many)

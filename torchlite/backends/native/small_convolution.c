@@ -61,12 +61,12 @@ static void forget(Meetings *list) { list->first = release(list->first, list->al
 
 // ---- sums over channels ----
 
-typedef struct { int32_t weight, source; } Step;  // where the numbers lie that are multiplied, among those of a channel
+typedef struct { long weight, source; } Step;  // where the numbers lie that are multiplied, those of the first channel
 
 typedef struct {
     const float *from;      // [sample][channel][position]
     const float *weight, *bias;
-    float *side_by_side;    // [block of samples][channel][position][LANES]
+    float *side_by_side;    // [block of samples][position][channel][LANES]
     float *out;
     Meetings list;          // by what is summed up for
     int source, target;     // ends
@@ -78,14 +78,42 @@ typedef struct {
     int failed;
 } Sums;
 
+enum { LAID = GRAIN / LANES };  // numbers of a sample that a task takes
+
 static void lay_side_by_side(void *argument, long index) {
     const Sums *s = argument;
-    long numbers = s->groups * s->channels * s->list.ends[s->source], pieces = parts(numbers, GRAIN / LANES);
-    long block = index / pieces, first = index % pieces * (GRAIN / LANES), samples = at_most(s->samples - block * LANES, LANES);
-    long count = at_most(numbers - first, GRAIN / LANES);
-    float *to = s->side_by_side + (block * numbers + first) * LANES;
-    if (samples < LANES) memset(to, 0, (size_t)(count * LANES) * sizeof *to);
-    transpose_rows(s->from + block * LANES * numbers + first, numbers, samples, count, 1.0f, to, LANES);
+    const long positions = s->list.ends[s->source], channels = s->groups * s->channels, numbers = channels * positions;
+    const long pieces = parts(numbers, LAID), block = index / pieces, first = index % pieces * LAID;
+    const long last = at_most(first + LAID, numbers), samples = at_most(s->samples - block * LANES, LANES);
+    const float *from = s->from + block * LANES * numbers;
+    float *to = s->side_by_side + block * numbers * LANES;
+    long channel = first / positions, position = first % positions;
+    for (long k = first; k < last; k += LANES) {
+        const long count = at_most(last - k, LANES);
+        Vector square[LANES];
+        UNROLLED for (int i = 0; i < LANES; i++)
+            square[i] = i < samples ? load_some(from + i * numbers + k, count) : (Vector){0};
+        transpose(square);
+        for (long j = 0; j < count; j++) {
+            store(to + (position * channels + channel) * LANES, square[j]);
+            if (++position == positions) position = 0, channel++;
+        }
+    }
+}
+
+// Writes sums [position][ROWS] of some rows, from `row` on, and positions, to places side by side; samples are `step` apart.
+static void write_sums(const Vector *sums, long row, long rows, long positions, float *to, long step, long samples) {
+    long position = 0;
+    for (long k = 0; k < rows * positions; k += LANES) {
+        const long count = at_most(rows * positions - k, LANES);
+        Vector square[LANES] = {0};
+        for (long j = 0; j < count; j++) {
+            square[j] = sums[position * ROWS + row];
+            if (++position == positions) position = 0, row++;
+        }
+        transpose(square);
+        for (long n = 0; n < samples; n++) store_some(to + n * step + k, square[n], count);
+    }
 }
 
 // Weights of some channels as [channel][tap][ROWS].
@@ -102,18 +130,19 @@ static void pack(const Sums *s, const float *weight, long channels, long results
         }
 }
 
-// Adds to ROWS sums what meets at one position.
+// Adds to ROWS sums what meets at one position, of some channels.
 static void add_channels(const Sums *s, const float *x, const float *weight, const Step *first, const Step *last,
                          long channels, Vector *sums) {
-    const long x_step = s->list.ends[s->source] * LANES, weight_step = s->taps * ROWS;
+    const long weight_step = s->taps * ROWS;
     Vector sum[ROWS];
     UNROLLED for (int r = 0; r < ROWS; r++) sum[r] = sums[r];
-    for (long c = 0; c < channels; c++, x += x_step, weight += weight_step)
-        for (const Step *at = first; at < last; at++) {
-            const float *w = weight + at->weight;
-            const Vector v = load(x + at->source);
-            UNROLLED for (int r = 0; r < ROWS; r++) sum[r] += w[r] * v;
+    for (const Step *at = first; at < last; at++) {
+        const float *w = weight + at->weight, *v = x + at->source;
+        for (long c = 0; c < channels; c++, w += weight_step, v += LANES) {
+            const Vector of_samples = load(v);
+            UNROLLED for (int r = 0; r < ROWS; r++) sum[r] += w[r] * of_samples;
         }
+    }
     UNROLLED for (int r = 0; r < ROWS; r++) sums[r] = sum[r];
 }
 
@@ -142,19 +171,19 @@ static void sum_task(void *argument, long index) {
         pack(s, s->weight + group * s->group_step + first * s->result_step + c * s->channel_step, channels, results, packed);
         for (long item = begin; item < end; item++) {
             const long *of = s->list.first + item % positions;
-            const float *x = s->side_by_side + ((item / positions * s->groups + group) * s->channels + c) * source * LANES;
+            const float *x = s->side_by_side + ((item / positions * source * s->groups + group) * s->channels + c) * LANES;
             add_channels(s, x, packed, s->steps + of[0], s->steps + of[1], channels, sums + (item - begin) * ROWS);
         }
     }
     for (long item = begin, count; item < end; item += count) {
         long block = item / positions, position = item % positions, sample = block * LANES;
         count = at_most(positions - position, end - item);
-        for (long r = 0; r < results; r++) {
-            const float *from = (const float *)(sums + (item - begin) * ROWS + r);
-            float *to = s->out + ((sample * s->groups + group) * s->results + first + r) * positions + position;
-            transpose_rows(from, ROWS * LANES, count, at_most(s->samples - sample, LANES), 1.0f, to,
-                           s->groups * s->results * positions);
-        }
+        const long samples = at_most(s->samples - sample, LANES), step = s->groups * s->results * positions;
+        const Vector *from = sums + (item - begin) * ROWS;
+        float *to = s->out + ((sample * s->groups + group) * s->results + first) * positions + position;
+        if (count == positions) write_sums(from, 0, results, positions, to, step, samples);
+        else
+            for (long r = 0; r < results; r++) write_sums(from, r, 1, count, to + r * positions, step, samples);
     }
     release(sums, packed);
 }
@@ -173,7 +202,7 @@ static int take_steps(Sums *s, const ConvolutionGeometry *g) {
         if (place[t]) place[t] = s->taps, s->used[s->taps++] = t;
     for (long i = 0; i < count; i++) {
         const int32_t *end = s->list.all[i].end;
-        s->steps[i] = (Step){(int32_t)place[end[TAP]] * ROWS, end[s->source] * LANES};
+        s->steps[i] = (Step){place[end[TAP]] * ROWS, end[s->source] * s->groups * s->channels * LANES};
     }
     return 1;
 }
@@ -184,7 +213,7 @@ static int sum_channels(Sums *s, const ConvolutionGeometry *g) {
     s->side_by_side = room(blocks * numbers * LANES);
     if (fine && s->side_by_side) {
         const long tiles = s->groups * parts(s->results, ROWS), items = blocks * s->list.ends[s->target];
-        parallel(lay_side_by_side, s, blocks * parts(numbers, GRAIN / LANES));
+        parallel(lay_side_by_side, s, blocks * parts(numbers, LAID));
         s->parts_a_tile = at_most(at_least(parts(convolution_tasks(g), tiles), parts(items, ITEMS)), items);
         parallel(sum_task, s, tiles * s->parts_a_tile);
     }
@@ -213,7 +242,7 @@ KERNEL int input_grad(const float *grad, const float *weight, float *out, const 
 
 // ---- the gradient of the weight ----
 
-enum { CHANNELS = 8, CHUNK = 16 };  // of the input that registers hold sums for, and that are written together
+enum { CHANNELS = 8 };  // of the input that registers hold sums for
 
 typedef struct {
     const float *x, *grad;
@@ -221,6 +250,7 @@ typedef struct {
     const ConvolutionGeometry *g;
     Meetings list;                      // by tap
     long width;                         // results side by side: one or two vectors
+    long chunk;                         // channels of the input that are written together
     int failed;
 } Weights;
 
@@ -275,11 +305,11 @@ ADD_SAMPLES(1)
 static void weight_task(void *argument, long index) {
     Weights *w = argument;
     const ConvolutionGeometry *g = w->g;
-    const long chunks = parts(g->in, CHUNK), grad_tiles = parts(g->out, w->width), taps = w->list.ends[TAP];
+    const long chunks = parts(g->in, w->chunk), grad_tiles = parts(g->out, w->width), taps = w->list.ends[TAP];
     const long chunk = index % chunks, tile = index / chunks % grad_tiles, group = index / chunks / grad_tiles;
-    const long first = chunk * CHUNK, channels = at_most(g->in - first, CHUNK);
+    const long first = chunk * w->chunk, channels = at_most(g->in - first, w->chunk);
     const long results = at_most(g->out - tile * w->width, w->width), step = taps * w->width;
-    float *sums = room(CHUNK * step);
+    float *sums = room(w->chunk * step);
     if (!sums) {
         w->failed = 1;
         return;
@@ -307,7 +337,8 @@ KERNEL int weight_grad(const float *x, const float *grad, float *out, const Conv
     fine = fine && w.x_tiles && w.grad_tiles;
     if (fine) {
         parallel(copy_tiles, &w, g->groups * (x_tiles + grad_tiles));
-        parallel(weight_task, &w, g->groups * grad_tiles * parts(g->in, CHUNK));
+        w.chunk = g->groups * grad_tiles * parts(g->in, 2 * CHANNELS) < CONVOLUTION_TASKS ? CHANNELS : 2 * CHANNELS;
+        parallel(weight_task, &w, g->groups * grad_tiles * parts(g->in, w.chunk));
     }
     release(w.x_tiles, w.grad_tiles);
     forget(&w.list);
