@@ -257,15 +257,16 @@ static long attention_blocks(const Geometry *a) { return a->batches * a->heads *
 
 // Where a task's numbers are: on its stack, where a cache still has what the task before has left, unless they are too many.
 static int attention_on_stack(long floats) { return floats * (long)sizeof(float) <= ATTENTION_STACK; }
-#define TASK_SCRATCH(t, index, each)                                                                \
+#define TASK_SCRATCH(t, index, floats)                                                              \
+    long each = floats;                                                                             \
     float stack[attention_on_stack(each) ? each : 1] __attribute__((aligned(64)));                  \
     float *scratch = attention_on_stack(each) ? stack : t->scratch + index * each;
 
 static void attention_task(void *argument, long index) {
     const Attention *t = argument;
     const Geometry *a = t->geometry;
-    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS), each = attention_scratch(a, 0);
-    TASK_SCRATCH(t, index, each)
+    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS);
+    TASK_SCRATCH(t, index, attention_scratch(a, 0))
     for (long i = index * own; i < at_most((index + 1) * own, attention_blocks(a)); i++)
         attend(t, i / blocks, i % blocks * QUERIES, scratch);
 }
@@ -273,11 +274,10 @@ static void attention_task(void *argument, long index) {
 static void attention_grad_task(void *argument, long index) {
     const Attention *t = argument;
     const Geometry *a = t->geometry;
-    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS), each = attention_scratch(a, 1);
-    TASK_SCRATCH(t, index, each)
+    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS);
+    TASK_SCRATCH(t, index, attention_scratch(a, 1))
     for (long i = index * own; i < at_most((index + 1) * own, heads); i++) attend_grad(t, i, scratch);
 }
-#undef TASK_SCRATCH
 
 // How many tasks share `count` heads or blocks; each needs its scratch.
 static long attention_tasks(long count) { return parts(count, parts(count, ATTENTION_TASKS)); }

@@ -19,6 +19,8 @@ _WIDENED = {
     "softmax", "softmax_grad", "log_softmax", "log_softmax_grad",
 }  # fmt: skip
 
+_OPERANDS = {"attention": 3, "attention_grad": 4}  # without a mask
+
 
 def widen(graph: Graph) -> Graph:
     """With conversions before and after such operators, which then become part of the operations beside them."""
@@ -48,7 +50,9 @@ def widen(graph: Graph) -> Graph:
 
 
 def _has_kernel(node: Node) -> bool:
-    """Whether an LSTM is one that has a kernel for bfloat16."""
+    """Whether there is a kernel for bfloat16: of attention without a mask, and of some LSTMs."""
+    if node.op.name in _OPERANDS:
+        return len(node.inputs) == _OPERANDS[node.op.name] and len(node.inputs[0].shape) == 4
     if node.op.name == "lstm":
         return len(node.inputs) == 4 and in_tiles(node.inputs[3].shape)
     return node.op.name == "lstm_grad" and in_tiles(node.inputs[2].shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.layout import Unplaceable
@@ -15,13 +16,20 @@ _LANES, _TASKS, _STACK = 16, 32, 192 * 1024  # at most (see ``vectors.h``), and 
 
 
 def lowered(node: Node) -> Lowering | None:
-    """How an operation becomes C; None for other dtypes than float32 and unless there are batches and heads."""
-    return _LOWERINGS[node.op.name] if of_float32(node) and len(node.inputs[0].shape) == 4 else None
+    """How an operation becomes C; None unless there are batches and heads, and for a mask of bfloat16."""
+    if len(node.inputs[0].shape) != 4:
+        return None
+    if of_float32(node):
+        return _LOWERINGS[node.op.name]
+    half = all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in (*node.inputs, *node.outputs))
+    how = _LOWERINGS_OF_BFLOAT16[node.op.name]
+    return how if half and len(node.inputs) == len(how.names) else None
 
 
 class _Attention(Kernel):
     """An operation whose operands have these names in ``attention.h``."""
 
+    described, prefix = "Attention", ""
     headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "attention.h")
 
     anywhere = True
@@ -57,14 +65,15 @@ class _Attention(Kernel):
     def scratch(self, node: Node) -> int:
         """For each task, as in ``attention.h``, unless that is little."""
         sizes = self._sizes(node)
-        queries, keys, width, values = (sizes[name] for name in ("queries", "keys", "width", "values"))
+        each = 4 * self._floats(*(sizes[name] for name in ("queries", "keys", "width", "values")))
+        return each * min(self._count(sizes), _TASKS) if each > _STACK else 0
+
+    def _floats(self, queries: int, keys: int, width: int, values: int) -> int:
         whole_width, whole_values = (-(-n // _LANES) * _LANES for n in (width, values))
         block = 4 * _LANES
         if "out" in self.results:
-            each = block * (width + keys + whole_values) + keys * whole_values
-        else:
-            each = block * (width + values + 2 * keys) + 2 * (queries + keys) * (whole_width + whole_values)
-        return 4 * each * min(self._count(sizes), _TASKS) if 4 * each > _STACK else 0
+            return block * (width + keys + whole_values) + keys * whole_values
+        return block * (width + values + 2 * keys) + 2 * (queries + keys) * (whole_width + whole_values)
 
     def statement(self, node: Node, writer: Writer) -> str:
         """The sizes as a constant, and the call."""
@@ -79,10 +88,24 @@ class _Attention(Kernel):
         geometry = struct(writer, "", {**numbers, "causal": str(int(node.params["causal"])), **steps})
         scale = float(node.params["scale"])
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else None
-        given = struct(writer, "(Attention)", {**named, "geometry": "&geometry", "scale": scale, "scratch": scratch})
+        given = struct(
+            writer, f"({self.described})", {**named, "geometry": "&geometry", "scale": scale, "scratch": scratch}
+        )
         count = "attention_blocks(&geometry)" if "out" in self.results else "geometry.batches * geometry.heads"
-        call = f"parallel({node.op.name}_task, &{given}, attention_tasks({count}));"
+        call = f"parallel({self.prefix}{node.op.name}_task, &{given}, attention_tasks({count}));"
         return f"{{ static const Geometry geometry = {geometry}; {call} }}"
+
+
+class _AttentionOfBFloat16(_Attention):
+    """As ``attention_bfloat16.h`` does it."""
+
+    described, prefix = "HalfAttention", "half_"
+    headers = (*_Attention.headers, "attention_bfloat16.h")
+
+    def _floats(self, queries: int, keys: int, width: int, values: int) -> int:
+        widened = (queries + keys) * width + keys * values
+        results = queries * values if "out" in self.results else (queries + keys) * (width + values)
+        return super()._floats(queries, keys, width, values) + widened + results
 
 
 def _rows_are_dense(v: Value) -> bool:
@@ -96,7 +119,9 @@ def _ghost(v: Value) -> Array:
     return np.asarray(v.node.op.run(np, _ghost(v.node.inputs[0]), **v.node.params))
 
 
-_LOWERINGS: dict[str, Lowering] = {
-    "attention": _Attention(("q", "k", "v"), ("out",)),
-    "attention_grad": _Attention(("g", "q", "k", "v"), ("dq", "dk", "dv")),
+_OPERANDS = {
+    "attention": (("q", "k", "v"), ("out",)),
+    "attention_grad": (("g", "q", "k", "v"), ("dq", "dk", "dv")),
 }
+_LOWERINGS = {name: _Attention(*operands) for name, operands in _OPERANDS.items()}
+_LOWERINGS_OF_BFLOAT16 = {name: _AttentionOfBFloat16(*operands) for name, operands in _OPERANDS.items()}
