@@ -147,3 +147,30 @@ def test_everything_around_a_step_is_replaced():
 
     (step,) = both(program)
     assert len(step.variants) == 1
+
+
+def test_a_list_of_the_object_that_has_the_step_grows_outside():
+    """It is around the function, which can't be moved to what is there now: there is more."""
+
+    def program(compile_):
+        class Training:
+            def __init__(self):
+                self.model = net()
+                self.optimizer = torch.optim.SGD(self.model.parameters(), 0.1)
+                self.losses = []
+
+            @compile_
+            def step(self, x, y):
+                self.optimizer.zero_grad()
+                loss = nn.functional.cross_entropy(self.model(x), y)
+                loss.backward()
+                self.optimizer.step()
+                return loss.detach()
+
+        training = Training()
+        for x, y in batches(5):
+            training.losses.append(training.step(x, y))
+        return training.losses
+
+    (step,) = both(program)
+    assert captured(step)

@@ -46,12 +46,12 @@ class Moves:
     def complete(self) -> bool:
         """Whether all that was found then is found now, in the same places."""
         then, now = self._then, self._now
+        if len(then.kept) != len(now.kept) or not all(map(self._alike, then.kept, now.kept)):
+            return False
         for container, key in then.left_out:
             now.leave_out(self(container), key)
         return (
-            len(then.kept) == len(now.kept)
-            and all(map(self._alike, then.kept, now.kept))
-            and len(then.places) == len(now.places)
+            len(then.places) == len(now.places)
             and all(
                 self(a.of) is b.of
                 and (a.keys is None) is (b.keys is None)
