@@ -128,3 +128,10 @@ def test_other_types_are_left_to_numpy():
         got = f(draw(4, 5).double(), draw(5, 6).double())
     assert "multiply_matrices" not in f.source
     np.testing.assert_allclose(got.numpy(), draw(4, 5).double().numpy() @ draw(5, 6).double().numpy() + 1)
+
+
+@pytest.mark.parametrize(("m", "fetches"), [(4, False), (1 << 13, True)])
+def test_tiles_that_fetch_ahead_are_compiled_for_large_products_alone(m, fetches):
+    x, y, z = draw(m, 32), draw(32, 33), draw(m, 33)  # too short sums for tile registers
+    compiled = check(lambda x, y, z: x @ y + z, x, y, z, passes=(1, 0))
+    assert ("fetching_tiles" in compiled.source) == fetches

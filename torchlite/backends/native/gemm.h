@@ -15,7 +15,6 @@ enum {
     MOST_ROWS = 384,  // of C that are summed up over several blocks at once
     AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
     MOST_STREAMS = 8,
-    LARGE = 1 << 23,  // multiplications from which on operands in a program do not all lie in the second-level caches
     TALLEST = 16,  // rows of a tile by the vectors that it is wide, as many as there are registers for
     TILE_ROWS_1 = REGISTERS >= 32 ? 16 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
@@ -24,6 +23,12 @@ enum {
 };
 
 typedef struct { const float *at; long row; } Stream;  // dense rows, with the step from one to the next
+
+typedef struct Ahead Ahead;
+
+// A tile's sums over k, added to those in `sums` where it is not NULL, are left in `out`. Some tiles copy B to `panel`.
+typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, const float *sums,
+                     float *out, long out_row, Ahead *ahead, float *panel);
 
 typedef struct {
     const float *a, *b;
@@ -35,8 +40,8 @@ typedef struct {
     float *scratch;                         // (parts(k, depth), outer inner m, n)
     Finish finish;                          // NULL where C is left as dense rows, which begin at `context`
     void *context;
-    Stream streams[MOST_STREAMS];           // arrays like C that `finish` reads or writes, up to the first NULL; with none
-                                            // nothing is fetched ahead, which is what products in a loop want
+    Stream streams[MOST_STREAMS];           // arrays like C that `finish` reads or writes, up to the first NULL
+    const Tile *fetching;                   // tiles that fetch ahead; NULL where nothing is, which products in a loop want
 } Product;
 
 // A block of numbers that later tiles need, fetched into the second-level cache: `left` stretches of some lines, of which each
@@ -45,15 +50,11 @@ typedef struct { const float *at; long step, lines, left, each; } Later;
 
 // What is fetched while a tile is computed, because no processor guesses it: the next tile's rows of A into the first-level
 // cache, the rows of this tile in arrays like C, and some of the next panel of B and of the next block of A.
-typedef struct {
+struct Ahead {
     const float *a;
     Stream streams[MOST_STREAMS];
     Later later[2];
-} Ahead;
-
-// A tile's sums over k, added to those in `sums` where it is not NULL, are left in `out`. Some tiles copy B to `panel`.
-typedef void (*Tile)(const float *a, long a_row, long a_column, const float *b, long b_row, long k, const float *sums,
-                     float *out, long out_row, Ahead *ahead, float *panel);
+};
 
 // What is fetched in one of the `chunks` of a tile.
 static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long a_row, long chunk, long chunks, int height) {
@@ -115,7 +116,7 @@ TILE(2, tile_2_copying, 1, 1)
 TILE(4, tile_4_copying, 1, 1)
 
 static const Tile tiles[] = {tile_1, tile_2, tile_3, tile_4};
-static const Tile fetching_tiles[] = {tile_1, tile_2_fetching, tile_3, tile_4_fetching};
+static const Tile fetching_tiles[] __attribute__((unused)) = {tile_1, tile_2_fetching, tile_3, tile_4_fetching};
 static const Tile copying_tile = TILE_VECTORS == 4 ? tile_4_copying : tile_2_copying;
 static const long tile_rows[] = {TILE_ROWS_1, TILE_ROWS_2, TILE_ROWS_3, TILE_ROWS_4};
 
@@ -192,10 +193,10 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
     long vectors = parts(columns, LANES), height = tile_rows[vectors - 1];
     int packs = p->b_column != 1 || columns % LANES || last - first > 2 * height;
     int copies = packs && p->b_column == 1 && columns == TILE_COLUMNS;  // the first tile does
-    int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->streams[0].at && p->m * p->n * p->k >= LARGE;
+    int lonely = p->m < height, blocks = end - begin > K_BLOCK, fetches = p->fetching != NULL;
     int direct = !finish && columns % LANES == 0 && last - first >= height;  // tiles leave their sums where they belong
     long end_of_tiles = direct ? last : p->m;
-    Tile tile = (fetches ? fetching_tiles : tiles)[vectors - 1];
+    Tile tile = (fetches ? p->fetching : tiles)[vectors - 1];
     for (long k = begin; k == begin || k < end; k += K_BLOCK) {
         long depth = at_most(K_BLOCK, end - k);
         int finishes = k + depth >= end;

@@ -448,6 +448,13 @@ static void split_in_parts(Product *p) {
 }
 #endif
 
+// The tiles of vectors that `multiply_split` takes: where it hardly ever takes any, none that take long to be compiled.
+#ifdef __AMX_BF16__
+#define FETCHING_WITHOUT_SPLIT NULL
+#else
+#define FETCHING_WITHOUT_SPLIT fetching_tiles
+#endif
+
 // As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns at most
 // SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns; of a wide
 // product that is divided along k rows and columns are the other way round. Otherwise a task has these rows, columns and depth.

@@ -58,6 +58,14 @@ def pays_in_tiles(m: int, n: int, k: int, products: int = 1) -> bool:
     return others >= enough and min(m, n) >= 64 and 96 <= k <= 1 << 13 and m * n * k >= 1 << 22
 
 
+def fetches_ahead(m: int, n: int, k: int) -> bool:
+    """Whether operands in a program do not all lie in the second-level caches, so that tiles should fetch what comes next.
+
+    Only where they do they are compiled, which takes as long as the rest of ``gemm.h``.
+    """
+    return m * n * k >= 1 << 23
+
+
 def division_in_tiles(m: int, n: int, k: int, products: int) -> tuple[int, int, int]:
     """Rows, columns and depth that one of its tasks takes, few and large, because each packs its columns.
 

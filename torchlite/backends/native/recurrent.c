@@ -11,11 +11,11 @@ static int forward(Task task, Recurrent r, const float *w_hh, long gates) {
 }
 
 // The LSTM and its gradient in tiles, of bfloat16 or float32.
-static int in_tiles(TiledLstm l, int gradient, void (*run)(TiledLstm *, int), int terms) {
+static int in_tiles(TiledLstm l, int gradient, void (*run)(TiledLstm *), int terms) {
     long bytes = tiled_lstm_scratch(l.of.samples, l.of.width, gradient, terms, 2);
     l.scratch = aligned_alloc(64, (size_t)parts(bytes, 64) * 64);
     if (!l.scratch) return 0;
-    run(&l, gradient);
+    run(&l);
     free(l.scratch);
     return 1;
 }
@@ -52,7 +52,8 @@ KERNEL int lstm_grad_bfloat16(const uint16_t *kept, const uint16_t *c0, const ui
                               const uint16_t *g_h, const uint16_t *g_c, uint16_t *d_gates, uint16_t *d_h0, uint16_t *d_c0,
                               const int64_t *batch_sizes, long steps, long samples, long width, long reverse) {
     return in_tiles((TiledLstm){.kept = kept, .c0 = c0, .w_hh = w_hh, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates,
-                    .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}}, 1, tiled_lstm_bfloat16, 1);
+                    .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}},
+                    1, tiled_lstm_grad_bfloat16, 1);
 }
 
 KERNEL int lstm_grad(const float *kept, const float *c0, const float *w_hh, const float *cs, const float *g_h, const float *g_c,
@@ -60,8 +61,8 @@ KERNEL int lstm_grad(const float *kept, const float *c0, const float *w_hh, cons
               long reverse) {
     if (bf16_tiles_allowed() && width % BF16_SIDE == 0)
         return in_tiles((TiledLstm){.kept = kept, .c0 = c0, .w_hh = w_hh, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates,
-                        .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}}, 1, tiled_lstm_float32,
-                        FLOAT_TERMS);
+                        .d_h0 = d_h0, .d_c0 = d_c0, .of = {batch_sizes, steps, samples, width, reverse}},
+                        1, tiled_lstm_grad_float32, FLOAT_TERMS);
     float *room = gradient_room(4, samples, width), *scratch = room + 4 * width * whole_lanes(width);
     if (!room) return 0;
     Recurrent l = {.kept = kept, .c0 = c0, .cs = cs, .g_h = g_h, .g_c = g_c, .d_gates = d_gates, .scratch = scratch,

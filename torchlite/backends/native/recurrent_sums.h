@@ -153,7 +153,7 @@ static void tiled_lstm_grad_and_sums(TiledLstm l, GateSums g) {
     memset(infinite, 0, sizeof infinite);
     g.following = (Following){sum_steps, SUMMED_STEPS, infinite};
     l.following = &g.following;
-    tiled_lstm_float32(&l, 1);
+    tiled_lstm_grad_float32(&l);
     for (long task = 0; task < tasks; task++) any |= infinite[task];
     if (!any && g.of.steps) {
         parallel(gate_sums_task, &g, gates_in_blocks(&g));

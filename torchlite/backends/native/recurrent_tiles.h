@@ -584,18 +584,29 @@ static inline __attribute__((always_inline)) void tiled_lstm_grad_task(const Til
 
 // ---- both, of either type ----
 
-#define OF_TYPE(suffix, terms)                                                                                                  \
-    static void pack_for_lstm_##suffix(void *l, long block) { pack_columns(l, block, 0, terms); }                               \
-    static void pack_for_lstm_grad_##suffix(void *l, long block) { pack_columns(l, block, 1, terms); }                          \
-    static void cells_##suffix(void *of, long index, const Depth *depth) { cells_piece(of, index, depth, terms); }                                         \
-    static void grad_cells_##suffix(void *of, long index, const Depth *depth) { grad_cells_piece(of, index, depth, terms); }                               \
-    static void lstm_task_##suffix(void *l, long index) { tiled_lstm_task(l, index, cells_##suffix, terms); }                   \
-    static void lstm_grad_task_##suffix(void *l, long index) { tiled_lstm_grad_task(l, index, grad_cells_##suffix, terms); }    \
-    static void tiled_lstm_##suffix(TiledLstm *l, int gradient) {                                                               \
-        long width = l->of.width;                                                                                               \
-        l->finite = terms == 1 || all_finite(l->w_hh, 4 * width * width);                                                       \
-        parallel(gradient ? pack_for_lstm_grad_##suffix : pack_for_lstm_##suffix, l, blocks_of_columns(width, gradient));       \
-        parallel(gradient ? lstm_grad_task_##suffix : lstm_task_##suffix, l, recurrent_tasks(l->of.samples));                   \
+// The weight is packed, and then the samples' tasks run.
+static inline void run_tiled(TiledLstm *l, Task pack, Task task, int gradient, int terms) {
+    long width = l->of.width;
+    l->finite = terms == 1 || all_finite(l->w_hh, 4 * width * width);
+    parallel(pack, l, blocks_of_columns(width, gradient));
+    parallel(task, l, recurrent_tasks(l->of.samples));
+}
+
+// Who calls one direction does not wait for the other to be compiled.
+#define OF_TYPE(suffix, terms)                                                                                             \
+    static void pack_for_lstm_##suffix(void *l, long block) { pack_columns(l, block, 0, terms); }                          \
+    static void pack_for_lstm_grad_##suffix(void *l, long block) { pack_columns(l, block, 1, terms); }                     \
+    static void cells_##suffix(void *of, long index, const Depth *depth) { cells_piece(of, index, depth, terms); }         \
+    static void grad_cells_##suffix(void *of, long index, const Depth *depth) {                                            \
+        grad_cells_piece(of, index, depth, terms);                                                                         \
+    }                                                                                                                      \
+    static void lstm_task_##suffix(void *l, long index) { tiled_lstm_task(l, index, cells_##suffix, terms); }              \
+    static void lstm_grad_task_##suffix(void *l, long index) { tiled_lstm_grad_task(l, index, grad_cells_##suffix, terms); } \
+    static void tiled_lstm_##suffix(TiledLstm *l) {                                                                        \
+        run_tiled(l, pack_for_lstm_##suffix, lstm_task_##suffix, 0, terms);                                                \
+    }                                                                                                                      \
+    static void tiled_lstm_grad_##suffix(TiledLstm *l) {                                                                   \
+        run_tiled(l, pack_for_lstm_grad_##suffix, lstm_grad_task_##suffix, 1, terms);                                      \
     }
 
 OF_TYPE(bfloat16, 1)

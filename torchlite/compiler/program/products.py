@@ -8,7 +8,14 @@ import numpy as np
 
 from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16
-from torchlite.backends.native.products import depth, division_in_tiles, numbers, pays_in_tiles, scratch_in_tiles
+from torchlite.backends.native.products import (
+    depth,
+    division_in_tiles,
+    fetches_ahead,
+    numbers,
+    pays_in_tiles,
+    scratch_in_tiles,
+)
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import Array, Order, Place
@@ -44,6 +51,7 @@ class _Float32(_Product):
 
     headers: tuple[str, ...] = ("gemm.h",)
     function = "multiply_matrices"
+    fetching = "fetching_tiles"
 
     def scratch(self, node: Node) -> int:
         """The sums of each part of a long inner dimension."""
@@ -66,9 +74,9 @@ class _Float32(_Product):
         described, others = self.divided(numbers(left.shape, left.strides, right.shape, right.strides))
         sizes, rest = ", ".join(map(str, described)), "".join(f", {number}" for number in others)
         scratch = f"(float *)({writer.scratch()})" if writer.step.scratch else "NULL"
-        writer.statement(
-            f"{self.function}(&(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}}}{rest});"
-        )
+        fetching = f", {self.fetching}" if streams != "{0}" and fetches_ahead(*described[:3]) else ""
+        product = f"(Product){{{operands}, {sizes}, {scratch}, {finish}, {context}, {streams}{fetching}}}"
+        writer.statement(f"{self.function}(&{product}{rest});")
 
 
 class _InTiles(_Float32):
@@ -76,6 +84,7 @@ class _InTiles(_Float32):
 
     headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "gemm_tiles.h")
     function = "multiply_split"
+    fetching = "FETCHING_WITHOUT_SPLIT"
 
     def scratch(self, node: Node) -> int:
         """The same, and what is packed."""

@@ -136,7 +136,7 @@ class _Lstm(_Recurrent):
     def statement(self, node: Node, writer: Writer) -> str:
         """One way, or the choice."""
         described = struct(writer, "(TiledLstm)", {**self.fields(node), "scratch": writer.scratch()})
-        tiled = f"tiled_lstm_{self.dtype}(&{described}, {int(self.gradient)});"
+        tiled = f"tiled_{'lstm_grad' if self.gradient else 'lstm'}_{self.dtype}(&{described});"
         if self.terms == 1:
             return tiled
         plain = super().statement(node, writer)
