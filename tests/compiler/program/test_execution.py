@@ -127,6 +127,34 @@ def test_clipped_gradients_and_adam_are_one_loop_over_all_parameters():
     units = [s.unit for s in step.variants[0].captured.run.layout.steps]
     (update,) = [u for u in units if any(node.op.name == "sqrt" and node.outputs[0].aval.shape for node in u.nodes())]
     assert len(update.loops) == 4
+    places = step.variants[0].captured.run.layout.places
+    for loop in update.loops:  # a gradient and what is clipped of it lie in one place
+        clipped = loop.nodes[0]
+        assert places[clipped.inputs[0]].buffer is places[clipped.outputs[0]].buffer
+
+
+@pytest.mark.parametrize(
+    ("f", "shared"),
+    [
+        (lambda x: (lambda y: y * y.sum())(x @ x), True),
+        (lambda x: (lambda y: (y * y.sum(), y.t() + 1))(x @ x), False),
+        (lambda x: (lambda y: y.t() * y.sum())(x @ x), False),
+        (lambda x: (lambda y: y * y.t().exp())(x @ x), False),
+        (lambda x: (lambda y: (y * y.sum()).double())(x @ x), False),
+        (lambda x: (lambda y: (y, y * y.sum()))(x @ x), False),
+    ],
+)
+def test_what_becomes_a_result_lies_where_that_will(f, shared):
+    x = torch.randn(7, 7)
+    made, expected = compiled(f, x), f(x)
+    held = made(x)
+    for got in (held, made(x)):
+        for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, expected)), strict=True):
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-5)
+    layout = made.variants[0].captured.run.layout
+    results = {id(place.buffer) for place in layout.results}
+    lying = {v for v, place in layout.places.items() if v.node is not None and id(place.buffer) in results}
+    assert (len(lying) > len(layout.results)) == shared
 
 
 def test_values_that_are_swapped():

@@ -184,3 +184,22 @@ def test_a_result_and_its_transpose_are_not_one_pass():
 def test_copies_into_another_order_go_by_squares(shape):
     x = torch.randn(*shape).transpose(-1, -2)
     compare(lambda x: (x.contiguous(), x.contiguous().view(-1) * 2), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("n", [2, 63, 64, 65, 1000, 40_001])
+def test_updates_of_several_arrays_go_by_blocks(n, dtype):
+    start = [torch.randn(n, dtype=dtype) for _ in range(3)]
+
+    def update(w, m, g):
+        m.mul_(0.9).add_(g * 0.1)
+        w.sub_(m * 0.5)
+
+    made = torch.compile(update, fullgraph=True)
+    (w, m, _), (v, k, g) = ([x.clone() for x in start] for _ in range(2))
+    for _ in range(3):
+        made(w, m, g)
+        update(v, k, g)
+    assert "__builtin_prefetch" in made.source
+    np.testing.assert_allclose(w.numpy(), v.numpy(), rtol=1e-6)
+    np.testing.assert_allclose(m.numpy(), k.numpy(), rtol=1e-6)

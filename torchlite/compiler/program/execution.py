@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Sequence
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 
-from torchlite.backends.large_pages import move_to_large_pages
 from torchlite.backends.memory import address
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.operators import on_arrays
@@ -80,15 +79,12 @@ class Execution:
             Stopped: where a check fails, or a number is none that C computes as Python does; nothing has been changed.
             Exception: of an operation on the host; nothing has been changed.
         """
-        known = self.take_frame()
-        frame = known or Frame(self)
+        frame = self.take_frame() or Frame(self)
         try:
             frame.begin(given, idle)
             with _QUIET if self._quiet else np.errstate(all="ignore"):
                 for segment in self.segments:
                     segment(frame)
-            if known is None:
-                move_to_large_pages(frame.arrays())
             return frame.outputs()
         finally:
             frame.end()
@@ -163,12 +159,6 @@ class Frame:
         for entry, result in zip(self._slots, self._results, strict=True):
             if entry is not None:
                 table[entry] = result.address
-
-    def arrays(self) -> Iterator[Array]:
-        """What the call works on, the memory of its own included."""
-        yield self._arena
-        yield from (self.given[i] for i, _ in self._execution.arrays)
-        yield from (result.array for result in self._results)
 
     def end(self) -> None:
         """Let go of everything that belongs to others."""

@@ -111,6 +111,7 @@ class _Layouter:
         """What lies as a kernel has it, and not as it does uncompiled."""
         self._copy_outputs(interface.leaving)
         self._write_inputs()
+        self.into = self._becoming_results()
         self.stored = self._needed()
         self.parts = parts_of_wholes(graph, {*self.result_of, *self.direct})
 
@@ -148,11 +149,7 @@ class _Layouter:
     def _write_inputs(self) -> None:
         """Let outputs that overwrite inputs be computed there where that is safe, and be copied there in the end elsewhere."""
         self.direct: dict[Value, Value] = {}
-        last = _last_that_can_fail(self.units)
-        readers: dict[Value, list[int]] = {}
-        for k, unit in enumerate(self.units):
-            for v in unit.reads():
-                readers.setdefault(base(v), []).append(k)
+        last, readers = _last_that_can_fail(self.units), self._readers()
         loops = {
             v: (k, loop)
             for k, unit in enumerate(self.units)
@@ -165,12 +162,7 @@ class _Layouter:
             v = self.graph.outputs[i]
             k, loop = loops.get(v, (-1, None))
             safe = loop is not None and k > last and v not in self.result_of and v not in self.direct
-            if (
-                safe
-                and loop is not None
-                and all(r <= k for r in readers.get(target, ()))
-                and _only_here(self.units[k], loop, target)
-            ):
+            if safe and loop is not None and readers.get(target, -1) <= k and _only_here(self.units[k], loop, target):
                 self.direct[v] = target
                 self.outputs[i] = None
             else:
@@ -180,6 +172,27 @@ class _Layouter:
         for i, v, target in staged:
             self.direct[self._copied(v)] = target
             self.outputs[i] = None
+
+    def _readers(self) -> dict[Value, int]:
+        """The last unit that reads each value, or a view of it."""
+        return {base(v): k for k, unit in enumerate(self.units) for v in unit.reads()}
+
+    def _becoming_results(self) -> dict[Value, Value]:
+        """Values of which a loop makes a result, element by element, and that nobody needs then: they can lie where the result
+        will, once nothing can fail any more."""
+        last, readers = _last_that_can_fail(self.units), self._readers()
+        made = {v: k for k, unit in enumerate(self.units) if k > last for v in unit.writes()}
+        found: dict[Value, Value] = {}
+        for k, unit in enumerate(self.units):
+            for loop in unit.loops:
+                results = [v for node in loop.nodes for v in node.outputs if v in self.result_of]
+                for result in results:
+                    for v in loop.reads():
+                        free = made.get(v, k) < k == readers[v] and v not in self.result_of and v not in self.direct
+                        if free and v not in found and v.aval == result.aval and _only_here(unit, loop, v):
+                            found[v] = result
+                            break
+        return found
 
     def _copied(self, v: Value) -> Value:
         unit, made = _copy(v, len(self.units))
@@ -336,6 +349,8 @@ class _Layouter:
         elif v in self.result_of:
             self.places[v] = of_value(v, "result", len(self.results), order)
             self.results.append(self.places[v])
+        elif v in self.into and v not in self.parts.margins and order in (None, tuple(range(len(v.shape)))):
+            self.places[v] = self._new(self.into[v], None)
         else:
             self.places[v] = of_value(v, "arena", 0, order, self.parts.margins.get(v, (0, 0)))
         return self.places[v]

@@ -10,12 +10,16 @@ from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Value
 from torchlite.compiler.program.bodies import Body, Dimensions, Reduced, body
 from torchlite.compiler.program.expressions import read, rounded, written
+from torchlite.compiler.program.memory import ALIGNED
 from torchlite.compiler.program.places import Order, Place
 from torchlite.compiler.program.reductions import reduction
 from torchlite.compiler.program.units import Loop, refinement
 
 _MOST_PARTS = 512
 _NEAR = 128  # sums side by side that registers can hold
+_SEVERAL = 2  # arrays that an update overwrites, from which on it asks for what comes
+_BLOCK = 64  # of their elements
+_AHEAD = 4096  # bytes
 _TURNED = 8  # rows and columns from which on a copy goes by squares
 
 
@@ -121,9 +125,9 @@ class Nest:
         """One loop, divided into ranges."""
         n = self.lengths[0] if self.lengths else 1
         lines = [*self._pointers(), *self._numbers("p"), *self._accumulators()]
-        lines += self._inner("begin", "end", pointer="p")
         if not self.body.reductions:
-            return Function(whole(_RANGE, lines), self._places(), n, flat=True)
+            return Function(whole(_RANGE, [*lines, *self._in_blocks()]), self._places(), n, flat=True)
+        lines += self._inner("begin", "end", pointer="p")
         lines += [f"partial{i}[begin / GRAIN] = a{i};" for i, _ in enumerate(self.body.reductions)]
         chunks = -(-n // GRAIN)
         before, scratch = self._partials(chunks)
@@ -135,6 +139,25 @@ class Nest:
             finish.append(f"*({r.target.kind} *)at[{len(self.body.streams()) + i}] = {_finished(r, f'a{i}')};")
         text += whole("NAME_finish(void *const *at)", finish)
         return Function(text, self._places(), n, flat=True, finishes=True, scratch=scratch)
+
+    def _in_blocks(self) -> list[str]:
+        """The loop over a range; of an update of several arrays in blocks, each after asking for what comes a page later.
+
+        A processor guesses what comes next within a page, so that every page would begin with a pause.
+        """
+        reads = [k for k in range(len(self.body.reads)) if self.strides[k] == [1]]
+        stored = [(s.place.buffer, s.place.offset) for s, _ in self.body.stores]
+        updated = [k for k in reads if (self.all[k].place.buffer, self.all[k].place.offset) in stored]
+        if len(updated) < _SEVERAL:
+            return self._inner("begin", "end", pointer="p")
+        sizes = {k: self.all[k].place.ghost.itemsize for k in reads}
+        ahead = [
+            f"for (long i = block; i < block + {_BLOCK}; i += {ALIGNED // size})"
+            f" __builtin_prefetch(p{k} + i + {_AHEAD // size}, 1);"
+            for k, size in sizes.items()
+        ]
+        inner = [f"const long stop = at_most(block + {_BLOCK}, end);", *self._inner("block", "stop", pointer="p")]
+        return [f"for (long block = begin; block < end; block += {_BLOCK}) {{", *indented([*ahead, *inner]), "}"]
 
     def rows(self) -> Function:
         """Rows along the last dimension, some of them a task."""
