@@ -121,6 +121,7 @@ def test_the_rest_of_torch_compiler():
     assert not torch.compiler.is_dynamo_compiling()
     assert not torch.compiler.is_exporting()
     assert torch.compiler.allow_in_graph(torch.exp) is torch.exp
+    assert torch.compiler.cudagraph_mark_step_begin() is None
     f = torch.compiler.compile(lambda x: x * 2)
     for _ in range(2):
         f(torch.ones(2))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from torchlite.compiler.function import CompiledFunction
 
 __all__ = [
-    "allow_in_graph", "compile", "disable", "is_compiling", "is_dynamo_compiling", "is_exporting", "list_backends", "reset",
-    "set_stance",
+    "allow_in_graph", "compile", "cudagraph_mark_step_begin", "disable", "is_compiling", "is_dynamo_compiling",
+    "is_exporting", "list_backends", "reset", "set_stance",
 ]  # fmt: skip
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -61,6 +61,10 @@ def is_dynamo_compiling() -> bool:
 def is_exporting() -> bool:
     """Whether a model is being exported; exporting does not trace here, so it never is."""
     return False
+
+
+def cudagraph_mark_step_begin() -> None:
+    """Say that a step begins: for PyTorch's sake. Nothing depends on it, as no replay of a CUDA graph overwrites a result that is kept."""
 
 
 def allow_in_graph(fn: Any) -> Any:
