@@ -6,6 +6,8 @@ Strides and offsets count elements, as PyTorch's do. Whatever is made here is ch
 from __future__ import annotations
 
 import ctypes
+import math
+import mmap
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -98,6 +100,23 @@ def strided(memory: Any, dtype: Any, shape: tuple[int, ...], layout: Layout) -> 
         xp.cuda.UnownedMemory(memory.data.ptr, memory.nbytes, memory, memory.device.id), first
     )
     return xp.ndarray(shape, dtype, pointer, steps)
+
+
+def untouched(shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+    """An array without meaningful numbers, which is only asked how it lies in memory.
+
+    All of them lie in the same memory, of which no page is ever touched, so it takes none.
+    """
+    global _untouched
+    dtype = np.dtype(dtype)
+    size = math.prod(shape) * dtype.itemsize
+    memory = _untouched
+    if memory is None or len(memory) < size:  # of its own: an allocator might give what is there and free
+        memory = _untouched = mmap.mmap(-1, max(2 * size, 1 << 24), access=mmap.ACCESS_COPY)
+    return np.ndarray(shape, dtype, memory)
+
+
+_untouched: mmap.mmap | None = None
 
 
 def _told(array: Any) -> Any:

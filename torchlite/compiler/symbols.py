@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends.memory import untouched
 from torchlite.compiler.graph import Value
 from torchlite.devices import CPU, Device
 from torchlite.ir import Aval
@@ -48,7 +49,7 @@ def ghost_of(array: Any) -> Any:
     """An array of NumPy that lies as ``array``; one on another device has no numbers that could be seen there."""
     if isinstance(array, np.ndarray):
         return array
-    return np.lib.stride_tricks.as_strided(np.empty(1, array.dtype), array.shape, array.strides)
+    return np.lib.stride_tricks.as_strided(untouched((1,), array.dtype), array.shape, array.strides)
 
 
 class Symbol(Aval):
@@ -82,7 +83,7 @@ class Symbol(Aval):
     def ghost(self) -> Any:
         """An array of NumPy that lies as this one."""
         if self._ghost is None:
-            self._ghost = np.empty(self.shape, self.dtype)
+            self._ghost = untouched(self.shape, self.dtype)
         return self._ghost
 
     @property

@@ -21,6 +21,7 @@ from torchlite.compiler.program.units import base
 from torchlite.compiler.program.writer import Program, Segment
 
 _QUIET = nullcontext()  # nothing of NumPy runs that could warn
+_LARGE = 1 << 25  # bytes, from which on glibc asks the system for memory, though there is some that is free
 _OWN = 2  # references to an array that nobody has: that of `_Given`, and the argument of getrefcount
 
 
@@ -125,6 +126,8 @@ class Frame:
         self.given: Sequence[Any] = ()
         self.numbers = np.zeros(max(len(program.numbers), 1))
         self.objects: dict[Value, Any] = {}
+        if layout.arena >= _LARGE:
+            _give_back_what_is_free()
         self._arena = aligned(layout.arena)
         self.table = np.zeros(len(program.buffers) + 1, np.uint64)
         self.table[0] = address(self._arena)
@@ -337,6 +340,13 @@ def seen_at(start: int, ghost: Array) -> Array:
     low, high = sum(s for s in steps if s < 0), sum(s for s in steps if s > 0)
     memory = (ctypes.c_char * (high - low + ghost.itemsize)).from_address(start + low)
     return np.ndarray(ghost.shape, ghost.dtype, memory, -low, ghost.strides)
+
+
+def _give_back_what_is_free() -> None:
+    """Let the system have the memory of arrays that are gone, which glibc keeps: an eager call before has left much of it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(ctypes.c_size_t(0))
 
 
 def aligned(size: int) -> Array:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from torchlite.backends.memory import address
+from torchlite.backends.memory import address, untouched
 from torchlite.compiler.graph import Value
 
 Array = np.ndarray[Any, Any]
@@ -44,8 +44,7 @@ class Place:
 
     Attributes:
         buffer: in which memory.
-        ghost: an array without meaningful numbers that lies in its own memory as the value lies in the buffer. Its pages
-            are never touched, so it takes none.
+        ghost: an array without meaningful numbers that lies in other memory as the value lies in the buffer.
     """
 
     buffer: Buffer
@@ -74,8 +73,8 @@ class Place:
 def fresh(shape: Sequence[int], dtype: Any, order: Order | None) -> Array:
     """A ghost whose dimensions lie in the given order, densely."""
     if order is None or order == tuple(range(len(shape))):
-        return np.empty(shape, dtype)
-    return np.empty([shape[d] for d in order], dtype).transpose(np.argsort(order))
+        return untouched(shape, dtype)
+    return untouched([shape[d] for d in order], dtype).transpose(np.argsort(order))
 
 
 def order_of(ghost: Array) -> Order | None:
@@ -92,7 +91,7 @@ def of_input(array: Array, number: int) -> Place | None:
         return None
     low = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True) if s < 0 and n)
     high = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True) if s > 0 and n)
-    memory = np.empty(high - low + array.itemsize, np.uint8)
+    memory = untouched([high - low + array.itemsize], np.uint8)
     ghost: Array = np.ndarray(array.shape, array.dtype, memory.data, -low, array.strides)
     return Place(Buffer("input", number, memory.nbytes, address(ghost)), ghost)
 
