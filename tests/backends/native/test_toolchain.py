@@ -56,10 +56,22 @@ def test_a_text_is_compiled_once_and_its_function_can_be_called(compiler, monkey
 def test_the_folder_is_private_and_keeps_the_text(compiler, own_cache):
     entry = toolchain.compiled(ADD)
     folder = own_cache / "torchlite" / "native"
-    assert entry.parent == folder
-    assert folder.stat().st_mode & 0o777 == 0o700
-    assert (folder / f"{entry.name.split('.')[0]}.c").read_text() == ADD
-    assert sorted(path.suffix for path in folder.iterdir()) == [".c", ".so"]
+    assert entry.parent == folder / toolchain.key(ADD, compiler)
+    assert folder.stat().st_mode & 0o777 == entry.parent.stat().st_mode & 0o777 == 0o700
+    assert (entry.parent / "kernel.c").read_text() == ADD
+    assert sorted(path.suffix for path in entry.parent.iterdir()) == [".c", ".so"]
+    assert list(folder.iterdir()) == [entry.parent]
+
+
+def test_of_several_texts_those_that_are_missing_are_compiled(compiler, monkeypatch):
+    texts = [ADD, ADD.replace("+", "-"), ADD.replace("+", "*"), ADD]
+    toolchain.compiled(ADD)
+    made = []
+    run = toolchain._run
+    monkeypatch.setattr(toolchain, "_run", lambda *given: (made.append(given), run(*given)))
+    for count in (2, 2):
+        assert [library.add(7, 2) for library in toolchain.load_all(texts)] == [9, 5, 14, 9]
+        assert len(made) == count
 
 
 @pytest.mark.parametrize(
@@ -134,9 +146,9 @@ def test_a_gradient_is_compiled_beside_its_operator_and_nothing_else_is(
     x = np.ones((4, 5), np.float32)
     assert kernel("rows.softmax")(x, dim=1) is not None
     folder = own_cache / "torchlite" / "native"
-    assert len(list(folder.glob("*.so"))) == texts + 1  # and the pool
+    assert len(list(folder.glob("*/*.so"))) == texts + 1  # and the pool
     assert kernel("rows.softmax_grad")(x, x, dim=1) is not None
-    assert len(list(folder.glob("*.so"))) == 3
+    assert len(list(folder.glob("*/*.so"))) == 3
     fresh(monkeypatch)
 
 
@@ -188,7 +200,7 @@ assert all(f(x).eq(f(x)).all() for _ in range(3)) and f.source
     started = [subprocess.Popen([sys.executable, "-W", "error", "-c", text]) for _ in range(2)]
     assert [process.wait() for process in started] == [0, 0]
     folder = Path(toolchain.folder())
-    assert len(list(folder.glob("*.so"))) >= 3  # the pool, the operator's kernel, the program's
+    assert len(list(folder.glob("*/*.so"))) >= 3  # the pool, the operator's kernel, the program's
     assert not list(folder.glob("tmp*"))
 
 

@@ -1,8 +1,9 @@
 """From C text to functions that can be called: a compiler found on the machine, and a cache on disk.
 
-An entry of the cache is named after everything that it depends on (the text, the flags, the compiler, the processor) and
-after its own content: another text never finds it, and one that was damaged is compiled again. Compilers write beside the
-cache's entries and the result is renamed, so processes that compile the same text at once don't disturb each other.
+An entry of the cache lies in a folder that is named after everything that it depends on (the text, the flags, the compiler,
+the processor), and is itself named after its content: another text never finds it, and one that was damaged is compiled
+again. Compilers write beside the cache's entries and the result is renamed, so processes that compile the same text at once
+don't disturb each other.
 """
 
 from __future__ import annotations
@@ -150,7 +151,7 @@ def folder() -> Path:
 
 
 def key(source: str, using: Compiler) -> str:
-    """The name of what ``source`` becomes here."""
+    """The name of the folder with what ``source`` becomes here."""
     text = "\0".join((source, *using.flags, using.identity, processor()))
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -161,35 +162,47 @@ def compiled(source: str) -> Path:
     Raises:
         Unavailable: without a compiler or a cache, and when the compiler fails; the message has its first errors.
     """
+    return _cached(source) or _compiled_now(source)
+
+
+def _cached(source: str) -> Path | None:
     if os.name != "posix":
         raise Unavailable(f"kernels need POSIX threads, which {platform.system()} does not have")
-    using, place = compiler(), folder()
-    name = key(source, using)
-    for entry in sorted(place.glob(f"{name}.*.so")):
-        if _digest(entry) == entry.name.split(".")[1]:
+    for entry in sorted((folder() / key(source, compiler())).glob("*.so")):
+        if _digest(entry) == entry.stem:
             return entry
         entry.unlink(missing_ok=True)
+    return None
+
+
+def _compiled_now(source: str) -> Path:
+    using, place = compiler(), folder()
     with _scratch(place) as scratch:
         (scratch / "kernel.c").write_text(source)
         _run(using, scratch / "kernel.c", scratch / "kernel.so")
-        entry = place / f"{name}.{_digest(scratch / 'kernel.so')}.so"
-        os.replace(scratch / "kernel.c", place / f"{name}.c")
+        entry = place / key(source, using) / f"{_digest(scratch / 'kernel.so')}.so"
+        entry.parent.mkdir(mode=0o700, exist_ok=True)
+        os.replace(scratch / "kernel.c", entry.with_name("kernel.c"))
         os.replace(scratch / "kernel.so", entry)
     return entry
 
 
 def compiled_together(sources: Sequence[str]) -> list[Path]:
-    """The shared objects of several texts, which as many processors compile as there are.
+    """The shared objects of several texts; those that are not in the cache as many processors compile as there are.
 
     Raises:
         Unavailable: as `compiled`.
     """
-    if len(sources) == 1:
-        return [compiled(sources[0])]
-    from concurrent.futures import ThreadPoolExecutor
+    paths = {source: _cached(source) for source in sources}
+    missing = [source for source, path in paths.items() if path is None]
+    if len(missing) < 2:
+        made = {source: _compiled_now(source) for source in missing}
+    else:
+        from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(min(len(sources), processors())) as threads:
-        return list(threads.map(compiled, sources))
+        with ThreadPoolExecutor(min(len(missing), processors())) as threads:
+            made = dict(zip(missing, threads.map(_compiled_now, missing), strict=True))
+    return [paths[source] or made[source] for source in sources]
 
 
 def load(source: str) -> ctypes.CDLL:
