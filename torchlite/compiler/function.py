@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import os
 import sys
 import threading
@@ -156,7 +157,8 @@ class CompiledFunction:
             _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
         self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
         try:
-            variant = self._traced(structure, leaves, args, kwargs)
+            with _garbage_kept():
+                variant = self._traced(structure, leaves, args, kwargs)
         except Changes as refusal:
             self.failures += 1
             if (
@@ -295,6 +297,18 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         signatures=[signature(e.tensor) for e in what.externals],
         entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],
     )
+
+
+@contextmanager
+def _garbage_kept() -> Iterator[None]:
+    """Let the collector of garbage wait: a capture makes many objects, nearly all of which stay, and it would go through them often."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 @contextmanager

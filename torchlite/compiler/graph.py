@@ -65,7 +65,7 @@ class Node:
 
     def reads(self) -> Iterable[Value]:
         """All values that it needs."""
-        return (*self.inputs, *self.lifted.values())
+        return (*self.inputs, *self.lifted.values()) if self.lifted else self.inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ def without_dead_code(graph: Graph) -> Graph:
     needed = set(graph.outputs)
     kept = []
     for node in reversed(graph.nodes):
-        if has_effect(node) or any(v in needed for v in node.outputs):
+        if has_effect(node) or not needed.isdisjoint(node.outputs):
             kept.append(node)
             needed.update(node.reads())
     return graph.with_nodes(reversed(kept))

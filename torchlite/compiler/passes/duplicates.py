@@ -30,6 +30,8 @@ def without_duplicates(graph: Graph) -> Graph:
 def _identity(v: Value) -> Any:
     """What makes two values the same: being one object, or equal small constants."""
     c = v.constant
+    if c is None:
+        return v
     if is_array(c) and c.size <= 1:
         return (c.shape, c.dtype, device_of(c), to_numpy(c).tobytes())
     return (type(c), repr(c)) if v.aval is None and isinstance(c, (int, float)) else v

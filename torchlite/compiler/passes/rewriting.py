@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from torchlite.compiler.graph import Graph, Node, Value
 
@@ -19,21 +18,24 @@ def rewritten(graph: Graph, rule: Callable[[Node], Replacement], inserted: list[
     became: dict[Value, Value] = {}
     kept: list[Node] = []
     for node in graph.nodes:
-        current = node
-        if any(v in became for v in node.reads()):
-            current = replace(
-                node,
-                inputs=tuple(became.get(v, v) for v in node.inputs),
-                lifted={k: became.get(v, v) for k, v in node.lifted.items()},
-                outputs=(),
-            )
-            current.outputs = tuple(Value(v.aval, current) for v in node.outputs)
+        current = node if became.keys().isdisjoint(node.reads()) else _reading(node, became)
         found = rule(current)
         if inserted:
             kept += inserted
             inserted.clear()
         if found is None:
             kept.append(current)
+            if current is node:
+                continue
             found = current.outputs
         became.update((v, new) for v, new in zip(node.outputs, found, strict=True) if v is not new)
     return graph.with_nodes(kept, became)
+
+
+def _reading(node: Node, became: dict[Value, Value]) -> Node:
+    """The operation on what its inputs have become."""
+    lifted = {name: became.get(v, v) for name, v in node.lifted.items()}
+    inputs = tuple([became.get(v, v) for v in node.inputs])
+    new = Node(node.op, inputs, node.params, lifted=lifted, several=node.several, line=node.line)
+    new.outputs = tuple([Value(v.aval, new) for v in node.outputs])
+    return new
