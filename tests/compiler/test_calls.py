@@ -1,12 +1,15 @@
 """How compiled functions are called, and what goes on in them besides tensors."""
 
+import gc
 import sys
 from collections import namedtuple
+from contextlib import nullcontext
 
 import pytest
 from eager_and_compiled import both, captured, falls_back
 
 import torchlite as torch
+from torchlite.compiler import function
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -131,6 +134,30 @@ def test_many_operations():
 
     (f,) = both(program)
     assert captured(f)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+@pytest.mark.parametrize("fails", [True, False])
+def test_the_collector_of_garbage_waits_while_a_function_is_captured(enabled, fails, monkeypatch):
+    collecting = []
+    traced = function._traced
+
+    def watched(*given):
+        collecting.append(gc.isenabled())
+        return traced(*given)
+
+    monkeypatch.setattr(function, "_traced", watched)
+    f = torch.compile(lambda x: x.tolist() if fails else x + 1)
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.warns(UserWarning, match="uncompiled") if fails else nullcontext():
+            for _ in range(2):
+                f(torch.ones(3))
+        assert collecting == [False]
+        assert gc.isenabled() is enabled
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 def test_functions_without_tensors():

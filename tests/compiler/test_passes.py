@@ -94,6 +94,19 @@ def test_views_that_undo_each_other_go():
     assert graph.outputs == (x, x, x)
 
 
+def test_only_operations_that_read_something_else_are_made_again():
+    b = Building((2, 3))
+    first = b.add("exp", b.inputs[0])
+    second = b.add("neg", b.add("view", first, shape=(2, 3)))
+    third = b.add("add", second, first)
+    graph = cancel_views(b.graph(third))
+    made = [node for node in graph.nodes if node not in b.nodes]
+    assert operators(graph) == ["exp", "neg", "add"]
+    assert made == list(graph.nodes[1:])
+    assert [node.inputs for node in made] == [(first,), (made[0].outputs[0], first)]
+    assert second.node.inputs != (first,)
+
+
 def test_copies_that_lie_as_their_original_go():
     b = Building((2, 3))
     x = b.inputs[0]

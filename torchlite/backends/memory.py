@@ -110,6 +110,8 @@ def untouched(shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
     global _untouched
     dtype = np.dtype(dtype)
     size = math.prod(shape) * dtype.itemsize
+    if not size:  # NumPy gives such an array other strides in memory that it has not allocated itself
+        return np.empty(shape, dtype)
     memory = _untouched
     if memory is None or len(memory) < size:  # of its own: an allocator might give what is there and free
         memory = _untouched = mmap.mmap(-1, max(2 * size, 1 << 24), access=mmap.ACCESS_COPY)

@@ -1,11 +1,14 @@
 """What a program gives away stays what it is; what nobody has is used again; inputs are overwritten in place."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 import torchlite as torch
 from torchlite import nn
 from torchlite.backends.native import toolchain
+from torchlite.compiler.program import execution
 from torchlite.ops import recurrent
 
 try:
@@ -155,6 +158,26 @@ def test_what_becomes_a_result_lies_where_that_will(f, shared):
     results = {id(place.buffer) for place in layout.results}
     lying = {v for v, place in layout.places.items() if v.node is not None and id(place.buffer) in results}
     assert (len(lying) > len(layout.results)) == shared
+
+
+def test_free_memory_is_given_back_before_a_large_arena_is_taken(monkeypatch):
+    given_back = []
+    monkeypatch.setattr(execution, "_give_back_what_is_free", lambda: given_back.append(True))
+    x = torch.linspace(0, 1, 1 << 12).reshape(64, 64)
+    for least, times in ((1 << 25, 0), (0, 1)):
+        monkeypatch.setattr(execution, "_LARGE", least)
+        compiled(lambda x: (x.exp() @ x).softmax(-1).sum(0), x)
+        assert len(given_back) == times
+
+
+@pytest.mark.parametrize("glibc", [True, False])
+def test_free_memory_is_given_back_where_c_can_do_that(glibc, monkeypatch):
+    called = []
+    monkeypatch.setattr(
+        execution.ctypes, "CDLL", lambda _: SimpleNamespace(**({"malloc_trim": called.append} if glibc else {}))
+    )
+    execution._give_back_what_is_free()
+    assert len(called) == glibc
 
 
 def test_values_that_are_swapped():
