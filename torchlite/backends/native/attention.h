@@ -44,7 +44,10 @@ static inline __attribute__((always_inline)) void fetch_row(const float *at, con
                                                             long columns, const int written) {
     if (!at || f->row >= rows) return;
     at += offset_of(steps, f->t->geometry, f->head) + f->row * steps->row;
-    for (long c = 0; c < columns; c += 64 / (long)sizeof *at) __builtin_prefetch(at + c, written, 2);
+    for (long c = 0; c < columns; c += 64 / (long)sizeof *at) {  // Clang takes literal constants only
+        if (written) __builtin_prefetch(at + c, 1, 2);
+        else __builtin_prefetch(at + c, 0, 2);
+    }
 }
 
 static void fetch_rows(NextHead *f, long count) {
