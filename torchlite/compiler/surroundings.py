@@ -395,7 +395,7 @@ class Surroundings:
                 self.numbers += x._changing_numbers()
             if hasattr(x, "__dict__") and not isinstance(x, threading.local):
                 yield from self._mapping(x, x.__dict__, name)
-            slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if slot not in ("__weakref__", "__dict__")]
+            slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if _is_slot(type(x), slot)]
             if isinstance(x, threading.local):  # its attributes, in the thread that asks
                 slots += vars(x)
             if slots:
@@ -494,6 +494,11 @@ def _slots(cls: type) -> tuple[str, ...]:
     names = (slots,) if isinstance(slots, str) else tuple(slots)
     private = f"_{cls.__name__.lstrip('_')}"
     return tuple(private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
+
+
+def _is_slot(cls: type, name: str) -> bool:
+    """Whether an attribute is kept in a slot, and no property of a derived class is in its place."""
+    return isinstance(getattr(cls, name, None), types.MemberDescriptorType)
 
 
 @functools.lru_cache(4096)
