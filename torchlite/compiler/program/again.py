@@ -48,6 +48,8 @@ def computed_again(graph: Graph) -> Chains:
 
 def given(node: Node, chains: Chains) -> Iterable[Value]:
     """What an operation reads if it computes again what may be, or what those operations read."""
+    if chains.keys().isdisjoint(node.reads()):
+        return dict.fromkeys(node.reads())
     found: dict[Value, None] = {}
     for v in node.reads():
         for n in chains.get(v, ()):

@@ -9,7 +9,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.lowering import Lowering
-from torchlite.compiler.program.places import Array, Order
+from torchlite.compiler.program.places import Array, Order, fresh
 from torchlite.compiler.program.writer import Writer
 
 _LANES, _TASKS, _STACK = 16, 32, 192 * 1024  # at most (see ``vectors.h``), and as in ``attention.h``
@@ -115,7 +115,7 @@ def _rows_are_dense(v: Value) -> bool:
 
 def _ghost(v: Value) -> Array:
     if v.node is None or v.node.op.kind != "view":
-        return np.empty(v.shape, np.float32)
+        return fresh(v.shape, np.float32, None)
     return np.asarray(v.node.op.run(np, _ghost(v.node.inputs[0]), **v.node.params))
 
 

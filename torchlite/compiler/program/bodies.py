@@ -51,7 +51,7 @@ class Dimensions:
     """What a loop goes through: the dimensions that all its shapes have in common, in the order of memory."""
 
     def __init__(self, loop: Loop, order: Order | None) -> None:
-        shape = refinement(loop.shapes)
+        shape = refinement(*loop.shapes)
         assert shape is not None
         self.shape: Shape = shape
         self.order = order if order is not None and len(order) == len(shape) else tuple(range(len(shape)))
@@ -59,7 +59,10 @@ class Dimensions:
 
     def strides(self, ghost: Array, shape: Shape) -> tuple[int, ...]:
         """Those of an array that is broadcast to one of the loop's shapes."""
-        seen = np.broadcast_to(ghost, shape).reshape(self.shape, copy=False)
+        if ghost.size == 1:
+            return (0,) * len(self.shape)
+        seen = ghost if ghost.shape == shape else np.broadcast_to(ghost, shape)
+        seen = seen if shape == self.shape else seen.reshape(self.shape, copy=False)
         return tuple(seen.strides[d] // seen.itemsize if self.shape[d] > 1 else 0 for d in self.order)
 
     def reduced(self, dims: Sequence[int], shape: Shape) -> tuple[bool, ...]:

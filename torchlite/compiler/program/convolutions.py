@@ -13,7 +13,7 @@ from torchlite.backends.native.convolution_nhwc import Kernel, Sizes
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
-from torchlite.compiler.program.places import CHANNELS_LAST, Array, Order
+from torchlite.compiler.program.places import CHANNELS_LAST, Array, Order, fresh
 from torchlite.compiler.program.stores import beside, fill_of_channels, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
@@ -47,7 +47,7 @@ def _fill(v: Value, writer: Writer) -> str:
 def _address(v: Value, writer: Writer) -> tuple[str, Sizes]:
     """Where an array lies; of an input that is computed, where the first array lies that is read for it."""
     places, unit = writer.step.places, writer.step.unit
-    for read in unit.before[v].reads() if v in unit.before else (v,):
+    for read in unit.before[v].reads if v in unit.before else (v,):
         if v not in unit.before or (read.shape == v.shape and places[read].order == CHANNELS_LAST):
             return f"(const float *)({writer.pointer(read)})", distances(places[read].strides)
     return "NULL", _ANYHOW
@@ -197,7 +197,7 @@ def _scratch(node: Node, first: Array, second: Array) -> int:
 
 def _dense(v: Value) -> Array:
     """A ghost of a value whose dimensions lie in their order."""
-    return np.empty(v.shape, BFLOAT16)
+    return fresh(v.shape, BFLOAT16, None)
 
 
 _LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {

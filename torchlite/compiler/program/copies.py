@@ -69,7 +69,7 @@ def copy(writer: Writer, v: Value, source: Place, target: Place) -> None:
         return
     out = Value(v.aval)
     node = Node(REGISTRY["clone"], (v,), {"order": None}, (out,))
-    loop = Loop([target.ghost.shape], [node])
+    loop = Loop((target.ghost.shape,), (node,))
     writer.call(function(loop, source.order, {v: source, out: target}, {out}))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,11 +22,12 @@ C_TYPES = {
     }.items()
 }  # fmt: skip
 
+_FLOAT32 = np.dtype(np.float32)
 _FLOATS = {
     "add", "sub", "mul", "div", "neg", "square", "sqrt", "rsqrt", "reciprocal", "abs", "maximum", "minimum", "fmax", "fmin",
     "relu", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "erfc",
     "floor", "ceil", "trunc", "round", "frac", "pow", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-    "atan2", "hypot", "copysign",
+    "atan2", "hypot", "copysign", "clamp",
 }  # fmt: skip
 _INTEGERS = {
     "add",
@@ -92,66 +94,69 @@ def expression(node: Node) -> Expression | None:
     """The operation on one element, as a function of the names of its inputs; None where C has no such operation."""
     if node.several or node.lifted or len(node.outputs) != 1:
         return None
-    if any(c_type(v) is None for v in (*node.inputs, *node.outputs)):
+    dtypes = [v.aval.dtype for v in (*node.outputs, *node.inputs) if v.aval is not None]
+    if len(dtypes) <= len(node.inputs):
         return None
-    template = _template(node)
-    if template is None:
+    name, scalar = node.op.name, node.op.scalar
+    if name == "clamp":
+        scalar = _clamped(node.params["min"], node.params["max"], dtypes[0])
+    template = _template(name, scalar, node.params.get("approximate"), *dtypes)
+    return None if template is None else lambda names: template.format(*names)
+
+
+@functools.cache
+def _template(name: str, scalar: str | None, approximate: str | None, out: Any, *inputs: Any) -> str | None:
+    """The expression of an operator for these dtypes, with {0}, {1}, … in the place of its inputs."""
+    if any(dtype not in C_TYPES for dtype in (out, *inputs)):
         return None
-    if c_type(node.outputs[0]) == "bfloat16" and node.op.name not in _EXACT:
-        template = f"bf16_rounded({template})"
-    letters = ("c", "x", "y") if node.op.name == "where" else ("x", "y", "z")
-    pattern = re.compile(r"\b[" + "".join(letters) + r"]\b")
-    count = len(node.inputs)
-
-    def of(names: Sequence[str]) -> str:
-        given = dict(zip(letters[:count], names, strict=True))
-        return pattern.sub(lambda found: given[found[0]], template)
-
-    return of
+    text = _in_letters(name, scalar, approximate, _computed_in(out), [_computed_in(dtype) for dtype in inputs])
+    if text is None:
+        return None
+    letters = "cxy" if name == "where" else "xyz"
+    text = re.sub(rf"\b[{letters}]\b", lambda found: f"{{{letters.index(found[0])}}}", text)
+    return f"bf16_rounded({text})" if C_TYPES[out] == "bfloat16" and name not in _EXACT else text
 
 
-def _template(node: Node) -> str | None:
-    name, out = node.op.name, _dtype(node.outputs[0])
-    inputs = [_dtype(v) for v in node.inputs]
+def _in_letters(
+    name: str, scalar: str | None, approximate: str | None, out: np.dtype[Any], inputs: list[np.dtype[Any]]
+) -> str | None:
     if name in ("view", "clone", "expand"):
         return "x"
     if name == "cast":
         return _conversion(inputs[0], out)
     if name == "where":
         fits = inputs[0].kind == "b" and inputs[1:] == [out, out]
-        return node.op.scalar if fits else None
+        return scalar if fits else None
     if name in _COMPARISONS:
-        return node.op.scalar if len(set(inputs)) == 1 and out.kind == "b" else None
+        return scalar if len(set(inputs)) == 1 and out.kind == "b" else None
     if any(dtype != out for dtype in inputs):
         return None
     if out.kind == "f":
-        return _on_floats(node, out)
+        return _on_floats(name, scalar, approximate, out)
     if out.kind == "b":
-        return "!x" if name == "bitwise_not" else node.op.scalar if name in _BOOLEANS else None
-    if name not in _INTEGERS or node.op.scalar is None:
+        return "!x" if name == "bitwise_not" else scalar if name in _BOOLEANS else None
+    if name not in _INTEGERS or scalar is None:
         return None
     unsigned = "unsigned long" if out.itemsize == 8 else "unsigned"  # in which overflow is defined
     wraps = name in ("add", "sub", "mul", "neg")
-    return re.sub(r"\b([xy])\b", rf"({unsigned})\1", node.op.scalar) if wraps else node.op.scalar
+    return re.sub(r"\b([xy])\b", rf"({unsigned})\1", scalar) if wraps else scalar
 
 
-def _on_floats(node: Node, dtype: np.dtype[Any]) -> str | None:
-    name, params = node.op.name, node.params
-    if name == "clamp":
-        return _clamped(params["min"], params["max"], dtype)
+def _on_floats(name: str, scalar: str | None, approximate: str | None, dtype: np.dtype[Any]) -> str | None:
     if name in _BY_NAME:
         return _BY_NAME[name]
-    if dtype.itemsize == 4 and (name, params.get("approximate")) in _FLOAT32_BY_NAME:
-        return _FLOAT32_BY_NAME[name, params.get("approximate")]
-    if name not in _FLOATS or node.op.scalar is None:
+    if dtype.itemsize == 4 and (name, approximate) in _FLOAT32_BY_NAME:
+        return _FLOAT32_BY_NAME[name, approximate]
+    if name not in _FLOATS or scalar is None:
         return None
     if dtype.itemsize == 4:
-        return "sigmoid_(x)" if name == "sigmoid" else _VECTORIZED.sub(r"\1_(", node.op.scalar)
-    return node.op.scalar
+        return "sigmoid_(x)" if name == "sigmoid" else _VECTORIZED.sub(r"\1_(", scalar)
+    return scalar
 
 
 def _clamped(least: Any, most: Any, dtype: np.dtype[Any]) -> str | None:
-    if any(type(limit) not in (int, float, type(None)) for limit in (least, most)):
+    types = (int, float, type(None))
+    if dtype.kind in "biu" or type(least) not in types or type(most) not in types:
         return None
     text = "x"
     if most is not None:
@@ -181,8 +186,6 @@ def literal(number: Any, dtype: np.dtype[Any]) -> str:
     return f"({float(value).hex()}{'f' if dtype.itemsize <= 4 else ''})"
 
 
-def _dtype(v: Value) -> np.dtype[Any]:
-    """What it is computed in."""
-    assert v.aval is not None
-    dtype: np.dtype[Any] = np.dtype(np.float32 if c_type(v) == "bfloat16" else v.aval.dtype)
-    return dtype
+def _computed_in(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype that elements of this one are computed in."""
+    return _FLOAT32 if C_TYPES[dtype] == "bfloat16" else dtype

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.loops import Function, function, order_of_loop
 from torchlite.compiler.program.memory import plan
 from torchlite.compiler.program.parts import parts_of_wholes
-from torchlite.compiler.program.places import CHANNELS_LAST, Array, Buffer, Order, Place, of_input, of_value
+from torchlite.compiler.program.places import CHANNELS_LAST, Array, Buffer, Order, Place, fresh, of_input, of_value
 from torchlite.compiler.program.tile_sums import scratch_of
 from torchlite.compiler.program.units import Loop, Unit, base, can_fail, flat, units
 from torchlite.ir import REGISTRY, Aval
@@ -100,7 +102,7 @@ class _Layouter:
         for number, v in enumerate(graph.inputs):
             if v.aval is not None:
                 array = interface.arrays[v]
-                place = of_input(np.empty(v.aval.shape, v.aval.dtype) if array is None else array, number)
+                place = of_input(fresh(v.aval.shape, v.aval.dtype, None) if array is None else array, number)
                 if place is None:
                     raise Unplaceable(f"{v.label} has strides that are no whole elements")
                 self.places[v] = place
@@ -149,7 +151,7 @@ class _Layouter:
     def _write_inputs(self) -> None:
         """Let outputs that overwrite inputs be computed there where that is safe, and be copied there in the end elsewhere."""
         self.direct: dict[Value, Value] = {}
-        last, readers = _last_that_can_fail(self.units), self._readers()
+        last, readers = _last_that_can_fail(self.units), _readers(self.units)
         loops = {
             v: (k, loop)
             for k, unit in enumerate(self.units)
@@ -162,7 +164,7 @@ class _Layouter:
             v = self.graph.outputs[i]
             k, loop = loops.get(v, (-1, None))
             safe = loop is not None and k > last and v not in self.result_of and v not in self.direct
-            if safe and loop is not None and readers.get(target, -1) <= k and _only_here(self.units[k], loop, target):
+            if safe and all(reader.is_before(k, loop, target) for reader in readers.get(target, ())):
                 self.direct[v] = target
                 self.outputs[i] = None
             else:
@@ -173,23 +175,20 @@ class _Layouter:
             self.direct[self._copied(v)] = target
             self.outputs[i] = None
 
-    def _readers(self) -> dict[Value, int]:
-        """The last unit that reads each value, or a view of it."""
-        return {base(v): k for k, unit in enumerate(self.units) for v in unit.reads()}
-
     def _becoming_results(self) -> dict[Value, Value]:
         """Values of which a loop makes a result, element by element, and that nobody needs then: they can lie where the result
         will, once nothing can fail any more."""
-        last, readers = _last_that_can_fail(self.units), self._readers()
+        last, readers = _last_that_can_fail(self.units), _readers(self.units)
         made = {v: k for k, unit in enumerate(self.units) if k > last for v in unit.writes()}
         found: dict[Value, Value] = {}
         for k, unit in enumerate(self.units):
             for loop in unit.loops:
                 results = [v for node in loop.nodes for v in node.outputs if v in self.result_of]
                 for result in results:
-                    for v in loop.reads():
-                        free = made.get(v, k) < k == readers[v] and v not in self.result_of and v not in self.direct
-                        if free and v not in found and v.aval == result.aval and _only_here(unit, loop, v):
+                    for v in loop.reads:
+                        free = made.get(v, k) < k and v not in self.result_of and v not in self.direct
+                        free = free and v not in found and v.aval == result.aval
+                        if free and all(reader.is_before(k, loop, v) for reader in readers[v]):
                             found[v] = result
                             break
         return found
@@ -240,8 +239,10 @@ class _Layouter:
 
     def _drop_copies(self, unit: Unit) -> None:
         """Take copies of what lies as they shall and is never overwritten out of a unit; the original serves as them."""
-        for loop in unit.loops:
-            loop.nodes = [node for node in loop.nodes if not self._serves_as_copy(node)]
+        for i, loop in enumerate(unit.loops):
+            kept = tuple(node for node in loop.nodes if not self._serves_as_copy(node))
+            if kept != loop.nodes:
+                unit.loops[i] = replace(loop, nodes=kept)
 
     def _serves_as_copy(self, node: Node) -> bool:
         if node.op.name != "clone":
@@ -259,7 +260,7 @@ class _Layouter:
 
     def _place_loop(self, loop: Loop, step: Step, order: Order | None) -> Order | None:
         known = {v: self.places[v] for v in self.direct_places(loop)}
-        chosen = order is not None or any(base(v) in self.chosen for v in loop.reads())
+        chosen = order is not None or any(base(v) in self.chosen for v in loop.reads)
         if order is None:
             order = self._turned(loop, step) or order_of_loop(loop, {**step.places, **known})
         written = [v for node in loop.nodes for v in node.outputs if v in self.stored]
@@ -279,8 +280,8 @@ class _Layouter:
         """The order that a kernel has chosen for some of what a loop reads, after copies of the rest into it: they cost less."""
         lying = {
             v: step.places[v].order
-            for v in loop.reads()
-            if v in step.places and [v.shape] * len(loop.shapes) == loop.shapes and _size(v) >= GRAIN
+            for v in loop.reads
+            if v in step.places and (v.shape,) * len(loop.shapes) == loop.shapes and _size(v) >= GRAIN
         }
         chosen = [order for v, order in lying.items() if order is not None and base(v) in self.chosen]
         if len(step.unit.loops) > 1 or not chosen:
@@ -394,6 +395,32 @@ class _Layouter:
         return target
 
 
+class _Reader(NamedTuple):
+    """Who reads a value: which unit, in which loop (None for the root of a kernel), and through which view."""
+
+    unit: int
+    loop: Loop | None
+    seen: Value
+
+    def is_before(self, unit: int, loop: Loop | None, target: Value) -> bool:
+        """Whether it has read each element of ``target`` when that loop of that unit overwrites it."""
+        if self.unit != unit or loop is None or self.loop is not loop:
+            return self.unit < unit
+        return flat(self.seen) is target and _size(self.seen) == math.prod(loop.shapes[0])
+
+
+def _readers(all_units: Iterable[Unit]) -> dict[Value, list[_Reader]]:
+    """For each value in memory who reads it, or views of it."""
+    found: dict[Value, list[_Reader]] = {}
+    for k, unit in enumerate(all_units):
+        for v in unit.root.reads() if unit.root is not None else ():
+            found.setdefault(base(v), []).append(_Reader(k, None, v))
+        for loop in (*unit.before.values(), *unit.loops):
+            for v in loop.reads:
+                found.setdefault(base(v), []).append(_Reader(k, loop, v))
+    return found
+
+
 def _views(v: Value) -> Iterator[Node]:
     """The views that lead from the base of a value to it, the last one first."""
     while v.node is not None and v.node.op.kind == "view":
@@ -429,18 +456,7 @@ def _copy(v: Value, index: int) -> tuple[Unit, Value]:
     assert v.aval is not None
     made = Value(Aval(v.aval.shape, v.aval.dtype), node)
     node.outputs = (made,)
-    return Unit("loop", index, loops=[Loop([v.aval.shape], [node])]), made
-
-
-def _only_here(unit: Unit, loop: Loop, target: Value) -> bool:
-    """Whether a loop may overwrite an input: the unit reads that in this loop alone, and each element only where it is written."""
-    if unit.root is not None and any(base(v) is target for v in unit.root.reads()):
-        return False
-    for other in unit.loops:
-        for v in other.reads():
-            if base(v) is target and (other is not loop or flat(v) is not target or _size(v) != _size_of(loop)):
-                return False
-    return target.aval is not None
+    return Unit("loop", index, loops=[Loop((v.aval.shape,), (node,))]), made
 
 
 def _demanded(v: Value) -> Order | None:
@@ -457,7 +473,3 @@ def _is_input(v: Value) -> bool:
 
 def _size(v: Value) -> int:
     return 1 if v.aval is None else v.aval.size
-
-
-def _size_of(loop: Loop) -> int:
-    return int(np.prod(loop.shapes[0], dtype=np.int64))

@@ -46,10 +46,10 @@ class Function:
 
 def order_of_loop(loop: Loop, places: Mapping[Value, Place]) -> Order | None:
     """The order of memory in which a loop goes through its elements: that of its largest dense array."""
-    shape = refinement(loop.shapes)
+    shape = refinement(*loop.shapes)
     if any(s != shape for s in loop.shapes):
         return None
-    inputs = dict.fromkeys(loop.reads())
+    inputs = dict.fromkeys(loop.reads)
     for v in (*inputs, *(v for node in loop.nodes for v in node.outputs)):
         place = places.get(v)
         order = None if place is None or place.ghost.shape != shape else place.order

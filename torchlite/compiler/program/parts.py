@@ -10,7 +10,7 @@ import numpy as np
 
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.lowering import lowering
-from torchlite.compiler.program.places import Array
+from torchlite.compiler.program.places import Array, fresh
 
 Step = Callable[[Array], Array]
 
@@ -96,7 +96,7 @@ def _follow(
     how = lowering(node)
     if how is None or not how.anywhere:
         return
-    ghost: Array = np.empty(whole.shape, np.int8)
+    ghost = fresh(whole.shape, np.int8, None)
     try:
         for step in steps:
             ghost = step(ghost)

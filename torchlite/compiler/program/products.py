@@ -18,7 +18,7 @@ from torchlite.backends.native.products import (
 )
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Plain
-from torchlite.compiler.program.places import Array, Order, Place
+from torchlite.compiler.program.places import Array, Order, Place, fresh
 from torchlite.compiler.program.stores import store_of_product
 from torchlite.compiler.program.writer import Writer
 
@@ -109,9 +109,9 @@ class _BFloat16(_Product):
 
     def scratch(self, node: Node) -> int:
         """Packed operands, of which the left one may also be taken as it lies."""
-        x, y = (np.empty(v.shape[::-1], bfloat16.BFLOAT16).T for v in node.inputs[:2])
+        x, y = (fresh(v.shape, bfloat16.BFLOAT16, tuple(range(len(v.shape)))[::-1]) for v in node.inputs[:2])
         left, right = _operands(node, x, y)
-        dense = np.empty(left.shape, left.dtype)
+        dense = fresh(left.shape, left.dtype, None)
         return max(int(bfloat16.C.scratch(bfloat16.geometry(a, right))) for a in (left, dense))
 
     def write(self, node: Node, writer: Writer) -> None:

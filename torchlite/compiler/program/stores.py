@@ -120,7 +120,7 @@ def beside(v: Value, loop: Loop | None, writer: Writer) -> str:
     places, stored = writer.step.places, writer.layout.stored
     values = [v]
     if loop is not None:
-        values += [*loop.reads(), *(w for node in loop.nodes for w in node.outputs if w in stored)]
+        values += [*loop.reads, *(w for node in loop.nodes for w in node.outputs if w in stored)]
     addresses = [
         f"(const float *)({writer.address(places[w])})"
         for w in dict.fromkeys(values)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Literal
 
 from torchlite.compiler.graph import Graph, Node, Value
@@ -20,7 +22,7 @@ _FEW_ARRAYS = 7
 Kind = Literal["loop", "kernel", "number", "check", "host"]
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class Loop:
     """Elementwise operations on results of one size, and reductions of them: one pass over the elements.
 
@@ -31,25 +33,39 @@ class Loop:
         follows: the value of a kernel that the elementwise operations continue; None for a loop of its own.
     """
 
-    shapes: list[Shape] = field(default_factory=list)
-    nodes: list[Node] = field(default_factory=list)
-    reductions: list[Node] = field(default_factory=list)
+    shapes: tuple[Shape, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    reductions: tuple[Node, ...] = ()
     follows: Value | None = None
 
+    @cached_property
     def computed(self) -> set[Value]:
         """The values of the elementwise operations, and what they follow."""
         first = set() if self.follows is None else {self.follows}
         return first | {v for node in self.nodes for v in node.outputs}
 
+    @cached_property
     def reads(self) -> list[Value]:
         """What comes from outside."""
-        own = self.computed()
-        found: dict[Value, None] = {}
-        for node in (*self.nodes, *self.reductions):
-            for v in node.inputs:
-                if flat(v) not in own:
-                    found[v] = None
-        return list(found)
+        given = dict.fromkeys(v for node in (*self.nodes, *self.reductions) for v in node.inputs)
+        return [v for v in given if flat(v) not in self.computed]
+
+    @cached_property
+    def streams(self) -> set[Value]:
+        """Arrays of full size that are read or written, at most."""
+        size = math.prod(self.shapes[0])
+        inside = {flat(v) for node in self.nodes for v in node.inputs}
+        written = (v for node in self.nodes if inside.isdisjoint(node.outputs) for v in node.outputs)
+        return {v for v in (*self.reads, *written) if v.constant is None and math.prod(_shape(v)) == size}
+
+    def extended(self, nodes: Iterable[Node], reductions: Iterable[Node], shapes: Iterable[Shape]) -> Loop:
+        """A loop that does these operations as well, under these shapes."""
+        return Loop(
+            tuple(dict.fromkeys((*self.shapes, *shapes))),
+            tuple(dict.fromkeys((*self.nodes, *nodes))),
+            (*self.reductions, *reductions),
+            self.follows,
+        )
 
 
 @dataclass(eq=False)
@@ -83,7 +99,7 @@ class Unit:
         """What comes from outside."""
         found = dict.fromkeys(() if self.root is None else (v for v in self.root.reads() if v not in self.before))
         for loop in (*self.before.values(), *self.loops):
-            found.update(dict.fromkeys(loop.reads()))
+            found.update(dict.fromkeys(loop.reads))
         return list(found)
 
     def writes(self) -> list[Value]:
@@ -112,9 +128,9 @@ def base(v: Value) -> Value:
     return v
 
 
-def refinement(shapes: Iterable[Shape]) -> Shape | None:
+@cache
+def refinement(*shapes: Shape) -> Shape | None:
     """The shape that all of ``shapes`` become when neighbouring dimensions are joined; None where there is none."""
-    shapes = list(shapes)
     if any(0 in shape for shape in shapes):
         return (0,)
     ends: set[int] = set()
@@ -183,11 +199,11 @@ class _Grouping:
             self._add(Unit("host", len(self.units), node), node)
 
     def _kernel(self, node: Node, how: Lowering) -> Unit:
-        loop = Loop([_shape(node.outputs[0])], follows=node.outputs[0])
+        loop = Loop((_shape(node.outputs[0]),), follows=node.outputs[0])
         unit = Unit("kernel", len(self.units), node, how, [loop] if how.continues(node) else [])
         for i, v in enumerate(node.inputs):
             if v in self.chains and how.computes(node, i):
-                unit.before[v] = Loop([_shape(v)], list(self.chains[v]))
+                unit.before[v] = Loop((_shape(v),), self.chains[v])
             elif v in self.chains:
                 self._lie_in_memory(v)
         return unit
@@ -215,7 +231,9 @@ class _Grouping:
         return False
 
     def _join(self, node: Node, shape: Shape, *, reduces: bool) -> None:
-        if not reduces and any(flat(v) in self.updates and _size(_shape(v)) == _size(shape) for v in node.inputs):
+        if not reduces and any(
+            flat(v) in self.updates and math.prod(_shape(v)) == math.prod(shape) for v in node.inputs
+        ):
             self.updates.update(node.outputs)
         for unit in self._candidates(node, reduces=reduces):
             if self._fits(unit, node, shape, reduces=reduces):
@@ -226,11 +244,9 @@ class _Grouping:
         self._put(unit, node, shape, reduces=reduces)
 
     def _put(self, unit: Unit, node: Node, shape: Shape, *, reduces: bool) -> None:
-        loop = unit.loops[0]
-        loop.nodes += dict.fromkeys(n for v in node.inputs for n in self.chains.get(v, ()) if n not in loop.nodes)
-        (loop.reductions if reduces else loop.nodes).append(node)
-        if shape not in loop.shapes:
-            loop.shapes.append(shape)
+        before = [n for v in node.inputs for n in self.chains.get(v, ())]
+        nodes, reductions = (before, [node]) if reduces else ([*before, node], [])
+        unit.loops[0] = unit.loops[0].extended(nodes, reductions, [shape])
         if reduces:
             self.reduced.update(node.outputs)
         self._connect(unit, node)
@@ -244,18 +260,18 @@ class _Grouping:
             if unit is not None and unit.loops and not (alone and unit.kind == "kernel"):
                 yield unit
         for v in inputs:
-            for unit in reversed(self.readers.get(flat(v), ()) if _size(_shape(v)) > 1 else ()):
+            for unit in reversed(self.readers.get(flat(v), ()) if math.prod(_shape(v)) > 1 else ()):
                 if unit.kind == "loop":
                     yield unit
 
     def _fits(self, unit: Unit, node: Node, shape: Shape, *, reduces: bool) -> bool:
         loop = unit.loops[0]
-        if _size(loop.shapes[0]) != _size(shape) or refinement([*loop.shapes, shape]) is None:
+        if math.prod(loop.shapes[0]) != math.prod(shape) or refinement(*loop.shapes, shape) is None:
             return False
-        own = loop.computed()
+        own = loop.computed
         inputs = [v for v in given(node, self.chains) if v.aval is not None]
         bit = 1 << unit.index
-        if not any(flat(v) in own or _size(_shape(v)) == _size(shape) for v in inputs):
+        if not any(flat(v) in own or math.prod(_shape(v)) == math.prod(shape) for v in inputs):
             return False
         for v in inputs:
             if flat(v) in own:
@@ -269,7 +285,7 @@ class _Grouping:
             return False
         if any(self._lies_across(v, unit) for v in inputs):
             return False
-        if len(loop.reads()) + len(inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
+        if len(loop.reads) + len(inputs) + len(loop.nodes) // 3 > MOST_ARRAYS:
             return False
         if unit.kind == "kernel" or not loop.reductions or not reduces:
             return True
@@ -280,7 +296,7 @@ class _Grouping:
         source = self.of.get(base(v))
         if source is None or source is unit or {unit.kind, source.kind} != {"kernel"} or base(v) is not _root(source):
             return False
-        return _size(_shape(v)) == _size(_shape(_root(unit))) and _order(source) != _order(unit)
+        return math.prod(_shape(v)) == math.prod(_shape(_root(unit))) and _order(source) != _order(unit)
 
     def _add(self, unit: Unit, node: Node | None) -> None:
         self.units.append(unit)
@@ -300,14 +316,9 @@ class _Grouping:
     def _merge(self) -> None:
         """Let loops that read what another loop computes be one with it: operations join the first loop that they fit, which
         leaves some in two that could be one, such as those of Adam's two averages and of the weights."""
-        for unit in list(self.units):
-            for source in {self.of.get(flat(v)): None for v in unit.reads()}:
-                if (
-                    unit.kind == "loop"
-                    and source is not None
-                    and source.kind == "loop"
-                    and self._fit_together(source, unit)
-                ):
+        for unit in [unit for unit in self.units if unit.kind == "loop"]:
+            for source in dict.fromkeys(self.of.get(flat(v)) for v in unit.reads()):
+                if source is not None and source.kind == "loop" and self._fit_together(source, unit):
                     self._take(source, unit)
                     break
 
@@ -315,18 +326,17 @@ class _Grouping:
         mine, other = first.loops[0], unit.loops[0]
         if mine.reductions or other.reductions or not self._continues(first, unit):
             return False
-        return len(_streams(mine) | _streams(other)) + (len(mine.nodes) + len(other.nodes)) // 3 <= MOST_ARRAYS
+        return len(mine.streams | other.streams) + (len(mine.nodes) + len(other.nodes)) // 3 <= MOST_ARRAYS
 
     def _take(self, first: Unit, unit: Unit) -> None:
         mine, other = first.loops[0], unit.loops[0]
-        mine.nodes += [n for n in other.nodes if n not in mine.nodes]
-        mine.shapes += [s for s in other.shapes if s not in mine.shapes]
+        first.loops[0] = mine.extended(other.nodes, (), other.shapes)
         self._replace(unit, first)
 
     def _absorb(self) -> None:
         """Let the store of a kernel's result do the loop that updates state with it, where that takes few arrays."""
         for unit in list(self.units):
-            if unit.kind != "loop" or unit.loops[0].reductions or len(_streams(unit.loops[0])) > _FEW_ARRAYS:
+            if unit.kind != "loop" or unit.loops[0].reductions or len(unit.loops[0].streams) > _FEW_ARRAYS:
                 continue
             sources = {self.of.get(flat(v)) for v in unit.reads()} - {None}
             kernels = [s for s in sources if s is not None and s.kind == "kernel" and s.loops]
@@ -337,7 +347,7 @@ class _Grouping:
     def _absorb_before(self) -> None:
         """Let the first kernel that reads what a loop computes do that loop, on its way in."""
         for unit in list(self.units):
-            if unit.kind != "loop" or unit.loops[0].reductions or len(_streams(unit.loops[0])) > _FEW_ARRAYS:
+            if unit.kind != "loop" or unit.loops[0].reductions or len(unit.loops[0].streams) > _FEW_ARRAYS:
                 continue
             for kernel in sorted(unit.users, key=lambda user: user.index):
                 v = self._computed_before(unit, kernel)
@@ -352,42 +362,40 @@ class _Grouping:
         node, how, loop = kernel.root, kernel.how, unit.loops[0]
         if node is None or how is None or any(v in self.updates for n in loop.nodes for v in n.outputs):
             return None
-        mine = loop.computed()
+        mine = loop.computed
         read = [(i, v) for i, v in enumerate(node.inputs) if base(v) in mine]
-        if len(read) != 1 or any(flat(v) in mine for other in kernel.loops for v in other.reads()):
+        if len(read) != 1 or any(flat(v) in mine for other in kernel.loops for v in other.reads):
             return None
         ((i, v),) = read
-        if v not in mine or refinement(loop.shapes) != v.shape or not (how.computes(node, i) and how.covers(node, i)):
+        if v not in mine or refinement(*loop.shapes) != v.shape or not (how.computes(node, i) and how.covers(node, i)):
             return None
         return None if any(kernel.ancestors >> user.index & 1 for user in unit.users) else v
 
     def _continues(self, first: Unit, unit: Unit) -> bool:
         mine, other = first.loops[0], unit.loops[0]
-        if refinement([*mine.shapes, *other.shapes]) is None or _size(mine.shapes[0]) != _size(other.shapes[0]):
+        if refinement(*mine.shapes, *other.shapes) is None or math.prod(mine.shapes[0]) != math.prod(other.shapes[0]):
             return False
-        own = mine.computed()
-        if not any(flat(v) in own for v in other.reads()):
+        own = mine.computed
+        if not any(flat(v) in own for v in other.reads):
             return False
-        if any(self._lies_across(v, first) for v in other.reads()):
+        if any(self._lies_across(v, first) for v in other.reads):
             return False
-        if any(flat(v) not in own and self.of.get(base(v)) is first for v in other.reads()):
+        if any(flat(v) not in own and self.of.get(base(v)) is first for v in other.reads):
             return False  # elements of the same result, but other ones
         return not any(
             s is not None and s is not first and s.ancestors >> first.index & 1
-            for s in (self.of.get(base(v)) for v in other.reads())
+            for s in (self.of.get(base(v)) for v in other.reads)
         )
 
     def _replace(self, unit: Unit, first: Unit) -> None:
         """Let ``first``, which has taken the loops of ``unit``, stand where that stood."""
-        for v in unit.writes() if unit.root is None else ():
+        for source in {self.of.get(base(v)) for v in unit.reads()}:
+            if source is not None:
+                source.users.discard(unit)
+                if source is not first:
+                    source.users.add(first)
+        for v in unit.writes():
             self.of[v] = first
-        for other in self.units:
-            if unit in other.users:
-                other.users.remove(unit)
-                if other is not first:
-                    other.users.add(first)
-            if other.ancestors >> unit.index & 1 and other is not first:
-                other.grow(1 << first.index)
         first.users |= unit.users
         first.grow(unit.ancestors & ~(1 << first.index))
         for user in unit.users:
@@ -415,7 +423,8 @@ class _Grouping:
         sizes = [v.aval.size for node in loop.reductions for v in node.outputs if v.aval is not None]
         if loop.reductions:
             return not loop.nodes and all(size == 1 for size in sizes)
-        return all(any(v in outputs for v in node.outputs) or _inner(node, loop) for node in loop.nodes)
+        inside = {flat(v) for node in loop.nodes for v in node.inputs}
+        return all(not outputs.isdisjoint(node.outputs) or not inside.isdisjoint(node.outputs) for node in loop.nodes)
 
 
 def can_fail(unit: Unit) -> bool:
@@ -442,17 +451,6 @@ def _draws(unit: Unit) -> bool:
     return unit.root is not None and has_effect(unit.root)
 
 
-def _streams(loop: Loop) -> set[Value]:
-    """Arrays of full size that a loop reads or writes, at most."""
-    size = _size(loop.shapes[0])
-    values = [*loop.reads(), *(v for node in loop.nodes for v in node.outputs if not _inner(node, loop))]
-    return {v for v in values if v.constant is None and _size(_shape(v)) == size}
-
-
-def _inner(node: Node, loop: Loop) -> bool:
-    return any(flat(v) in node.outputs for other in loop.nodes for v in other.inputs)
-
-
 def _pattern(node: Node) -> object:
     how = reduction(node)
     return None if how is None else (how.dims, _shape(node.inputs[0]))
@@ -464,10 +462,10 @@ def _signature(loop: Loop) -> object:
 
     def known(v: Value) -> object:
         if v.constant is not None and v.aval is not None and not v.aval.shape:
-            return v.constant.item(), str(v.aval.dtype)
+            return v.constant.item(), v.aval.dtype
         new = flat(v) not in numbers
         place = numbers.setdefault(flat(v), len(numbers))
-        return place, new and v.aval is not None and (str(v.aval.dtype), bool(v.aval.shape))
+        return place, new and v.aval is not None and (v.aval.dtype, bool(v.aval.shape))
 
     parts = []
     for node in (*loop.nodes, *loop.reductions):
@@ -496,13 +494,6 @@ def _scheduled(all_units: Sequence[Unit]) -> list[Unit]:
         assert len(left) < len(waiting), "units depend on each other in a circle"
         waiting = left
     return order
-
-
-def _size(shape: Shape) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def _shape(v: Value) -> Shape:

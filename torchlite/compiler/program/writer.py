@@ -5,7 +5,7 @@ A long program is several texts, each with the functions that its steps call, wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -162,15 +162,14 @@ class Writer:
         costs |= {name: max(len(function), _OF_MACRO) for function, name in self.functions.items()}
         macros = set(self.functions.values())
         of = [[*piece.called, *(piece.headers if macros.isdisjoint(piece.called) else ())] for piece in pieces]
-        costs |= {name: _OF_HEADER * len(text(name)) for names in of for name in names if name not in costs}
+        costs |= {
+            name: _OF_HEADER * len(text(name)) for name in {name for names in of for name in names} - costs.keys()
+        }
         costs |= dict.fromkeys(HEADERS, 0)
-
-        def cost(part: Sequence[list[str]]) -> int:
-            return sum(costs[name] for name in {name for names in part for name in names})
-
-        if self.whole or len(pieces) == 1 or cost(of) < _LONG:
+        firsts, lasts = _sums(of, costs), _sums(reversed(of), costs)
+        if self.whole or len(pieces) == 1 or firsts[-1] < _LONG:
             return [pieces]
-        middle = min(range(1, len(pieces)), key=lambda k: max(cost(of[:k]), cost(of[k:])))
+        middle = min(range(1, len(pieces)), key=lambda k: max(firsts[k], lasts[-1 - k]))
         return [pieces[:middle], pieces[middle:]]
 
     def _text(self, pieces: Sequence[_Written], bodies: Sequence[str]) -> Text:
@@ -341,6 +340,17 @@ class Writer:
             f"static const Chunk {table}_chunks[] = {{{', '.join(chunks)}}};"
         )
         self.statement(f"many({name}, (void *[]){{{addresses}}}, {arrays}, {table}_n, {table}_chunks, {len(chunks)});")
+
+
+def _sums(of: Iterable[Iterable[str]], costs: Mapping[str, int]) -> list[int]:
+    """What the first steps cost, for each number of them; what several need costs once."""
+    known: set[str] = set()
+    sums = [0]
+    for names in of:
+        new = {*names} - known
+        known |= new
+        sums.append(sums[-1] + sum(costs[name] for name in new))
+    return sums
 
 
 def _segment(name: str, pieces: Iterable[_Written]) -> str:
