@@ -24,9 +24,10 @@ from torchlite.batching.level import levels as examples
 from torchlite.compiler import behaviour
 from torchlite.compiler.arguments import flatten, names_of_arguments
 from torchlite.compiler.capture import captured
+from torchlite.compiler.code_names import is_library
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.state import State, Varies
-from torchlite.compiler.surroundings import Surroundings, is_library
+from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
 from torchlite.compiler.variant import TENSOR, Variant, firsts, modes_now, signature
 from torchlite.compiler.world import watched

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
-from torchlite.compiler.surroundings import Surroundings, same
+from torchlite.compiler.noted import same
+from torchlite.compiler.surroundings import Surroundings
 from torchlite.ops.generator import Generator
 
 _THEMSELVES = (type, types.FunctionType, types.BuiltinFunctionType, types.ModuleType, np.ufunc, Generator)

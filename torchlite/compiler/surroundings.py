@@ -6,11 +6,8 @@ they are the same; and where tracing itself has changed one, a replay would leav
 
 from __future__ import annotations
 
-import dis
 import functools
-import importlib.util
 import os
-import pickle
 import random
 import sys
 import threading
@@ -20,8 +17,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
-from operator import attrgetter, is_
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -29,175 +25,15 @@ import numpy as np
 from torchlite._tensor import Tensor
 from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
+from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.identities import Found
+from torchlite.compiler.noted import MISSING, PLAIN, Attributes, Hidden, Place, Reading, same, short
 from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
-_PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
 _LIMIT = 20_000
 _SMALL = 1024
-
-
-@dataclass
-class Place:
-    """One container, and what it held.
-
-    Attributes:
-        name: for messages.
-        of: the object that has it, or the container itself.
-        container: a mapping, list, set, deque or array of Python's numbers.
-        keys: of a mapping, those that count.
-        values: in the order of the keys, or of the container.
-        whole: whether other keys may not come up.
-        size: how many there were, where ``whole``.
-    """
-
-    name: str
-    of: Any
-    container: Any
-    keys: tuple[Any, ...] | None
-    values: tuple[Any, ...]
-    whole: bool = True
-    size: int = 0
-    direct: bool = True
-
-    def __post_init__(self) -> None:
-        self.size = len(self.container) if self.whole else 0
-        self.direct = self.whole
-
-    def holds(self) -> bool:
-        """Whether nothing has changed."""
-        container = self.container
-        if self.whole and len(container) != self.size:
-            return False
-        if self.direct and self._holds_the_same_objects():
-            return True
-        now = self.now()
-        if not _all_same(now, self.values):
-            return False
-        self.values = now
-        return True
-
-    def _holds_the_same_objects(self) -> bool:
-        if self.keys is None:
-            return all(map(is_, self.container, self.values))
-        return all(map(is_, self.container, self.keys)) and all(map(is_, self.container.values(), self.values))
-
-    def now(self) -> tuple[Any, ...]:
-        """What it holds now."""
-        if self.keys is None:
-            return tuple(self.container)
-        return tuple(self.container.get(key, _MISSING) for key in self.keys)
-
-    def leave_out(self, key: Any) -> None:
-        """Let the value of a key change."""
-        if self.keys is not None and key in self.keys:
-            i = self.keys.index(key)
-            self.keys, self.values = self.keys[:i] + self.keys[i + 1 :], self.values[:i] + self.values[i + 1 :]
-            self.direct = False
-
-    def difference(self) -> str:
-        """What has changed, in words."""
-        now = self.now()
-        if self.whole and len(self.container) != self.size:
-            return f"{self.name} had {self.size} elements and has {len(self.container)}"
-        keys = range(len(now)) if self.keys is None else self.keys
-        for key, value, before in zip(keys, now, self.values, strict=False):
-            if not same(value, before):
-                return f"{self.name}[{_short(key)}] was {_short(before)} and is {_short(value)}"
-        return f"{self.name} is another"
-
-    def restore(self) -> None:
-        """Put back what it held."""
-        container = self.container
-        if self.keys is None:
-            if _all_same(tuple(container), self.values):
-                return
-            if isinstance(container, (list, deque)):
-                container.clear()
-                container.extend(self.values)
-            elif isinstance(container, set):
-                container.clear()
-                container.update(self.values)
-            elif isinstance(container, bytearray):
-                container[:] = bytes(self.values)
-            elif isinstance(container, array):
-                container[:] = array(container.typecode, self.values)
-        elif isinstance(container, (dict, Attributes)):
-            if self.whole and self.direct and isinstance(container, dict):
-                known = set(self.keys)
-                for key in [k for k in container if k not in known]:
-                    del container[key]
-            for key, value in zip(self.keys, self.values, strict=True):
-                if value is not _MISSING and container.get(key, _MISSING) is not value:
-                    container[key] = value
-
-
-_MISSING = object()
-
-
-class Attributes:
-    """The attributes of an object that keeps them in slots, by name like those in a dict."""
-
-    def __init__(self, of: Any) -> None:
-        self.of = of
-
-    def get(self, name: str, otherwise: Any = None) -> Any:
-        """An attribute."""
-        return getattr(self.of, name, otherwise)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self.of, name, value)
-
-
-@dataclass
-class Reading:
-    """What a function gives of an object: the content of a cell, the value of a context variable."""
-
-    name: str
-    read: Callable[[Any], Any]
-    of: Any
-    value: Any
-
-    def now(self) -> Any:
-        """What it gives now."""
-        return self.read(self.of)
-
-    def restore(self) -> None:
-        """Put back what was there."""
-        if isinstance(self.of, types.CellType) and self.now() is not self.value:
-            if self.value is _MISSING:
-                del self.of.cell_contents
-            else:
-                self.of.cell_contents = self.value
-        elif isinstance(self.of, ContextVar) and self.value is not _MISSING and self.now() is not self.value:
-            self.of.set(self.value)
-
-
-class Hidden:
-    """State that a function changes when it is asked for something: a random stream, what a cache has not found.
-
-    Args:
-        name: in words.
-        get, put: how to ask for it, and how to put it back.
-    """
-
-    def __init__(self, name: str, get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
-        self.name, self._get, self._put = name, get, put
-        self._state = get()
-        self._bytes = pickle.dumps(self._state)
-
-    def changed(self) -> bool:
-        """Whether it is another now."""
-        return pickle.dumps(self._get()) != self._bytes
-
-    def restore(self) -> None:
-        """Put it back."""
-        if self.changed():
-            self._put(self._state)
-
-
 _content_of_cell = attrgetter("cell_contents")
 
 
@@ -253,7 +89,7 @@ class Surroundings:
         for reading in self.readings:
             now = reading.now()
             if not same(now, reading.value):
-                return f"{reading.name} was {_short(reading.value)} and is {_short(now)}"
+                return f"{reading.name} was {short(reading.value)} and is {short(now)}"
         return self.change_of_arrays()
 
     def change_of_arrays(self) -> str | None:
@@ -267,7 +103,7 @@ class Surroundings:
         """What `Identities` watches in their place."""
         read: dict[Callable[[Any], Any], list[Any]] = {}
         for reading in self.readings:
-            filled_cell = reading.read is _content and reading.value is not _MISSING
+            filled_cell = reading.read is _content and reading.value is not MISSING
             read.setdefault(_content_of_cell if filled_cell else reading.read, []).append(reading.of)
         chosen = [(place.container.get, place.keys or ()) for place in self.places if not place.direct]
         whole = [place.container for place in self.places if place.direct]
@@ -318,7 +154,7 @@ class Surroundings:
         queue = deque([(start, name)])
         while queue:
             x, name = queue.popleft()
-            if isinstance(x, _PLAIN) or id(x) in self._seen:
+            if isinstance(x, PLAIN) or id(x) in self._seen:
                 continue
             self._seen.add(id(x))
             self.kept.append(x)
@@ -400,7 +236,7 @@ class Surroundings:
                 slots += vars(x)
             if slots:
                 attributes = Attributes(x)
-                values = tuple(attributes.get(slot, _MISSING) for slot in slots)
+                values = tuple(attributes.get(slot, MISSING) for slot in slots)
                 self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
                 yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
 
@@ -412,12 +248,12 @@ class Surroundings:
     def _function(self, x: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
         for variable, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
             self.readings.append(Reading(variable, _content, cell, _content(cell)))
-            if _content(cell) is not _MISSING:
+            if _content(cell) is not MISSING:
                 yield _content(cell), variable
-        names, attributes, modules = _names(x.__code__)
+        names, attributes, modules = names_in(x.__code__)
         yield from self._named(x, x.__globals__, x.__module__, names, attributes)
         for module in modules:
-            yield from self._module(x, _imported(module, x.__globals__), attributes)
+            yield from self._module(x, imported_module(module, x.__globals__), attributes)
         yield from ((default, name) for default in x.__defaults__ or ())
         if x.__kwdefaults__:
             yield x.__kwdefaults__, name
@@ -477,14 +313,6 @@ def own_attributes(x: Tensor) -> tuple[str, ...]:
 _OF_TENSORS = frozenset(("_data", "_storage", "_node", "_grad", "_base", "_recipe"))
 
 
-_LIBRARIES = sys.stdlib_module_names | {"builtins", "numpy", "torch", "torchlite"}
-
-
-def is_library(module: str | None) -> bool:
-    """Whether a module is one whose globals nobody changes."""
-    return module is not None and module.partition(".")[0] in _LIBRARIES
-
-
 def _is_ours(module: str | None) -> bool:
     return module is not None and (module == "torchlite" or module.startswith("torchlite."))
 
@@ -501,44 +329,15 @@ def _is_slot(cls: type, name: str) -> bool:
     return isinstance(getattr(cls, name, None), types.MemberDescriptorType)
 
 
-@functools.lru_cache(4096)
-def _names(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], frozenset[tuple[int, str]]]:
-    """Names of globals, of attributes and of imported modules (with their levels), in a function and in those that it defines."""
-    names, attributes = set[str](), set[str]()
-    modules = set[tuple[int, str]]()
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            for mine, inner in zip((names, attributes, modules), _names(constant), strict=True):
-                mine |= inner  # type: ignore[operator]
-    before: deque[Any] = deque([None, None], 2)  # an import is preceded by its level and what it takes of the module
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME":
-            modules.add((before[0] or 0, instruction.argval))
-        elif instruction.opcode in dis.hasname:
-            is_global = "GLOBAL" in instruction.opname or instruction.opname.endswith("_NAME")
-            (names if is_global else attributes).add(instruction.argval)
-        before.append(instruction.argval)
-    return frozenset(names), frozenset(attributes), frozenset(modules)
-
-
-def _imported(module: tuple[int, str], scope: dict[str, Any]) -> Any:
-    """A module that a function imports; None where it has not been imported yet."""
-    level, name = module
-    try:
-        return sys.modules.get(importlib.util.resolve_name("." * level + name, scope.get("__package__")))
-    except ImportError:
-        return None
-
-
 def _content(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
     except ValueError:
-        return _MISSING
+        return MISSING
 
 
 def _value_of(variable: ContextVar[Any]) -> Any:
-    return variable.get(_MISSING)
+    return variable.get(MISSING)
 
 
 def _is_logger(x: Any) -> bool:
@@ -549,29 +348,3 @@ def _is_logger(x: Any) -> bool:
 def _level_of(logger: Any) -> int:
     level: int = logger.getEffectiveLevel()
     return level
-
-
-def same(now: Any, before: Any) -> bool:
-    """Whether two plain values are one, or equal to the last bit."""
-    if now is before:
-        return True
-    kind = type(now)
-    if kind is not type(before):
-        return False
-    if kind in (float, complex):
-        return repr(now) == repr(before)  # -0.0 is not 0.0, and NaN is NaN
-    if kind is types.MethodType:
-        return now.__func__ is before.__func__ and now.__self__ is before.__self__
-    if isinstance(now, np.generic):
-        return bool(now.dtype == before.dtype) and now.tobytes() == before.tobytes()
-    return kind in (int, str, bytes, bool, range, slice) and bool(now == before)
-
-
-def _all_same(now: Any, before: Any) -> bool:
-    return len(now) == len(before) and all(map(same, now, before))
-
-
-def _short(value: Any) -> str:
-    if value is _MISSING:
-        return "missing"
-    return repr(value)[:60] if isinstance(value, _PLAIN) else f"another {type(value).__name__}"

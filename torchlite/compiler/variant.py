@@ -21,11 +21,12 @@ from torchlite.backends import device_of, is_array
 from torchlite.compiler.captured import PLAIN, Captured
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
+from torchlite.compiler.noted import same
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.state import Slot
-from torchlite.compiler.surroundings import Surroundings, own_attributes, same
+from torchlite.compiler.surroundings import Surroundings, own_attributes
 from torchlite.devices import get_default_device
 
 TENSOR = object()

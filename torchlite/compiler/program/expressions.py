@@ -104,7 +104,7 @@ def expression(node: Node) -> Expression | None:
     return None if template is None else lambda names: template.format(*names)
 
 
-@functools.cache
+@functools.lru_cache(4096)
 def _template(name: str, scalar: str | None, approximate: str | None, out: Any, *inputs: Any) -> str | None:
     """The expression of an operator for these dtypes, with {0}, {1}, … in the place of its inputs."""
     if any(dtype not in C_TYPES for dtype in (out, *inputs)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property, lru_cache
 from typing import Literal
 
 from torchlite.compiler.graph import Graph, Node, Value
@@ -128,7 +128,7 @@ def base(v: Value) -> Value:
     return v
 
 
-@cache
+@lru_cache(4096)
 def refinement(*shapes: Shape) -> Shape | None:
     """The shape that all of ``shapes`` become when neighbouring dimensions are joined; None where there is none."""
     if any(0 in shape for shape in shapes):

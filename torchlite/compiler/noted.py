@@ -1,0 +1,206 @@
+"""What is noted of a place where Python values are kept: what it holds, whether that is still so, and how to put it back."""
+
+from __future__ import annotations
+
+import pickle
+import types
+from array import array
+from collections import deque
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from operator import is_
+from typing import Any
+
+import numpy as np
+
+PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
+"""Types of values that have nothing inside."""
+
+
+@dataclass
+class Place:
+    """One container, and what it held.
+
+    Attributes:
+        name: for messages.
+        of: the object that has it, or the container itself.
+        container: a mapping, list, set, deque or array of Python's numbers.
+        keys: of a mapping, those that count.
+        values: in the order of the keys, or of the container.
+        whole: whether other keys may not come up.
+        size: how many there were, where ``whole``.
+        direct: whether the container is compared as it is, and not the values of some keys.
+    """
+
+    name: str
+    of: Any
+    container: Any
+    keys: tuple[Any, ...] | None
+    values: tuple[Any, ...]
+    whole: bool = True
+    size: int = 0
+    direct: bool = True
+
+    def __post_init__(self) -> None:
+        self.size = len(self.container) if self.whole else 0
+        self.direct = self.whole
+
+    def holds(self) -> bool:
+        """Whether nothing has changed."""
+        container = self.container
+        if self.whole and len(container) != self.size:
+            return False
+        if self.direct and self._holds_the_same_objects():
+            return True
+        now = self.now()
+        if not _all_same(now, self.values):
+            return False
+        self.values = now
+        return True
+
+    def _holds_the_same_objects(self) -> bool:
+        if self.keys is None:
+            return all(map(is_, self.container, self.values))
+        return all(map(is_, self.container, self.keys)) and all(map(is_, self.container.values(), self.values))
+
+    def now(self) -> tuple[Any, ...]:
+        """What it holds now."""
+        if self.keys is None:
+            return tuple(self.container)
+        return tuple(self.container.get(key, MISSING) for key in self.keys)
+
+    def leave_out(self, key: Any) -> None:
+        """Let the value of a key change."""
+        if self.keys is not None and key in self.keys:
+            i = self.keys.index(key)
+            self.keys, self.values = self.keys[:i] + self.keys[i + 1 :], self.values[:i] + self.values[i + 1 :]
+            self.direct = False
+
+    def difference(self) -> str:
+        """What has changed, in words."""
+        now = self.now()
+        if self.whole and len(self.container) != self.size:
+            return f"{self.name} had {self.size} elements and has {len(self.container)}"
+        keys = range(len(now)) if self.keys is None else self.keys
+        for key, value, before in zip(keys, now, self.values, strict=False):
+            if not same(value, before):
+                return f"{self.name}[{short(key)}] was {short(before)} and is {short(value)}"
+        return f"{self.name} is another"
+
+    def restore(self) -> None:
+        """Put back what it held."""
+        container = self.container
+        if self.keys is None:
+            if _all_same(tuple(container), self.values):
+                return
+            if isinstance(container, (list, deque)):
+                container.clear()
+                container.extend(self.values)
+            elif isinstance(container, set):
+                container.clear()
+                container.update(self.values)
+            elif isinstance(container, bytearray):
+                container[:] = bytes(self.values)
+            elif isinstance(container, array):
+                container[:] = array(container.typecode, self.values)
+        elif isinstance(container, (dict, Attributes)):
+            if self.whole and self.direct and isinstance(container, dict):
+                known = set(self.keys)
+                for key in [k for k in container if k not in known]:
+                    del container[key]
+            for key, value in zip(self.keys, self.values, strict=True):
+                if value is not MISSING and container.get(key, MISSING) is not value:
+                    container[key] = value
+
+
+MISSING = object()
+"""What stands for a value where there is none."""
+
+
+class Attributes:
+    """The attributes of an object that keeps them in slots, by name like those in a dict."""
+
+    def __init__(self, of: Any) -> None:
+        self.of = of
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """An attribute."""
+        return getattr(self.of, name, otherwise)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        setattr(self.of, name, value)
+
+
+@dataclass
+class Reading:
+    """What a function gives of an object: the content of a cell, the value of a context variable."""
+
+    name: str
+    read: Callable[[Any], Any]
+    of: Any
+    value: Any
+
+    def now(self) -> Any:
+        """What it gives now."""
+        return self.read(self.of)
+
+    def restore(self) -> None:
+        """Put back what was there."""
+        if isinstance(self.of, types.CellType) and self.now() is not self.value:
+            if self.value is MISSING:
+                del self.of.cell_contents
+            else:
+                self.of.cell_contents = self.value
+        elif isinstance(self.of, ContextVar) and self.value is not MISSING and self.now() is not self.value:
+            self.of.set(self.value)
+
+
+class Hidden:
+    """State that a function changes when it is asked for something: a random stream, what a cache has not found.
+
+    Args:
+        name: in words.
+        get, put: how to ask for it, and how to put it back.
+    """
+
+    def __init__(self, name: str, get: Callable[[], Any], put: Callable[[Any], Any]) -> None:
+        self.name, self._get, self._put = name, get, put
+        self._state = get()
+        self._bytes = pickle.dumps(self._state)
+
+    def changed(self) -> bool:
+        """Whether it is another now."""
+        return pickle.dumps(self._get()) != self._bytes
+
+    def restore(self) -> None:
+        """Put it back."""
+        if self.changed():
+            self._put(self._state)
+
+
+def same(now: Any, before: Any) -> bool:
+    """Whether two plain values are one, or equal to the last bit."""
+    if now is before:
+        return True
+    kind = type(now)
+    if kind is not type(before):
+        return False
+    if kind in (float, complex):
+        return repr(now) == repr(before)  # -0.0 is not 0.0, and NaN is NaN
+    if kind is types.MethodType:
+        return now.__func__ is before.__func__ and now.__self__ is before.__self__
+    if isinstance(now, np.generic):
+        return bool(now.dtype == before.dtype) and now.tobytes() == before.tobytes()
+    return kind in (int, str, bytes, bool, range, slice) and bool(now == before)
+
+
+def _all_same(now: Any, before: Any) -> bool:
+    return len(now) == len(before) and all(map(same, now, before))
+
+
+def short(value: Any) -> str:
+    """A value, for messages."""
+    if value is MISSING:
+        return "missing"
+    return repr(value)[:60] if isinstance(value, PLAIN) else f"another {type(value).__name__}"
