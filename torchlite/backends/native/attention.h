@@ -265,22 +265,26 @@ static int attention_on_stack(long floats) { return floats * (long)sizeof(float)
     float stack[attention_on_stack(each) ? each : 1] __attribute__((aligned(64)));                  \
     float *scratch = attention_on_stack(each) ? stack : t->scratch + index * each;
 
-static void attention_task(void *argument, long index) {
-    const Attention *t = argument;
-    const Geometry *a = t->geometry;
-    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS);
-    TASK_SCRATCH(t, index, attention_scratch(a, 0))
-    for (long i = index * own; i < at_most((index + 1) * own, attention_blocks(a)); i++)
-        attend(t, i / blocks, i % blocks * QUERIES, scratch);
-}
-
-static void attention_grad_task(void *argument, long index) {
-    const Attention *t = argument;
-    const Geometry *a = t->geometry;
-    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS);
-    TASK_SCRATCH(t, index, attention_scratch(a, 1))
-    for (long i = index * own; i < at_most((index + 1) * own, heads); i++) attend_grad(t, i, scratch);
-}
+// The tasks of attention and of its gradient, with what computes one block or one head: `prefix`attend and `prefix`attend_grad.
+#define ATTENTION_TASKS_OF(prefix, Argument)                                                        \
+    static void prefix##attention_task(void *argument, long index) {                                \
+        const Argument *t = argument;                                                               \
+        const Geometry *a = t->geometry;                                                            \
+        const long all = attention_blocks(a), own = parts(all, ATTENTION_TASKS);                    \
+        const long blocks = parts(a->queries, QUERIES);                                             \
+        TASK_SCRATCH(t, index, prefix##attention_scratch(a, 0))                                     \
+        for (long i = index * own; i < at_most((index + 1) * own, all); i++)                        \
+            prefix##attend(t, i / blocks, i % blocks * QUERIES, scratch);                           \
+    }                                                                                               \
+    static void prefix##attention_grad_task(void *argument, long index) {                           \
+        const Argument *t = argument;                                                               \
+        const Geometry *a = t->geometry;                                                            \
+        const long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS);              \
+        TASK_SCRATCH(t, index, prefix##attention_scratch(a, 1))                                     \
+        for (long i = index * own; i < at_most((index + 1) * own, heads); i++)                      \
+            prefix##attend_grad(t, i, scratch);                                                     \
+    }
+ATTENTION_TASKS_OF(, Attention)
 
 // How many tasks share `count` heads or blocks; each needs its scratch.
 static long attention_tasks(long count) { return parts(count, parts(count, ATTENTION_TASKS)); }

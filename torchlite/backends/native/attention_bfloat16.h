@@ -40,7 +40,7 @@ static long half_attention_scratch(const Geometry *a, int gradient) {
     return (a->queries + a->keys) * a->width + a->keys * a->values + results + attention_scratch(a, gradient);
 }
 
-static void attend_half(const HalfAttention *t, long head, long first, float *scratch) {
+static void half_attend(const HalfAttention *t, long head, long first, float *scratch) {
     const Geometry *a = t->geometry, own = widened_head(a);
     long rows = at_most(QUERIES, a->queries - first), keys = keys_seen(a, first + QUERIES);
     float *q = scratch, *k = q + a->queries * a->width, *v = k + a->keys * a->width, *out = v + a->keys * a->values;
@@ -52,7 +52,7 @@ static void attend_half(const HalfAttention *t, long head, long first, float *sc
     round_rows(out + first * a->values, rows, a->values, t->out + offset_of(&a->out, a, head) + first * a->out.row, a->out.row);
 }
 
-static void attend_half_grad(const HalfAttention *t, long head, float *scratch) {
+static void half_attend_grad(const HalfAttention *t, long head, float *scratch) {
     const Geometry *a = t->geometry, own = widened_head(a);
     float *q = scratch, *k = q + a->queries * a->width, *v = k + a->keys * a->width, *g = v + a->keys * a->values;
     float *dq = g + a->queries * a->values, *dk = dq + a->queries * a->width, *dv = dk + a->keys * a->width;
@@ -67,19 +67,4 @@ static void attend_half_grad(const HalfAttention *t, long head, float *scratch) 
     round_rows(dv, a->keys, a->values, t->dv + offset_of(&a->dv, a, head), a->dv.row);
 }
 
-static void half_attention_task(void *argument, long index) {
-    const HalfAttention *t = argument;
-    const Geometry *a = t->geometry;
-    long blocks = parts(a->queries, QUERIES), own = parts(attention_blocks(a), ATTENTION_TASKS);
-    TASK_SCRATCH(t, index, half_attention_scratch(a, 0))
-    for (long i = index * own; i < at_most((index + 1) * own, attention_blocks(a)); i++)
-        attend_half(t, i / blocks, i % blocks * QUERIES, scratch);
-}
-
-static void half_attention_grad_task(void *argument, long index) {
-    const HalfAttention *t = argument;
-    const Geometry *a = t->geometry;
-    long heads = a->batches * a->heads, own = parts(heads, ATTENTION_TASKS);
-    TASK_SCRATCH(t, index, half_attention_scratch(a, 1))
-    for (long i = index * own; i < at_most((index + 1) * own, heads); i++) attend_half_grad(t, i, scratch);
-}
+ATTENTION_TASKS_OF(half_, HalfAttention)
