@@ -30,6 +30,8 @@ _DOING = [
     (os, "urandom", "asks the operating system for random bytes"),
     (random, "_urandom", "asks the operating system for random bytes"),
 ]
+# CuPy looks for its kernels in a folder; `cuda` is where it gets NVIDIA's libraries from.
+_ASKING_FOR_OTHERS = {*sys.stdlib_module_names, "numpy", "cupy", "cupyx", "cupy_backends", "cuda"}
 Named = tuple[dict[str, Any], str, Any]
 """A namespace, a name there, and what it means."""
 
@@ -59,11 +61,11 @@ def _refusing(function: Callable[..., Any], what: str) -> Callable[..., Any]:
 
 
 def _by_the_program() -> bool:
-    """Whether it is not this package that asks."""
+    """Whether it is not this package that asks, by itself or by the libraries of its backends."""
     frame: Any = sys._getframe(2)
     while frame is not None:
         module = frame.f_globals.get("__name__", "").partition(".")[0]
-        if module not in sys.stdlib_module_names:
+        if module not in _ASKING_FOR_OTHERS:
             return bool(module != "torchlite")
         frame = frame.f_back
     return False
