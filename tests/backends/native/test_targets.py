@@ -48,7 +48,9 @@ def families():
 def texts():
     """All C texts: the pool's and each family's."""
     sources = {name: family.text for name, family in families().items()}
-    of_programs = library.text("parallel.h", "mathematics.h", "vectors.h", "gemm.h", "bfloat16.h", "gemm_tiles.h")
+    of_programs = library.text(
+        "parallel.h", "mathematics.h", "vectors.h", "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h"
+    )
     return {"pool": library.text("pool.c"), "gemm_tiles": of_programs, **sources}
 
 

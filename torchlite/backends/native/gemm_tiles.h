@@ -1,16 +1,13 @@
 // The product of `gemm.h` in tile registers (AMX), which errs less than there.
 //
-// A number of float32 is the sum of three of bfloat16, to the last bit: its rounded upper half, the upper half of what is left,
-// and the rest. Of the nine products of two such sums the six largest are added up, over K_BLOCK numbers at once, and the five
-// small ones of all of these first, so that large sums are not rounded more often than in `gemm.h`.
+// Of the nine products of two sums of three numbers of bfloat16 (`split_float32.h`) the six largest are added up, over K_BLOCK
+// numbers at once, and the five small ones of all of these first, so that large sums are not rounded more often than in `gemm.h`.
 //
-// Tile registers take what is below 2^-126 for zero. So a block of an operand is multiplied by a power of two where its
-// numbers are so small or large that this could be seen; where they span too much, or are infinite, `gemm.h` computes what
-// they meet.
+// A block of an operand is multiplied by a power of two where its numbers are so small or large that what is lost below 2^-126
+// could be seen; where they span too much, or are infinite, `gemm.h` computes what they meet.
 
 #ifdef __AMX_BF16__
 enum {
-    SPLIT_TERMS = 3,
     SPLIT_TERM = 2 * BF16_TILE,  // words of a term of 32 lines by 32 numbers that are summed over
     SPLIT_STEP = SPLIT_TERMS * SPLIT_TERM,
     SPLIT_BLOCK = K_BLOCK / BF16_DEPTH * SPLIT_STEP,  // words of a packed block
@@ -18,23 +15,10 @@ enum {
     SPLIT_COLUMNS = 512,  // of a task, at most
     SPLIT_PIECE = 2,      // rows of words that are packed at once
     SPLIT_SUM_ROWS = 32,  // of a task that adds up sums over parts of k
-    // Exponents of 2:
-    SPLIT_LARGEST = 54,    // of what a block is scaled to: sums of products of two such blocks are finite
-    SPLIT_MOST_SCALE = 63,
-    SPLIT_LEAST = -80,     // of products of which no bit, 46 places lower, is below 2^-126
-    SPLIT_LEAST_LEFT = -50,
-    SPLIT_LEAST_RIGHT = SPLIT_LEAST - SPLIT_LEAST_LEFT,
-    SPLIT_LEAST_TERM = -103,  // of numbers whose terms are not
-    SPLIT_NEVER = -1000,
 };
 
 // Lines, which are rows of A or columns of B, of `depth` numbers each.
 typedef struct { const float *at; long line_step, k_step, lines, depth; } SplitLines;
-
-typedef struct { __m512 most, least; } SplitRange;  // of numbers' sizes, zeros left out
-
-// Of a packed block the exponents of what it is multiplied by, and of the least of its numbers then.
-typedef struct { long scale, least; } SplitSpan;
 
 // A block that is packed piece by piece, beside other work. A row of words holds 16 numbers in lower and 16 in upper halves:
 // 32 of one line, or (`across`) two of 16 lines; either way the two of a word are 16 places of k apart.
@@ -50,31 +34,6 @@ typedef struct {
     SplitRange range;
     float staged[BF16_SIDE * BF16_DEPTH] __attribute__((aligned(64)));
 } SplitPacking;
-
-static inline __attribute__((always_inline)) __m512 upper_halves(__m512 x, const int rounded) {
-    __m512i bits = _mm512_castps_si512(x);
-    if (rounded) bits = _mm512_add_epi32(bits, _mm512_set1_epi32(0x8000));
-    return _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32((int)0xffff0000u)));
-}
-
-static inline __attribute__((always_inline)) void extend(SplitRange *range, __m512 x) {
-    enum { LEAST_SIZE = 10, LARGEST_SIZE = 11 };
-    __mmask16 some = _mm512_test_epi32_mask(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff));
-    range->most = _mm512_range_ps(range->most, x, LARGEST_SIZE);
-    range->least = _mm512_mask_range_ps(range->least, some, range->least, x, LEAST_SIZE);
-}
-
-// The terms of a row of words, of which the first is rounded: what the three products that are left out would add is then below
-// 2^-24 of the product, and of either sign. No number is so large here that it is rounded to infinity.
-static inline __attribute__((always_inline)) void split_numbers(__m512 x, __m512 y, uint32_t *to) {
-    UNROLLED for (int term = 0; term < SPLIT_TERMS; term++) {
-        __m512 upper_x = upper_halves(x, !term), upper_y = upper_halves(y, !term);
-        __m512i lower = _mm512_srli_epi32(_mm512_castps_si512(upper_x), 16);
-        _mm512_store_si512(to + term * SPLIT_TERM, _mm512_or_si512(lower, _mm512_castps_si512(upper_y)));
-        x = _mm512_sub_ps(x, upper_x);
-        y = _mm512_sub_ps(y, upper_y);
-    }
-}
 
 // A tile as rows of 32 numbers a line, or of 16 lines a place in k (`across`), with zeros where there are none.
 static void stage_tile(SplitPacking *p, const float *from, long lines, long depth) {
@@ -129,7 +88,7 @@ static __attribute__((noinline)) void pack_piece(SplitPacking *p) {
         extend(&range, y);
         UNROLLED for (int term = 0; term < SPLIT_TERMS; term++)
             __builtin_prefetch(p->tile + term * SPLIT_TERM + 2 * SPLIT_PIECE * BF16_SIDE, 1);
-        split_numbers(x, y, p->tile);
+        split_numbers(x, y, p->tile, SPLIT_TERM);
     }
     p->range = range;
 }
@@ -137,25 +96,17 @@ static __attribute__((noinline)) void pack_piece(SplitPacking *p) {
 static inline void begin_packing(SplitPacking *p, SplitLines of, int across, float factor, uint32_t *to) {
     p->of = of, p->across = across, p->factor = factor, p->to = to;
     p->pieces = 0, p->line = 0, p->k = 0;
-    p->range = (SplitRange){_mm512_setzero_ps(), _mm512_set1_ps(0x1p127f)};
+    p->range = no_range();
 }
-
-static inline float power_of_2(long exponent) { return from_bits((uint32_t)(exponent + 127) << 23); }
-
-// Rounded down; 128 of what is not finite, -127 of what is below 2^-126.
-static inline long exponent_of(float x) { return (long)(to_bits(x) >> 23 & 255) - 127; }
 
 // Packs what is left of a block, and all of it again where it has to be scaled.
 static SplitSpan end_packing(SplitPacking *p) {
     while (!is_packed(p)) pack_piece(p);
-    long most = exponent_of(_mm512_reduce_max_ps(p->range.most)), least = exponent_of(_mm512_reduce_min_ps(p->range.least));
-    long enough = p->across ? SPLIT_LEAST_RIGHT : SPLIT_LEAST_LEFT;
-    if (least >= enough && most <= SPLIT_LARGEST) return (SplitSpan){0, least};
-    long scale = at_least(at_most(SPLIT_LARGEST - most, SPLIT_MOST_SCALE), -SPLIT_MOST_SCALE);
-    if (most > 127 || least < -126 || least + scale < SPLIT_LEAST_TERM) return (SplitSpan){0, SPLIT_NEVER};
-    begin_packing(p, p->of, p->across, power_of_2(scale), p->to);
+    SplitSpan span = span_of(p->range, p->across ? SPLIT_LEAST_RIGHT : SPLIT_LEAST_LEFT);
+    if (!span.scale) return span;
+    begin_packing(p, p->of, p->across, power_of_2(span.scale), p->to);
     while (!is_packed(p)) pack_piece(p);
-    return (SplitSpan){scale, least + scale};
+    return span;
 }
 
 // What follows finished sums, some rows at a time.

@@ -60,7 +60,8 @@ static int pack_columns_of_steps(const Factor *x, const Sequences *of, long firs
         }
         transpose(numbers[s]);
     }
-    UNROLLED for (int i = 0; i < LANES; i++) split_numbers((__m512)numbers[0][i], (__m512)numbers[1][i], to + i * BF16_SIDE);
+    UNROLLED for (int i = 0; i < LANES; i++)
+        split_numbers((__m512)numbers[0][i], (__m512)numbers[1][i], to + i * BF16_SIDE, SPLIT_TERM);
     return beyond != 0;
 }
 

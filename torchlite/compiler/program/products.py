@@ -82,7 +82,7 @@ class _Float32(_Product):
 class _InTiles(_Float32):
     """As ``gemm_tiles.h`` does it."""
 
-    headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "gemm_tiles.h")
+    headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h")
     function = "multiply_split"
     fetching = "FETCHING_WITHOUT_SPLIT"
 

@@ -148,7 +148,7 @@ class _Lstm(_Recurrent):
 class _LstmGradSums(_Lstm):
     """The gradient with the sums of ``recurrent_sums.h``."""
 
-    headers: tuple[str, ...] = (*_Recurrent.headers, "gemm.h", "bfloat16.h", "gemm_tiles.h", "recurrent_tiles.h",
+    headers: tuple[str, ...] = (*_Recurrent.headers, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h", "recurrent_tiles.h",
                                 "recurrent_sums.h")  # fmt: skip
     kept_steps = 5
 
