@@ -12,7 +12,7 @@ enum {
     SPLIT_STEP = SPLIT_TERMS * SPLIT_TERM,
     SPLIT_BLOCK = K_BLOCK / BF16_DEPTH * SPLIT_STEP,  // words of a packed block
     SPLIT_SUMS = BF16_BLOCK * BF16_BLOCK,
-    SPLIT_COLUMNS = 512,  // of a task, at most
+    SPLIT_LINES = 512,    // of a task that stay packed, at most
     SPLIT_PIECE = 2,      // rows of words that are packed at once
     SPLIT_SUM_ROWS = 32,  // of a task that adds up sums over parts of k
 };
@@ -25,19 +25,23 @@ typedef struct { const float *at; long line_step, k_step, lines, depth; } SplitL
 typedef struct {
     SplitLines of;
     int across;
-    int pieces;   // of a tile that are left
-    long line, k;  // of the next tile
-    const float *from;
-    long row, second;  // steps from one row of words to the next, and to the upper halves
+    int staging;  // whether tiles are copied before, because their rows don't lie so, or are not whole
+    long piece, pieces, each;  // the next one, how many there are, and how many are packed at once
+    const float *first, *from;  // the first row of all, and the next one
+    uint32_t *to, *tile;        // and theirs as words
+    long line, k, row, second;  // steps to the tile of other lines or places of k, to the next row, and to the upper halves
     float factor;
-    uint32_t *to, *tile;
     SplitRange range;
     float staged[BF16_SIDE * BF16_DEPTH] __attribute__((aligned(64)));
 } SplitPacking;
 
+enum { SPLIT_PIECES = BF16_SIDE / SPLIT_PIECE };  // of a tile
+
 // A tile as rows of 32 numbers a line, or of 16 lines a place in k (`across`), with zeros where there are none.
-static void stage_tile(SplitPacking *p, const float *from, long lines, long depth) {
+static __attribute__((noinline)) void stage_tile(SplitPacking *p, long line, long k) {
     const SplitLines *o = &p->of;
+    const float *from = o->at + line * o->line_step + k * o->k_step;
+    long lines = at_least(at_most(BF16_SIDE, o->lines - line), 0), depth = at_most(BF16_DEPTH, o->depth - k);
     long step = p->across ? o->line_step : o->k_step, place = p->across ? LANES * LANES : LANES;
     if (lines == BF16_SIDE && depth == BF16_DEPTH && (p->across ? o->k_step : o->line_step) == 1) {
         for (int half = 0; half < 2; half++) {
@@ -56,56 +60,57 @@ static void stage_tile(SplitPacking *p, const float *from, long lines, long dept
             p->staged[p->across ? j * BF16_SIDE + i : i * BF16_DEPTH + j] = from[i * o->line_step + j * o->k_step];
 }
 
-static inline int is_packed(const SplitPacking *p) { return !p->pieces && p->k >= p->of.depth; }
+static inline int is_packed(const SplitPacking *p) { return p->piece >= p->pieces; }
 
-// Where the rows of the next tile are: as they lie, or staged.
-static void begin_tile(SplitPacking *p) {
-    const SplitLines *o = &p->of;
-    const float *from = o->at + p->line * o->line_step + p->k * o->k_step;
-    long lines = at_least(at_most(BF16_SIDE, o->lines - p->line), 0), depth = at_most(BF16_DEPTH, o->depth - p->k);
-    int direct = (p->across ? o->line_step : o->k_step) == 1 && lines == BF16_SIDE && depth == BF16_DEPTH;
-    if (!direct) stage_tile(p, from, lines, depth);
-    p->from = direct ? from : p->staged;
-    p->row = p->across ? direct ? o->k_step : BF16_SIDE : direct ? o->line_step : BF16_DEPTH;
-    p->second = p->across ? BF16_SIDE * p->row : BF16_SIDE;
-    p->tile = p->to + p->k / BF16_DEPTH * SPLIT_STEP + p->line / BF16_SIDE * BF16_TILE;
-    p->pieces = BF16_SIDE / SPLIT_PIECE;
-    p->k += p->line ? BF16_DEPTH : 0;
-    p->line = p->line ? 0 : BF16_SIDE;
+static inline void begin_packing(SplitPacking *p, SplitLines of, int across, float factor, uint32_t *to) {
+    p->of = of, p->across = across, p->factor = factor, p->to = to;
+    p->staging = (across ? of.line_step : of.k_step) != 1 || of.lines < BF16_BLOCK || of.depth % BF16_DEPTH;
+    p->first = p->staging ? p->staged : of.at;
+    p->line = p->staging ? 0 : BF16_SIDE * of.line_step, p->k = p->staging ? 0 : BF16_DEPTH * of.k_step;
+    p->row = across ? p->staging ? BF16_SIDE : of.k_step : p->staging ? BF16_DEPTH : of.line_step;
+    p->second = across ? BF16_SIDE * p->row : BF16_SIDE;
+    p->piece = 0, p->pieces = 2 * SPLIT_PIECES * parts(of.depth, BF16_DEPTH);
+    p->range = no_range();
 }
 
-// Packs some more of a block, where that is not packed already.
-static __attribute__((noinline)) void pack_piece(SplitPacking *p) {
-    if (is_packed(p)) return;
-    if (!p->pieces) begin_tile(p);
-    p->pieces--;
-    __m512 factor = _mm512_set1_ps(p->factor);
+static inline __attribute__((always_inline)) void pack_rows_of_words(SplitPacking *p, long count, const int scaled) {
+    const __m512 factor = _mm512_set1_ps(p->factor);
     SplitRange range = p->range;
-    UNROLLED for (int i = 0; i < SPLIT_PIECE; i++, p->from += p->row, p->tile += BF16_SIDE) {
-        __m512 x = _mm512_mul_ps(_mm512_loadu_ps(p->from), factor);
-        __m512 y = _mm512_mul_ps(_mm512_loadu_ps(p->from + p->second), factor);
-        extend(&range, x);
-        extend(&range, y);
-        UNROLLED for (int term = 0; term < SPLIT_TERMS; term++)
-            __builtin_prefetch(p->tile + term * SPLIT_TERM + 2 * SPLIT_PIECE * BF16_SIDE, 1);
-        split_numbers(x, y, p->tile, SPLIT_TERM);
+    const long row = p->row, second = p->second;
+    for (; count > 0 && p->piece < p->pieces; count--, p->piece++) {
+        if (p->piece % SPLIT_PIECES == 0) {
+            long line = p->piece / SPLIT_PIECES % 2, k = p->piece / SPLIT_PIECES / 2;
+            if (p->staging) stage_tile(p, line * BF16_SIDE, k * BF16_DEPTH);
+            p->from = p->first + line * p->line + k * p->k;
+            p->tile = p->to + k * SPLIT_STEP + line * BF16_TILE;
+        }
+        const float *from = p->from;
+        uint32_t *to = p->tile;
+        p->from += SPLIT_PIECE * row, p->tile += SPLIT_PIECE * BF16_SIDE;
+        UNROLLED for (int i = 0; i < SPLIT_PIECE; i++, from += row, to += BF16_SIDE) {
+            __m512 x = _mm512_loadu_ps(from), y = _mm512_loadu_ps(from + second);
+            if (scaled) x = _mm512_mul_ps(x, factor), y = _mm512_mul_ps(y, factor);
+            extend(&range, x);
+            extend(&range, y);
+            split_numbers(x, y, to, SPLIT_TERM);
+        }
     }
     p->range = range;
 }
 
-static inline void begin_packing(SplitPacking *p, SplitLines of, int across, float factor, uint32_t *to) {
-    p->of = of, p->across = across, p->factor = factor, p->to = to;
-    p->pieces = 0, p->line = 0, p->k = 0;
-    p->range = no_range();
+// Packs some more of a block, where there is more.
+static __attribute__((noinline)) void pack_pieces(SplitPacking *p, long count) {
+    if (p->factor == 1.0f) pack_rows_of_words(p, count, 0);
+    else pack_rows_of_words(p, count, 1);
 }
 
 // Packs what is left of a block, and all of it again where it has to be scaled.
 static SplitSpan end_packing(SplitPacking *p) {
-    while (!is_packed(p)) pack_piece(p);
+    pack_pieces(p, p->pieces);
     SplitSpan span = span_of(p->range, p->across ? SPLIT_LEAST_RIGHT : SPLIT_LEAST_LEFT);
     if (!span.scale) return span;
     begin_packing(p, p->of, p->across, power_of_2(span.scale), p->to);
-    while (!is_packed(p)) pack_piece(p);
+    pack_pieces(p, p->pieces);
     return span;
 }
 
@@ -122,7 +127,7 @@ static inline void finish_rows(SplitFinish *f, long rows) {
 // What is done beside the products of two blocks, a little after every few of them: other blocks are packed, what follows the
 // last sums is done, and the rows that will be read and written with these are fetched.
 typedef struct {
-    SplitPacking right, left;
+    SplitPacking inner, outer;
     SplitFinish last;
     Stream streams[MOST_STREAMS];
     long row, rows;  // of the streams that is next, and how many there are
@@ -131,12 +136,8 @@ typedef struct {
 enum { BESIDES = 6 };  // of 32 numbers summed over
 
 static __attribute__((noinline)) void do_beside(SplitBeside *b) {
-    if (is_packed(&b->right)) {
-        pack_piece(&b->left);
-    } else {
-        pack_piece(&b->right);
-        pack_piece(&b->right);
-    }
+    SplitPacking *packing = is_packed(&b->inner) ? &b->outer : &b->inner;
+    if (!is_packed(packing)) pack_pieces(packing, packing->each);
     finish_rows(&b->last, b->last.each);
     for (long n = 0; n < b->last.each && b->row < b->rows; n++, b->row++)
         for (const Stream *s = b->streams; s < b->streams + MOST_STREAMS && s->at; s++)
@@ -220,132 +221,145 @@ static void keep_part(void *context, float *tile, long tile_step, long row, long
     }
 }
 
-// Keeps a tile of the transposed product.
-static void keep_turned_part(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
-    const Part *part = context;
-    transpose_rows(tile, tile_step, rows, columns, 1.0f, part->sums + column * part->n + row, part->n);
-}
-
-// A task, which computes a block of C over k from `begin` to `end`: `down` times K_BLOCK, and `across` times 32 columns.
+// A task, which computes a block of C over k from `begin` to `end`: `down` times K_BLOCK. Of one operand, the inner one, all
+// `across` blocks of 32 lines stay packed; blocks of the other meet all of these one after the other.
 typedef struct {
     const Product *p;
     Block c;
     const float *a, *b;
     long begin, end, across, down;
+    int wide;          // whether rows are the inner lines
+    int fetches;       // whether what follows reads and writes rows that are to be fetched
     Finish finish;
     void *context;
-    uint32_t *right;   // packed, [down][across]
+    uint32_t *inner;   // packed, [down][across]
     SplitSpan *spans;  // of these
     SplitBeside beside;
 } SplitTask;
 
-static inline long rows_from(const SplitTask *t, long row) { return at_most(BF16_BLOCK, t->c.row + t->c.rows - row); }
-static inline long columns_from(const SplitTask *t, long column) {
-    return at_most(BF16_BLOCK, t->c.column + t->c.columns - column);
+// A block of C whose first row and column these are.
+typedef struct { long row, column, rows, columns; } SplitCorner;
+
+static inline SplitCorner corner_of(const SplitTask *t, long outer, long inner) {
+    long row = t->wide ? inner : outer, column = t->wide ? outer : inner;
+    return (SplitCorner){t->c.row + row, t->c.column + column, at_most(BF16_BLOCK, t->c.rows - row),
+                         at_most(BF16_BLOCK, t->c.columns - column)};
 }
 
-static void begin_left(SplitTask *t, long row, long k, uint32_t *to) {
+// Begins to pack a block of rows, or of columns, to be done in a number of pieces.
+static void begin_lines(const SplitTask *t, SplitPacking *packing, int columns, SplitCorner at, long k, long calls, uint32_t *to) {
     const Product *p = t->p;
-    if (k >= t->end) row += BF16_BLOCK, k = t->begin;
-    if (row >= t->c.row + t->c.rows) return;
-    SplitLines of = {t->a + row * p->a_row + k * p->a_column, p->a_row, p->a_column, rows_from(t, row),
-                     at_most(K_BLOCK, t->end - k)};
-    begin_packing(&t->beside.left, of, 0, 1.0f, to);
+    k += t->begin;
+    SplitLines of = {t->a + at.row * p->a_row + k * p->a_column, p->a_row, p->a_column, at.rows, at_most(K_BLOCK, t->end - k)};
+    if (columns)
+        of = (SplitLines){t->b + at.column * p->b_column + k * p->b_row, p->b_column, p->b_row, at.columns, of.depth};
+    begin_packing(packing, of, columns, 1.0f, to);
+    packing->each = parts(packing->pieces, calls);
 }
 
-static void begin_right(SplitTask *t, long block) {
-    const Product *p = t->p;
+// The next of the inner blocks, and of the others.
+static void begin_inner(SplitTask *t, long block) {
     if (block >= t->down * t->across) return;
-    long column = t->c.column + block % t->across * BF16_BLOCK, k = t->begin + block / t->across * K_BLOCK;
-    SplitLines of = {t->b + column * p->b_column + k * p->b_row, p->b_column, p->b_row, columns_from(t, column),
-                     at_most(K_BLOCK, t->end - k)};
-    begin_packing(&t->beside.right, of, 1, 1.0f, t->right + block * SPLIT_BLOCK);
+    long k = block / t->across * K_BLOCK, steps = parts(at_most(K_BLOCK, t->end - t->begin - k), BF16_DEPTH);
+    begin_lines(t, &t->beside.inner, !t->wide, corner_of(t, 0, block % t->across * BF16_BLOCK), k, BESIDES * steps,
+                t->inner + block * SPLIT_BLOCK);
 }
 
-// A part of C whose corner is at a row and a column.
-typedef struct { float *sums; long row, column; } SplitCorner;
+static void begin_outer(SplitTask *t, long line, long k, uint32_t *to) {
+    if (k >= t->end - t->begin) line += BF16_BLOCK, k = 0;
+    if (line >= (t->wide ? t->c.columns : t->c.rows)) return;
+    long steps = parts(at_most(K_BLOCK, t->end - t->begin - k), BF16_DEPTH);
+    begin_lines(t, &t->beside.outer, t->wide, corner_of(t, line, 0), k, t->across * BESIDES * steps, to);
+}
+
+typedef struct { float *sums; SplitCorner at; } SplitKept;
 
 static void keep_corner(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
-    const SplitCorner *c = context;
-    float *to = c->sums + (row - c->row) * BF16_BLOCK + column - c->column;
+    const SplitKept *kept = context;
+    float *to = kept->sums + (row - kept->at.row) * BF16_BLOCK + column - kept->at.column;
     for (long r = 0; r < rows; r++) memcpy(to + r * BF16_BLOCK, tile + r * tile_step, (size_t)columns * sizeof *tile);
 }
 
-// sums = a block of rows by a block of columns, in tiles or not.
-static void multiply_pair(SplitTask *t, const uint32_t *left, long row, long block, int in_tiles, float *sums) {
+// sums = an outer block by an inner one, in tiles or not.
+static void multiply_pair(SplitTask *t, const uint32_t *outer, long block, SplitCorner at, int in_tiles, float *sums) {
     const Product *p = t->p;
-    long column = t->c.column + block % t->across * BF16_BLOCK, k = t->begin + block / t->across * K_BLOCK;
-    long depth = at_most(K_BLOCK, t->end - k), columns = columns_from(t, column), steps = parts(depth, BF16_DEPTH);
-    const uint32_t *right = t->right + block * SPLIT_BLOCK;
+    long k = t->begin + block / t->across * K_BLOCK, depth = at_most(K_BLOCK, t->end - k), steps = parts(depth, BF16_DEPTH);
+    const uint32_t *inner = t->inner + block * SPLIT_BLOCK;
     if (!in_tiles) {
-        SplitCorner corner = {sums, row, column};
-        multiply_panel(p, t->a, t->b, 0, row, row + rows_from(t, row), column, columns, k, k + depth, keep_corner, &corner);
+        SplitKept kept = {sums, at};
+        multiply_panel(p, t->a, t->b, 0, at.row, at.row + at.rows, at.column, at.columns, k, k + depth, keep_corner, &kept);
         return;
     }
     SplitBeside *beside = &t->beside;
-    beside->row = 0, beside->rows = k + depth < t->end || t->finish != p->finish ? 0 : rows_from(t, row);
-    beside->last.each = t->finish == keep_turned_part ? BF16_SIDE : parts(BF16_BLOCK, BESIDES * steps);
-    for (int i = 0; i < MOST_STREAMS && p->streams[i].at; i++) {
+    beside->row = 0, beside->rows = k + depth < t->end || !t->fetches ? 0 : at.rows;
+    beside->last.each = parts(BF16_BLOCK, BESIDES * steps);
+    for (int i = 0; t->fetches && i < MOST_STREAMS && p->streams[i].at; i++) {
         const Stream all = p->streams[i];
-        beside->streams[i] = (Stream){all.at + (t->c.product * p->m + row) * all.row + column, all.row};
+        beside->streams[i] = (Stream){all.at + (t->c.product * p->m + at.row) * all.row + at.column, all.row};
     }
-    if (columns <= BF16_SIDE) split_sums(left, right, steps, sums, beside, 1);
+    const uint32_t *left = t->wide ? inner : outer, *right = t->wide ? outer : inner;
+    if (at.columns <= BF16_SIDE) split_sums(left, right, steps, sums, beside, 1);
     else split_sums(left, right, steps, sums, beside, 0);
 }
 
 static void split_portion(SplitTask *t) {
     enum { APART = BF16_BLOCK * BF16_SIDE };  // so that one block is not packed where the other lies within a page
-    uint32_t left[2][SPLIT_BLOCK + APART] __attribute__((aligned(64)));
-    float sums[2][SPLIT_SUMS] __attribute__((aligned(64))), all[BF16_BLOCK * SPLIT_COLUMNS] __attribute__((aligned(64)));
+    uint32_t outer[2][SPLIT_BLOCK + APART] __attribute__((aligned(64)));
+    float sums[2][SPLIT_SUMS] __attribute__((aligned(64))), all[BF16_BLOCK * SPLIT_LINES] __attribute__((aligned(64)));
     SplitFinish *last = &t->beside.last;
     int side = 0, place = 0;
-    begin_right(t, 0);
-    begin_left(t, t->c.row, t->begin, left[0]);
-    for (long row = t->c.row; row < t->c.row + t->c.rows; row += BF16_BLOCK)
+    begin_inner(t, 0);
+    begin_outer(t, 0, 0, outer[0]);
+    for (long line = 0; line < (t->wide ? t->c.columns : t->c.rows); line += BF16_BLOCK)
         for (long d = 0; d < t->down; d++, side = !side) {
-            SplitSpan span = end_packing(&t->beside.left);
-            begin_left(t, row, t->begin + (d + 1) * K_BLOCK, left[!side]);
+            SplitSpan span = end_packing(&t->beside.outer);
+            begin_outer(t, line, (d + 1) * K_BLOCK, outer[!side]);
             for (long j = 0; j < t->across; j++, place = !place) {
-                long block = d * t->across + j, column = t->c.column + j * BF16_BLOCK;
-                if (row == t->c.row) {
-                    t->spans[block] = end_packing(&t->beside.right);
-                    begin_right(t, block + 1);
+                long block = d * t->across + j;
+                SplitCorner at = corner_of(t, line, j * BF16_BLOCK);
+                if (!line) {
+                    t->spans[block] = end_packing(&t->beside.inner);
+                    begin_inner(t, block + 1);
                 }
                 SplitSpan other = t->spans[block];
                 int in_tiles = span.least + other.least >= SPLIT_LEAST;
                 long scale = in_tiles ? span.scale + other.scale : 0;
                 float *own = t->down > 1 ? all + j * SPLIT_SUMS : sums[place];
                 float *target = d || scale ? sums[place] : own;
-                multiply_pair(t, left[side], row, block, in_tiles, target);
+                multiply_pair(t, outer[side], block, at, in_tiles, target);
                 finish_rows(last, last->rows);
                 if (target != own || scale) add_sums(own, target, power_of_2(-scale), d > 0);
                 if (d + 1 < t->down) continue;
-                *last = (SplitFinish){t->finish, t->context, own, t->c.product * t->p->m + row, column, rows_from(t, row),
-                                      columns_from(t, column), 0};
-                if (t->across == 1 && t->down > 1) finish_rows(last, last->rows);  // before the next row is added up there
+                *last = (SplitFinish){t->finish, t->context, own, t->c.product * t->p->m + at.row, at.column, at.rows,
+                                      at.columns, 0};
+                if (t->across == 1 && t->down > 1) finish_rows(last, last->rows);  // before the next lines are added up there
             }
         }
     finish_rows(last, last->rows);
 }
 
-// Words of the packed columns of a task.
-static inline long split_words(long columns, long depth) {
-    return parts(columns, BF16_BLOCK) * parts(depth, K_BLOCK) * SPLIT_BLOCK;
-}
+// Whether a task keeps its rows packed: where they are few beside its columns. Otherwise it goes from row to row, as memory does.
+static inline int split_wide(const Product *p) { return 2 * p->rows <= p->columns || p->columns > SPLIT_LINES; }
+
+// Words of the packed lines of a task.
+static inline long split_words(long lines, long depth) { return parts(lines, BF16_BLOCK) * parts(depth, K_BLOCK) * SPLIT_BLOCK; }
 
 // What is packed lies behind the sums of parts of k.
-static uint32_t *packed_columns(const Product *p, long index) {
+static uint32_t *packed_lines(const Product *p, long index) {
     long sums = p->depth < p->k ? parts(p->k, p->depth) * p->outer * p->inner * p->m * p->n : 0;
-    return (uint32_t *)p->scratch + parts(sums, LINE) * LINE + index * split_words(p->columns, at_most(p->depth, p->k));
+    return (uint32_t *)p->scratch + parts(sums, LINE) * LINE +
+           index * split_words(split_wide(p) ? p->rows : p->columns, at_most(p->depth, p->k));
 }
 
-static void split_block_of_product(const Product *p, long index, uint32_t *right, long begin, long end, Finish finish,
+static void split_block_of_product(const Product *p, long index, uint32_t *inner, long begin, long end, Finish finish,
                                    void *context) {
     Block c = block_of(p, index);
-    long across = parts(c.columns, BF16_BLOCK), down = parts(end - begin, K_BLOCK);
+    int wide = split_wide(p);
+    long across = parts(wide ? c.rows : c.columns, BF16_BLOCK), down = parts(end - begin, K_BLOCK);
     SplitSpan spans[across * down];
-    SplitTask task = {.p = p, .c = c, .begin = begin, .end = end, .across = across, .down = down, .finish = finish,
-                      .context = context, .right = right, .spans = spans};
+    SplitTask task = {.p = p, .c = c, .begin = begin, .end = end, .across = across, .down = down, .wide = wide,
+                      .fetches = finish == p->finish,
+                      .finish = finish, .context = context, .inner = inner, .spans = spans};
     task.a = p->a + c.product / p->inner * p->a_outer + c.product % p->inner * p->a_inner;
     task.b = p->b + c.product / p->inner * p->b_outer + c.product % p->inner * p->b_inner;
     bf16_begin_tiles(BF16_SIDE);
@@ -355,45 +369,18 @@ static void split_block_of_product(const Product *p, long index, uint32_t *right
 
 static void split_task(void *argument, long index) {
     const Product *p = argument;
-    split_block_of_product(p, index, packed_columns(p, index), 0, p->k, p->finish, p->context);
-}
-
-static void split_part(const Product *p, long index, Finish keep, long row) {
-    long blocks = blocks_of(p), begin = index / blocks * p->depth;
-    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, row};
-    long end = at_most(begin + p->depth, p->k);
-    split_block_of_product(p, index % blocks, packed_columns(p, index), begin, end, keep, &part);
+    split_block_of_product(p, index, packed_lines(p, index), 0, p->k, p->finish, p->context);
 }
 
 static void split_part_task(void *argument, long index) {
     const Product *p = argument;
-    split_part(p, index, keep_part, p->n);
+    long blocks = blocks_of(p), begin = index / blocks * p->depth;
+    Part part = {p->scratch + index / blocks * p->outer * p->inner * p->m * p->n, p->n};
+    split_block_of_product(p, index % blocks, packed_lines(p, index), begin, at_most(begin + p->depth, p->k), keep_part, &part);
 }
 
-static void split_turned_part_task(void *argument, long index) {
-    const Product *p = argument;
-    split_part(p, index, keep_turned_part, p->m);
-}
-
-// B^T A^T.
-static Product turned(const Product *p) {
-    Product t = *p;
-    t.a = p->b, t.a_row = p->b_column, t.a_column = p->b_row, t.a_outer = p->b_outer, t.a_inner = p->b_inner;
-    t.b = p->a, t.b_row = p->a_column, t.b_column = p->a_row, t.b_outer = p->a_outer, t.b_inner = p->a_inner;
-    t.m = p->n, t.n = p->m, t.rows = p->columns, t.columns = p->rows;
-    return t;
-}
-
-// Sums over parts of k meet in rows as they lie in C. The columns that a task packs should be few: where C is wide, its
-// transpose is computed.
 static void split_in_parts(Product *p) {
-    long tasks = blocks_of(p) * parts(p->k, p->depth);
-    if (p->m < p->n && p->outer * p->inner == 1) {
-        Product t = turned(p);
-        parallel(split_turned_part_task, &t, tasks);
-    } else {
-        parallel(split_part_task, p, tasks);
-    }
+    parallel(split_part_task, p, blocks_of(p) * parts(p->k, p->depth));
     p->rows = SPLIT_SUM_ROWS;
     parallel(sum_task, p, blocks_of(p));
 }
@@ -406,9 +393,9 @@ static void split_in_parts(Product *p) {
 #define FETCHING_WITHOUT_SPLIT fetching_tiles
 #endif
 
-// As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns at most
-// SPLIT_COLUMNS, and of k a multiple of K_BLOCK or all, and `scratch` at a multiple of 64 also holds packed columns; of a wide
-// product that is divided along k rows and columns are the other way round. Otherwise a task has these rows, columns and depth.
+// As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns, and of k a
+// multiple of K_BLOCK or all, at most SPLIT_LINES rows or columns, and `scratch` at a multiple of 64 also holds what each task
+// packs. Otherwise a task has these rows, columns and depth.
 static void multiply_split(Product *p, long rows, long columns, long depth) {
 #ifdef __AMX_BF16__
     if (bf16_tiles_allowed()) {

@@ -51,9 +51,12 @@ def depth(m: int, n: int, k: int, products: int) -> int:
     return _share(k, max(min(tasks, max(k // 2048, 1)), halves), 128)
 
 
+_MOST_LINES = 512  # SPLIT_LINES of ``gemm_tiles.h``
+
+
 def pays_in_tiles(m: int, n: int, k: int, products: int = 1) -> bool:
     """Whether `multiply_split` of ``gemm_tiles.h`` is faster: where packed operands meet many others."""
-    others = n if _is_turned(m, n, k, products) else m
+    others = n if _is_wide(m, n, k, products) else m
     enough = 128 if division_in_tiles(m, n, k, products)[2] < k else 256
     return others >= enough and min(m, n) >= 64 and 96 <= k <= 1 << 13 and m * n * k >= 1 << 22
 
@@ -69,17 +72,18 @@ def fetches_ahead(m: int, n: int, k: int) -> bool:
 def division_in_tiles(m: int, n: int, k: int, products: int) -> tuple[int, int, int]:
     """Rows, columns and depth that one of its tasks takes, few and large, because each packs its columns.
 
-    Where sums are divided along k and the result is wide, its transpose is computed, and a task packs its rows.
+    It also packs its rows, all of them before anything else where they are few beside its columns, as in a wide result whose sums
+    are divided along k.
     """
-    if _is_turned(m, n, k, products):
+    if _is_wide(m, n, k, products):
         columns, rows, part = division_in_tiles(n, m, k, 1)
         return rows, columns, part
     part = depth(m, n, k, products) if m >= n or products > 1 else k
     tasks = 1 if part < k else 4 if m * n * k >= 1 << 26 else 2
-    return _share(m, tasks, 32), _share(n, -(-n // 512), 32), part
+    return _share(m, tasks, 32), _share(n, -(-n // _MOST_LINES), 32), part
 
 
-def _is_turned(m: int, n: int, k: int, products: int) -> bool:
+def _is_wide(m: int, n: int, k: int, products: int) -> bool:
     return products == 1 and m < n and depth(n, m, k, 1) < k
 
 
@@ -89,7 +93,7 @@ def scratch_in_tiles(m: int, n: int, k: int, products: int) -> int:
     parts = -(-k // part)
     sums = parts * products * m * n if parts > 1 else 0
     tasks = parts * products * -(-m // rows) * -(-n // columns)
-    lines = rows if _is_turned(m, n, k, products) else columns
+    lines = rows if 2 * rows <= columns or columns > _MOST_LINES else columns  # as `split_wide`
     packed = -(-lines // 32) * -(-min(part, k) // 128) * 32 * 128 * 3 // 2
     return 4 * (-(-sums // 16) * 16 + tasks * packed)
 
