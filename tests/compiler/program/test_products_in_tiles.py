@@ -129,7 +129,7 @@ def test_every_layout_and_edge(m, n, k):
         np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-5 * np.sqrt(k))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(270, 96, 770), (100, 530, 770), (128, 128, 770)])
+@pytest.mark.parametrize(("m", "n", "k"), [(270, 96, 770), (100, 530, 770), (128, 128, 770), (400, 600, 770)])
 def test_gradients_of_wide_batches_are_divided_along_the_batch(m, n, k):
     assert products.pays_in_tiles(m, n, k)
     assert products.division_in_tiles(m, n, k, 1)[2] < k
