@@ -10,7 +10,12 @@ import types
 from collections import deque
 from typing import Any
 
+from torchlite.compiler.reads import PAST_THEM
+
 _LIBRARIES = sys.stdlib_module_names | {"builtins", "numpy", "torch", "torchlite"}
+
+_OF_THEIR_OBJECT = frozenset(("__init__", "__post_init__", "__setstate__", *PAST_THEM))
+"""Methods that get at attributes of the object whose class defines or is making it."""
 
 
 def is_library(module: str | None) -> bool:
@@ -34,6 +39,8 @@ def names_in(code: types.CodeType) -> tuple[frozenset[str], frozenset[str], froz
         if instruction.opname == "IMPORT_NAME":
             modules.add((before[0] or 0, instruction.argval))
         elif instruction.opcode in dis.hasname:
+            if instruction.argval in PAST_THEM and code.co_name in _OF_THEIR_OBJECT:
+                continue
             is_global = "GLOBAL" in instruction.opname or instruction.opname.endswith("_NAME")
             (names if is_global else attributes).add(instruction.argval)
         before.append(instruction.argval)

@@ -26,6 +26,7 @@ from torchlite.compiler.arguments import flatten, names_of_arguments
 from torchlite.compiler.capture import captured
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.graph import Graph
+from torchlite.compiler.reads import Reads, noted
 from torchlite.compiler.state import State, Varies
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
@@ -107,7 +108,7 @@ class CompiledFunction:
         if changed and len(self.variants) < LIMIT:
             with self._lock:
                 for variant in changed:
-                    if variant.move(Surroundings(self.function, (args, kwargs), leaves)):
+                    if variant.move(functools.partial(Surroundings, self.function, (args, kwargs), leaves)):
                         yield variant
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
@@ -250,11 +251,13 @@ class CompiledFunction:
 
 def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
     surroundings = Surroundings(compiled.function, (args, kwargs), leaves)
+    reads = Reads(surroundings.refused)
+    noting = noted(reads, surroundings.telling)
     modes = modes_now()
     tracer = Tracer(compiled.doubted)
     tracer.state = State(tracer, surroundings.numbers, compiled.varying)
     try:
-        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer):
+        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
             warnings.simplefilter("ignore")
             with watched(surroundings.imported):
                 result = compiled.function(*args, **kwargs)
@@ -275,6 +278,10 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     if effect is not None:
         surroundings.restore()
         raise Changes(f"it changes Python values, which a replay would not: {effect}")
+    if surroundings.telling:
+        everything, surroundings = surroundings, Surroundings(compiled.function, (args, kwargs), leaves, reads)
+        if everything.change() is not None:
+            raise Changes("another thread changes Python values around it")
     for container, key in tracer.state.covers():
         surroundings.leave_out(container, key)
     if modes != modes_now():

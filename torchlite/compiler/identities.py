@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, starmap
 from typing import Any
@@ -11,8 +11,8 @@ import numpy as np
 
 _AT_ONCE = 480  # objects whose addresses, and the array that holds them, fit into a page
 
-Found = tuple[Callable[[Any], Any], Collection[Any]]
-"""A function, and objects of which it gives something."""
+Found = tuple[Any, ...]
+"""A function, and for each of its parameters the objects that it is given there one after the other."""
 
 
 class Identities:
@@ -34,8 +34,8 @@ class Identities:
         self._parts = [_Part()]
         for source, size in zip(contents, self._sizes, strict=True):
             self._part_for(size).contents.append(source)
-        for function, of in found:
-            self._part_for(len(of)).found.append((function, of))
+        for function, *given in found:
+            self._part_for(len(given[0])).found.append((function, *given))
         self._objects = [part.objects() for part in self._parts]  # kept, so that no other one comes to their addresses
         self._addresses = [objects.tobytes() for objects in self._objects]
 

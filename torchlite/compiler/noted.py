@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.compiler.reads import without_notes
+
 PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
 """Types of values that have nothing inside."""
 
@@ -43,13 +45,12 @@ class Place:
     direct: bool = True
 
     def __post_init__(self) -> None:
-        self.size = len(self.container) if self.whole else 0
+        self.size = self._size() if self.whole else 0
         self.direct = self.whole
 
     def holds(self) -> bool:
         """Whether nothing has changed."""
-        container = self.container
-        if self.whole and len(container) != self.size:
+        if self.whole and self._size() != self.size:
             return False
         if self.direct and self._holds_the_same_objects():
             return True
@@ -58,6 +59,10 @@ class Place:
             return False
         self.values = now
         return True
+
+    def _size(self) -> int:
+        container = self.container
+        return len(without_notes(container) if isinstance(container, types.MappingProxyType) else container)
 
     def _holds_the_same_objects(self) -> bool:
         if self.keys is None:
@@ -80,8 +85,8 @@ class Place:
     def difference(self) -> str:
         """What has changed, in words."""
         now = self.now()
-        if self.whole and len(self.container) != self.size:
-            return f"{self.name} had {self.size} elements and has {len(self.container)}"
+        if self.whole and self._size() != self.size:
+            return f"{self.name} had {self.size} elements and has {self._size()}"
         keys = range(len(now)) if self.keys is None else self.keys
         for key, value, before in zip(keys, now, self.values, strict=False):
             if not same(value, before):

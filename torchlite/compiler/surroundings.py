@@ -28,6 +28,7 @@ from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.identities import Found
 from torchlite.compiler.noted import MISSING, PLAIN, Attributes, Hidden, Place, Reading, same, short
+from torchlite.compiler.reads import PAST_THEM, Reads, tells, without_notes
 from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
@@ -40,6 +41,11 @@ _content_of_cell = attrgetter("cell_contents")
 class Surroundings:
     """The Python values around a function, noted when it is made.
 
+    Args:
+        function: that.
+        arguments, leaves: of the call.
+        reads: the attributes of the program's objects that count; all without it.
+
     Attributes:
         places, readings, arrays: what is watched.
         hidden: what must not change while the function is traced.
@@ -49,12 +55,19 @@ class Surroundings:
         numbers: containers of numbers that change from call to call, and under which keys.
         kept: all objects in the order in which they were found.
         left_out: the places that may change.
+        telling: classes whose objects tell which of their attributes are read.
+        refused: why some of these attributes can't be read: they lead to what can't be noted.
 
     Raises:
         Uncapturable: for an iterator among them, whose place can't be noted.
     """
 
-    def __init__(self, function: Any, arguments: Any, leaves: Any) -> None:
+    def __init__(self, function: Any, arguments: Any, leaves: Any, reads: Reads | None = None) -> None:
+        self.reads = reads
+        self.telling: set[type] = set()
+        self.refused: dict[tuple[int, str], str] = {}
+        self._untold = False
+        self._attributes: deque[tuple[int, str, Any, str]] = deque()
         self.places: list[Place] = []
         self.readings: list[Reading] = []
         self.arrays: list[tuple[str, Any, Any]] = []
@@ -80,6 +93,18 @@ class Surroundings:
             if not isinstance(leaf, Tensor):
                 self._visit(leaf, "an argument")
         self._visit(of_everything, "hooks of everything")
+        while self._attributes:
+            of, key, value, name = self._attributes.popleft()
+            found = self._found()
+            try:
+                self._visit(value, name)
+            except Uncapturable as reason:
+                self._forget(found)
+                self.refused[of, key] = str(reason)
+        if self._untold:
+            self.telling.clear()
+            if self.refused:
+                raise Uncapturable(next(iter(self.refused.values())))
 
     def change(self) -> str | None:
         """The first difference to what was noted, None without one."""
@@ -105,7 +130,8 @@ class Surroundings:
         for reading in self.readings:
             filled_cell = reading.read is _content and reading.value is not MISSING
             read.setdefault(_content_of_cell if filled_cell else reading.read, []).append(reading.of)
-        chosen = [(place.container.get, place.keys or ()) for place in self.places if not place.direct]
+        places = ((place.container.get, place.keys or ()) for place in self.places if not place.direct)
+        chosen = [(get, keys, (MISSING,) * len(keys)) for get, keys in places]
         whole = [place.container for place in self.places if place.direct]
         keys = [x.keys() for place in self.places if (x := place.container) is place.of and isinstance(x, dict)]
         return [*whole, *keys], [*chosen, *read.items()]
@@ -171,6 +197,22 @@ class Surroundings:
                 raise Uncapturable(f"there is too much around the function to watch: more than {_LIMIT} objects")
             queue.extend(self._inside(x, name))
 
+    def _found(self) -> list[int]:
+        return list(map(len, self._lists()))
+
+    def _forget(self, found: list[int]) -> None:
+        """Go back to what had been found before."""
+        gone = {id(x) for x in self.kept[found[0] :]}
+        for known, count in zip(self._lists(), found, strict=True):
+            while len(known) > count:
+                known.pop()
+        self._seen -= gone
+        self._looked_into = {(of, module) for of, module in self._looked_into if of not in gone}
+
+    def _lists(self) -> tuple[Any, ...]:
+        lists = self.kept, self.places, self.readings, self.arrays, self.numbers, self.imported, self.hidden
+        return *lists, self._attributes
+
     def _inside(self, x: Any, name: str) -> Iterator[tuple[Any, str]]:
         if isinstance(x, types.FunctionType):
             if not is_library(x.__module__):
@@ -188,6 +230,7 @@ class Surroundings:
         elif isinstance(x, _STREAMS):
             self.hidden.append(_stream(x))
         elif isinstance(x, functools._lru_cache_wrapper):
+            self._untold = True  # what it has kept was computed of attributes that are not read again
             self.hidden.append(Hidden(f"the cache of {name}", lambda: x.cache_info().misses, lambda _: x.cache_clear()))
             yield x.__wrapped__, name
         elif isinstance(x, ContextVar):
@@ -216,11 +259,15 @@ class Surroundings:
             yield from ((part, f"{name}[{i}]") for i, part in enumerate(x))
         elif isinstance(x, type):
             if not is_library(x.__module__):
+                if getattr(x, "_is_runtime_protocol", False):
+                    self._untold = True  # isinstance looks whether attributes are there
                 yield from self._mapping(x, vars(x), x.__name__)
                 yield from ((base, base.__name__) for base in x.__mro__[1:])
         elif isinstance(x, (types.BuiltinFunctionType, types.MethodWrapperType)):
             if not isinstance(x.__self__, (types.ModuleType, type, type(None))):
                 yield x.__self__, name
+        elif isinstance(x, types.WrapperDescriptorType):
+            self._untold |= x.__name__ in PAST_THEM
         elif isinstance(x, (types.ModuleType, np.ufunc)):
             return
         elif hasattr(type(x), "__next__"):
@@ -230,7 +277,10 @@ class Surroundings:
             if hasattr(type(x), "_changing_numbers"):
                 self.numbers += x._changing_numbers()
             if hasattr(x, "__dict__") and not isinstance(x, threading.local):
-                yield from self._mapping(x, x.__dict__, name)
+                if is_library(type(x).__module__) or hasattr(x, "_changing_numbers") or not tells(type(x)):
+                    yield from self._mapping(x, x.__dict__, name)
+                else:
+                    self._telling(x, name)
             slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if _is_slot(type(x), slot)]
             if isinstance(x, threading.local):  # its attributes, in the thread that asks
                 slots += vars(x)
@@ -240,9 +290,25 @@ class Surroundings:
                 self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
                 yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
 
+    def _telling(self, x: Any, name: str) -> None:
+        """The attributes of an object that tells which of them are read."""
+        attributes, kind = vars(x), type(x)
+        self.telling.add(kind)
+        names = None if self.reads is None else self.reads.of(kind)
+        whole = names is None
+        keys = tuple(attributes) if names is None else names
+        values = tuple(attributes.get(key, MISSING) for key in keys)
+        self.places.append(Place(name, x, attributes, keys, values, whole=whole))
+        self._attributes.extend(
+            (id(x), key, value, f"{name}.{key}")
+            for key, value in zip(keys, values, strict=True)
+            if value is not MISSING and not isinstance(value, PLAIN)
+        )
+
     def _mapping(self, of: Any, x: Mapping[Any, Any], name: str) -> Iterator[tuple[Any, str]]:
-        self.places.append(Place(name, of, x, tuple(x), tuple(x.values())))
-        for key, value in x.items():
+        found = without_notes(x) if isinstance(of, type) else x
+        self.places.append(Place(name, of, x, tuple(found), tuple(found.values())))
+        for key, value in found.items():
             yield value, f"{name}.{key}" if isinstance(key, str) else f"{name}[...]"
 
     def _function(self, x: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
@@ -251,6 +317,7 @@ class Surroundings:
             if _content(cell) is not MISSING:
                 yield _content(cell), variable
         names, attributes, modules = names_in(x.__code__)
+        self._untold |= not (attributes | names).isdisjoint(PAST_THEM)
         yield from self._named(x, x.__globals__, x.__module__, names, attributes)
         for module in modules:
             yield from self._module(x, imported_module(module, x.__globals__), attributes)

@@ -23,6 +23,7 @@ from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.noted import same
 from torchlite.compiler.ownership import owner
+from torchlite.compiler.reads import Reads
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.state import Slot
@@ -46,7 +47,7 @@ class Variant:
         captured: the program.
         structure, leaves: of the arguments, with `TENSOR` for tensors that may differ.
         modes: at the call.
-        surroundings: the Python values around the function.
+        surroundings: the Python values around the function that it may have read.
         slots: the places of Python numbers that may change.
         written: the places of Python numbers that the function writes or returns.
         conditions: questions about those numbers: what is asked, how, and the answer.
@@ -106,8 +107,13 @@ class Variant:
             of_tensors = [(_data, fixed), (_node, fixed), (_storage, fixed), (_hooks, leaves), (_after, leaves)]
             self._around = Identities([*containers, *hooks], [*found, *of_tensors])
 
-    def move(self, now: Surroundings) -> bool:
-        """Whether the things around the function are the same in other objects; it is then a capture with those."""
+    def move(self, around: Callable[[Reads | None], Surroundings]) -> bool:
+        """Whether the things around the function are the same in other objects; it is then a capture with those.
+
+        Args:
+            around: what is around the function now, of the attributes that count.
+        """
+        now = around(self.surroundings.reads)
         moves = Moves(self.surroundings, now)
         strange = any(not moves.knows(self._tensors[i]) for i in self._fixed)
         if strange or not moves.complete():
