@@ -52,16 +52,18 @@ def test_what_is_set_is_kept():
     torch.backends.cuda.enable_flash_sdp(True)
 
 
-def test_the_precision_of_products_on_a_cpu():
-    matmul = torch.backends.mkldnn.matmul
-    assert matmul.fp32_precision == "none"
-    matmul.fp32_precision = "ieee"
+@pytest.mark.parametrize(("kind", "other"), [("matmul", "conv"), ("conv", "matmul")])
+def test_the_precision_of_products_on_a_cpu(kind, other):
+    kind, other = (getattr(torch.backends.mkldnn, name) for name in (kind, other))
+    assert kind.fp32_precision == "none"
+    kind.fp32_precision = "ieee"
     try:
         with pytest.raises(RuntimeError, match="unknown precision 'exact': expected one of 'none'"):
-            matmul.fp32_precision = "exact"
-        assert matmul.fp32_precision == "ieee"
+            kind.fp32_precision = "exact"
+        assert kind.fp32_precision == "ieee"
+        assert other.fp32_precision == "none"
     finally:
-        matmul.fp32_precision = "none"
+        kind.fp32_precision = "none"
 
 
 def test_libraries_that_are_not_used_say_so():

@@ -1,9 +1,9 @@
-"""How precisely float32 matrices are multiplied: in full, on a GPU in TF32 (10 bits of mantissa), on a CPU in bfloat16.
+"""How precisely float32 numbers are multiplied: in full, on a GPU in TF32 (10 bits of mantissa), on a CPU in bfloat16.
 
 On a CPU "medium" rounds the numbers to bfloat16 before they are multiplied, where matrices are large enough for compiled
 products; "high" is as "highest" there, and compiled functions always multiply in full. In full is also what they do in tile
-registers, as sums of three numbers of bfloat16 (``gemm_tiles.h``), where a CPU has these and
-``torch.backends.mkldnn.matmul.fp32_precision`` is not "ieee". CuPy reads the environment variable
+registers, as sums of three numbers of bfloat16 (``split_float32.h``), where a CPU has these and ``fp32_precision`` of
+``torch.backends.mkldnn.matmul``, or of ``conv`` for convolutions, is not "ieee". CuPy reads the environment variable
 ``CUPY_TF32`` at the first product of a dtype; later its setting has to be changed where it then keeps it.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 _PRECISIONS = ("highest", "high", "medium")
 _precision = "highest"
 _CPU_PRECISIONS = ("none", "ieee", "tf32", "bf16")
-_cpu_precision = "none"
+_cpu_precision = {"matmul": "none", "conv": "none"}
 
 
 def get_float32_matmul_precision() -> str:
@@ -43,26 +43,29 @@ def set_float32_matmul_precision(precision: str) -> None:
     _let_cupy(precision != "highest")
 
 
-def get_cpu_precision() -> str:
+def get_cpu_precision(kind: str) -> str:
     """What `set_cpu_precision` has set; "none" at first."""
-    return _cpu_precision
+    return _cpu_precision[kind]
 
 
-def set_cpu_precision(precision: str) -> None:
-    """Let functions that are compiled from now on multiply float32 matrices by fused multiply-adds alone ("ieee"), or not.
+def set_cpu_precision(kind: str, precision: str) -> None:
+    """Let functions that are compiled from now on multiply float32 numbers by fused multiply-adds alone ("ieee"), or not.
+
+    Args:
+        kind: "matmul" for products of matrices, or "conv" for convolutions.
+        precision: the word.
 
     Raises:
         RuntimeError: for a word that PyTorch does not know.
     """
-    global _cpu_precision
     if precision not in _CPU_PRECISIONS:
         raise RuntimeError(f"unknown precision {precision!r}: expected one of {', '.join(map(repr, _CPU_PRECISIONS))}")
-    _cpu_precision = precision
+    _cpu_precision[kind] = precision
 
 
-def splits_float32() -> bool:
-    """Whether compiled functions may multiply float32 matrices as sums of three numbers of bfloat16."""
-    return _cpu_precision != "ieee"
+def splits_float32(kind: str) -> bool:
+    """Whether compiled functions may multiply float32 numbers as sums of three numbers of bfloat16."""
+    return _cpu_precision[kind] != "ieee"
 
 
 def _let_cupy(use_tf32: bool) -> None:

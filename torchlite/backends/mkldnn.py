@@ -1,4 +1,4 @@
-"""``torch.backends.mkldnn``: settings of a library that is not used here; kept, and without effect but for ``matmul``."""
+"""``torch.backends.mkldnn``: settings of a library that is not used here; kept, and without effect but for ``matmul`` and ``conv``."""
 
 from __future__ import annotations
 
@@ -17,25 +17,31 @@ def is_available() -> bool:
     return False
 
 
-class _MatrixProducts:
-    """Settings of matrix products on a CPU."""
+class _Products:
+    """Settings of one kind of products on a CPU."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
 
     @property
     def fp32_precision(self) -> str:
-        """How compiled functions multiply float32 matrices.
+        """How compiled functions multiply float32 numbers.
 
         By "none" also as sums of three numbers of bfloat16, whose products err less than those of float32, where that is
         faster; by "ieee" only by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none". A function
         that is compiled already stays as it is.
         """
-        return get_cpu_precision()
+        return get_cpu_precision(self._kind)
 
     @fp32_precision.setter
     def fp32_precision(self, precision: str) -> None:
-        set_cpu_precision(precision)
+        set_cpu_precision(self._kind, precision)
 
 
-matmul = _MatrixProducts()
+matmul = _Products("matmul")
+"""Products of matrices."""
+conv = _Products("conv")
+"""Convolutions."""
 
 
 @contextmanager

@@ -163,15 +163,18 @@ static inline int bf16_tiles_allowed(void) {
 #endif
 }
 
-static void bf16_begin_tiles(long pairs) {
+// Tiles 0 to 3 are sums, two by two, 4 and 5 left, 6 and 7 right; the lower ones have so many rows.
+static void bf16_begin_uneven_tiles(long pairs, long lower) {
     Bf16Configuration c = {.palette = 1};
-    for (int i = 0; i < 8; i++) {  // 0 to 3 are sums, 4 and 5 left, 6 and 7 right
-        c.rows[i] = i < 6 ? BF16_SIDE : (uint8_t)pairs;
+    for (int i = 0; i < 8; i++) {
+        c.rows[i] = (uint8_t)(i >= 6 ? pairs : i == 2 || i == 3 || i == 5 ? lower : BF16_SIDE);
         c.row_bytes[i] = (uint16_t)((i == 4 || i == 5 ? pairs : BF16_SIDE) * (long)sizeof(uint32_t));
     }
     __asm__ volatile("" : : "r"(&c) : "memory");  // gcc takes the instruction for one that reads 8 bytes
     _tile_loadconfig(&c);
 }
+
+static void bf16_begin_tiles(long pairs) { bf16_begin_uneven_tiles(pairs, BF16_SIDE); }
 
 static void bf16_end_tiles(void) { _tile_release(); }
 

@@ -73,7 +73,7 @@ def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | Non
     taps = down.taps * across.taps
     fields, scratch, band = geometry(x, out, (down, across), steps or dense(x))
     text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
-    return Kernel(text, scratch + _packed(x[3], out[3], taps), band)
+    return Kernel(text, scratch + packed(x[3], out[3], taps), band)
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
@@ -82,7 +82,7 @@ def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None =
     taps = down.taps * across.taps
     fields, scratch, band = geometry(g, x, (down, across), steps or dense(g))
     text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
-    return Kernel(text, scratch + _packed(g[3], x[3], taps), band)
+    return Kernel(text, scratch + packed(g[3], x[3], taps), band)
 
 
 def weight_grad(
@@ -93,16 +93,16 @@ def weight_grad(
     If ``filled``, rows of the input are computed, and x is an array of the same sizes that is only fetched ahead.
     """
     down, across = forward_axes(window)
-    packed = _packed(x[3], g[3], down.taps * across.taps)
+    weights = packed(x[3], g[3], down.taps * across.taps)
     shares = SHARES
-    while shares > 4 and shares * packed > _WEIGHTS:
+    while shares > 4 and shares * weights > _WEIGHTS:
         shares //= 2
     most = max(_NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3]), 2)
     band = -(-g[1] // -(-g[1] // most))  # all about as large
     fields, scratch, _ = geometry(
         x, g, (down, across), steps or dense(x), shares=shares, band=band, again=True, filled=filled
     )
-    return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * packed)
+    return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * weights)
 
 
 def forward_axes(window: Any) -> tuple[Axis, Axis]:
@@ -122,7 +122,7 @@ def backward_axes(window: Any) -> tuple[Axis, Axis]:
     return down, across
 
 
-def _packed(channels: int, results: int, taps: int) -> int:
+def packed(channels: int, results: int, taps: int) -> int:
     """Numbers of packed weights, whatever vectors the processor has."""
     return channels * taps * -(-results // 32) * 32
 
@@ -138,6 +138,8 @@ def geometry(
     copies: bool = True,
     again: bool = False,
     filled: bool = False,
+    woven: int = 1,
+    high: int = 1,
 ) -> tuple[str, int, int]:
     """The fields of ``Convolution`` in C, the scratch that all shares take (copied rows, and a row of results), and the band.
 
@@ -151,6 +153,8 @@ def geometry(
         copies: whether rows are copied where zeros have to lie beside them.
         again: whether the rows of a band are gone through more than once.
         filled: whether rows are computed.
+        woven: samples that are computed together.
+        high: rows that are.
     """
     down, across = axes
     samples, height, width, channels = source
@@ -161,10 +165,12 @@ def geometry(
     copies = filled or (copies and (padded != width or steps[1:] != dense(source)[1:]))
     # Bands are short where samples are large, or so few that they alone would not make enough shares.
     fitting = _COPY // (4 * padded * channels) * down.by // down.step
-    band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // samples)))
+    strips = -(-samples // woven)
+    band = min(band or rows, rows, max(fitting, 1), -(-rows // -(-shares // strips)))
+    band = min(-(-band // high) * high, rows)
     span = (((band if again else 1) - 1) * down.step + (down.taps - 1) * abs(down.dilation)) // down.by + 1
     copied = min(span, height) if copies else 0
-    shares = min(shares, samples * -(-rows // band))
+    shares = min(shares, strips * -(-rows // band))
     fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)
     return braces(fields), shares * (copied * padded * channels + columns * results), band
 

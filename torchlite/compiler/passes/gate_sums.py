@@ -77,7 +77,7 @@ def _factors(graph: Graph) -> dict[Value, list[Node]]:
             (steps, samples, width // 4), tuple(p.inputs[1].shape[1] for p in products)
         ):
             found[gates] = products
-    return found if splits_float32() else {}
+    return found if splits_float32("matmul") else {}
 
 
 def _source(matrix: Value, lead: tuple[int, ...]) -> Value:

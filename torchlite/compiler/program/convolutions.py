@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 
 import numpy as np
 
+from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16_convolution as of_bfloat16
 from torchlite.backends.native import convolution_nhwc as of_float32
+from torchlite.backends.native import convolution_tiles as in_tiles
 from torchlite.backends.native.bfloat16 import BFLOAT16
-from torchlite.backends.native.convolution_nhwc import Kernel, Sizes
+from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, backward_axes, forward_axes
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
@@ -33,7 +36,17 @@ def lowered(node: Node) -> Lowering | None:
     if dtype == BFLOAT16 and not (of_bfloat16.handles(window, groups) and all(a.size for a in arrays)):
         return None
     of_positions, of_weight = _LOWERINGS[dtype]
-    return of_weight if node.op.name == "convolution_weight_grad" else of_positions
+    if node.op.name == "convolution_weight_grad":
+        return of_weight
+    if dtype == np.float32 and splits_float32("conv"):
+        x, out = node.inputs[0], node.outputs[0]
+        return _IN_TILES if in_tiles.pays(sizes(x), sizes(out), _axes(node)) else of_positions
+    return of_positions
+
+
+def _axes(node: Node) -> tuple[Axis, Axis]:
+    """How a convolution or the gradient of its input reads."""
+    return (forward_axes if node.op.name == "convolution" else backward_axes)(node.params["window"])
 
 
 def _fill(v: Value, writer: Writer) -> str:
@@ -65,6 +78,7 @@ class _Float32(_OfPositions):
     """As ``convolution_nhwc.h`` does it, with all sizes as constants."""
 
     headers: tuple[str, ...] = (of_float32.HEADER,)
+    kernels: ModuleType = of_float32
 
     def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
         """What windows move over."""
@@ -73,8 +87,7 @@ class _Float32(_OfPositions):
     def covers(self, node: Node, number: int) -> bool:
         """Where all rows of a sample are done at once."""
         x, out = node.inputs[0], node.outputs[0]
-        axes = of_float32.forward_axes if node.op.name == "convolution" else of_float32.backward_axes
-        _, last = axes(node.params["window"])[0].reads(out.shape[2])
+        _, last = _axes(node)[0].reads(out.shape[2])
         return number == 0 and last >= x.shape[2] - 1 and self._kernel(node, _ANYHOW).band == out.shape[2]
 
     def together(self, node: Node) -> int:
@@ -101,8 +114,16 @@ class _Float32(_OfPositions):
         writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes) -> Kernel:
-        make = of_float32.convolution if node.op.name == "convolution" else of_float32.input_grad
-        return make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
+        make = self.kernels.convolution if node.op.name == "convolution" else self.kernels.input_grad
+        kernel: Kernel = make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
+        return kernel
+
+
+class _InTiles(_Float32):
+    """As ``convolution_tiles.h`` does it."""
+
+    headers: tuple[str, ...] = in_tiles.HEADERS
+    kernels: ModuleType = in_tiles
 
 
 class _Float32WeightGrad(Plain):
@@ -204,3 +225,4 @@ _LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {
     np.dtype(np.float32): (_Float32(), _Float32WeightGrad()),
     BFLOAT16: (_BFloat16(), _BFloat16WeightGrad()),
 }
+_IN_TILES = _InTiles()

@@ -33,7 +33,7 @@ def lowered(node: Node) -> Lowering | None:
         return _BFLOAT16 if all(a.size for a in arrays) else None
     if dtype != np.float32:
         return None
-    return _IN_TILES if splits_float32() and pays_in_tiles(*_lengths(node)) else _FLOAT32
+    return _IN_TILES if splits_float32("matmul") and pays_in_tiles(*_lengths(node)) else _FLOAT32
 
 
 class _Product(Plain):

@@ -1,0 +1,221 @@
+"""Convolutions in tile registers: the sums of double precision, with no larger errors than those of multiply-adds.
+
+Where the processor has no tile registers both are the same.
+"""
+
+import ctypes
+import inspect
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite import ir
+from torchlite.backends.native import convolution_nhwc, convolution_tiles, library, toolchain
+from torchlite.ops.windows import Window
+
+# Samples, channels, size, results, window: rows of one tile, of two, of one and a part; woven samples, of which some are
+# missing; steps with rows that are missing; bands.
+CASES = [
+    (3, 32, (16, 16), 32, Window.of((3, 3), padding=(1, 1))),
+    (3, 64, (8, 8), 32, Window.of((3, 3), padding=(1, 1))),
+    (2, 32, (7, 26), 64, Window.of((3, 3))),
+    (5, 32, (7, 7), 32, Window.of((3, 3), padding=(1, 1))),
+    (2, 32, (9, 32), 32, Window.of((3, 3), padding=(1, 1))),
+    (2, 32, (9, 16), 96, Window.of((3, 3), padding=(2, 2), dilation=(2, 2))),
+    (1, 32, (53, 18), 32, Window.of((4, 3), padding=(3, 0))),
+]
+KINDS = ("convolution", "input_grad")
+EXPORT = """
+void call_{name}(const float *a, const float *b, const float *bias, float *c, float *scratch) {{
+    {name}(a, b, bias, c, scratch, (OnRows){{0}}, (OnRows){{0}});
+}}
+"""
+RNG = np.random.default_rng(0)
+
+
+def sizes(case):
+    samples, channels, size, results, window = case
+    return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A function and its scratch of each case, in tiles and by multiply-adds."""
+    if not toolchain.enabled():
+        pytest.skip("kernels are switched off")
+    try:
+        library.pool()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
+    text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
+    for index, case in enumerate(CASES):
+        x, out = sizes(case)
+        _, w, h, c = x
+        planes = (h * w * c, w, 1, h * w)  # between numbers that lie as (N, C, H, W)
+        wanted = [(convolution_tiles, kind, None) for kind in KINDS]
+        if not index:
+            wanted += [(convolution_nhwc, kind, None) for kind in KINDS] + [(convolution_tiles, "convolution", planes)]
+        for module, kind, steps in wanted:
+            key = (index, kind if steps is None else "planes", module is convolution_tiles)
+            name, ends = f"kernel{len(made)}", (x, out) if kind == "convolution" else (out, x)
+            kernel = getattr(module, kind)(name, *ends, case[-1], steps)
+            made[key] = name, kernel.scratch
+            text += [kernel.text, EXPORT.format(name=name)]
+    functions = library.load("".join(text))
+    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
+
+
+def aligned(count):
+    memory = np.full(count + 16, 7.0, np.float32)
+    return memory[-memory.ctypes.data // 4 % 16 :][:count]
+
+
+def call(compiled, key, x, weight, shape, bias=None):
+    """A kernel of arrays (N, C, H, W), as such."""
+    function, scratch = compiled[key]
+    x = np.ascontiguousarray(x if key[1] == "planes" else x.transpose(0, 2, 3, 1))
+    out, memory = np.full(shape, np.nan, np.float32), aligned(scratch + 16)
+    given = [None if a is None else ctypes.c_void_p(a.ctypes.data) for a in (x, weight, bias, out, memory)]
+    function(*given)
+    assert (memory[scratch:] == 7.0).all(), "wrote behind its scratch memory"
+    return out.transpose(0, 3, 1, 2)
+
+
+def exact(kind, case, x, weight):
+    params = {} if kind == "convolution" else {"size": case[2]}
+    run = inspect.unwrap(ir.REGISTRY["convolution" if kind == "convolution" else "convolution_input_grad"].run)
+    return run(np, x.astype(np.float64), weight.astype(np.float64), groups=1, window=case[-1], **params)
+
+
+def shapes(kind, case):
+    """Of what a sum reads, of its weight, and of its result with channels last."""
+    x, out = sizes(case)
+    source, result = (x, out) if kind == "convolution" else (out, x)
+    n, h, w, c = source
+    return (n, c, h, w), (case[3], case[1], *case[-1].kernel), result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_sums(compiled, index, kind):
+    source, of_weight, result = shapes(kind, CASES[index])
+    x, weight, bias = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight, result[-1:]))
+    for given in (None, bias):
+        expected = exact(kind, CASES[index], x, weight) + (0 if given is None else given[:, None, None])
+        got = call(compiled, (index, kind, True), x, weight, result, given)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+
+
+def powers(*shape, decades):
+    return 10.0 ** RNG.uniform(-decades, decades, shape)
+
+
+def cancelling(source, of_weight):
+    x, weight = RNG.normal(size=source), RNG.normal(size=of_weight)
+    half = source[1] // 2
+    x[:, half:] = -x[:, :half]
+    weight[:, half:] = weight[:, :half] * (1 + 1e-6 * RNG.normal(size=weight[:, half:].shape))
+    return x, weight
+
+
+DATA = {
+    "normal": lambda s, w: (RNG.normal(size=s), RNG.normal(size=w)),
+    "uniform": lambda s, w: (RNG.random(s), RNG.random(w)),
+    "sparse": lambda s, w: (np.maximum(RNG.normal(size=s), 0), RNG.normal(size=w) * (RNG.random(w) < 0.1)),
+    "cancelling": cancelling,
+    "a sample of zeros": lambda s, w: (RNG.normal(size=s) * 1e-20 * (np.arange(s[0]) != 1)[:, None, None, None], RNG.normal(size=w)),
+    "samples of other sizes": lambda s, w: (RNG.normal(size=s) * 10.0 ** (20 * np.arange(s[0]) - 20)[:, None, None, None],
+                                            RNG.normal(size=w)),
+    "rows of other sizes": lambda s, w: (RNG.normal(size=s) * 10.0 ** np.linspace(-30, 25, s[2])[:, None], RNG.normal(size=w)),
+    **{
+        f"{a} by {b}": lambda s, w, a=a, b=b: (RNG.normal(size=s) * a, RNG.normal(size=w) * b)
+        for a, b in [
+            (1e-45, 1.0), (1.0, 1e-38), (1e-30, 1.0), (1.0, 1e-20), (1e-10, 1e-10), (1e-15, 1e-15), (1e-20, 1e-20),
+            (1e30, 1.0), (1.0, 1e36), (1e18, 1e18), (1e37, 1e-38), (1e20, 1e-20),
+        ]
+    },
+    **{
+        f"{d} decades": lambda s, w, d=d: (
+            RNG.normal(size=s) * powers(*s, decades=d), RNG.normal(size=w) * powers(*w, decades=d)
+        )
+        for d in (3, 8, 12, 18)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("data", DATA)
+def test_errors_are_at_most_those_of_multiply_adds(compiled, data, kind):
+    source, of_weight, result = shapes(kind, CASES[0])
+    x, weight = (a.astype(np.float32) for a in DATA[data](source, of_weight))
+    scale = exact(kind, CASES[0], np.abs(x), np.abs(weight)) + 1e-300
+    expected = exact(kind, CASES[0], x, weight)
+    errors, plain = (
+        np.maximum(np.abs(call(compiled, (0, kind, tiles), x, weight, result) - expected) - 2**-149, 0) / scale
+        for tiles in (True, False)
+    )
+    assert np.isfinite(errors).all()
+    assert errors.max() <= plain.max()
+    assert np.square(errors).mean() <= np.square(plain).mean()
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_what_is_not_finite_stays_where_windows_meet_it(compiled, index):
+    source, of_weight, result = shapes("convolution", CASES[index])
+    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    expected = exact("convolution", CASES[index], x, weight)
+    x[1, 3, 5, 6], x[2, 0, 0, -1], x[0, 31, 6, 2] = np.nan, np.inf, 3e38
+    with np.errstate(invalid="ignore", over="ignore"):
+        reached = exact("convolution", CASES[index], x, weight)
+    got = call(compiled, (index, "convolution", True), x, weight, result)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(reached))
+    met = reached != expected
+    np.testing.assert_allclose(got[~met], expected[~met], rtol=0, atol=1e-4)
+    finite = np.abs(reached) < 3e38
+    np.testing.assert_allclose(got[met & finite], reached[met & finite], rtol=1e-5)
+    weight[3, 7, 1, 1] = -np.inf
+    got = call(compiled, (index, "convolution", True), x, weight, result)
+    assert not np.isfinite(got[:, 3, 1:-1, 1:-1]).any()
+    np.testing.assert_allclose(got[:, 4][~met[:, 4]], expected[:, 4][~met[:, 4]], rtol=0, atol=1e-4)
+
+
+def test_planes(compiled):
+    source, of_weight, result = shapes("convolution", CASES[0])
+    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    got = [call(compiled, (0, kind, True), x, weight, result) for kind in ("planes", "convolution")]
+    np.testing.assert_array_equal(*got)
+
+
+@pytest.mark.parametrize("index", [1, 6])
+def test_threads_change_nothing(compiled, index):
+    source, of_weight, result = shapes("convolution", CASES[index])
+    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    x[0] *= 1e-22
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(call(compiled, (index, "convolution", True), x, weight, result))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize(
+    ("x", "results", "window", "pays"),
+    [
+        ((128, 16, 16, 32), 32, Window.of((3, 3), padding=(1, 1)), True),
+        ((64, 26, 26, 32), 64, Window.of((3, 3)), True),
+        ((128, 32, 32, 16), 16, Window.of((3, 3), padding=(1, 1)), False),
+        ((128, 16, 16, 32), 64, Window.of((3, 3), (2, 2), (1, 1)), False),
+        ((128, 16, 16, 32), 64, Window.of((1, 1)), False),
+        ((1, 16, 16, 32), 64, Window.of((3, 3), padding=(1, 1)), False),  # weights are split for few positions
+        ((128, 8, 8, 256), 256, Window.of((3, 3), padding=(1, 1)), False),  # they would lie far away
+        ((128, 44, 44, 32), 32, Window.of((3, 3), padding=(1, 1)), False),  # rows of two tiles and a part
+    ],
+)
+def test_sizes_that_pay(x, results, window, pays):
+    out = (x[0], *window.out_size("convolution", x[1:3]), results)
+    assert convolution_tiles.pays(x, out, convolution_nhwc.forward_axes(window)) == pays
