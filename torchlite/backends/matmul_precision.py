@@ -49,7 +49,7 @@ def get_cpu_precision(kind: str) -> str:
 
 
 def set_cpu_precision(kind: str, precision: str) -> None:
-    """Let functions that are compiled from now on multiply float32 numbers by fused multiply-adds alone ("ieee"), or not.
+    """Let compiled functions multiply float32 numbers by fused multiply-adds alone ("ieee"), or not.
 
     Args:
         kind: "matmul" for products of matrices, or "conv" for convolutions.

@@ -28,8 +28,7 @@ class _Products:
         """How compiled functions multiply float32 numbers.
 
         By "none" also as sums of three numbers of bfloat16, whose products err less than those of float32, where that is
-        faster; by "ieee" only by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none". A function
-        that is compiled already stays as it is.
+        faster; by "ieee" only by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none".
         """
         return get_cpu_precision(self._kind)
 

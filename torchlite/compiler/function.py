@@ -27,10 +27,11 @@ from torchlite.compiler.capture import captured
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.reads import Reads, noted
+from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import State, Varies
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
-from torchlite.compiler.variant import TENSOR, Variant, firsts, modes_now, signature
+from torchlite.compiler.variant import TENSOR, Variant, firsts, signature
 from torchlite.compiler.world import watched
 from torchlite.tracing import Uncapturable, active
 
@@ -330,7 +331,10 @@ def _own_conversions() -> Iterator[None]:
 
 
 def _needs_eager() -> bool:
-    """Whether something watches the operations themselves, or they run on examples or dual numbers."""
+    """Whether something watches the operations themselves, or they run on examples or dual numbers, or results are kept for later."""
+    parametrize: Any = sys.modules.get("torchlite.nn.utils.parametrize")
+    if parametrize is not None and parametrize.caching():
+        return True
     return bool(_OFF or anomaly_mode.enabled or saved_tensors_hooks.hooks or examples.stack or dual_levels)
 
 

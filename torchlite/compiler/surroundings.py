@@ -29,6 +29,7 @@ from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.identities import Found
 from torchlite.compiler.noted import MISSING, PLAIN, Attributes, Hidden, Place, Reading, same, short
 from torchlite.compiler.reads import PAST_THEM, Reads, tells, without_notes
+from torchlite.compiler.settings import settings
 from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
@@ -93,6 +94,7 @@ class Surroundings:
             if not isinstance(leaf, Tensor):
                 self._visit(leaf, "an argument")
         self._visit(of_everything, "hooks of everything")
+        self.places += settings()
         while self._attributes:
             of, key, value, name = self._attributes.popleft()
             found = self._found()

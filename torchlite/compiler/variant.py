@@ -12,10 +12,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
 
-from torchlite import dtypes
 from torchlite._tensor import Tensor
-from torchlite.autocasting import autocast_mode
-from torchlite.autograd.grad_mode import grad_mode
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.captured import PLAIN, Captured
@@ -26,9 +23,9 @@ from torchlite.compiler.ownership import owner
 from torchlite.compiler.reads import Reads
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
+from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import Slot
 from torchlite.compiler.surroundings import Surroundings, own_attributes
-from torchlite.devices import get_default_device
 
 TENSOR = object()
 """What stands for a tensor among the arguments."""
@@ -258,11 +255,3 @@ def _told(signature: tuple[Any, ...]) -> str:
     shape, dtype, strides, kind, of, device, *_ = signature
     history = ("without gradient", "a leaf that requires a gradient", "a result that requires a gradient")[kind]
     return f"{of.__name__} {dtype}{list(shape)} on {device}, strides {list(strides)}, {history}"
-
-
-def modes_now() -> tuple[Any, ...]:
-    """The modes that decide what operators do."""
-    casting = autocast_mode.enabled
-    lower = tuple(autocast_mode.lower.values()) if casting else ()
-    default = (dtypes.get_default_dtype(), get_default_device())
-    return (grad_mode.enabled, grad_mode.inference, *default, casting, lower)

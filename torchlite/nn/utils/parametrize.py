@@ -57,6 +57,11 @@ def cached() -> Iterator[None]:
             _cache.values = {}
 
 
+def caching() -> bool:
+    """Whether this is within `cached`."""
+    return _cache.depth > 0
+
+
 class ParametrizationList(ModuleList):
     """The functions of one parametrized tensor, and the tensor or tensors that are trained in its place.
 
