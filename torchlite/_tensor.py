@@ -196,10 +196,12 @@ class Tensor:
                     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
                     "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
-        elif not wanted:
+            return
+        data = self._data  # a tracer notes here how the tensor was
+        if not wanted:
             self._node = None
         elif self._node is None:
-            if self._data.dtype.kind in "biu":
+            if data.dtype.kind in "biu":
                 raise RuntimeError(
                     f"only Tensors of floating point and complex dtype can require gradients, got {self.dtype}"
                 )
@@ -209,7 +211,7 @@ class Tensor:
                 )
             if levels.stack:  # a point to differentiate at belongs to the level in which it is made, until that ends
                 inside = lifted(self.detach(), levels.stack[-1])._data
-                if inside is not self._data:
+                if inside is not data:
                     self._data = inside
                     levels.stack[-1].lifted.append(self)
             self._node = Leaf(self)

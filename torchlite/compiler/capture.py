@@ -69,7 +69,7 @@ class _Builder:
         written = [e for e in externals if e.written]
         for e in written:
             e.writes = e.tensor._storage.writes - e.storage.get("writes", 0)
-        self._check_history(externals)
+        frozen = self._check_history(externals)
         self._check_overlap(externals, written)
         forward_nodes = len(tracer.nodes)
         backward, saved, targets, differentiable = self._backward()
@@ -104,6 +104,7 @@ class _Builder:
             numbers=numbers,
             updates=updates,
             effects=effects,
+            frozen=frozen,
             generators=list(tracer.generators),
             written=written,
             gradients=[(tensor, spec, tracer.gradients[id(tensor)][2]) for tensor, spec, _ in gradients],
@@ -220,15 +221,22 @@ class _Builder:
             changed.append((tensor, 0, self.tracer.read(symbol)))
         return changed
 
-    def _check_history(self, externals: list[External]) -> None:
+    def _check_history(self, externals: list[External]) -> list[tuple[External, bool]]:
+        """The tensors that require a gradient in the end and did not before, or the other way round, with which it is."""
+        frozen = []
         for e in externals:
             node, before = e.tensor.__dict__.get("_node"), e.before.get("_node")
             if hooks_of(before) != e.hooks:
                 raise Uncapturable("a hook is registered on a tensor from outside")
-            if node is not before and not (type(node) is Leaf and type(before) is not type(None)):
+            if (node is None) is not (before is None) and {type(node), type(before)} == {Leaf, type(None)}:
+                frozen.append((e, node is None))
+            elif node is not before and type(node) is not Leaf:
                 raise Uncapturable("a tensor from outside gets a history, or loses the one that it has")
+            if node is not before and type(before) in (Leaf, type(None)) and self.differentiable:
+                raise Uncapturable("a result has a history, and whether a tensor requires a gradient is changed")
             if any(e.tensor.__dict__[key] is not e.before.get(key) for key in own_attributes(e.tensor)):
                 raise Uncapturable("an attribute of a tensor from outside is set")
+        return frozen
 
     def _check_overlap(self, externals: list[External], written: list[External]) -> None:
         by_owner: dict[int, list[External]] = {}

@@ -61,6 +61,7 @@ class Captured:
         numbers: Python numbers that are read.
         updates: Python numbers that are written, and what.
         effects: methods that are called in the end.
+        frozen: the tensors whose `requires_grad` is changed, and whether they are frozen.
         run: computes ``graph``; its outputs are fresh results, gradients, what is written into tensors, and what is saved.
         run_backward: computes ``backward``.
         slots: the gradients that are exchanged: the place of their tensor, by what, and whether the old one is read.
@@ -73,6 +74,7 @@ class Captured:
     numbers: list[Slot]
     updates: list[tuple[Slot, Any]]
     effects: list[Effect]
+    frozen: list[tuple[External, bool]]
     generators: list[Any]
     written: list[External]
     gradients: list[tuple[Tensor, Any, bool]]
@@ -216,7 +218,11 @@ class Captured:
         self.writes = [(self.place[e], e.writes) for e in self.written]
         self._targets = [i for i, e in enumerate(self.externals) if e in self.targets]
         self._owners = self._known_owners()
-        only = isinstance(self.result, Out) and self.result.is_fresh() and not self.updates and not self.effects
+        only = (
+            isinstance(self.result, Out)
+            and self.result.is_fresh()
+            and not (self.updates or self.effects or self.frozen)
+        )
         self._only = self.result if only else None
 
     def finished(self, tensors: _Bound, outs: list[Any]) -> Any:
@@ -227,6 +233,8 @@ class Captured:
         """
         if self._only is not None:
             return self._only.with_history(outs[self._only.index])
+        for external, frozen in self.frozen:
+            tensors[self.place[external]].requires_grad = not frozen
         build = _Building(tensors, self.place, outs)
         for slot, spec in self.updates:
             slot.container[slot.key] = build(spec)
