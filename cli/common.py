@@ -76,7 +76,7 @@ def begin_logging() -> None:
     logger.handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logger.setLevel(settings.log_level.upper())
     if settings.log_level == "debug":
-        os.environ.setdefault("TORCHLITE_LOG", "recompiles")
+        os.environ.setdefault("TORCHLITE_LOG", "recompiles,cudagraphs")
 
 
 def colored(stream: IO[str]) -> bool:

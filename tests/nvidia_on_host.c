@@ -271,6 +271,7 @@ static const size_t LT_WORKSPACE = 4096 + 16;
 
 typedef struct { int type; uint64_t rows, columns; int64_t lead, batch_stride; int32_t batch; } Matrix;
 typedef struct { int compute, scale; int32_t transposed[2]; uint32_t epilogue; const void *bias; } Product;
+const size_t fake_product_size = sizeof(Product);
 typedef struct { uint64_t workspace; uint32_t alignment[2]; } Preference;
 typedef struct { uint64_t algo[8]; size_t workspace; int state; float waves; int reserved[4]; } Choice;
 

@@ -48,6 +48,12 @@ def calls() -> list[str]:
     return library().fake_log().decode().splitlines()  # type: ignore[no-any-return]
 
 
+def described(product: ctypes.c_void_p) -> Any:
+    """What a description of a product says now: its bias may be another at the next call, which a graph does not see."""
+    size = ctypes.c_size_t.in_dll(library(), "fake_product_size").value
+    return ctypes.create_string_buffer(ctypes.string_at(product, size), size)
+
+
 def install() -> None:
     """Let the package find the stand-ins, and nothing else, wherever it looks for NVIDIA's libraries."""
     from torchlite.backends.nvidia import library as libraries
@@ -57,6 +63,8 @@ def install() -> None:
 
     def called(self: Any, name: str, *arguments: Any) -> None:
         """Libraries are called at once; what computes waits for the launch of a graph where one is captured."""
+        if name == "cublasLtMatmul" and graphs_on_host.capturing():
+            arguments = (arguments[0], described(arguments[1]), *arguments[2:])
         if name.startswith("cudnnConvolution") or name == "cublasLtMatmul":
             graphs_on_host.launched(functools.partial(call, self, name, *arguments))
         else:

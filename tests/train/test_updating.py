@@ -16,6 +16,7 @@ from torchlite.train.footprint import Footprint
         ("auto", 99, 10**12, False),
         ("auto", 100, 10**12 // 6_400, True),
         (True, 1, 10, True),
+        ("no-cudagraphs", 1, 10, True),
         (False, 10**6, 10**12, False),
     ],
 )
@@ -25,10 +26,16 @@ def test_long_runs_are_compiled(wish, steps, flops, expected, monkeypatch):
     assert updating.pays(wish, CPU, optimizer, Footprint(1, flops, 1), 64, steps) is expected
 
 
-@pytest.mark.parametrize("reason", ["no compiler", "device", "optimizer"])
+@pytest.mark.parametrize(("steps", "expected"), [(499, False), (500, True)])
+def test_long_runs_on_a_gpu_are_compiled_without_a_c_compiler(steps, expected, monkeypatch):
+    monkeypatch.setattr("torchlite.train.updating.toolchain.available", lambda: False)
+    optimizer = optim.SGD(nn.Linear(1, 1).parameters())
+    assert updating.pays("auto", Device("cuda", 0), optimizer, Footprint(1, 10, 1), 64, steps) is expected
+
+
+@pytest.mark.parametrize("reason", ["no compiler", "optimizer"])
 def test_auto_compiles_only_where_it_can_help(reason, monkeypatch):
     monkeypatch.setattr("torchlite.train.updating.toolchain.available", lambda: reason != "no compiler")
     kind = optim.LBFGS if reason == "optimizer" else optim.SGD
-    device = Device("cuda", 0) if reason == "device" else CPU
     optimizer = kind(nn.Linear(1, 1).parameters())
-    assert not updating.pays("auto", device, optimizer, Footprint(1, 10, 1), 64, 10**6)
+    assert not updating.pays("auto", CPU, optimizer, Footprint(1, 10, 1), 64, 10**6)

@@ -75,7 +75,10 @@ def _cublaslt() -> str:
 
     version = cublaslt.version()
     if version is None:
-        return "none: biases are added after products, and products of batches of bfloat16 are float32's"
+        return (
+            "none: biases are added after products, products of batches of bfloat16 are float32's, "
+            "and no step with products of floats is a CUDA graph"
+        )
     return str(version)
 
 
@@ -83,5 +86,8 @@ def _cudnn() -> str:
     """cuDNN's version, or what is done without it."""
     version = cudnn.version()
     if version is None:
-        return "none: convolutions on a GPU run as matrix products; pip install nvidia-cudnn-cu13 (or -cu12)"
+        return (
+            "none: convolutions on a GPU run as matrix products, and no step with them is a CUDA graph; "
+            "pip install nvidia-cudnn-cu13 (or -cu12)"
+        )
     return ".".join(map(str, (version // 10000, version // 100 % 100, version % 100)))

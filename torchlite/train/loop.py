@@ -293,7 +293,9 @@ def make_update(plan: Plan, progress: Progress) -> Update | CompiledUpdate:
         checks=train.on_nonfinite != "raise",
         **clip,
     )
-    return CompiledUpdate(update, plan.freezing.ends, progress.compiling) if plan.compiled else update
+    if not plan.compiled:
+        return update
+    return CompiledUpdate(update, plan.freezing.ends, progress.compiling, cuda_graphs=train.compile != "no-cudagraphs")
 
 
 def uncompiled(update: Update | CompiledUpdate) -> Update:

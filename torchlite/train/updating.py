@@ -30,16 +30,19 @@ from torchlite.train.precision import mixed
 
 Batch = tuple[Tensor, Tensor]
 
+Wish = Literal["auto", "no-cudagraphs"] | bool
+"""What ``train.compile`` may be."""
+
 _MANY_STEPS, _SOME_STEPS, _MUCH = 2_000, 100, 1e12
+_MANY_ON_GPU = 500
 
 
-def pays(
-    wish: Literal["auto"] | bool, device: Device, optimizer: Optimizer, size: Footprint, samples: int, steps: int
-) -> bool:
+def pays(wish: Wish, device: Device, optimizer: Optimizer, size: Footprint, samples: int, steps: int) -> bool:
     """Whether the steps of a run are compiled.
 
     ``auto`` compiles, on the CPU and where there is a C compiler, runs of 2,000 steps or more, and those of 100 or
-    more whose forward passes take 10¹² operations or more: shorter ones end before compiling has paid.
+    more whose forward passes take 10¹² operations or more: shorter ones end before compiling has paid. On a GPU, where
+    uncompiled steps take what the host needs to launch them, it compiles runs of 500 steps or more.
 
     Args:
         wish: ``train.compile`` of the configuration.
@@ -51,8 +54,10 @@ def pays(
     """
     if wish is False or optimizer.needs_closure:
         return False
-    if wish is True:
+    if wish != "auto":
         return True
+    if device.type == "cuda":
+        return steps >= _MANY_ON_GPU
     long = steps >= _MANY_STEPS or (steps >= _SOME_STEPS and steps * samples * size.flops >= _MUCH)
     return long and device.type == "cpu" and toolchain.available()
 
@@ -213,12 +218,14 @@ class CompiledUpdate:
         update: the step.
         ends: the steps that begin to train frozen parameters.
         learned: what `learned` gave when the run was interrupted.
+        cuda_graphs: whether steps on a GPU are replayed as CUDA graphs. They are the kernels that are launched without,
+            so the numbers are the same, whichever steps are replayed.
     """
 
-    def __init__(self, update: Update, ends: Set[int], learned: dict[str, Any]) -> None:
+    def __init__(self, update: Update, ends: Set[int], learned: dict[str, Any], *, cuda_graphs: bool) -> None:
         self.uncompiled = update
         self._first = {0} | ends
-        self._compiled = compiled(update.attempt, warm=True)
+        self._compiled = compiled(update.attempt, warm=True, cuda_graphs=cuda_graphs)
         self._compiled.doubted = {(file, line) for file, line in learned.get("doubted", [])}
         self._compiled.varying = set(learned.get("varying", []))
         self._compiled.gave_up = self._compiled.refused = learned.get("gave_up")

@@ -129,6 +129,7 @@ class Recording:
         with xp.cuda.using_allocator(self._pool.malloc):
             for i in moving:
                 self.given[i] = xp.empty_like(given[i])
+                xp.copyto(self.given[i], given[i])  # what computes while it is recorded finds numbers that make sense
             self._slots = {stage: stage.slots() for stage in program.stages if stage.part.device is not None}
             self._record()
         self._arrays = [given[i] for i in self._staying]

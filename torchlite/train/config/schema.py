@@ -236,8 +236,10 @@ class Train(Section):
         lt=1,
         description="Decay of a moving average of the weights, which is what is evaluated and exported.",
     )
-    compile: Literal["auto"] | bool = Field(
-        default="auto", description="Whether steps are compiled; auto does so on the CPU where a run is long enough."
+    compile: Literal["auto", "no-cudagraphs"] | bool = Field(
+        default="auto",
+        description="Whether steps are compiled; auto does so where a run is long enough. On a GPU they are replayed as CUDA "
+        "graphs, which keep memory of their own, but for no-cudagraphs.",
     )
     on_oom: Literal["fail", "accumulate"] = Field(
         default="fail",
