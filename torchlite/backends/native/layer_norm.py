@@ -11,7 +11,7 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "vectors.h", "sums.h", "layer_norm.h", "layer_norm.c",
+    "mathematics.h", "vectors.h", "layer_norm.h", "layer_norm.c",
     layer_norm_values="aaaaaannf", layer_norm_gradients="aaaaaaaann->i",
 )  # fmt: skip
 

@@ -27,7 +27,7 @@ def _parts(whole: int, part: int) -> int:
 
 
 class _LayerNorm(Kernel):
-    headers: tuple[str, ...] = (*_BEFORE, "sums.h", "layer_norm.h")
+    headers: tuple[str, ...] = (*_BEFORE, "layer_norm.h")
 
     def statement(self, node: Node, writer: Writer) -> str:
         x, *scale_shift = node.inputs
