@@ -11,7 +11,7 @@ import importlib
 import itertools
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from torchlite.autograd.hooks import Hooked, Hooks
@@ -47,6 +47,14 @@ class Storage:
         """Note in-place writes."""
         self.stamp = next(clock)
         self.writes += times
+
+    @staticmethod
+    def all_written(storages: Iterable[Storage], times: int) -> None:
+        """Note in-place writes of several at the same time."""
+        stamp = next(clock)
+        for storage in storages:
+            storage.stamp = stamp
+            storage.writes += times
 
 
 class Node(Hooked):

@@ -13,6 +13,7 @@ from typing import Any
 from weakref import getweakrefcount
 
 from torchlite._tensor import Tensor, wrap
+from torchlite.autograd.graph import Storage
 from torchlite.backends.memory import address
 from torchlite.compiler.captured import Captured, Computed
 from torchlite.compiler.identities import Identities
@@ -80,7 +81,10 @@ class Repetition:
         self._moving = [(i, entry) for i in moving if (entry := run.program.buffers.get(("input", i))) is not None]
         first = len(captured.externals)
         self._numbers = [(run.program.numbers[v], captured.numbers[i - first]) for v, i in run.layout.floats]
-        self._written = [(tensors[i]._storage.written, times) for i, times in captured.writes if i not in moving]
+        self._written: dict[int, list[Storage]] = {}
+        for i, times in captured.writes:
+            if i not in moving:
+                self._written.setdefault(times, []).append(tensors[i]._storage)
         self._written_moving = [(i, times) for i, times in captured.writes if i in moving]
 
     def gradients_are_of(self, frame: Frame) -> bool:
@@ -117,8 +121,8 @@ class Repetition:
             arrays[number] = given.array
         for segment in self._run.segments:
             segment(frame)
-        for written, times in self._written:
-            written(times)
+        for times, storages in self._written.items():
+            Storage.all_written(storages, times)
         for i, times in self._written_moving:
             tensors[i]._storage.written(times)
         for holder, number in self._anew:
