@@ -10,6 +10,8 @@ typedef struct {
     double *scratch;
     long rows, n;
     float eps;
+    Finish finish;  // what becomes of some rows of the gradient; NULL where they are left in `out`
+    void *context;
 } LayerNorm;
 
 static inline long layer_norm_rows(const LayerNorm *l) {
@@ -17,6 +19,15 @@ static inline long layer_norm_rows(const LayerNorm *l) {
 }
 
 static inline long layer_norm_tasks(const LayerNorm *l) { return parts(l->rows, layer_norm_rows(l)); }
+
+// Rows as far behind these as a page is long, which a processor does not guess.
+static inline __attribute__((always_inline)) void fetch_behind(const float *rows, long count, const int written) {
+    enum { PAGE_OF_FLOATS = 1024, LINE_OF_FLOATS = 16 };
+    for (long i = PAGE_OF_FLOATS; i < PAGE_OF_FLOATS + count; i += LINE_OF_FLOATS) {
+        if (written) __builtin_prefetch(rows + i, 1);
+        else __builtin_prefetch(rows + i, 0);
+    }
+}
 
 #define EACH_ROW UNROLLED for (int r = 0; r < count; r++)
 // Does something, which knows `i` and `some`, to the vectors of columns from `begin` to `end`: the last has fewer numbers.
@@ -63,6 +74,8 @@ static inline __attribute__((always_inline)) void normalize_rows(const LayerNorm
     const float *x = l->x + row * l->n, one = 1.0f;
     double totals[ROWS_AT_ONCE] = {0}, squares[ROWS_AT_ONCE] = {0};
     float mean[ROWS_AT_ONCE], scale[ROWS_AT_ONCE], *out = l->out + row * l->n;
+    fetch_behind(x, count * l->n, 0);
+    fetch_behind(out, count * l->n, 1);
     ROW_SUMS(totals, load_some(x + r * l->n + i, some))
     EACH_ROW mean[r] = (float)(totals[r] / (double)l->n);
     // The variance of what is left after the mean is gone does not cancel.
@@ -85,15 +98,20 @@ static void layer_norm_task(void *argument, long index) {
 
 static void layer_norm(LayerNorm *l) { parallel(layer_norm_task, l, layer_norm_tasks(l)); }
 
-// Doubles that the gradient needs: of each task sums of both cotangents, and those of few rows in float32.
-static long layer_norm_scratch(const LayerNorm *l) { return layer_norm_tasks(l) * 3 * l->n; }
+// Rows of doubles that the gradient needs for each task: sums of both cotangents, those of few rows in float32, and such rows.
+enum { NORM_SCRATCH = 3 + ROWS_AT_ONCE / 2 };
+
+static long layer_norm_scratch(const LayerNorm *l) { return layer_norm_tasks(l) * NORM_SCRATCH * l->n; }
 
 // The cotangent of x is that of the standardized numbers, g weight, without what it is along them and along ones.
-static inline __attribute__((always_inline)) void cotangents_of_rows(const LayerNorm *l, long row, float *d_weight, float *d_bias,
-                                                                     const int count) {
+static inline __attribute__((always_inline)) void cotangents_of_rows(const LayerNorm *l, long row, float *out, float *d_weight,
+                                                                     float *d_bias, const int count) {
     const float *x = l->x + row * l->n, *g = l->g + row * l->n, *mean = l->mean + row, *scale = l->scale + row, one = 1.0f;
     double totals[ROWS_AT_ONCE] = {0}, products[ROWS_AT_ONCE] = {0};
-    float *out = l->out + row * l->n, shift[ROWS_AT_ONCE], share[ROWS_AT_ONCE];
+    float shift[ROWS_AT_ONCE], share[ROWS_AT_ONCE];
+    fetch_behind(x, count * l->n, 0);
+    fetch_behind(g, count * l->n, 0);
+    if (!l->finish) fetch_behind(out, count * l->n, 1);
     for (long first = 0; first < l->n; first += NORM_PIECE) {
         Vector sum[ROWS_AT_ONCE] = {{0}}, along[ROWS_AT_ONCE] = {{0}};
         EACH_COLUMNS(first, at_most(first + NORM_PIECE, l->n), {
@@ -129,13 +147,18 @@ static inline __attribute__((always_inline)) void cotangents_of_rows(const Layer
 static void layer_norm_grad_task(void *argument, long index) {
     const LayerNorm *l = argument;
     long n = l->n, begin = index * layer_norm_rows(l), end = at_most(begin + layer_norm_rows(l), l->rows);
-    double *totals = l->scratch + index * 3 * n;
-    float *d_weight = (float *)(totals + 2 * n), *d_bias = d_weight + n;
+    double *totals = l->scratch + index * NORM_SCRATCH * n;
+    float *d_weight = (float *)(totals + 2 * n), *d_bias = d_weight + n, *tile = d_bias + n;
     memset(totals, 0, (size_t)(3 * n) * sizeof *totals);
     for (long first = begin, r = begin; first < end; first += ROWS_TOGETHER) {
         long last = at_most(first + ROWS_TOGETHER, end);
-        for (; r + ROWS_AT_ONCE <= last; r += ROWS_AT_ONCE) cotangents_of_rows(l, r, d_weight, d_bias, ROWS_AT_ONCE);
-        for (; r < last; r++) cotangents_of_rows(l, r, d_weight, d_bias, 1);
+        for (long count; r < last; r += count) {
+            float *out = l->finish ? tile : l->out + r * n;
+            count = r + ROWS_AT_ONCE <= last ? ROWS_AT_ONCE : 1;
+            if (count > 1) cotangents_of_rows(l, r, out, d_weight, d_bias, ROWS_AT_ONCE);
+            else cotangents_of_rows(l, r, out, d_weight, d_bias, 1);
+            if (l->finish) l->finish(l->context, tile, n, r, 0, count, n);
+        }
         for (long i = 0; i < 2 * n; i++) totals[i] += d_weight[i];
         memset(d_weight, 0, (size_t)(2 * n) * sizeof *d_weight);
     }
@@ -147,8 +170,8 @@ static void layer_norm_grad(LayerNorm *l) {
     for (long i = 0; l->weight && i < n; i++) {
         double d_weight = 0.0, d_bias = 0.0;
         for (long t = 0; t < tasks; t++) {
-            d_weight += l->scratch[t * 3 * n + i];
-            d_bias += l->scratch[t * 3 * n + n + i];
+            d_weight += l->scratch[t * NORM_SCRATCH * n + i];
+            d_bias += l->scratch[t * NORM_SCRATCH * n + n + i];
         }
         l->d_weight[i] = (float)d_weight;
         if (l->d_bias) l->d_bias[i] = (float)d_bias;

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.program.expressions import expression
 from torchlite.compiler.program.lowering import lowering
-from torchlite.compiler.program.reductions import reduction, sums_channels
+from torchlite.compiler.program.reductions import kept_dimension, reduction
 
 _CHEAP = {"add", "sub", "mul", "neg", "square", "affine", "relu", "maximum", "minimum", "cast"}
 _FEW = 16  # times as many numbers as an array that counts as none beside it
@@ -81,9 +81,9 @@ def _computes(reader: Node, value: Value) -> bool:
     if reader.op.kind == "view":
         return False
     how = lowering(reader)
-    if how is not None and not sums_channels(reader):
+    if how is not None and kept_dimension(reader) is None:
         return all(how.computes(reader, i) for i, v in enumerate(reader.inputs) if v is value)
-    return expression(reader) is not None or reduction(reader) is not None or sums_channels(reader)
+    return expression(reader) is not None or reduction(reader) is not None or kept_dimension(reader) is not None
 
 
 def _summed_up(graph: Graph, arrays: Mapping[Value, Value]) -> set[Value]:

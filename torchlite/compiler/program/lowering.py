@@ -25,6 +25,9 @@ class Lowering(Protocol):
     fails: bool
     """Whether it may end the program, before anything is overwritten."""
 
+    summed: int
+    """The dimension of its first result for whose elements it can sum up all positions: 1 of images, -1 of rows."""
+
     def condition(self, node: Node) -> object:
         """What has to hold where it may end the program; it does not where an earlier operation has had the same condition."""
 
@@ -59,6 +62,7 @@ class Plain:
     headers: tuple[str, ...] = ()
     anywhere = False
     fails = False
+    summed = 1
 
     def condition(self, node: Node) -> object:
         """One of its own."""

@@ -10,6 +10,7 @@ from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16
 from torchlite.backends.native.products import (
     depth,
+    division,
     division_in_tiles,
     fetches_ahead,
     numbers,
@@ -19,8 +20,11 @@ from torchlite.backends.native.products import (
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import Array, Order, Place, fresh
-from torchlite.compiler.program.stores import store_of_product
+from torchlite.compiler.program.stores import store_of_rows
+from torchlite.compiler.program.tile_sums import rows_of_a_sum
 from torchlite.compiler.program.writer import Writer
+
+_COLUMNS = 64  # of a tile, at most
 
 
 def lowered(node: Node) -> Lowering | None:
@@ -52,6 +56,18 @@ class _Float32(_Product):
     headers: tuple[str, ...] = ("gemm.h",)
     function = "multiply_matrices"
     fetching = "fetching_tiles"
+    summed = -1
+
+    def together(self, node: Node) -> int:
+        """Rows of a task, however it is divided, or a part of them, where a row's numbers are finished by one task."""
+        m, n, k, products = _lengths(node)
+        if products > 1 or depth(m, n, k, products) < k:
+            return 0
+        return rows_of_a_sum(*self.rows_of_tasks(node))
+
+    def rows_of_tasks(self, node: Node) -> list[int]:
+        """How many rows a task may have."""
+        return [division(*_lengths(node), transposed=transposed)[0] for transposed in (False, True)]
 
     def scratch(self, node: Node) -> int:
         """The sums of each part of a long inner dimension."""
@@ -66,7 +82,7 @@ class _Float32(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        finish, context, streams = store_of_product(node, writer, bias[0] if bias else None)
+        finish, context, streams = store_of_rows(node, writer, _COLUMNS, bias[0] if bias else None, fetches=False)
         left, right = (writer.step.places[v].ghost for v in (x, y))
         if node.op.name == "linear":
             right = right.T
@@ -85,6 +101,15 @@ class _InTiles(_Float32):
     headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h")
     function = "multiply_split"
     fetching = "FETCHING_WITHOUT_SPLIT"
+
+    def together(self, node: Node) -> int:
+        """The same, where it is not the transpose that is computed, and tasks have all of k."""
+        m, n, k, products = _lengths(node)
+        return super().together(node) if division_in_tiles(m, n, k, products)[2] == k else 0
+
+    def rows_of_tasks(self, node: Node) -> list[int]:
+        """In tiles, or without."""
+        return [division_in_tiles(*_lengths(node))[0], *super().rows_of_tasks(node)]
 
     def scratch(self, node: Node) -> int:
         """The same, and what is packed."""
@@ -117,7 +142,7 @@ class _BFloat16(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        finish, context, _ = store_of_product(node, writer, bias[0] if bias else None)
+        finish, context, _ = store_of_rows(node, writer, _COLUMNS, bias[0] if bias else None)
         at = [writer.step.places[v] for v in (x, y)]
         left, right = _operands(node, *(place.ghost for place in at))
         steps = bfloat16.steps(left, 2, 3), bfloat16.steps(right, 3, 2)

@@ -43,15 +43,18 @@ def reduction(node: Node) -> Reduction | None:
     return _RULES[node.op.name](node, node.inputs[0].aval, node.outputs[0].aval)
 
 
-def sums_channels(node: Node) -> bool:
-    """Whether it adds up, in float32, each channel of an array (N, C, H, W), or takes its moments."""
+def kept_dimension(node: Node) -> int | None:
+    """The one dimension of an array for whose elements it adds up all others, in float32, or takes moments of images' channels."""
     x, out = node.inputs[0].aval if node.inputs else None, node.outputs[0].aval
-    if x is None or out is None or x.ndim != 4 or out.dtype != np.float32:
-        return False
+    if x is None or out is None or out.dtype != np.float32:
+        return None
     if node.op.name == "moments":
-        return tuple(node.params["dims"]) == CHANNELS
+        return 1 if tuple(node.params["dims"]) == CHANNELS and x.ndim == 4 else None
     rule = reduction(node)
-    return rule is not None and rule.dims == CHANNELS and rule.operator == "+"
+    if rule is None or rule.operator != "+":
+        return None
+    kept = set(range(x.ndim)).difference(rule.dims)
+    return kept.pop() if len(kept) == 1 else None
 
 
 def _added(node: Node, x: Any, out: Any, finish: str = "a") -> Reduction | None:

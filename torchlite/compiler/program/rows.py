@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 
 from torchlite.backends.native.library import GRAIN
-from torchlite.compiler.graph import Node
+from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
+from torchlite.compiler.program.stores import store_of_rows
+from torchlite.compiler.program.tile_sums import rows_of_a_sum
 from torchlite.compiler.program.writer import Writer
 
 _BEFORE = ("mathematics.h", "vectors.h")
@@ -42,12 +44,24 @@ class _LayerNorm(Kernel):
 
 class _LayerNormGrad(Kernel):
     headers: tuple[str, ...] = _LayerNorm.headers
+    summed = -1
+
+    def continues(self, node: Node) -> bool:
+        """Where a row is what is normalized."""
+        return self._sizes(node)[1] == node.outputs[0].shape[-1]
+
+    def together(self, node: Node) -> int:
+        """Rows of a task, or a part of them."""
+        return rows_of_a_sum(self._rows_of_a_task(node)) if self.continues(node) else 0
 
     def scratch(self, node: Node) -> int:
-        """Sums of each task."""
+        """Sums of each task, and a few rows."""
         rows, n = self._sizes(node)
-        tasks = _parts(rows, max(_parts(rows, 16), GRAIN // n, 1))  # as in layer_norm.h
-        return tasks * 3 * n * 8
+        return _parts(rows, self._rows_of_a_task(node)) * 5 * n * 8  # as in layer_norm.h
+
+    def _rows_of_a_task(self, node: Node) -> int:
+        rows, n = self._sizes(node)
+        return max(_parts(rows, 16), GRAIN // n, 1)  # as in layer_norm.h
 
     def _sizes(self, node: Node) -> tuple[int, int]:
         rows = math.prod(node.inputs[2].shape)
@@ -58,7 +72,11 @@ class _LayerNormGrad(Kernel):
         g, x, mean, scale, *weight = node.inputs
         out, d_weight, d_bias = (*node.outputs, None, None)[:3]
         fields = {"g": g, "x": x, "mean": mean, "scale": scale, "weight": weight[0] if weight else None}
-        results = {"out": out, "d_weight": d_weight, "d_bias": d_bias}
+        results: dict[str, Value | str | None] = {"d_weight": d_weight, "d_bias": d_bias}
+        if any(loop.nodes or loop.reductions for loop in writer.step.unit.loops):
+            results["finish"], results["context"], _ = store_of_rows(node, writer, n)
+        else:
+            results["out"] = out
         sizes = {"scratch": f"(double *)({writer.scratch()})", "rows": str(rows), "n": str(n)}
         return f"layer_norm_grad(&{struct(writer, '(LayerNorm)', {**fields, **results, **sizes})});"
 

@@ -38,7 +38,7 @@ class Store(NamedTuple):
 
 
 class StoreOfTiles(NamedTuple):
-    """How a product hands over its result, as arguments in C.
+    """How a product, or another matrix, is handed over, as arguments in C.
 
     Attributes:
         finish: the function that it calls with each tile.
@@ -51,13 +51,17 @@ class StoreOfTiles(NamedTuple):
     streams: str
 
 
-def store_of_product(node: Node, writer: Writer, bias: Value | None) -> StoreOfTiles:
-    """The store of a product, which leaves all that is needed of it to the function.
+def store_of_rows(
+    node: Node, writer: Writer, width: int, bias: Value | None = None, *, fetches: bool = True
+) -> StoreOfTiles:
+    """The store of a product, or of other rows, where all that is needed of them is left to the function.
 
     Args:
         node: the product.
         writer: of the program.
+        width: how many columns a tile has, at most.
         bias: of as many numbers as a row has, which is added to each before anything else.
+        fetches: whether the function itself asks for what the rows below need.
     """
     out = node.outputs[0]
     assert out.aval is not None
@@ -71,9 +75,14 @@ def store_of_product(node: Node, writer: Writer, bias: Value | None) -> StoreOfT
     columns = out.aval.shape[-1]
     lengths = dimensions.lengths
     across = [math.prod(lengths[d:]) <= columns and lengths[d] > 1 for d in range(len(lengths))]
-    tile = _Tile(lengths, across, made)
-    half = c_type(out) == "bfloat16"
-    called = tile.called(_number(out, "tile[i] + bias" if bias else "tile[i]"), writer, tile.ahead() if half else [])
+    number = _number(out, "tile[i] + bias" if bias else "tile[i]")
+    sums = (
+        TileSums(writer.step.unit, made, min(columns, width), "columns", plain=number == "tile[i]")
+        if loop.reductions
+        else None
+    )
+    tile = _Tile(lengths, across, made, sums)
+    called = tile.called(number, writer, tile.ahead() if fetches else [])
     return StoreOfTiles(*called, tile.streams(writer))
 
 

@@ -1,4 +1,4 @@
-"""Sums over the positions of an array (N, C, H, W) that a kernel forms while it hands over its tiles.
+"""Sums over the positions of an array (N, C, H, W), or the rows of a product, that a kernel forms while it hands over its tiles.
 
 Positions that one thread does in their order have partial sums of their own, which are added up at the end, so the numbers do
 not depend on threads. Moments are formed around a number of each tile, and merged as `moments.h` says, so that little cancels.
@@ -17,7 +17,14 @@ from torchlite.compiler.program.memory import ALIGNED
 from torchlite.compiler.program.units import Unit
 
 HEADER = "moments.h"
+_MOST_ROWS = 512
 _OF_MOMENTS = 3  # accumulators: the mean, the squares around it, and how many numbers there were
+
+
+def rows_of_a_sum(*rows: int) -> int:
+    """How many rows are added up in float32, one after the other, so that tasks of any of these numbers of rows have whole sums."""
+    common = math.gcd(*rows)
+    return next(common // i for i in range(1, common + 1) if common % i == 0 and common // i <= _MOST_ROWS)
 
 
 def partial_start(unit: Unit) -> int:
@@ -40,8 +47,9 @@ def scratch_of(unit: Unit) -> int:
 def _parts(unit: Unit) -> tuple[int, int]:
     """How many partial sums there are of each channel, and how many channels."""
     assert unit.root is not None and unit.how is not None
-    n, channels, *positions = unit.root.outputs[0].shape
-    return -(-n * math.prod(positions) // unit.how.together(unit.root)), channels
+    shape = unit.root.outputs[0].shape
+    channels = shape[unit.how.summed]
+    return -(-math.prod(shape) // channels // unit.how.together(unit.root)), channels
 
 
 class TileSums:

@@ -14,7 +14,7 @@ from torchlite.compiler.program.again import computed_again, given
 from torchlite.compiler.program.expressions import expression
 from torchlite.compiler.program.lowering import Lowering, lowering
 from torchlite.compiler.program.numbers import is_number_in_c
-from torchlite.compiler.program.reductions import reduction, sums_channels
+from torchlite.compiler.program.reductions import kept_dimension, reduction
 from torchlite.ir import Shape
 
 MOST_ARRAYS = 24
@@ -181,7 +181,7 @@ class _Grouping:
     def _place(self, node: Node) -> None:
         sized = all(v.aval is None or v.aval.size for v in (*node.inputs, *node.outputs))
         how = lowering(node) if sized else None
-        if how is not None and sums_channels(node) and self._join_kernel(node):
+        if how is not None and self._join_kernel(node):
             return
         if how is not None:
             self._add(self._kernel(node, how), node)
@@ -193,7 +193,7 @@ class _Grouping:
         elif sized and expression(node) is not None:
             self._join(node, _shape(node.outputs[0]), reduces=False)
         elif sized and reduction(node) is not None:
-            if not (sums_channels(node) and self._join_kernel(node)):
+            if not self._join_kernel(node):
                 self._join(node, _shape(node.inputs[0]), reduces=True)
         else:
             self._add(Unit("host", len(self.units), node), node)
@@ -216,14 +216,18 @@ class _Grouping:
 
     def _join_kernel(self, node: Node) -> bool:
         """Let a kernel sum up what it, or what continues it, computes."""
+        kept = kept_dimension(node)
+        if kept is None:
+            return False
         for v in given(node, self.chains):
             unit = self.of.get(flat(v))
             if unit is None or unit.kind != "kernel" or not unit.loops or unit.how is None or unit.root is None:
                 continue
-            shape = _shape(node.inputs[0])
+            shape, own, summed = _shape(node.inputs[0]), _shape(_root(unit)), unit.how.summed
+            sees_rows = summed == kept - len(shape) == -1 and shape[-1] == own[-1]
             if (
                 unit.how.together(unit.root)
-                and shape == _shape(_root(unit))
+                and (sees_rows or (summed == kept and shape == own))
                 and self._fits(unit, node, shape, reduces=True)
             ):
                 self._put(unit, node, shape, reduces=True)
