@@ -25,6 +25,7 @@ from torchlite.compiler.program.tile_sums import rows_of_a_sum
 from torchlite.compiler.program.writer import Writer
 
 _COLUMNS = 64  # of a tile, at most
+_MANY = 1 << 16  # numbers of a result which are no longer in the first-level cache when it is complete
 
 
 def lowered(node: Node) -> Lowering | None:
@@ -59,9 +60,9 @@ class _Float32(_Product):
     summed = -1
 
     def together(self, node: Node) -> int:
-        """Rows of a task, however it is divided, or a part of them, where a row's numbers are finished by one task."""
+        """Rows of a task, however it is divided, or a part of them, where a row's numbers are many and finished by one task."""
         m, n, k, products = _lengths(node)
-        if products > 1 or depth(m, n, k, products) < k:
+        if products > 1 or m * n < _MANY or depth(m, n, k, products) < k:
             return 0
         return rows_of_a_sum(*self.rows_of_tasks(node))
 
