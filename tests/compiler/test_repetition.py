@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from eager_and_compiled import batches, both, captured, net
 
 import torchlite as torch
 from torchlite import nn
+from torchlite.compiler import identities
 from torchlite.compiler.identities import Identities
 
 
@@ -171,28 +173,71 @@ def test_results_of_repetitions_are_their_own():
     assert repeats(f)
 
 
+@pytest.fixture(params=["C", "Python"])
+def by(request, monkeypatch):
+    """What compares containers."""
+    if request.param == "Python":
+        monkeypatch.setattr(identities, "kernel", lambda _: None)
+
+
+@pytest.mark.usefixtures("by")
 def test_identities():
     class Holder:
         def __init__(self, value):
             self.value = value
 
-    one, mapping, numbers, empty = Holder("a"), {"x": 1.5, "y": None}, [1.0, 2.0], {}
-    all_ = Identities([mapping, numbers, empty], [(lambda h: h.value, [one])])
+    one, other, mapping, numbers, empty = Holder("a"), Holder("b"), {"x": 1.5, "y": None}, [1.0, 2.0], {}
+    attributes, some, ordered, none = {"a": 1.5, "b": mapping}, {"a": 1.5}, OrderedDict(a=one, b=one), OrderedDict()
+    all_ = Identities(
+        [mapping, numbers, empty],
+        [(lambda h: h.value, [one])],
+        [attributes, ordered, none],
+        [(some, ("a", "c"))],
+        [(other, ["value"])],
+    )
     assert all_.hold()
-    before = mapping["x"]
+    before, own, first = mapping["x"], attributes["a"], some["a"]
     for change, back in (
         (lambda: mapping.update(x=2.5), lambda: mapping.update(x=before)),
+        (lambda: mapping.update(z=None), lambda: mapping.pop("z")),
         (lambda: numbers.append(3.0), numbers.pop),
+        (numbers.reverse, numbers.reverse),
         (lambda: empty.update(z=1), empty.clear),
         (lambda: setattr(one, "value", "b"), lambda: setattr(one, "value", "a")),
+        (lambda: setattr(other, "value", "b2"), lambda: setattr(other, "value", "b")),
+        (lambda: setattr(other, "__dict__", {"value": "b2"}), lambda: setattr(other, "__dict__", {"value": "b"})),
+        (lambda: attributes.update(a=2.5), lambda: attributes.update(a=own)),
+        (lambda: attributes.update(c=attributes.pop("b")), lambda: attributes.update(b=attributes.pop("c"))),
+        (lambda: attributes.update(a=attributes.pop("a")), lambda: attributes.update(b=attributes.pop("b"))),
+        (lambda: ordered.move_to_end("a"), lambda: ordered.move_to_end("b")),
+        (lambda: none.update(a=1), none.clear),
+        (lambda: some.update(a=2.5), lambda: some.update(a=first)),
+        (lambda: some.pop("a"), lambda: some.update(a=first)),
+        (lambda: some.update(c=1), lambda: some.pop("c")),
     ):
         change()
         assert not all_.hold()
         back()
         assert all_.hold()
+    some["b"] = 1
+    assert all_.hold()
 
 
-def test_identities_of_more_objects_than_one_array_takes():
+def test_equal_objects_are_not_asked_whether_they_are():
+    class Equal:
+        def __eq__(self, other):
+            raise AssertionError
+
+        __hash__ = object.__hash__
+
+    held = [Equal()]
+    all_ = Identities([held], keyed=[{"a": held[0]}])
+    held[0] = Equal()
+    assert not all_.hold()
+
+
+def test_identities_of_more_objects_than_one_array_takes(monkeypatch):
+    monkeypatch.setattr(identities, "kernel", lambda _: None)
     containers = [{i: object() for i in range(300)} for _ in range(5)]
     all_ = Identities(containers)
     assert len(all_._parts) == 5

@@ -20,7 +20,7 @@ from torchlite.compiler.identities import Identities
 from torchlite.compiler.program import Execution
 from torchlite.compiler.program.execution import Frame, viewed
 
-_data, _storage, _grad = map(attrgetter, ("_data", "_storage", "_grad"))
+_data, _storage = map(attrgetter, ("_data", "_storage"))
 
 
 def repetition(captured: Captured, tensors: Sequence[Tensor], moving: Sequence[int]) -> Repetition | None:
@@ -69,7 +69,7 @@ class Repetition:
         memories = [frame.memory(number) for number in self._stay]
         self._owned = [*self._gradients, *map(_storage, self._gradients), *map(_data, self._gradients), *memories]
         attributes = [*map(vars, self._gradients), *map(vars, map(_storage, self._gradients))]
-        self._there = Identities(attributes, [(_grad, [tensors[i] for i, _ in stays])])
+        self._there = Identities(attributes, attributes=[(tensors[i], ("_grad",)) for i, _ in stays])
         self._references: list[int] = []
 
         results = [number for _, kind, number in (*fresh, *slots, *self._saved) if kind == "result"]

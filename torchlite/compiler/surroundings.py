@@ -26,7 +26,7 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
-from torchlite.compiler.identities import Found
+from torchlite.compiler.identities import Chosen, Found
 from torchlite.compiler.noted import MISSING, PLAIN, Attributes, Hidden, Place, Reading, same, short
 from torchlite.compiler.reads import PAST_THEM, Reads, tells, without_notes
 from torchlite.compiler.settings import settings
@@ -126,17 +126,24 @@ class Surroundings:
                 return f"the array {name} has other elements"
         return None
 
-    def watched(self) -> tuple[list[Any], list[Found]]:
+    def watched(self) -> tuple[list[Any], list[Found], list[dict[Any, Any]], list[Chosen]]:
         """What `Identities` watches in their place."""
         read: dict[Callable[[Any], Any], list[Any]] = {}
         for reading in self.readings:
             filled_cell = reading.read is _content and reading.value is not MISSING
             read.setdefault(_content_of_cell if filled_cell else reading.read, []).append(reading.of)
-        places = ((place.container.get, place.keys or ()) for place in self.places if not place.direct)
-        chosen = [(get, keys, (MISSING,) * len(keys)) for get, keys in places]
-        whole = [place.container for place in self.places if place.direct]
-        keys = [x.keys() for place in self.places if (x := place.container) is place.of and isinstance(x, dict)]
-        return [*whole, *keys], [*chosen, *read.items()]
+        whole: list[Any] = []
+        keyed: list[dict[Any, Any]] = []
+        chosen: list[Chosen] = []
+        for place in self.places:
+            of_itself = isinstance(place.container, dict) and place.container is place.of
+            if place.direct:
+                (keyed if of_itself else whole).append(place.container)
+                continue
+            chosen.append((place.container, place.keys or ()))
+            if of_itself:
+                whole.append(place.container.keys())
+        return whole, [*read.items()], keyed, chosen
 
     def effect(self) -> str | None:
         """What has changed of them, or of random streams and arguments, since they were noted."""

@@ -31,9 +31,8 @@ TENSOR = object()
 """What stands for a tensor among the arguments."""
 
 _MOST_MISSES = 8
-_data, _node, _storage, _hooks, _after, _grad = map(
-    attrgetter, ("_data", "_node", "_storage", "hooks", "after", "_grad")
-)
+_hooks, _after, _grad = map(attrgetter, ("hooks", "after", "_grad"))
+_OF_TENSORS = "_data", "_node", "_storage"
 
 
 @dataclass(eq=False)
@@ -99,10 +98,11 @@ class Variant:
         leaves = [tensor._node for tensor in fixed if tensor._node is not None]
         self._around = None
         if all(type(node) is Leaf and not node.hooks and not node.after for node in leaves):
-            containers, found = self.surroundings.watched()
+            containers, found, keyed, chosen = self.surroundings.watched()
             hooks = [x for node in leaves for x in (node.hooks, node.after) if x is not None]
-            of_tensors = [(_data, fixed), (_node, fixed), (_storage, fixed), (_hooks, leaves), (_after, leaves)]
-            self._around = Identities([*containers, *hooks], [*found, *of_tensors])
+            of_leaves = [(_hooks, leaves), (_after, leaves)]
+            of_tensors = [(tensor, _OF_TENSORS) for tensor in fixed]
+            self._around = Identities([*containers, *hooks], [*found, *of_leaves], keyed, chosen, of_tensors)
 
     def move(self, around: Callable[[Reads | None], Surroundings]) -> bool:
         """Whether the things around the function are the same in other objects; it is then a capture with those.

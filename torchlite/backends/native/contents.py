@@ -1,0 +1,57 @@
+"""Whether dicts and lists hold the same objects as before."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from torchlite.backends.native.library import Family
+
+Array = np.ndarray[Any, Any]
+
+C = Family("contents.c", same_contents="an->o")
+
+_LIST, _DICT, _KEYED_DICT, _SOME_OF_DICT, _ATTRIBUTES = range(5)
+_INTERFACE = (
+    "PyDict_Next",
+    "PyDict_GetItem",
+    "PyObject_GenericGetDict",
+    "PyList_Size",
+    "PyList_GetItem",
+)  # as `Contents` has them
+
+
+def noted(
+    containers: Iterable[Any],
+    keyed: Iterable[dict[Any, Any]],
+    chosen: Iterable[tuple[dict[Any, Any], Sequence[str]]],
+    attributes: Iterable[tuple[Any, Sequence[str]]],
+) -> Array:
+    """The table for `holds`; it keeps neither containers nor what they hold.
+
+    Args:
+        containers: lists, and dicts whose values count.
+        keyed: dicts whose keys and their order count as well.
+        chosen: dicts of which only these keys count.
+        attributes: objects, and which of their attributes count.
+    """
+    table = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in _INTERFACE]
+    for x in containers:
+        kind, held = (_LIST, x) if type(x) is list else (_DICT, x.values())
+        table += [kind, id(x), len(x), *map(id, held)]
+    for x in keyed:
+        table += [_KEYED_DICT, id(x), len(x), *map(id, chain.from_iterable(x.items()))]
+    some = [(_SOME_OF_DICT, x, x, keys) for x, keys in chosen]
+    for kind, x, held, keys in (*some, *((_ATTRIBUTES, x, vars(x), names) for x, names in attributes)):
+        pairs = ((id(key), id(held[key]) if key in held else 0) for key in keys)
+        table += [kind, id(x), len(keys), *chain.from_iterable(pairs)]
+    return np.array(table, np.uintp)
+
+
+def holds(table: Array) -> bool:
+    """Whether they do."""
+    return bool(C.same_contents(table, table.size))
