@@ -3,6 +3,7 @@
 import array
 import collections
 import contextvars
+import datetime
 import functools
 import logging
 import os
@@ -13,6 +14,7 @@ import time
 import types
 import weakref
 from dataclasses import dataclass, field
+from datetime import datetime as moment
 
 import numpy as np
 import pytest
@@ -278,6 +280,15 @@ def test_batches_of_every_kind_are_captured_once(batch):
     [
         (lambda _path: time.perf_counter(), "reads the clock"),
         (lambda _path: perf_counter(), "reads the clock"),
+        (lambda _path: time.localtime(), "reads the clock"),
+        (lambda _path: datetime.datetime.now(), "reads the clock"),
+        (lambda _path: moment.utcnow() if sys.version_info < (3, 12) else moment.now(), "reads the clock"),
+        (lambda _path: datetime.date.today(), "reads the clock"),
+        (lambda path: path.exists(), "asks for files or changes some"),
+        (lambda path: os.path.getsize(path.parent), "asks for files or changes some"),
+        (lambda path: os.listdir(path.parent), "asks for files or changes some"),
+        (lambda path: path.parent.joinpath("folder").mkdir(exist_ok=True), "asks for files or changes some"),
+        (lambda _path: os.system("true"), "runs another program"),
         (lambda _path: time.sleep(0), "waits"),
         (lambda path: path.open("a").close(), "opens a file"),
         (lambda _path: os.urandom(4), "asks the operating system for random bytes"),
@@ -292,6 +303,21 @@ def test_what_a_replay_would_not_do(act, told, tmp_path):
     assert not f.variants
     assert time.perf_counter is perf_counter
     assert not hasattr(logging.Logger.makeRecord, "__wrapped__")
+
+
+def test_moments_that_are_given():
+    """Only the clock is refused; `datetime` is otherwise what it is."""
+
+    def f(x):
+        then = moment(2026, 1, 2, 3)
+        same = isinstance(then, moment) and then == datetime.datetime.fromisoformat("2026-01-02T03:00:00")
+        return x * then.hour if same and type(then + datetime.timedelta(1)) is type(then) else x
+
+    f = torch.compile(f)
+    for _ in range(3):
+        assert f(torch.ones(2)).tolist() == [3, 3]
+    assert captured(f)
+    assert moment is datetime.datetime
 
 
 def test_a_logger_that_is_not_used():

@@ -355,10 +355,10 @@ class Surroundings:
         if found:
             self.places.append(Place(f"globals of {module}", x, scope, found, values, whole=False))
         for n, value in zip(found, values, strict=True):
-            if isinstance(value, types.ModuleType):
-                yield from self._module(x, value, attributes)
-            elif acts(value):
+            if acts(value):
                 self.imported.append((scope, n, value))
+            elif isinstance(value, types.ModuleType):
+                yield from self._module(x, value, attributes)
             else:
                 yield value, n
 

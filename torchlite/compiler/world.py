@@ -6,6 +6,7 @@ A replay would not. So while a function is traced, stand-ins in the places of wh
 from __future__ import annotations
 
 import builtins
+import datetime
 import functools
 import io
 import os
@@ -21,8 +22,26 @@ from typing import Any
 from torchlite.tracing import refuse
 
 _CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
+_TOLD = ("localtime", "gmtime", "ctime", "asctime", "strftime")
+_FILES = (
+    "stat",
+    "lstat",
+    "listdir",
+    "scandir",
+    "remove",
+    "unlink",
+    "mkdir",
+    "rmdir",
+    "rename",
+    "replace",
+    "read",
+    "write",
+)
 _DOING = [
     *((time, name + suffix, "reads the clock") for name in _CLOCKS for suffix in ("", "_ns")),
+    *((time, name, "reads the clock") for name in _TOLD),
+    *((os, name, "asks for files or changes some") for name in _FILES if hasattr(os, name)),
+    (os, "system", "runs another program"),
     (time, "sleep", "waits"),
     (builtins, "open", "opens a file"),
     (io, "open", "opens a file"),
@@ -76,9 +95,40 @@ def _stand_ins() -> dict[Any, Callable[..., Any]]:
     return {getattr(module, name): _refusing(getattr(module, name), what) for module, name, what in _DOING}
 
 
+@functools.cache
+def _without_clock() -> Any:
+    """The class `datetime.datetime`, which can't be changed itself, where it would read the clock."""
+    real = datetime.datetime
+
+    class Kind(type):
+        def __instancecheck__(cls, x: Any) -> bool:
+            return isinstance(x, real)
+
+        def __subclasscheck__(cls, other: type) -> bool:
+            return issubclass(other, real)
+
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            return real(*args, **kwargs)
+
+    reading = {
+        name: staticmethod(_refusing(getattr(real, name), "reads the clock")) for name in ("now", "utcnow", "today")
+    }
+    return Kind("datetime", (real,), reading)
+
+
+def _stand_in_of(x: Any) -> Any:
+    if x is datetime.datetime:
+        return _without_clock()
+    if x is datetime:
+        module = types.ModuleType("datetime")
+        vars(module).update(vars(datetime), datetime=_without_clock())
+        return module
+    return _stand_ins()[x]
+
+
 def acts(x: Any) -> bool:
-    """Whether a value is a function that asks something of the world or does something to it."""
-    return isinstance(x, types.BuiltinFunctionType) and x in _stand_ins()
+    """Whether a value asks something of the world or does something to it: a function, or `datetime`."""
+    return (isinstance(x, types.BuiltinFunctionType) and x in _stand_ins()) or x is datetime or x is datetime.datetime
 
 
 _lock = threading.Lock()
@@ -90,14 +140,14 @@ def watched(imported: Sequence[Named]) -> Iterator[None]:
     """Let what the thread that traces asks of the world be refused inside the block.
 
     Args:
-        imported: functions that `acts` names, in namespaces of the program.
+        imported: what `acts` names, in namespaces of the program.
     """
     _watch(+1)
     before = sys.stdout, sys.stderr
     streams = _Refusing(sys.stdout), _Refusing(sys.stderr)
     sys.stdout, sys.stderr = streams
     for scope, name, function in imported:
-        scope[name] = _stand_ins()[function]
+        scope[name] = _stand_in_of(function)
     try:
         yield
     finally:
