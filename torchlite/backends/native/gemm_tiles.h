@@ -144,20 +144,26 @@ static __attribute__((noinline)) void do_beside(SplitBeside *b) {
             UNROLLED for (int i = 0; i < BF16_BLOCK; i += LINE) __builtin_prefetch(s->at + b->row * s->row + i, 1);
 }
 
+typedef enum { NONE_IS_PAST, LEFT_IS_PAST, RIGHT_IS_PAST } SplitPast;
+
 // sums (32 x 32) = the product of two packed blocks, in tiles of 16 x 16. Of a narrow one the first 16 columns are computed
 // alone. Each tile is loaded right before its first product, while others are multiplied; from one of the five products of
-// small terms to the next only the left or the right one changes.
+// small terms to the next only the left or the right one changes. Tiles of the `past` operand, which is larger than the first-level
+// cache, are loaded past that, so that it keeps the other one's block and the one that is being packed.
 static inline __attribute__((always_inline)) void split_sums(const uint32_t *left, const uint32_t *right, long steps,
-                                                             float *sums, SplitBeside *beside, const int narrow) {
+                                                             float *sums, SplitBeside *beside, const int narrow, const SplitPast past) {
     enum { SUMS = BF16_BLOCK * sizeof(float), WORDS = BF16_SIDE * sizeof(uint32_t) };
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
-#define LEFT(term) _tile_loadd(4, a + (term) * SPLIT_TERM, WORDS);
-#define LOWER_LEFT(term) _tile_loadd(5, a + (term) * SPLIT_TERM + BF16_TILE, WORDS);
-#define RIGHT(term) _tile_loadd(6, b + (term) * SPLIT_TERM, WORDS);
-#define NEXT_RIGHT(term) if (!narrow) _tile_loadd(7, b + (term) * SPLIT_TERM + BF16_TILE, WORDS);
+#define LOAD(tile, from, is_past)                                        \
+    if (is_past) _tile_stream_loadd(tile, from, WORDS);                  \
+    else _tile_loadd(tile, from, WORDS);
+#define LEFT(term) LOAD(4, a + (term) * SPLIT_TERM, past == LEFT_IS_PAST)
+#define LOWER_LEFT(term) LOAD(5, a + (term) * SPLIT_TERM + BF16_TILE, past == LEFT_IS_PAST)
+#define RIGHT(term) LOAD(6, b + (term) * SPLIT_TERM, past == RIGHT_IS_PAST)
+#define NEXT_RIGHT(term) if (!narrow) { LOAD(7, b + (term) * SPLIT_TERM + BF16_TILE, past == RIGHT_IS_PAST) }
 #define ROW(left, first, second) _tile_dpbf16ps(first, left, 6); if (!narrow) _tile_dpbf16ps(second, left, 7);
 #define BOTH(x, y)                                                       \
     RIGHT(y) LEFT(x) _tile_dpbf16ps(0, 4, 6);                            \
@@ -185,6 +191,7 @@ static inline __attribute__((always_inline)) void split_sums(const uint32_t *lef
         BOTH(0, 0)
         do_beside(beside);
     }
+#undef LOAD
 #undef LEFT
 #undef LOWER_LEFT
 #undef RIGHT
@@ -298,8 +305,9 @@ static void multiply_pair(SplitTask *t, const uint32_t *outer, long block, Split
         beside->streams[i] = (Stream){all.at + (t->c.product * p->m + at.row) * all.row + at.column, all.row};
     }
     const uint32_t *left = t->wide ? inner : outer, *right = t->wide ? outer : inner;
-    if (at.columns <= BF16_SIDE) split_sums(left, right, steps, sums, beside, 1);
-    else split_sums(left, right, steps, sums, beside, 0);
+    if (t->wide) split_sums(left, right, steps, sums, beside, 0, LEFT_IS_PAST);
+    else if (at.columns <= BF16_SIDE) split_sums(left, right, steps, sums, beside, 1, RIGHT_IS_PAST);
+    else split_sums(left, right, steps, sums, beside, 0, RIGHT_IS_PAST);
 }
 
 static void split_portion(SplitTask *t) {

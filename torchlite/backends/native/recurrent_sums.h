@@ -116,7 +116,7 @@ static void sum_steps(const Following *f, long task, long step, long steps, cons
         for (long u = 0; u < count; u++, side = !side) {
             beside.last.each = parts(BF16_BLOCK, BESIDES * pairs);
             __asm__ volatile("" ::: "memory");  // compilers don't know what tiles are loaded from
-            split_sums(packed + u * SUMMED_WORDS, gates, pairs, sums[side], &beside, 0);
+            split_sums(packed + u * SUMMED_WORDS, gates, pairs, sums[side], &beside, 0, NONE_IS_PAST);
             finish_rows(&beside.last, beside.last.rows);
             to[side] = (BlockSums){all + (u * across + b) * SPLIT_SUMS, step + steps < g->of.steps};
             beside.last = (SplitFinish){add_to_block, &to[side], sums[side], 0, 0, BF16_BLOCK, BF16_BLOCK, 0};
