@@ -51,7 +51,7 @@ def compiled():
     text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
     for index, case in enumerate(CASES):
         x, out = sizes(case)
-        _, w, h, c = x
+        _, h, w, c = x
         planes = (h * w * c, w, 1, h * w)  # between numbers that lie as (N, C, H, W)
         wanted = [(convolution_tiles, kind, None) for kind in KINDS]
         if not index:

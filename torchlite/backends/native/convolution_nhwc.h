@@ -265,10 +265,10 @@ ALWAYS void convolve_tile(const Convolution g, long pixels, const Taps *taps, lo
             store_some(out + p * g.results + v * LANES, sum[p][v], width - v * LANES);
 }
 
-// A row of positions, for one block of channels.
-ALWAYS void convolve_row(const Convolution g, const ConvolutionArrays *arrays, const Taps *taps, long block, float *out,
-                         const Wanted *wanted) {
-    const long pixels = pixels_of(g), rest = g.columns % pixels, lanes = lanes_of(g), tiles = parts(g.columns, pixels);
+// A row of positions, so many at a time, for one block of channels.
+ALWAYS void convolve_row(const Convolution g, long pixels, const ConvolutionArrays *arrays, const Taps *taps, long block,
+                         float *out, const Wanted *wanted) {
+    const long rest = g.columns % pixels, lanes = lanes_of(g), tiles = parts(g.columns, pixels);
     const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
     const float *bias = arrays->bias ? arrays->bias + block * lanes : NULL;
     const char *rows[ASKED];
@@ -302,7 +302,7 @@ ALWAYS void convolve(const Convolution g, const ConvolutionArrays *arrays, long 
                     taps.source[taps.count] = row_at(g, &rows, read);
                     taps.weight[taps.count++] = arrays->weight + block * packed_block(g) + k * packed_row(g);
                 }
-                convolve_row(g, arrays, &taps, block, out + block * lanes_of(g), &wanted);
+                convolve_row(g, pixels_of(g), arrays, &taps, block, out + block * lanes_of(g), &wanted);
             }
             if (arrays->finish.each)
                 arrays->finish.each(arrays->finish.context, out, g.results, position, 0, g.columns, g.results);

@@ -15,6 +15,7 @@ enum {
     SPLIT_AT_ONCE = 4,     // pixels that are split at once
     FINISHED_AT_ONCE = 8,  // positions whose sums are handed over at once
     MOST_SLOTS = 64,
+    FEW_PIXELS = 4,        // whose sums multiply-adds form at once: more take longer to be compiled than they are worth here
     SPLIT_HEADROOM = 8,    // by which later rows of a strip may be larger than those that its scale is found for
     TAP_WORDS = 2 * SPLIT_TERMS * BF16_TILE,
 };
@@ -343,7 +344,7 @@ ALWAYS void convolve_joined(const Convolution g, const Weave w, const SplitBesid
         taps.weight[taps.count++] = arrays.weight + k * packed_row(g);
     }
     for (long block = 0; block < groups_of(g); block++) {
-        convolve_row(g, &arrays, &taps, block, out + block * lanes_of(g), &nothing);
+        convolve_row(g, FEW_PIXELS, &arrays, &taps, block, out + block * lanes_of(g), &nothing);
         for (long t = 0; t < taps.count; t++) taps.weight[t] += packed_block(g);
     }
     const long position = ((strip->sample + sample) * g.rows + row) * g.columns;
