@@ -38,18 +38,21 @@ Calls = dict[str, Callable[[], object]]
 
 def ours(case: tuple[int, ...]) -> Calls:
     """Forward and both gradients as functions of one library."""
-    from torchlite.backends.native import convolution_nhwc, library
+    from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
     from torchlite.ops.windows import Window
 
     samples, channels, size, results, kernel, stride, padding = case
     window = Window.of((kernel,) * 2, (stride,) * 2, (padding,) * 2)
     x, out = (samples, size, size, channels), (samples, *window.out_size("convolution", (size, size)), results)
+    axes = convolution_nhwc.forward_axes(window), convolution_nhwc.backward_axes(window)
+    pays = convolution_tiles.pays(x, out, axes[0]), convolution_tiles.pays(out, x, axes[1])
+    forward, back = (convolution_tiles if tiles else convolution_nhwc for tiles in pays)
     kernels = {
-        "forward": convolution_nhwc.convolution("forward", x, out, window),
-        "input": convolution_nhwc.input_grad("input", out, x, window),
+        "forward": forward.convolution("forward", x, out, window),
+        "input": back.input_grad("input", out, x, window),
         "weight": convolution_nhwc.weight_grad("weight", x, out, window),
     }
-    text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
+    text = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)]
     for name, made in kernels.items():
         arguments = (
             "a, b, c, scratch, (OnRows){0}" if name == "weight" else "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}"
@@ -63,7 +66,8 @@ def ours(case: tuple[int, ...]) -> Calls:
         "forward": (x, weight, out), "input": (out, weight, x), "weight": (x, out, weight)
     }.items():  # fmt: skip
         arrays = [rng.normal(size=shape).astype(np.float32) for shape in (one, two)]
-        arrays += [np.empty(three, np.float32), np.empty(kernels[name].scratch, np.float32)]
+        scratch = np.empty(kernels[name].scratch + 16, np.float32)
+        arrays += [np.empty(three, np.float32), scratch[-scratch.ctypes.data // 4 % 16 :]]  # at a multiple of 64 bytes
         calls[name] = call(getattr(functions, f"call_{name}"), arrays)
     return calls
 
