@@ -233,6 +233,7 @@ def test_all_headers_can_be_in_one_program():
         "recurrent.h",
         *bfloat16_convolution.HEADERS,
         "split_float32.h",
+        "convolution_nhwc.h",
         "gemm_tiles.h",
         "recurrent_tiles.h",
     ]

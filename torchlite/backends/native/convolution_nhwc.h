@@ -385,26 +385,32 @@ ALWAYS void add_band(const Convolution g, const ConvolutionArrays *arrays, long 
                 store(out + ((c * g.across.taps + k) * vectors + v) * LANES, sums[k][c][v]);
 }
 
-// The sum over a share of the samples, left in its place of `target` as packed weights.
-ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, long share) {
+// Adds what a band makes to packed weights.
+ALWAYS void add_weights(const Convolution g, const ConvolutionArrays *arrays, Band band, float *scratch, float *sums, Next next) {
     const long lanes = lanes_of(g), channels = channels_at_once(g), rest = g.channels % channels;
+    const float *grad = arrays->grad + (band.sample * g.rows + band.begin) * g.columns * g.results;
+    WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
+    for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
+        const long block = index / g.down.taps, down = index % g.down.taps;
+        const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
+        float *out = sums + index * packed_row(g);
+        long c = 0;
+        for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
+            add_band(g, arrays, channels, &rows, c, grad + block * lanes, band, down, width, out, &next);
+        if (rest) add_band(g, arrays, rest, &rows, c, grad + block * lanes, band, down, width, out, &next);
+    }
+}
+
+// The sum over a share of the samples, left in its place of `target` as packed weights, to which `add` adds what a band makes.
+typedef void (*AddWeights)(const ConvolutionArrays *arrays, Band band, float *scratch, float *sums, Next next);
+
+ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, long share, AddWeights add) {
     float *scratch = scratch_of(g, arrays->scratch, share), *sums = arrays->target + share * packed_size(g);
     memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);
     for (long i = first_band(g, share); i < first_band(g, share + 1); i++) {
-        const Band band = band_of(g, i);
-        WindowRows rows = rows_for(g, arrays->source, scratch, band.sample, band.begin);
-        const float *grad = grad_of_band(g, arrays->grad, i).at;
-        const float *source = source_of_band(g, arrays->source, i + 1).at, *behind = grad + g.band * g.columns * g.results;
-        Next next = {(const char *)(source ? source : grad), (const char *)behind};
-        for (long index = 0; index < groups_of(g) * g.down.taps; index++) {
-            const long block = index / g.down.taps, down = index % g.down.taps;
-            const long width = g.results % lanes ? at_most(g.results - block * lanes, lanes) : lanes;
-            float *out = sums + index * packed_row(g);
-            long c = 0;
-            for (; c + channels <= g.channels; c += channels, out += channels * g.across.taps * lanes)
-                add_band(g, arrays, channels, &rows, c, grad + block * lanes, band, down, width, out, &next);
-            if (rest) add_band(g, arrays, rest, &rows, c, grad + block * lanes, band, down, width, out, &next);
-        }
+        const float *grad = grad_of_band(g, arrays->grad, i).at, *source = source_of_band(g, arrays->source, i + 1).at;
+        const float *behind = grad + g.band * g.columns * g.results;
+        add(arrays, band_of(g, i), scratch, sums, (Next){(const char *)(source ? source : grad), (const char *)behind});
     }
 }
 
@@ -447,7 +453,12 @@ ALWAYS void total_weights(const Convolution g, const float *sums, float *out, lo
 // name(source, grad, result, scratch, fill): the gradient of the weight of the convolution that the braces describe.
 #define WEIGHT_GRADIENT(name, ...)                                                                                  \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
-    static void name##_share(void *argument, long share) { sum_weights(name##_geometry(), argument, share); }       \
+    static void name##_band(const ConvolutionArrays *arrays, Band band, float *scratch, float *sums, Next next) {   \
+        add_weights(name##_geometry(), arrays, band, scratch, sums, next);                                          \
+    }                                                                                                               \
+    static void name##_share(void *argument, long share) {                                                          \
+        sum_weights(name##_geometry(), argument, share, name##_band);                                               \
+    }                                                                                                               \
     static void name##_total(void *argument, long index) {                                                          \
         const ConvolutionArrays *arrays = argument;                                                                 \
         total_weights(name##_geometry(), arrays->source, arrays->target, index);                                    \

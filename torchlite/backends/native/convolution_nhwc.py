@@ -94,15 +94,21 @@ def weight_grad(
     """
     down, across = forward_axes(window)
     weights = packed(x[3], g[3], down.taps * across.taps)
-    shares = SHARES
-    while shares > 4 and shares * weights > _WEIGHTS:
-        shares //= 2
+    shares = shares_of_weights(weights)
     most = max(_NEAR // 4 // (x[2] * x[3] * across.step + g[2] * g[3]), 2)
     band = -(-g[1] // -(-g[1] // most))  # all about as large
     fields, scratch, _ = geometry(
         x, g, (down, across), steps or dense(x), shares=shares, band=band, again=True, filled=filled
     )
     return Kernel(f"WEIGHT_GRADIENT({name}, {fields})\n", scratch + shares * weights)
+
+
+def shares_of_weights(size: int) -> int:
+    """Into how many the sum that is the gradient of a weight of that size is divided, at most."""
+    shares = SHARES
+    while shares > 4 and shares * size > _WEIGHTS:
+        shares //= 2
+    return shares
 
 
 def forward_axes(window: Any) -> tuple[Axis, Axis]:

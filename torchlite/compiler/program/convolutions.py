@@ -11,6 +11,7 @@ from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16_convolution as of_bfloat16
 from torchlite.backends.native import convolution_nhwc as of_float32
 from torchlite.backends.native import convolution_tiles as in_tiles
+from torchlite.backends.native import weight_grad_tiles
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, backward_axes, forward_axes
 from torchlite.compiler.graph import Node, Value
@@ -36,9 +37,10 @@ def lowered(node: Node) -> Lowering | None:
     if dtype == BFLOAT16 and not (of_bfloat16.handles(window, groups) and all(a.size for a in arrays)):
         return None
     of_positions, of_weight = _LOWERINGS[dtype]
+    splits = dtype == np.float32 and splits_float32("conv")
     if node.op.name == "convolution_weight_grad":
-        return of_weight
-    if dtype == np.float32 and splits_float32("conv"):
+        return _WEIGHT_GRAD_IN_TILES if splits else of_weight
+    if splits:
         x, out = node.inputs[0], node.outputs[0]
         return _IN_TILES if in_tiles.pays(sizes(x), sizes(out), _axes(node)) else of_positions
     return of_positions
@@ -128,6 +130,7 @@ class _InTiles(_Float32):
 
 class _Float32WeightGrad(Plain):
     headers: tuple[str, ...] = _Float32.headers
+    make = staticmethod(of_float32.weight_grad)
 
     def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
         """What windows move over."""
@@ -152,7 +155,14 @@ class _Float32WeightGrad(Plain):
 
     def _kernel(self, node: Node, steps: Sizes, *, filled: bool = False) -> Kernel:
         x, g = map(sizes, node.inputs)
-        return of_float32.weight_grad("NAME", x, g, node.params["window"], steps, filled=filled)
+        return self.make("NAME", x, g, node.params["window"], steps, filled=filled)
+
+
+class _Float32WeightGradInTiles(_Float32WeightGrad):
+    """As ``weight_grad_tiles.h`` does it, where it does."""
+
+    headers: tuple[str, ...] = weight_grad_tiles.HEADERS
+    make = staticmethod(weight_grad_tiles.weight_grad)
 
 
 _KINDS = ("convolution", "convolution_input_grad", "convolution_weight_grad")
@@ -221,6 +231,7 @@ def _dense(v: Value) -> Array:
     return fresh(v.shape, BFLOAT16, None)
 
 
+_WEIGHT_GRAD_IN_TILES = _Float32WeightGradInTiles()
 _LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {
     np.dtype(np.float32): (_Float32(), _Float32WeightGrad()),
     BFLOAT16: (_BFloat16(), _BFloat16WeightGrad()),
