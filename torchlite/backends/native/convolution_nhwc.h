@@ -401,9 +401,10 @@ ALWAYS void add_weights(const Convolution g, const ConvolutionArrays *arrays, Ba
     }
 }
 
-// The sum over a share of the samples, left in its place of `target` as packed weights, to which `add` adds what a band makes.
+// That of one convolution.
 typedef void (*AddWeights)(const ConvolutionArrays *arrays, Band band, float *scratch, float *sums, Next next);
 
+// The sum over a share of the samples, left in its place of `target` as packed weights, to which `add` adds what a band makes.
 ALWAYS void sum_weights(const Convolution g, const ConvolutionArrays *arrays, long share, AddWeights add) {
     float *scratch = scratch_of(g, arrays->scratch, share), *sums = arrays->target + share * packed_size(g);
     memset(sums, 0, (size_t)packed_size(g) * sizeof *sums);

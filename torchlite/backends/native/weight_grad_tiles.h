@@ -41,7 +41,7 @@ static inline long result_tiles(const WeightInTiles *w) { return w->g.results / 
 static inline long tile_columns(const WeightInTiles *w) { return BF16_SIDE / w->t.together; }
 static inline long sums_of_taps(const WeightInTiles *w) { return w->g.down.taps * TAPS_ABREAST * BF16_TILE; }
 static inline long sums_of_share(const WeightInTiles *w) { return result_tiles(w) * channel_tiles(w) * sums_of_taps(w); }
-static inline long row_words(const WeightInTiles *w) { return w->g.across.step * w->t.pitch * w->t.together * PIXEL_WORDS; }
+static inline long words_of_row(const WeightInTiles *w) { return w->g.across.step * w->t.pitch * w->t.together * PIXEL_WORDS; }
 
 static inline long half_of_chunk(const WeightInTiles *w) { return w->t.chunk / 2; }
 static inline long steps_of_row(const WeightInTiles *w) { return w->g.columns / tile_columns(w); }
@@ -106,8 +106,8 @@ static const float *row_met(const WeightPacking *p, int lower, long *step) {
     return to;
 }
 
-static inline uint32_t *words_of(const WeightInTiles *w, uint32_t *words, long tile, long row) {
-    return words + (tile * rows_of_words(w) + row) * row_words(w);
+static inline uint32_t *words_at(const WeightInTiles *w, uint32_t *words, long tile, long row) {
+    return words + (tile * rows_of_words(w) + row) * words_of_row(w);
 }
 
 // Where the next run of pixels is, of one phase, and where its words go; and on to the run behind it.
@@ -123,7 +123,7 @@ static void begin_run(WeightPacking *p) {
         p->from_step[lower] = row ? step * stride : 0;
     }
     p->left = at_least(at_most(w->t.pitch - first, parts(g->width - column, stride)), 0);
-    p->next = words_of(w, p->to.words, p->tile, p->row) + ((p->phase * w->t.pitch + first) * w->t.together + p->sample) * PIXEL_WORDS;
+    p->next = words_at(w, p->to.words, p->tile, p->row) + ((p->phase * w->t.pitch + first) * w->t.together + p->sample) * PIXEL_WORDS;
     if (++p->phase < stride) return;
     p->phase = 0;
     if (++p->tile < channel_tiles(w)) return;
@@ -243,42 +243,49 @@ static long end_chunk(WeightPacking *p) {
     return source.least + grad.least >= SPLIT_LEAST ? grad.scale : SPLIT_NEVER;
 }
 
-// Adds the products of a tile of results, a tile of channels and the taps of a row. The six products of terms come one after the
-// other, of three taps each, and each tile is loaded right before its first product.
+// Adds the products of a tile of results, a tile of channels and the taps of a row along a strip: those of small terms first, so that
+// large sums are seldom rounded. They are of three taps each, and each tile is loaded right before its first product.
 static inline __attribute__((always_inline)) void add_taps(const WeightInTiles *w, const uint32_t *grads, const uint32_t *const *words,
-                                                           long steps, float *sums, WeightPacking *next) {
+                                                           const long steps, float *sums, WeightPacking *next) {
     enum { ROW = BF16_SIDE * sizeof(uint32_t), PIXEL = PIXEL_WORDS * sizeof(uint32_t) };
     const long second = w->tap[1], third = w->tap[2], grad_step = result_tiles(w) * GRAD_WORDS;
-    _tile_loadd(0, sums, ROW);
-    _tile_loadd(1, sums + BF16_TILE, ROW);
-    _tile_loadd(2, sums + 2 * BF16_TILE, ROW);
+    float strip[TAPS_ABREAST * BF16_TILE] __attribute__((aligned(64)));
+    const uint32_t *a = grads;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
 #define GRAD(tile, term) _tile_loadd(tile, a + (term) * BF16_TILE, ROW);
 #define SOURCES(term, grad)                                                                \
     _tile_loadd(5, b + (term) * BF16_SIDE, PIXEL); _tile_dpbf16ps(0, grad, 5);             \
     _tile_loadd(6, b + second + (term) * BF16_SIDE, PIXEL); _tile_dpbf16ps(1, grad, 6);    \
     _tile_loadd(7, b + third + (term) * BF16_SIDE, PIXEL); _tile_dpbf16ps(2, grad, 7);
 #define SAME(grad) _tile_dpbf16ps(0, grad, 5); _tile_dpbf16ps(1, grad, 6); _tile_dpbf16ps(2, grad, 7);
-    for (long s = 0; s < steps; s++, grads += grad_step) {
-        const uint32_t *a = grads, *b = words[s];
+    for (long s = 0; s < steps; s++, a += grad_step) {
+        const uint32_t *b = words[s];
         GRAD(3, 2) SOURCES(0, 3)
         pack_more(next);
         GRAD(4, 1) SAME(4)
         pack_more(next);
+        SOURCES(1, 4)
+        pack_more(next);
         GRAD(3, 0) SAME(3)
         pack_more(next);
-        SOURCES(1, 3)
-        pack_more(next);
-        SAME(4)
-        pack_more(next);
         SOURCES(2, 3)
+        pack_more(next);
+    }
+    a = grads;
+    for (long s = 0; s < steps; s++, a += grad_step) {
+        const uint32_t *b = words[s];
+        GRAD(3, 0) SOURCES(0, 3)
         pack_more(next);
     }
 #undef GRAD
 #undef SOURCES
 #undef SAME
-    _tile_stored(0, sums, ROW);
-    _tile_stored(1, sums + BF16_TILE, ROW);
-    _tile_stored(2, sums + 2 * BF16_TILE, ROW);
+    _tile_stored(0, strip, ROW);
+    _tile_stored(1, strip + BF16_TILE, ROW);
+    _tile_stored(2, strip + 2 * BF16_TILE, ROW);
+    for (long i = 0; i < TAPS_ABREAST * BF16_TILE; i += LANES) store(sums + i, load(sums + i) + load(strip + i));
 }
 
 // Adds the products of a chunk, and packs the next one.
@@ -290,7 +297,7 @@ static void add_chunk(const WeightInTiles *w, PackedChunk chunk, float *sums, We
             for (long k = 0; k < w->g.down.taps; k++) {
                 const uint32_t *at[STRIP_STEPS];
                 for (long s = 0, step = begin; s < steps; s++, step++)
-                    at[s] = words_of(w, chunk.words, tile, step / across * w->g.down.step + k * w->g.down.dilation) +
+                    at[s] = words_at(w, chunk.words, tile, step / across * w->g.down.step + k * w->g.down.dilation) +
                             step % across * BF16_SIDE * PIXEL_WORDS;
                 for (long result = 0; result < result_tiles(w); result++)
                     add_taps(w, chunk.grads + begin * grad_step + result * GRAD_WORDS, at, steps,
@@ -335,7 +342,7 @@ static void add_chunk_apart(const WeightInTiles *w, const RowChunk *c, float *sc
 // Sums over a share of the samples. What is packed lies on the stack, where the other shares of a thread have it, too.
 static void sum_in_tiles(const WeightInTiles *w, long share) {
     const long groups = parts(w->g.samples, w->t.together), end = (share + 1) * groups / w->shares * w->t.together;
-    const long words = channel_tiles(w) * rows_of_words(w) * row_words(w), grads = steps_of_chunk(w) * result_tiles(w) * GRAD_WORDS;
+    const long words = channel_tiles(w) * rows_of_words(w) * words_of_row(w), grads = steps_of_chunk(w) * result_tiles(w) * GRAD_WORDS;
     const long row = w->g.width * w->g.channels, size = sums_of_share(w);
     uint32_t room[2 * (words + grads + row) + BF16_SIDE], *from = (uint32_t *)(((uintptr_t)room + 63) / 64 * 64);
     float *sums = w->sums + share * size, *packed = w->arrays->target + share * packed_size(w->g);

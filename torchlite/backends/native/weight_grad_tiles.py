@@ -16,6 +16,7 @@ _TAPS_ABREAST = 3  # whose sums are in tile registers at once
 _SIDE_BY_SIDE = (1, 2, 4, 8)  # samples
 _STACK = 1 << 18  # numbers of 32 bits that a task may have there
 _WORK = 1 << 22  # multiplications that are worth packing
+_USES = 128  # of a packed number of the source
 
 
 def weight_grad(
@@ -39,7 +40,8 @@ def _tiles(x: Sizes, g: Sizes, window: Any) -> tuple[int, int, int] | None:
     together = next((n for n in _SIDE_BY_SIDE if columns * n % _TILE == 0), None)
     if together is None or channels % _TILE or results % _TILE or across.taps != _TAPS_ABREAST:
         return None
-    if math.prod(g) * channels * down.taps * across.taps < _WORK:
+    taps = down.taps * across.taps
+    if math.prod(g) * channels * taps < _WORK or results * taps < _USES * down.step * across.step:
         return None
     pitch = columns + (across.taps - 1) * across.dilation // across.step
 

@@ -1,0 +1,173 @@
+"""Gradients of convolutions' weights in tile registers: those of double precision, with no larger errors than by multiply-adds.
+
+Where the processor has no tile registers both are the same.
+"""
+
+import ctypes
+import inspect
+
+import numpy as np
+import pytest
+
+import torchlite as torch
+from torchlite import ir
+from torchlite.backends.native import convolution_nhwc, library, toolchain, weight_grad_tiles
+from torchlite.ops.windows import Window
+
+# Samples, channels, size, results, window: whole rows; 2, 4 and 8 samples side by side, of which some are missing; rows of more than
+# one chunk; strides, dilations and windows of other heights.
+CASES = [
+    (16, 16, (12, 32), 16, Window.of((3, 3), padding=(1, 1))),
+    (5, 32, (8, 8), 48, Window.of((3, 3), padding=(1, 1))),
+    (19, 16, (10, 18), 16, Window.of((3, 3))),
+    (3, 32, (26, 26), 32, Window.of((3, 3))),
+    (1, 16, (36, 20), 16, Window.of((5, 3), padding=(2, 1))),
+    (3, 16, (6, 6), 32, Window.of((1, 3), padding=(0, 1))),
+    (2, 16, (64, 64), 16, Window.of((3, 3), padding=(1, 1))),
+    (3, 16, (16, 16), 32, Window.of((3, 3), (2, 2), (1, 1))),
+    (2, 16, (16, 16), 16, Window.of((3, 3), padding=(2, 2), dilation=(2, 2))),
+    (3, 32, (12, 23), 16, Window.of((3, 3), (2, 3), (1, 2), (1, 2))),
+]
+EXPORT = """
+void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}(a, b, c, scratch, (OnRows){{0}}); }}
+"""
+RNG = np.random.default_rng(0)
+
+
+def sizes(case):
+    samples, channels, size, results, window = case
+    return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    """A function and its scratch of each case in tiles, and of the first by multiply-adds and of an input (N, C, H, W)."""
+    if not toolchain.enabled():
+        pytest.skip("kernels are switched off")
+    try:
+        library.pool()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
+    text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *weight_grad_tiles.HEADERS)], {}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(weight_grad_tiles, "_WORK", 0)
+        patched.setattr(weight_grad_tiles, "_USES", 0)
+        for index, case in enumerate(CASES):
+            x, g = sizes(case)
+            _, h, w, c = x
+            wanted = {"tiles": (weight_grad_tiles, None)}
+            if not index:
+                wanted |= {"plain": (convolution_nhwc, None), "planes": (weight_grad_tiles, (c * h * w, w, 1, h * w))}
+            for kind, (module, steps) in wanted.items():
+                name = f"kernel{len(made)}"
+                kernel = module.weight_grad(name, x, g, case[-1], steps)
+                assert ("WEIGHT_GRADIENT_IN_TILES(" in kernel.text) == (kind != "plain")
+                made[index, kind] = name, kernel.scratch
+                text += [kernel.text, EXPORT.format(name=name)]
+    functions = library.load("".join(text))
+    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
+
+
+def call(compiled, key, x, g):
+    """A kernel of arrays (N, C, H, W)."""
+    function, scratch = compiled[key]
+    g = np.ascontiguousarray(g.transpose(0, 2, 3, 1))
+    x = np.ascontiguousarray(x if key[1] == "planes" else x.transpose(0, 2, 3, 1))
+    case = CASES[key[0]]
+    out = np.full((case[3], case[1], *case[-1].kernel), np.nan, np.float32)
+    memory = np.full(scratch + 16, 7.0, np.float32)
+    function(*[ctypes.c_void_p(array.ctypes.data) for array in (x, g, out, memory)])
+    assert (memory[scratch:] == 7.0).all(), "wrote behind its scratch memory"
+    return out
+
+
+def drawn(case):
+    return [RNG.normal(size=(n, c, h, w)).astype(np.float32) for n, h, w, c in sizes(case)]
+
+
+def exact(case, x, g):
+    wide = [array.astype(np.float64) for array in (x, g)]
+    return inspect.unwrap(ir.REGISTRY["convolution_weight_grad"].run)(np, *wide, groups=1, window=case[-1])
+
+
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_every_kind_of_size(compiled, index):
+    x, g = drawn(CASES[index])
+    expected = exact(CASES[index], x, g)
+    for kind in ("tiles", "planes")[: 1 + (not index)]:
+        got = call(compiled, (index, kind), x, g)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def decades(shape, most):
+    return 10.0 ** RNG.uniform(-most, most, shape)
+
+
+DATA = {
+    "uniform": lambda x, g: (abs(x), abs(g)),
+    "sparse": lambda x, g: (np.maximum(x, 0), g * (RNG.random(g.shape) < 0.1)),
+    **{
+        f"{a} by {b}": lambda x, g, a=a, b=b: (x * a, g * b)
+        for a, b in [
+            (1, 1), (1e-45, 1), (1, 1e-38), (1, 1e-20), (1e-10, 1e-10), (1e-15, 1e-15), (1e-20, 1e-20), (1e30, 1), (1, 1e35),
+            (1e17, 1e17), (1e37, 1e-38), (1e20, 1e-20),
+        ]
+    },
+    **{
+        f"{most} decades": lambda x, g, most=most: (x * decades(x.shape, most), g * decades(g.shape, most))
+        for most in (3, 8, 12)
+    },
+    **{
+        f"samples of {most} decades": lambda x, g, most=most: (x, g * decades((len(g), 1, 1, 1), most))
+        for most in (8, 18)
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_errors_are_at_most_those_of_multiply_adds(compiled, data):
+    x, g = (a.astype(np.float32) for a in DATA[data](*drawn(CASES[0])))
+    true, scale = exact(CASES[0], x, g), exact(CASES[0], abs(x), abs(g)) + 1e-300
+    tiles, plain = (call(compiled, (0, kind), x, g) for kind in ("tiles", "plain"))
+    errors, plain_errors = (np.maximum(np.abs(got - true) - 2**-148, 0) / scale for got in (tiles, plain))
+    assert np.isfinite(errors).all()
+    assert errors.max() <= plain_errors.max()
+    assert np.square(errors).mean() <= np.square(plain_errors).mean()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_what_is_not_finite_is_that_of_multiply_adds(compiled, which):
+    arrays = drawn(CASES[0])
+    arrays[which][0, 3, 0, 31], arrays[which][1, 5, 7, 11], arrays[which][2, 8, 11, 0] = np.nan, np.inf, 3e38
+    tiles, plain = (call(compiled, (0, kind), *arrays) for kind in ("tiles", "plain"))
+    assert np.isnan(plain).any()
+    np.testing.assert_array_equal(np.isnan(tiles), np.isnan(plain))
+    np.testing.assert_array_equal(np.isinf(tiles), np.isinf(plain))
+
+
+def test_threads_change_nothing(compiled):
+    x, g = drawn(CASES[1])
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(call(compiled, (1, "tiles"), x, g))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+def test_sizes_that_stay_as_they_are():
+    def in_tiles(samples, channels, size, results, window):
+        case = samples, channels, (size, size), results, window
+        return "IN_TILES" in weight_grad_tiles.weight_grad("name", *sizes(case), window).text
+
+    window = Window.of((3, 3), padding=(1, 1))
+    assert in_tiles(64, 16, 16, 16, window)
+    assert not in_tiles(64, 3, 16, 16, window)  # channels
+    assert not in_tiles(64, 16, 16, 24, window)  # results
+    assert not in_tiles(64, 16, 15, 16, window)  # rows
+    assert not in_tiles(64, 16, 16, 16, Window.of((1, 1)))
+    assert not in_tiles(64, 16, 16, 16, Window.of((3, 3), (2, 2), (1, 1)))  # few products of each number
+    assert not in_tiles(1, 16, 16, 16, window)
