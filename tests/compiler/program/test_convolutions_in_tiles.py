@@ -55,7 +55,7 @@ def test_a_step(samples, size):
     given = inputs(samples, size)
     (tiles, source), (plain, other) = (compiled(given, how) for how in ("none", "ieee"))
     assert source.count("CONVOLUTION_IN_TILES(") >= 3
-    assert source.count("WEIGHT_GRADIENT_IN_TILES(") == 2  # of which one is of two convolutions
+    assert source.count("WEIGHT_GRADIENT_IN_TILES(") >= 2
     assert "_IN_TILES(" not in other
     for got, expected in zip(tiles, plain, strict=True):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
