@@ -176,13 +176,14 @@ def layer(sizes=None, reverse=False):
     return function
 
 
-SUMS = ["tiled_lstm_grad_and_sums"] if COMPILED and kernels_of_sequences.C.has_tiles() else []
+SUMS = ["tiled_lstm_grad_and_sums_float32"] if COMPILED and kernels_of_sequences.C.has_tiles() else []
+
+
+ENDING = (48, 48, 48, 37, 33, 33, 32, 32, 32, 20, 16, 9, 9, 9, 9, 9, 5, 5, 5, 5, 1, 1, 1)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize(
-    "sizes", [None, (48, 48, 48, 37, 33, 33, 32, 32, 32, 20, 16, 9, 9, 9, 9, 9, 5, 5, 5, 5, 1, 1, 1)]
-)
+@pytest.mark.parametrize("sizes", [None, ENDING])
 @pytest.mark.parametrize("inputs", [20, 64])
 def test_sums_of_an_lstm_beside_its_gradient(inputs, sizes, reverse):
     given = (
@@ -192,6 +193,36 @@ def test_sums_of_an_lstm_beside_its_gradient(inputs, sizes, reverse):
         drawn(48, 32, seed=3) * 0.5,
     )
     check(layer(sizes, reverse), *given, kernels=SUMS)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("sizes", [None, ENDING])
+@pytest.mark.parametrize(("inputs", "samples"), [(20, 46), (64, 48)])
+def test_sums_of_an_lstm_of_bfloat16_are_those_of_its_cotangents(inputs, sizes, reverse, samples):
+    def step(x, w_ih, w_hh, h):
+        parts = [t.detach().requires_grad_() for t in (x, w_ih, w_hh, h)]
+        gates = F.linear(*parts[:2])
+        hs, _ = recurrent.lstm(gates, parts[3], parts[3], parts[2], None, sizes, reverse)
+        gates.retain_grad()
+        (hs * torch.linspace(-1.0, 1.0, hs.numel()).view(hs.shape).bfloat16()).sum().backward()
+        return hs.detach(), gates.grad, parts[1].grad, parts[2].grad
+
+    sizes = sizes and tuple(min(samples, n) for n in sizes)
+    x, w_ih, w_hh, h = (
+        (drawn(*shape, seed=i) * scale).bfloat16()
+        for i, (shape, scale) in enumerate(
+            (((23, samples, inputs), 1.0), ((128, inputs), 0.2), ((128, 32), 0.2), ((samples, 32), 0.5))
+        )
+    )
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(3):
+        hs, d, by_w_ih, by_w_hh = (t.float().numpy() for t in compiled(x, w_ih, w_hh, h))
+    assert ("tiled_lstm_grad_and_sums_bfloat16(" in compiled.source) == bool(SUMS)
+    first = h.float().numpy()[None]
+    before = np.concatenate([hs[1:], first] if reverse else [first, hs[:-1]])
+    for got, factor in ((by_w_ih, x.float().numpy()), (by_w_hh, before)):
+        expected = np.einsum("tng,tnk->gk", d, factor)
+        np.testing.assert_allclose(got, expected, rtol=2**-8, atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 1e35])

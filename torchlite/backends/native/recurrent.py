@@ -44,7 +44,12 @@ def sums_pay(shape: tuple[int, int, int], columns: tuple[int, ...]) -> bool:
     steps, samples, width = shape
     size = 4 * width * sum(columns)
     large = samples >= 2 * _UNITS and width % _UNITS == 0 and steps * samples * size >= 1 << 22
-    return large and size <= 1 << 18 and len(columns) <= 2 and C.available("has_tiles") and bool(C.has_tiles())
+    return large and size <= 1 << 18 and len(columns) <= 2 and has_tiles()
+
+
+def has_tiles() -> bool:
+    """Whether the processor has tile registers, and the system lets this process use them."""
+    return C.available("has_tiles") and bool(C.has_tiles())
 
 
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:

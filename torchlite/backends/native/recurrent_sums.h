@@ -1,12 +1,17 @@
 // The gradients of an LSTM's weights beside its own: the sums over steps and samples of the cotangents of gates times what the
-// weights have multiplied. In tiles the cotangents' terms are there already, so some steps at a time are multiplied as
-// `gemm_tiles.h` does it, while they are in the second-level cache.
+// weights have multiplied. In tiles the cotangents' terms are there already, so some steps at a time are multiplied while they
+// are in the second-level cache, two steps of 16 samples in the depth of a tile. Here are those of bfloat16, and what those of
+// float32 share with them.
 
-enum { MOST_FACTORS = 2, SUMMED_STEPS = 4, SUMMED_PAIRS = SUMMED_STEPS / 2 };
+enum {
+    MOST_FACTORS = 2,
+    SUMMED_HALVES = 16,  // steps of bfloat16 at a time
+    BLOCK_SUMS = BF16_BLOCK * BF16_BLOCK,
+};
 
 typedef struct {
-    const float *at;  // (steps, samples, columns)
-    float *out;       // (4 width, columns)
+    const void *at;  // (steps, samples, columns)
+    void *out;       // (4 width, columns)
     long columns;
 } Factor;
 
@@ -14,19 +19,10 @@ typedef struct {
     Following following;
     Sequences of;
     Factor factors[MOST_FACTORS];  // up to the first of no columns
-    char *scratch;                 // gate_sums_scratch bytes at a multiple of 64
+    char *scratch;                 // of each task bytes_of_sums at a multiple of 64
+    long words;                    // of a block of 32 packed columns
+    const void *d_gates;           // (steps, samples, 4 width)
 } GateSums;
-
-// The sums of cotangents (steps, samples, 4 width) that have been stored.
-static void plain_gate_sums(const float *d_gates, const GateSums *g) {
-    enum { ROWS = 192, COLUMNS = 64 };
-    long gates = 4 * g->of.width, k = g->of.steps * g->of.samples;
-    for (const Factor *x = g->factors; x < g->factors + MOST_FACTORS && x->columns; x++) {
-        Part part = {x->out, x->columns};
-        multiply_matrices(&(Product){d_gates, x->at, gates, x->columns, k, 1, gates, x->columns, 1, 1, 1, 0, 0, 0, 0, ROWS,
-                                     COLUMNS, k, NULL, keep_part, &part, {{0}}});
-    }
-}
 
 #ifdef __AMX_BF16__
 static inline long blocks_of_factors(const GateSums *g) {
@@ -36,130 +32,117 @@ static inline long blocks_of_factors(const GateSums *g) {
 }
 
 // A task's memory: sums of blocks of 32 columns by 32 gates, and the packed columns of some steps.
-enum { SUMMED_WORDS = SUMMED_PAIRS * SPLIT_STEP };  // of a packed block
 static inline long gates_in_blocks(const GateSums *g) { return 4 * g->of.width / BF16_BLOCK; }
 static inline long bytes_of_sums(const GateSums *g) {
-    return 4 * blocks_of_factors(g) * (gates_in_blocks(g) * SPLIT_SUMS + SUMMED_WORDS);
+    return 4 * blocks_of_factors(g) * (gates_in_blocks(g) * BLOCK_SUMS + g->words);
 }
 static inline float *sums_of_task(const GateSums *g, long task) { return (float *)(g->scratch + task * bytes_of_sums(g)); }
-
-// Sixteen columns of two steps as rows of words: of each column a word for each sample, the first step in its lower half.
-// Returns whether a number is too large or not one.
-static int pack_columns_of_steps(const Factor *x, const Sequences *of, long first, long rows, long step, long steps, long column,
-                                 uint32_t *to) {
-    Vector numbers[2][LANES];
-    const __m512 most = _mm512_set1_ps(0x1p100f);
-    __mmask16 beyond = 0;
-    long columns = x->columns - column;
-    for (long s = 0; s < 2; s++) {
-        const float *from = x->at + (step_at(of, step + at_most(s, steps - 1)) * of->samples + first) * x->columns + column;
-        for (long r = 0; r < LANES; r++) {
-            Vector v = r < rows && s < steps && columns > 0 ? load_some(from + r * x->columns, columns) : (Vector){0};
-            beyond |= _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)v), most, _CMP_NLE_UQ);
-            numbers[s][r] = v;
-        }
-        transpose(numbers[s]);
-    }
-    UNROLLED for (int i = 0; i < LANES; i++)
-        split_numbers((__m512)numbers[0][i], (__m512)numbers[1][i], to + i * BF16_SIDE, SPLIT_TERM);
-    return beyond != 0;
+static inline uint32_t *columns_of_task(const GateSums *g, long task) {
+    return (uint32_t *)(sums_of_task(g, task) + blocks_of_factors(g) * gates_in_blocks(g) * BLOCK_SUMS);
 }
 
-// The terms of 32 gates of two steps, which lie in tiles, as rows of words: of each sample a word for each gate.
-static void pair_gates_of_steps(const uint16_t *lower, const uint16_t *upper, uint32_t *to) {
+// Words of the numbers of two rows, the first row's in lower halves: of the first 16 columns and of the others.
+typedef struct { __m512i words[2]; } RowPairs;
+
+static inline RowPairs pair_rows(__m512i lower, __m512i upper) {
     const __m512i first = _mm512_add_epi16(_mm512_set1_epi32(32 << 16), _mm512_mullo_epi32(
         _mm512_set_epi32(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0), _mm512_set1_epi32(0x10001)));
     const __m512i second = _mm512_add_epi16(first, _mm512_set1_epi16(16));
-    for (int term = 0; term < SPLIT_TERMS; term++, to += SPLIT_TERM)
-        for (int r = 0; r < BF16_SIDE; r++, lower += BF16_DEPTH, upper += BF16_DEPTH) {
-            __m512i x = _mm512_loadu_si512(lower), y = _mm512_loadu_si512(upper);
-            _mm512_store_si512(to + r * BF16_SIDE, _mm512_permutex2var_epi16(x, first, y));
-            _mm512_store_si512(to + BF16_TILE + r * BF16_SIDE, _mm512_permutex2var_epi16(x, second, y));
-        }
-}
-
-typedef struct { float *all; int more; } BlockSums;
-
-static void add_to_block(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
-    const BlockSums *b = context;
-    float *to = b->all + row * BF16_BLOCK + column;
-    for (long r = 0; r < rows; r++, tile += tile_step, to += BF16_BLOCK)
-        for (long j = 0; j < columns; j += LANES) store(to + j, b->more ? load(to + j) + load(tile + j) : load(tile + j));
-}
-
-// Adds some steps of a task's samples to its sums.
-static void sum_steps(const Following *f, long task, long step, long steps, const uint16_t *terms, long numbers) {
-    static const uint16_t none[SPLIT_TERMS * BF16_NUMBERS];
-    const GateSums *g = (const GateSums *)(const void *)f;
-    long first = task * samples_a_task(g->of.samples), rows = at_most(samples_a_task(g->of.samples), g->of.samples - first);
-    long pairs = parts(steps, 2), across = gates_in_blocks(g), count = 0;
-    float *all = sums_of_task(g, task), sums[2][SPLIT_SUMS] __attribute__((aligned(64)));
-    uint32_t *packed = (uint32_t *)(all + blocks_of_factors(g) * across * SPLIT_SUMS);
-    uint32_t gates[SUMMED_WORDS] __attribute__((aligned(64)));
-    for (const Factor *x = g->factors; x < g->factors + MOST_FACTORS; x++)
-        for (long column = 0; column < x->columns; column += BF16_BLOCK, count++)
-            for (long p = 0; p < pairs; p++)
-                for (long half = 0; half < 2; half++)
-                    if (pack_columns_of_steps(x, &g->of, first, rows, step + 2 * p, steps - 2 * p, column + half * BF16_SIDE,
-                                              packed + count * SUMMED_WORDS + p * SPLIT_STEP + half * BF16_TILE))
-                        f->infinite[task] = 1;
-    SplitBeside beside = {0};
-    BlockSums to[2];
-    int side = 0;
-    for (long b = 0; b < across; b++) {
-        for (long p = 0; p < pairs; p++) {
-            const uint16_t *lower = terms + (step + 2 * p) % (SUMMED_STEPS + 1) * numbers;
-            const uint16_t *upper = terms + (step + 2 * p + 1) % (SUMMED_STEPS + 1) * numbers;
-            long at = b * SPLIT_TERMS * BF16_NUMBERS;
-            pair_gates_of_steps(lower + at, 2 * p + 1 < steps ? upper + at : none, gates + p * SPLIT_STEP);
-        }
-        for (long u = 0; u < count; u++, side = !side) {
-            beside.last.each = parts(BF16_BLOCK, BESIDES * pairs);
-            __asm__ volatile("" ::: "memory");  // compilers don't know what tiles are loaded from
-            split_sums(packed + u * SUMMED_WORDS, gates, pairs, sums[side], &beside, 0, NONE_IS_PAST);
-            finish_rows(&beside.last, beside.last.rows);
-            to[side] = (BlockSums){all + (u * across + b) * SPLIT_SUMS, step + steps < g->of.steps};
-            beside.last = (SplitFinish){add_to_block, &to[side], sums[side], 0, 0, BF16_BLOCK, BF16_BLOCK, 0};
-        }
-    }
-    finish_rows(&beside.last, beside.last.rows);
+    return (RowPairs){{_mm512_permutex2var_epi16(lower, first, upper), _mm512_permutex2var_epi16(lower, second, upper)}};
 }
 
 // The sums of all tasks, of 32 gates.
-static void gate_sums_task(void *argument, long index) {
-    const GateSums *g = argument;
+static inline __attribute__((always_inline)) void add_up_gates(const GateSums *g, long block, const int half) {
     long across = gates_in_blocks(g), tasks = recurrent_tasks(g->of.samples), before = 0;
     for (const Factor *x = g->factors; x < g->factors + MOST_FACTORS; before += parts(x->columns, BF16_BLOCK), x++)
         for (long column = 0; column < x->columns; column += BF16_SIDE)
-            for (long half = 0; half < BF16_BLOCK; half += BF16_SIDE) {
-                long from = ((before + column / BF16_BLOCK) * across + index) * SPLIT_SUMS + column % BF16_BLOCK * BF16_BLOCK + half;
+            for (long gate = 0; gate < BF16_BLOCK; gate += BF16_SIDE) {
+                long from = ((before + column / BF16_BLOCK) * across + block) * BLOCK_SUMS + column % BF16_BLOCK * BF16_BLOCK + gate;
                 Vector rows[LANES];
                 UNROLLED for (int i = 0; i < LANES; i++) rows[i] = load(sums_of_task(g, 0) + from + i * BF16_BLOCK);
                 for (long task = 1; task < tasks; task++)
                     UNROLLED for (int i = 0; i < LANES; i++) rows[i] += load(sums_of_task(g, task) + from + i * BF16_BLOCK);
                 transpose(rows);
-                float *to = x->out + (index * BF16_BLOCK + half) * x->columns + column;
-                for (int i = 0; i < LANES; i++) store_some(to + i * x->columns, rows[i], x->columns - column);
+                for (int i = 0; i < LANES; i++) {
+                    long at = (block * BF16_BLOCK + gate + i) * x->columns + column, columns = at_most(LANES, x->columns - column);
+                    uint16_t halves[LANES];
+                    if (!half) {
+                        store_some((float *)x->out + at, rows[i], columns);
+                        continue;
+                    }
+                    store_half(halves, rows[i]);
+                    memcpy((uint16_t *)x->out + at, halves, (size_t)columns * sizeof *halves);
+                }
             }
 }
 
-static long gate_sums_bytes(const GateSums *g) { return recurrent_tasks(g->of.samples) * (bytes_of_sums(g) + 64); }
-#endif
+// ---- bfloat16 ----
+
+// An array (steps, samples, columns) of which a task sums `rows` samples from `first` on over `steps` steps from `step` on.
+typedef struct { const uint16_t *at; long columns; const Sequences *of; long first, rows, step, steps; } Halves;
+
+// Of two of the steps 32 columns from one on: of each sample a word for each column, zeros where there are none.
+static inline __attribute__((always_inline)) void pair_halves(const Halves *x, long pair, long column, RowPairs words[BF16_SIDE]) {
+    __mmask32 there = 0xffffffffu >> (BF16_BLOCK - at_most(BF16_BLOCK, x->columns - column));
+    long lower = x->step + 2 * pair, upper = at_most(lower + 1, x->step + x->steps - 1);
+    const uint16_t *from = x->at + x->first * x->columns + column;
+    const uint16_t *first = from + step_at(x->of, lower) * x->of->samples * x->columns;
+    const uint16_t *second = from + step_at(x->of, upper) * x->of->samples * x->columns;
+    UNROLLED for (long r = 0; r < BF16_SIDE; r++) {
+        __mmask32 own = r < x->rows ? there : 0;
+        words[r] = pair_rows(_mm512_maskz_loadu_epi16(own, first + r * x->columns),
+                             _mm512_maskz_loadu_epi16(upper > lower ? own : 0, second + r * x->columns));
+    }
+}
+
+// These as rows of words: of each sample a word for each column, or, turned, of each column a word for each sample.
+static void pack_halves(const Halves *x, long pair, long column, const int turned, uint32_t *to) {
+    RowPairs words[BF16_SIDE];
+    pair_halves(x, pair, column, words);
+    UNROLLED for (int half = 0; half < 2; half++) {
+        Vector rows[LANES];
+        UNROLLED for (int r = 0; r < LANES; r++) rows[r] = (Vector)words[r].words[half];
+        if (turned) transpose(rows);
+        UNROLLED for (int r = 0; r < LANES; r++) store((float *)to + half * BF16_TILE + r * BF16_SIDE, rows[r]);
+    }
+}
+
+// Adds some steps of a task's samples to its sums. Cotangents are read where they have been stored.
+static void sum_halves(const Following *f, long task, long step, long steps, const uint16_t *terms, long numbers) {
+    enum { PAIR = 2 * BF16_TILE };  // words of two steps
+    const GateSums *g = (const GateSums *)(const void *)f;
+    long first = task * samples_a_task(g->of.samples), rows = at_most(samples_a_task(g->of.samples), g->of.samples - first);
+    long pairs = parts(steps, 2), across = gates_in_blocks(g), count = 0;
+    int tiles = bf16_tiles_allowed();
+    float *all = sums_of_task(g, task);
+    uint32_t *packed = columns_of_task(g, task), gates[SUMMED_HALVES / 2 * PAIR] __attribute__((aligned(64)));
+    Halves d = {g->d_gates, 4 * g->of.width, &g->of, first, rows, step, steps};
+    (void)terms, (void)numbers;
+    for (const Factor *x = g->factors; x < g->factors + MOST_FACTORS; count += parts(x->columns, BF16_BLOCK), x++) {
+        Halves numbers_of = {x->at, x->columns, &g->of, first, rows, step, steps};
+        for (long p = 0; p < pairs; p++)
+            for (long column = 0; column < x->columns; column += BF16_BLOCK)
+                pack_halves(&numbers_of, p, column, 1, packed + (count + column / BF16_BLOCK) * g->words + p * PAIR);
+    }
+    for (long b = 0; b < across; b++) {
+        for (long p = 0; p < pairs; p++) pack_halves(&d, p, b * BF16_BLOCK, 0, gates + p * PAIR);
+        for (long u = 0; u < count; u++) {
+            Bf16Term term = {(const uint16_t *)(packed + u * g->words), gates};
+            __asm__ volatile("" ::: "memory");  // compilers don't know what tiles are loaded from
+            bf16_block(tiles, &term, 1, bf16_packed, pairs, all + (u * across + b) * BLOCK_SUMS, step + steps < g->of.steps, 0, 0);
+        }
+    }
+}
+
+static void add_up_halves_task(void *g, long block) { add_up_gates(g, block, 1); }
 
 // The gradient in tiles, and the sums.
-static void tiled_lstm_grad_and_sums(TiledLstm l, GateSums g) {
-#ifdef __AMX_BF16__
-    long tasks = recurrent_tasks(g.of.samples);
-    int infinite[tasks], any = 0;
-    memset(infinite, 0, sizeof infinite);
-    g.following = (Following){sum_steps, SUMMED_STEPS, infinite};
+static inline void tiled_lstm_grad_and_sums_bfloat16(TiledLstm l, GateSums g) {
+    g.following = (Following){sum_halves, SUMMED_HALVES, 2, NULL};
+    g.words = SUMMED_HALVES * BF16_TILE;
+    g.d_gates = l.d_gates;
     l.following = &g.following;
-    tiled_lstm_grad_float32(&l);
-    for (long task = 0; task < tasks; task++) any |= infinite[task];
-    if (!any && g.of.steps) {
-        parallel(gate_sums_task, &g, gates_in_blocks(&g));
-        return;
-    }
-#endif
-    plain_gate_sums(l.d_gates, &g);
+    tiled_lstm_grad_bfloat16(&l);
+    parallel(add_up_halves_task, &g, gates_in_blocks(&g));
 }
+#endif

@@ -13,12 +13,12 @@ enum {
     FLOAT_TERMS = 3,
 };
 
-// What is done with the terms of the cotangents of gates after every so many steps of the gradient; step s's lie at
-// terms + s % (steps + 1) * numbers.
+// What is done with the cotangents of gates after every so many steps of the gradient. Step s's terms lie at
+// terms + s % slots * numbers, as long as no other's do.
 typedef struct Following {
     void (*follow)(const struct Following *f, long task, long first, long count, const uint16_t *terms, long numbers);
-    long steps;
-    int *infinite;  // of each task, whether a cotangent was
+    long steps, slots;  // at least 2 slots
+    int *infinite;      // of each task, whether a cotangent of float32 was
 } Following;
 
 typedef struct {
@@ -130,7 +130,7 @@ static inline long tiled_lstm_scratch(long samples, long width, int gradient, in
     return weight_bytes(width, gradient, terms) + recurrent_tasks(samples) * tiled_task_bytes(width, gradient, terms, steps);
 }
 
-static inline long steps_in_terms(const TiledLstm *l) { return l->following ? l->following->steps + 1 : 2; }
+static inline long steps_in_terms(const TiledLstm *l) { return l->following ? l->following->slots : 2; }
 
 static inline __attribute__((always_inline)) void pack_columns(const TiledLstm *l, long block, int gradient, const int terms) {
     long words = words_of_block(l->of.width, gradient, terms);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from torchlite.backends.matmul_precision import splits_float32
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import sums_pay
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.rewriting import Replacement, rewritten
@@ -17,7 +18,7 @@ _MOST = 2  # the input's weight and the recurrent one
 def sum_gates(graph: Graph) -> Graph:
     """``lstm_grad_sums`` in place of ``lstm_grad`` and of products dᵀ x with the cotangents d of all its gates.
 
-    The kernel multiplies them where it has them. Of float32 on a CPU, of what is there before the gradient.
+    The kernel multiplies them where it has them. Of float32 or bfloat16 on a CPU, of what is there before the gradient.
     """
     found = _factors(graph)
     if not found:
@@ -100,5 +101,5 @@ def _gates(v: Value) -> Value | None:
     if node is None or node.op.name != "lstm_grad" or v is not node.outputs[0] or aval is None:
         return None
     w_hh = node.inputs[2].shape
-    plain = aval.dtype == np.float32 and aval.device == CPU and w_hh[0] == 4 * w_hh[1]
+    plain = aval.dtype in (np.float32, BFLOAT16) and aval.device == CPU and w_hh[0] == 4 * w_hh[1]
     return v if plain else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchlite.backends.native.bfloat16 import BFLOAT16
-from torchlite.backends.native.recurrent import C, in_tiles
+from torchlite.backends.native.recurrent import C, has_tiles, in_tiles
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
@@ -14,11 +14,7 @@ def lowered(node: Node) -> Lowering | None:
     """How an operation becomes C; None for other dtypes than float32, of the LSTM also bfloat16, and for projected states."""
     name = node.op.name
     if name == "lstm_grad_sums":
-        w_hh = node.inputs[2].shape
-        taken = (
-            of_float32(node) and w_hh[0] == 4 * w_hh[1] and in_tiles(w_hh) and len(node.outputs) <= 3 + _MOST_FACTORS
-        )
-        return _SUMS if taken else None
+        return _with_sums(node)
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -27,8 +23,20 @@ def lowered(node: Node) -> Lowering | None:
         return None
     if of_float32(node):
         return lstm
-    half = all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in (*node.inputs, *node.outputs))
-    return _LSTM_OF_BFLOAT16[name] if half and in_tiles(w_hh) else None
+    return _LSTM_OF_BFLOAT16[name] if _of_bfloat16(node) and in_tiles(w_hh) else None
+
+
+def _with_sums(node: Node) -> Lowering | None:
+    w_hh = node.inputs[2].shape
+    if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh) or len(node.outputs) > 3 + _MOST_FACTORS:
+        return None
+    if of_float32(node):
+        return _SUMS
+    return _SUMS_OF_BFLOAT16 if _of_bfloat16(node) and node.inputs[0].shape[0] and has_tiles() else None
+
+
+def _of_bfloat16(node: Node) -> bool:
+    return all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in (*node.inputs, *node.outputs))
 
 
 _MOST_FACTORS = 2  # as ``recurrent_sums.h`` has it
@@ -146,11 +154,20 @@ class _Lstm(_Recurrent):
 
 
 class _LstmGradSums(_Lstm):
-    """The gradient with the sums of ``recurrent_sums.h``."""
+    """The gradient with the sums of ``recurrent_sums.h``, of bfloat16 only where there are tile registers.
 
-    headers: tuple[str, ...] = (*_Recurrent.headers, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h", "recurrent_tiles.h",
-                                "recurrent_sums.h")  # fmt: skip
-    kept_steps = 5
+    Args:
+        dtype, terms: as in `_Lstm`.
+        headers: put before the text.
+        kept_steps: as in `_Lstm`.
+        words: of 32 packed columns.
+    """
+
+    def __init__(self, *, dtype: str, terms: int, headers: tuple[str, ...], kept_steps: int, words: int) -> None:
+        super().__init__(*_GRADIENT, gradient=True, dtype=dtype, terms=terms)
+        self.headers = headers
+        self.kept_steps = kept_steps
+        self.words = words
 
     def task(self, node: Node) -> str:  # noqa: ARG002
         """The gradient's."""
@@ -166,7 +183,7 @@ class _LstmGradSums(_Lstm):
         """Also blocks of sums, and packed columns, of each task."""
         _, samples, width = self.sizes(node)
         blocks = sum(-(-x.shape[2] // 32) for x in self._factors(node))
-        return self._before_sums(node) + _tasks(samples) * 4 * blocks * (width // 8 * 1024 + 3072)
+        return self._before_sums(node) + _tasks(samples) * 4 * blocks * (width // 8 * 1024 + self.words)
 
     def statement(self, node: Node, writer: Writer) -> str:
         """One way, or the choice."""
@@ -178,22 +195,32 @@ class _LstmGradSums(_Lstm):
             for x, out in zip(self._factors(node), node.outputs[3:], strict=True)
         )
         sums = struct(writer, "(GateSums)", {"of": fields["of"], "factors": f"{{{factors}}}", "scratch": room})
+        tiled = f"tiled_lstm_grad_and_sums_{self.dtype}({described}, {sums});"
+        if self.terms == 1:
+            return tiled
         stored = f"(const float *)({writer.pointer(node.outputs[0])})"
         plain = f"{_Recurrent.statement(self, node, writer)} plain_gate_sums({stored}, &{sums});"
-        return f"if (bf16_tiles_allowed()) tiled_lstm_grad_and_sums({described}, {sums}); else {{ {plain} }}"
+        return f"if (bf16_tiles_allowed()) {tiled} else {{ {plain} }}"
+
+
+_GRADIENT = ("kept", "c0", "w_hh", "cs"), ("d_gates", "d_h0", "d_c0")
 
 
 def _lstm(dtype: str, terms: int) -> dict[str, _Lstm]:
-    forward, gradient = ("gates", "h0", "c0", "w_hh"), ("kept", "c0", "w_hh", "cs")
-    results, cotangents = ("out_h", "out_c", "out_kept"), ("d_gates", "d_h0", "d_c0")
+    forward = ("gates", "h0", "c0", "w_hh"), ("out_h", "out_c", "out_kept")
     return {
-        "lstm": _Lstm(forward, results, gradient=False, dtype=dtype, terms=terms),
-        "lstm_grad": _Lstm(gradient, cotangents, gradient=True, dtype=dtype, terms=terms),
+        "lstm": _Lstm(*forward, gradient=False, dtype=dtype, terms=terms),
+        "lstm_grad": _Lstm(*_GRADIENT, gradient=True, dtype=dtype, terms=terms),
     }
 
 
 _SUMS = _LstmGradSums(
-    ("kept", "c0", "w_hh", "cs"), ("d_gates", "d_h0", "d_c0"), gradient=True, dtype="float32", terms=3
+    dtype="float32", terms=3, kept_steps=5, words=3072,
+    headers=(*_Recurrent.headers, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h", "recurrent_tiles.h",
+             "recurrent_sums.h", "recurrent_sums_float32.h"),
+)  # fmt: skip
+_SUMS_OF_BFLOAT16 = _LstmGradSums(
+    dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=(*_Lstm.headers, "recurrent_sums.h")
 )
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
