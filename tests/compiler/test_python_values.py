@@ -181,3 +181,74 @@ def test_a_counter_in_a_slot():
         return [[f(torch.ones(1)) for _ in range(4)], count.calls]
 
     falls_back(program, "changes Python values")
+
+
+def test_what_is_taken_out_of_a_batch():
+    def program(compile_):
+        def step(batch, scale=1.0):
+            labels = batch.pop("labels")
+            if "weights" in batch:
+                del batch["weights"]
+            return batch["x"] * scale - labels
+
+        step = compile_(step)
+        results = []
+        for i in range(6):
+            batch = {"labels": torch.full((2,), float(i)), "x": torch.ones(2), "name": "a"}
+            if i >= 4:
+                batch["weights"] = 1.0
+            results += [step(batch), list(batch), step({"x": torch.ones(2), "labels": torch.ones(2)}, scale=2.0)]
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) == 3
+
+
+def test_what_is_taken_out_of_a_batch_that_is_given_twice():
+    def program(compile_):
+        def step(a, b):
+            return a.pop("x") + b.get("x", torch.zeros(2)) + b["y"]
+
+        step = compile_(step)
+        results = []
+        for i in range(8):
+            a, b = ({"x": torch.full((2,), float(i)), "y": torch.ones(2)} for _ in range(2))
+            results += [step(a, b if i != 5 else a), list(a), list(b)]
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) == 1
+
+
+def test_what_is_taken_out_of_a_batch_that_is_also_around_the_function():
+    def program(compile_):
+        kept = {"x": torch.ones(2), "y": torch.ones(2)}
+
+        def step(batch):
+            batch.pop("x")
+            return batch["y"] * len(kept)
+
+        step = compile_(step)
+        results = []
+        for i in range(6):
+            kept["x"] = torch.ones(2)
+            results.append(step(kept if i == 4 else {"x": torch.ones(2), "y": torch.ones(2)}))
+        return results
+
+    both(program)
+
+
+def test_what_is_taken_out_of_a_batch_and_put_back_elsewhere():
+    def program(compile_):
+        def step(batch):
+            batch["z"] = batch.pop("x") * 2
+            return batch["z"] + 1
+
+        step = compile_(step)
+        results = []
+        for _ in range(4):
+            batch = {"x": torch.ones(2)}
+            results += [step(batch), batch]
+        return results
+
+    falls_back(program, "changes Python values")

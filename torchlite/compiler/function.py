@@ -113,6 +113,9 @@ class CompiledFunction:
                         yield variant
 
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        dicts = variant.given((args, kwargs))
+        if dicts is None:
+            return self.function(*args, **kwargs)
         try:
             outs = variant.outputs(tensors)
         except Doubted as doubt:
@@ -125,6 +128,7 @@ class CompiledFunction:
         except Exception as error:
             _log(f"{self.name} runs uncompiled once, because a replay raised {error!r}")
         else:
+            variant.take(dicts)
             return variant.captured.finished(tensors, outs)
         return self.function(*args, **kwargs)  # nothing has happened yet; where something is wrong, it says so
 
@@ -275,6 +279,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         if tracer.refusal is not None:
             raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
         raise
+    taken = surroundings.taken()
     effect = surroundings.effect()
     if effect is not None:
         surroundings.restore()
@@ -298,6 +303,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         leaves=[TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
         modes=modes,
         surroundings=surroundings,
+        taken=taken,
         slots=list(tracer.state.slots.values()),
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],
         conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],

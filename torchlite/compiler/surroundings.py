@@ -34,6 +34,9 @@ from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
+Taken = tuple[int, list[Any]]
+"""Which of the containers among the arguments, and the keys that are taken out."""
+
 _LIMIT = 20_000
 _SMALL = 1024
 _content_of_cell = attrgetter("cell_contents")
@@ -154,6 +157,20 @@ class Surroundings:
             if not place.holds():
                 return place.difference()
         return self.change()
+
+    def taken(self) -> list[Taken]:
+        """What was taken out of dicts among the arguments, and out of which; they have it again then."""
+        taken = []
+        ids = [id(place.of) for place in self.given]
+        for i, place in enumerate(self.given):
+            x = place.of
+            if type(x) is dict and not self.hold(x) and ids.count(id(x)) == 1 and not place.holds():
+                known = dict(zip(place.keys or (), place.values, strict=True))
+                if all(key in known and same(value, known[key]) for key, value in x.items()):
+                    taken.append((i, [key for key in known if key not in x]))
+                    x.clear()
+                    x.update(known)
+        return taken
 
     def restore(self) -> None:
         """Undo what tracing has changed."""

@@ -15,6 +15,7 @@ from typing import Any
 from torchlite._tensor import Tensor
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
+from torchlite.compiler.arguments import containers
 from torchlite.compiler.captured import PLAIN, Captured
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
@@ -25,7 +26,7 @@ from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import Slot
-from torchlite.compiler.surroundings import Surroundings, own_attributes
+from torchlite.compiler.surroundings import Surroundings, Taken, own_attributes
 
 TENSOR = object()
 """What stands for a tensor among the arguments."""
@@ -44,6 +45,7 @@ class Variant:
         structure, leaves: of the arguments, with `TENSOR` for tensors that may differ.
         modes: at the call.
         surroundings: the Python values around the function that it may have read.
+        taken: what the function takes out of dicts among its arguments.
         slots: the places of Python numbers that may change.
         written: the places of Python numbers that the function writes or returns.
         conditions: questions about those numbers: what is asked, how, and the answer.
@@ -58,6 +60,7 @@ class Variant:
     leaves: list[Any]
     modes: tuple[Any, ...]
     surroundings: Surroundings
+    taken: list[Taken]
     slots: list[Slot]
     written: list[Slot]
     conditions: list[tuple[str, Callable[[], Any], Any]]
@@ -150,6 +153,22 @@ class Variant:
             tensors[i] = (holder if at is None else leaves[at])._grad  # type: ignore[assignment]
         reason = self._unlike(tensors, same_around=same_around) or self._aliased(tensors)
         return reason, tensors
+
+    def given(self, arguments: Any) -> list[dict[Any, Any]] | None:
+        """The dicts out of which something is taken; None where one is also elsewhere, so that it would be missed there."""
+        if not self.taken:
+            return []
+        found = [x for x, _ in containers(arguments)]
+        ids = list(map(id, found))
+        dicts = [found[i] for i, _ in self.taken]
+        alone = all(ids.count(id(x)) == 1 and not self.surroundings.hold(x) for x in dicts)
+        return dicts if alone else None
+
+    def take(self, dicts: list[dict[Any, Any]]) -> None:
+        """Take out of them what the function takes out."""
+        for x, (_, keys) in zip(dicts, self.taken, strict=True):
+            for key in keys:
+                del x[key]
 
     def outputs(self, tensors: list[Tensor]) -> list[Any]:
         """As `Captured.outputs`, for tensors that fit.
