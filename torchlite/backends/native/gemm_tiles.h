@@ -15,6 +15,7 @@ enum {
     SPLIT_LINES = 512,    // of a task that stay packed, at most
     SPLIT_PIECE = 2,      // rows of words that are packed at once
     SPLIT_SUM_ROWS = 32,  // of a task that adds up sums over parts of k
+    SPLIT_KEPT = 16 * SPLIT_BLOCK,  // words that each thread has to itself
 };
 
 // Lines, which are rows of A or columns of B, of `depth` numbers each.
@@ -352,11 +353,13 @@ static inline int split_wide(const Product *p) { return 2 * p->rows <= p->column
 // Words of the packed lines of a task.
 static inline long split_words(long lines, long depth) { return parts(lines, BF16_BLOCK) * parts(depth, K_BLOCK) * SPLIT_BLOCK; }
 
-// What is packed lies behind the sums of parts of k.
+// Where a task packs: always in the same memory of its thread, which is in its second-level cache then, or, what is too large
+// for that, behind the sums of parts of k.
 static uint32_t *packed_lines(const Product *p, long index) {
+    static _Thread_local uint32_t kept[SPLIT_KEPT] __attribute__((aligned(64)));
     long sums = p->depth < p->k ? parts(p->k, p->depth) * p->outer * p->inner * p->m * p->n : 0;
-    return (uint32_t *)p->scratch + parts(sums, LINE) * LINE +
-           index * split_words(split_wide(p) ? p->rows : p->columns, at_most(p->depth, p->k));
+    long words = split_words(split_wide(p) ? p->rows : p->columns, at_most(p->depth, p->k));
+    return words <= SPLIT_KEPT ? kept : (uint32_t *)p->scratch + parts(sums, LINE) * LINE + index * words;
 }
 
 static void split_block_of_product(const Product *p, long index, uint32_t *inner, long begin, long end, Finish finish,
@@ -403,7 +406,7 @@ static void split_in_parts(Product *p) {
 
 // As `multiply_matrices`, in tile registers where there are some; a task then has a multiple of 32 rows, of columns, and of k a
 // multiple of K_BLOCK or all, at most SPLIT_LINES rows or columns, and `scratch` at a multiple of 64 also holds what each task
-// packs. Otherwise a task has these rows, columns and depth.
+// packs, if that is more than SPLIT_KEPT. Otherwise a task has these rows, columns and depth.
 static void multiply_split(Product *p, long rows, long columns, long depth) {
 #ifdef __AMX_BF16__
     if (bf16_tiles_allowed()) {

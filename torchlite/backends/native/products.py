@@ -52,6 +52,7 @@ def depth(m: int, n: int, k: int, products: int) -> int:
 
 
 _MOST_LINES = 512  # SPLIT_LINES of ``gemm_tiles.h``
+_MOST_KEPT = 16  # SPLIT_KEPT, in blocks of 32 lines by 128 numbers
 
 
 def pays_in_tiles(m: int, n: int, k: int, products: int = 1) -> bool:
@@ -88,13 +89,14 @@ def _is_wide(m: int, n: int, k: int, products: int) -> bool:
 
 
 def scratch_in_tiles(m: int, n: int, k: int, products: int) -> int:
-    """Bytes of memory that it needs: for the sums of each part of k, in whole lines, and what each task packs."""
+    """Bytes of memory that it needs: for the sums of each part of k, in whole lines, and what each task packs, if that is much."""
     rows, columns, part = division_in_tiles(m, n, k, products)
     parts = -(-k // part)
     sums = parts * products * m * n if parts > 1 else 0
     tasks = parts * products * -(-m // rows) * -(-n // columns)
     lines = rows if 2 * rows <= columns or columns > _MOST_LINES else columns  # as `split_wide`
-    packed = -(-lines // 32) * -(-min(part, k) // 128) * 32 * 128 * 3 // 2
+    blocks = -(-lines // 32) * -(-min(part, k) // 128)
+    packed = blocks * 32 * 128 * 3 // 2 if blocks > _MOST_KEPT else 0
     return 4 * (-(-sums // 16) * 16 + tasks * packed)
 
 
