@@ -191,6 +191,10 @@ class MemoryPool:
         """Never called."""
         raise NotImplementedError
 
+    def total_bytes(self) -> int:
+        """Of memory that is not simulated."""
+        return 0
+
 
 class using_allocator:
     """Within it memory is that of a pool."""

@@ -528,6 +528,7 @@ def install() -> None:
     runtime = types.SimpleNamespace(
         getDeviceCount=lambda: 1,
         runtimeGetVersion=lambda: 13000,
+        memGetInfo=lambda: (1 << 33, 1 << 33),
         getDeviceProperties=lambda _index: {"name": b"simulated", "totalGlobalMem": 1 << 33},
     )
 

@@ -8,6 +8,7 @@ import pytest
 import simulated_gpu
 from small_runs import Quiet, final_state, losses, rewound, train
 
+from torchlite.backends import cupy
 from torchlite.compiler import cuda
 from torchlite.compiler.cuda.recording import Recorded
 from torchlite.train import run
@@ -118,15 +119,23 @@ def test_bundled_configurations(name: str, tmp_path: Path, programs: list[Record
     assert [program.replays for program in programs] == [3]
 
 
+@pytest.mark.parametrize("short", ["while it is recorded", "for the rest"])
 def test_a_graph_that_does_not_fit_into_memory_is_launched(
-    tmp_path: Path, programs: list[Recorded], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    short: str,
+    tmp_path: Path,
+    programs: list[Recorded],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def full(*_: object) -> None:
         raise MemoryError("out of memory allocating 1,024 bytes")
 
-    monkeypatch.setattr("torchlite.compiler.cuda.recording.Recording._record", full)
+    if short == "for the rest":
+        monkeypatch.setattr(cupy().cuda.runtime, "memGetInfo", lambda: (-1, 100))
+    else:
+        monkeypatch.setattr("torchlite.compiler.cuda.recording.Recording._record", full)
     monkeypatch.setenv("TORCHLITE_LOG", "cudagraphs")
-    done = go(tmp_path, "train.compile=true", "train.steps=6")
+    done = go(tmp_path, "train.compile=true", "train.steps=6", WITHOUT_CHECKPOINTS)
     assert len(losses(done)) == 6
     assert [program.replays for program in programs] == [0]
     assert "is not replayed as a CUDA graph: recording raised MemoryError" in capsys.readouterr().err

@@ -29,6 +29,11 @@ class _Waiting(threading.local):
 _waiting = _Waiting()
 
 
+def defers() -> bool:
+    """Whether this thread records a graph, so that copies have to wait."""
+    return _waiting.copies is not None
+
+
 def placed(array: np.ndarray[Any, Any]) -> Any:
     """A copy on CuPy's current GPU."""
     xp = cupy()

@@ -126,16 +126,28 @@ class Recording:
         self.stream = xp.cuda.get_current_stream().ptr
         self.given = list(given)
         self._staying = [i for i in program._arrays if i not in set(moving)]
+        xp.get_default_memory_pool().free_all_blocks()  # what the launches before took and nobody uses now
         with xp.cuda.using_allocator(self._pool.malloc):
             for i in moving:
                 self.given[i] = xp.empty_like(given[i])
                 xp.copyto(self.given[i], given[i])  # what computes while it is recorded finds numbers that make sense
             self._slots = {stage: stage.slots() for stage in program.stages if stage.part.device is not None}
             self._record()
+        self._check_room()
         self._arrays = [given[i] for i in self._staying]
         gradients = [a for a in self._results[program.interface.results :] if a is not None]
         self._gradients = [(array, owner(array), _references_of_a_tensor(array)) for array in gradients]
         self._own = self._references()
+
+    def _check_room(self) -> None:
+        """See that what is launched beside the graphs, such as an evaluation or a batch of another length, still has room.
+
+        Raises:
+            MemoryError: where less is free than the graphs keep.
+        """
+        kept, (free, _) = self._pool.total_bytes(), cupy().cuda.runtime.memGetInfo()
+        if kept > free:
+            raise MemoryError(f"{kept:,} bytes would be kept for it, and {free:,} are left for all that runs beside it")
 
     def fits(self, given: Sequence[Any]) -> bool:
         """Whether all that is read where it lies is still there, and the stream is the same."""

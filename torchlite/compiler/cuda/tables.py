@@ -12,7 +12,7 @@ import numpy as np
 from torchlite.backends import cupy
 from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.arguments import Arguments
-from torchlite.compiler.cuda.deferred import placed
+from torchlite.compiler.cuda.deferred import defers, placed
 from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, shape_and_dtype
 from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
@@ -22,6 +22,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
 
 CHUNK = 1 << 14  # elements of a row that one block takes
+MOST_TABLES = 4  # of one kernel that are kept: a pool tends to give the memory of the steps before
 _LENGTH, _FIRST, _POINTERS = (
     0,
     1,
@@ -159,6 +160,7 @@ class TableKernel:
         self.names: list[str] = []
         self.functions: list[Any] = []
         self._chunks: Any = None
+        self._tables: dict[tuple[int, ...], Any] = {}
 
     def write(self, named: Named) -> None:
         """Write the kernels; ``named`` gives the name of the function with these parameters and this body."""
@@ -190,9 +192,21 @@ class TableKernel:
             if self._chunks is None:
                 self._chunks = xp.asarray(np.array(self.chunks, np.uint64))
             partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
-            arguments = (self._chunks, placed(np.array(table, np.uint64)), *partials)
+            arguments = (self._chunks, self._placed(table), *partials)
             for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
                 function((blocks,), (threads,), arguments)
             for target, value in apart:
                 target[...] = value
         return tuple(found)
+
+    def _placed(self, table: Sequence[int]) -> Any:
+        """The table on the GPU; one that is there already is not copied again."""
+        if defers():
+            return placed(np.array(table, np.uint64))
+        key = (cupy().cuda.get_current_stream().ptr, *table)  # another stream might read it before it is there
+        found = self._tables.get(key)
+        if found is None:
+            if len(self._tables) >= MOST_TABLES:
+                self._tables.clear()
+            found = self._tables[key] = placed(np.array(table, np.uint64))
+        return found
