@@ -14,8 +14,9 @@ import pytest
 import torchlite
 import torchlite.nn.functional
 from torchlite.backends import native
-from torchlite.backends.native import library, toolchain
+from torchlite.backends.native import library, toolchain, weight_grad_tiles
 from torchlite.backends.native.library import Family
+from torchlite.ops.windows import Window
 
 X86 = platform.machine() == "x86_64"
 TARGETS = {
@@ -48,10 +49,14 @@ def families():
 def texts():
     """All C texts: the pool's and each family's."""
     sources = {name: family.text for name, family in families().items()}
-    of_programs = library.text(
-        "parallel.h", "mathematics.h", "vectors.h", "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h"
-    )
-    return {"pool": library.text("pool.c"), "gemm_tiles": of_programs, **sources}
+    common = ("parallel.h", "mathematics.h", "vectors.h")
+    window = Window.of((3, 3), padding=(1, 1))
+    gradient = weight_grad_tiles.weight_grad("gradient", (64, 16, 16, 16), (64, 16, 16, 16), window).text
+    of_programs = {
+        "gemm_tiles": library.text(*common, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h"),
+        "weight_grad_tiles": library.text(*common, *weight_grad_tiles.HEADERS) + gradient,
+    }
+    return {"pool": library.text("pool.c"), **of_programs, **sources}
 
 
 @pytest.fixture
