@@ -138,6 +138,16 @@ def test_gradients_of_wide_batches_are_divided_along_the_batch(m, n, k):
     np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("m", "n", "k"), [(128, 4128, 64), (100, 5250, 70)])
+def test_gradients_of_large_weights_of_few_samples(m, n, k):
+    assert products.pays_in_tiles(m, n, k)
+    g, x = normal(k, m), normal(k, n)
+    tiles, plain = both(g, x, lambda g, x: g.t() @ x * 0.5)
+    exact = 0.5 * g.astype(np.float32).astype(np.float64).T @ x.astype(np.float32)
+    assert np.square(tiles - exact).mean() <= np.square(plain - exact).mean()
+    np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
+
+
 def test_batches_and_what_follows():
     x, y = normal(3, M, K), normal(3, K, N)
     bias = torch.from_numpy(normal(N).astype(np.float32))
@@ -148,12 +158,14 @@ def test_batches_and_what_follows():
 def test_results_do_not_depend_on_the_number_of_threads():
     x, y = (torch.from_numpy(a.astype(np.float32)) for a in (normal(800, 770), normal(770, 600)))
     wide = torch.from_numpy(normal(800, 90).astype(np.float32))
+    few = torch.from_numpy(normal(64, 4200).astype(np.float32))
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             results.append([compiled(f, x, y)[0] for f in (product, lambda x, y: (x[:300] @ y[:, :70]).exp())])
             results[-1].append(compiled(lambda g, x: g.t() @ x, wide, x)[0])
+            results[-1].append(compiled(lambda g, x: g.t() @ x, few[:, :128], few)[0])
     finally:
         torch.set_num_threads(before)
     for others in results[1:]:

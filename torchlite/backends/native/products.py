@@ -57,6 +57,8 @@ _MOST_KEPT = 16  # SPLIT_KEPT, in blocks of 32 lines by 128 numbers
 
 def pays_in_tiles(m: int, n: int, k: int, products: int = 1) -> bool:
     """Whether `multiply_split` of ``gemm_tiles.h`` is faster: where packed operands meet many others."""
+    if _is_short(m, n, k, products):
+        return True
     others = n if _is_wide(m, n, k, products) else m
     enough = 128 if division_in_tiles(m, n, k, products)[2] < k else 256
     return others >= enough and min(m, n) >= 64 and 96 <= k <= 1 << 13 and m * n * k >= 1 << 22
@@ -74,8 +76,10 @@ def division_in_tiles(m: int, n: int, k: int, products: int) -> tuple[int, int, 
     """Rows, columns and depth that one of its tasks takes, few and large, because each packs its columns.
 
     It also packs its rows, all of them before anything else where they are few beside its columns, as in a wide result whose sums
-    are divided along k.
+    are divided along k, and in one of short sums.
     """
+    if _is_short(m, n, k, products):
+        return _share(m, 1, 32), _share(n, 2, 32), k
     if _is_wide(m, n, k, products):
         columns, rows, part = division_in_tiles(n, m, k, 1)
         return rows, columns, part
@@ -86,6 +90,11 @@ def division_in_tiles(m: int, n: int, k: int, products: int) -> tuple[int, int, 
 
 def _is_wide(m: int, n: int, k: int, products: int) -> bool:
     return products == 1 and m < n and depth(n, m, k, 1) < k
+
+
+def _is_short(m: int, n: int, k: int, products: int) -> bool:
+    """Whether sums are short and the result is wide and larger than caches, as the gradient of a large weight of 64 samples."""
+    return products == 1 and 96 <= m <= 256 and 64 <= k <= 96 and n >= 4 * m and m * n > 1 << 19
 
 
 def scratch_in_tiles(m: int, n: int, k: int, products: int) -> int:
