@@ -1,5 +1,5 @@
-// The gradient of the weight of a convolution in tile registers (AMX): as in `convolution_nhwc.h`, where that finds too much
-// between the largest and the least number, but in products of three numbers of bfloat16 (`split_float32.h`).
+// The gradient of the weight of a convolution in tile registers (AMX), whose numbers are sums of three of bfloat16
+// (`split_float32.h`); what such sums would lose something of is added up as in `convolution_nhwc.h`.
 //
 // Rows of results are summed over in chunks. A product of tiles takes 16 neighbours in a row of the upper half of a chunk and
 // those in the same row of its lower half, whose cotangents are paired and turned, once for all taps. The numbers of the source that
@@ -10,7 +10,7 @@
 // What is chosen for a convolution.
 typedef struct {
     long together;  // samples that lie side by side
-    long chunk;     // rows of results, an even number of which there is a whole number of times as many
+    long chunk;     // rows of results, an even number that divides all
     long pitch;     // columns of a row that taps of one phase read, where a phase is a column's residue by the step across
 } TilesOfWeight;
 
@@ -27,13 +27,12 @@ enum {
 typedef struct {
     Convolution g;
     TilesOfWeight t;
-    long shares;      // into which groups of samples are divided
+    long shares;                      // into which groups of samples are divided
     const ConvolutionArrays *arrays;  // whose target is a share's packed weights
     AddWeights add_apart;
-    float *sums;       // of each share, [tile of results][tile of channels][tap][result][channel]
-    long tap[TAPS_ABREAST];  // where a tap begins in a row of words
-    long grad_at[BF16_SIDE];  // where the cotangents of 16 neighbours lie
-    float *weight;
+    float *weight, *sums;             // the latter of each share, [tile of results][tile of channels][tap][result][channel]
+    long tap[TAPS_ABREAST];           // where a tap begins in a row of words
+    long grad_at[BF16_SIDE];          // where the cotangents of 16 neighbours lie
 } WeightInTiles;
 
 static inline long channel_tiles(const WeightInTiles *w) { return w->g.channels / BF16_SIDE; }
