@@ -257,37 +257,17 @@ ALWAYS void sum_block(const Convolution g, const Weave w, const SplitTaps *taps,
 #define LOWER_LEFT(x) _tile_loadd(5, lower + (x) * term, WORDS);
 #define RIGHT(y) _tile_loadd(6, right + (y) * 2 * BF16_TILE, WORDS);
 #define NEXT_RIGHT(y) _tile_loadd(7, right + (y) * 2 * BF16_TILE + BF16_TILE, WORDS);
-#define ROW(left, first, second) _tile_dpbf16ps(first, left, 6); _tile_dpbf16ps(second, left, 7);
-#define BOTH(x, y) RIGHT(y) LEFT(x) _tile_dpbf16ps(0, 4, 6); NEXT_RIGHT(y) _tile_dpbf16ps(1, 4, 7); LOWER_LEFT(x) ROW(5, 2, 3)
-#define OTHER_LEFT(x) LEFT(x) ROW(4, 0, 1) LOWER_LEFT(x) ROW(5, 2, 3)
-#define OTHER_RIGHT(y)                                                   \
-    RIGHT(y) _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);           \
-    NEXT_RIGHT(y) _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7);
     EACH_TAP
-        BOTH(2, 0)
-        besides.some(b);
-        OTHER_LEFT(1)
-        besides.some(b);
-        OTHER_RIGHT(1)
-        besides.some(b);
-        OTHER_LEFT(0)
-        besides.some(b);
-        OTHER_RIGHT(2)
-        besides.some(b);
+        SMALL_TERMS(1, besides.some(b))
     }
     EACH_TAP
-        BOTH(0, 0)
-        besides.some(b);
+        LARGE_TERM(1, besides.some(b))
     }
 #undef EACH_TAP
 #undef LEFT
 #undef LOWER_LEFT
 #undef RIGHT
 #undef NEXT_RIGHT
-#undef ROW
-#undef BOTH
-#undef OTHER_LEFT
-#undef OTHER_RIGHT
     _tile_stored(0, sums, row);
     _tile_stored(1, sums + BF16_SIDE, row);
     _tile_stored(2, sums + BF16_SIDE * g.results, row);

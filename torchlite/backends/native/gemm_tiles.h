@@ -147,12 +147,11 @@ static __attribute__((noinline)) void do_beside(SplitBeside *b) {
 
 typedef enum { NONE_IS_PAST, LEFT_IS_PAST, RIGHT_IS_PAST } SplitPast;
 
-// sums (32 x 32) = the product of two packed blocks, in tiles of 16 x 16. Of a narrow one the first 16 columns are computed
-// alone. Each tile is loaded right before its first product, while others are multiplied; from one of the five products of
-// small terms to the next only the left or the right one changes. Tiles of the `past` operand, which is larger than the first-level
-// cache, are loaded past that, so that it keeps the other one's block and the one that is being packed.
-static inline __attribute__((always_inline)) void split_sums(const uint32_t *left, const uint32_t *right, long steps,
-                                                             float *sums, SplitBeside *beside, const int narrow, const SplitPast past) {
+// sums (32 x 32) = the product of two packed blocks. Of a narrow one the first 16 columns are computed alone. Tiles of the `past`
+// operand, which is larger than the first-level cache, are loaded past that, so that it keeps the other one's block and the one
+// that is being packed.
+static inline __attribute__((always_inline)) void split_sums(const uint32_t *left, const uint32_t *right, long steps, float *sums,
+                                                             SplitBeside *beside, const int narrow, const SplitPast past) {
     enum { SUMS = BF16_BLOCK * sizeof(float), WORDS = BF16_SIDE * sizeof(uint32_t) };
     _tile_zero(0);
     _tile_zero(1);
@@ -164,43 +163,20 @@ static inline __attribute__((always_inline)) void split_sums(const uint32_t *lef
 #define LEFT(term) LOAD(4, a + (term) * SPLIT_TERM, past == LEFT_IS_PAST)
 #define LOWER_LEFT(term) LOAD(5, a + (term) * SPLIT_TERM + BF16_TILE, past == LEFT_IS_PAST)
 #define RIGHT(term) LOAD(6, b + (term) * SPLIT_TERM, past == RIGHT_IS_PAST)
-#define NEXT_RIGHT(term) if (!narrow) { LOAD(7, b + (term) * SPLIT_TERM + BF16_TILE, past == RIGHT_IS_PAST) }
-#define ROW(left, first, second) _tile_dpbf16ps(first, left, 6); if (!narrow) _tile_dpbf16ps(second, left, 7);
-#define BOTH(x, y)                                                       \
-    RIGHT(y) LEFT(x) _tile_dpbf16ps(0, 4, 6);                            \
-    NEXT_RIGHT(y) if (!narrow) _tile_dpbf16ps(1, 4, 7);                  \
-    LOWER_LEFT(x) ROW(5, 2, 3)
-#define OTHER_LEFT(x) LEFT(x) ROW(4, 0, 1) LOWER_LEFT(x) ROW(5, 2, 3)
-#define OTHER_RIGHT(y)                                                   \
-    RIGHT(y) _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);           \
-    NEXT_RIGHT(y) if (!narrow) { _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7); }
+#define NEXT_RIGHT(term) LOAD(7, b + (term) * SPLIT_TERM + BF16_TILE, past == RIGHT_IS_PAST)
     const uint32_t *a = left, *b = right;
     for (long s = 0; s < steps; s++, a += SPLIT_STEP, b += SPLIT_STEP) {
-        BOTH(2, 0)
-        do_beside(beside);
-        OTHER_LEFT(1)
-        do_beside(beside);
-        OTHER_RIGHT(1)
-        do_beside(beside);
-        OTHER_LEFT(0)
-        do_beside(beside);
-        OTHER_RIGHT(2)
-        do_beside(beside);
+        SMALL_TERMS(!narrow, do_beside(beside))
     }
     a = left, b = right;
     for (long s = 0; s < steps; s++, a += SPLIT_STEP, b += SPLIT_STEP) {
-        BOTH(0, 0)
-        do_beside(beside);
+        LARGE_TERM(!narrow, do_beside(beside))
     }
 #undef LOAD
 #undef LEFT
 #undef LOWER_LEFT
 #undef RIGHT
 #undef NEXT_RIGHT
-#undef ROW
-#undef BOTH
-#undef OTHER_LEFT
-#undef OTHER_RIGHT
     _tile_stored(0, sums, SUMS);
     _tile_stored(2, sums + BF16_SIDE * BF16_BLOCK, SUMS);
     if (narrow) return;

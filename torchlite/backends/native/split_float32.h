@@ -63,4 +63,26 @@ static inline SplitSpan span_of(SplitRange range, long enough) {
     if (most > 127 || least < -126 || least + scale < SPLIT_LEAST_TERM) return (SplitSpan){0, SPLIT_NEVER};
     return (SplitSpan){scale, least + scale};
 }
+
+// Products of two by two tiles that are split, over 32 numbers, whose sums are tiles 0 to 3. Small terms of all that is summed over
+// come first. LEFT, LOWER_LEFT, RIGHT and NEXT_RIGHT of a term, the caller's macros, load tiles 4 to 7, each right before its first
+// product, while others are multiplied; from one of the five products of small terms to the next only the left or the right one changes.
+// `wide` is 0 where there is no next right tile, and `beside` is done after every four products.
+#define SMALL_TERMS(wide, beside)                                                                                    \
+    FIRST_TERMS(2, 0, wide) beside;                                                                                  \
+    NEXT_LEFT_TERM(1, wide) beside;                                                                                  \
+    NEXT_RIGHT_TERM(1, wide) beside;                                                                                 \
+    NEXT_LEFT_TERM(0, wide) beside;                                                                                  \
+    NEXT_RIGHT_TERM(2, wide) beside;
+#define LARGE_TERM(wide, beside) FIRST_TERMS(0, 0, wide) beside;
+#define FIRST_TERMS(left, right, wide)                                                                               \
+    RIGHT(right) LEFT(left) _tile_dpbf16ps(0, 4, 6);                                                                 \
+    if (wide) { NEXT_RIGHT(right) _tile_dpbf16ps(1, 4, 7); }                                                         \
+    LOWER_LEFT(left) _tile_dpbf16ps(2, 5, 6); if (wide) _tile_dpbf16ps(3, 5, 7);
+#define NEXT_LEFT_TERM(left, wide)                                                                                   \
+    LEFT(left) _tile_dpbf16ps(0, 4, 6); if (wide) _tile_dpbf16ps(1, 4, 7);                                           \
+    LOWER_LEFT(left) _tile_dpbf16ps(2, 5, 6); if (wide) _tile_dpbf16ps(3, 5, 7);
+#define NEXT_RIGHT_TERM(right, wide)                                                                                 \
+    RIGHT(right) _tile_dpbf16ps(0, 4, 6); _tile_dpbf16ps(2, 5, 6);                                                   \
+    if (wide) { NEXT_RIGHT(right) _tile_dpbf16ps(1, 4, 7); _tile_dpbf16ps(3, 5, 7); }
 #endif
