@@ -104,7 +104,7 @@ def test_sums(compiled, index, kind):
     for given in (None, bias):
         expected = exact(kind, CASES[index], x, weight) + (0 if given is None else given[:, None, None])
         got = call(compiled, (index, kind, True), x, weight, result, given)
-        np.testing.assert_allclose(got, expected, rtol=0, atol=1e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(got, expected, rtol=0, atol=3e-6 * np.abs(expected).max())  # of multiply-adds, too
 
 
 def powers(*shape, decades):
