@@ -8,7 +8,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import ir
-from torchlite.backends.native import convolution_nhwc, library, toolchain
+from torchlite.backends.native import convolution_nhwc, library
 from torchlite.ops.windows import Window
 
 # Samples, channels, size, results, window: every remainder of a tile, strides that skip sources, dilations, wide paddings.
@@ -66,14 +66,8 @@ def kernels(index, case):
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def compiled(needs_compiler):
     """All cases in one text: each kernel's function and scratch."""
-    if not toolchain.enabled():
-        pytest.skip("kernels are switched off")
-    try:
-        library.pool()
-    except toolchain.Unavailable as error:
-        pytest.skip(str(error))
     made = {(i, kind): kernel for i, case in enumerate(CASES) for kind, kernel in kernels(i, case).items()}
     text = [library.text("parallel.h", "vectors.h", convolution_nhwc.HEADER)]
     names = {}

@@ -11,7 +11,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import ir
-from torchlite.backends.native import convolution_nhwc, convolution_tiles, library, toolchain
+from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
 from torchlite.ops.windows import Window
 
 # Samples, channels, size, results, window: rows of one tile, of two, of one and a part; woven samples, of which some are
@@ -40,14 +40,8 @@ def sizes(case):
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def compiled(needs_compiler):
     """A function and its scratch of each case, in tiles and by multiply-adds."""
-    if not toolchain.enabled():
-        pytest.skip("kernels are switched off")
-    try:
-        library.pool()
-    except toolchain.Unavailable as error:
-        pytest.skip(str(error))
     text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
     for index, case in enumerate(CASES):
         x, out = sizes(case)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from torchlite import ir
-from torchlite.backends.native import library, normalization_nhwc, pooling_nhwc, toolchain
+from torchlite.backends.native import library, normalization_nhwc, pooling_nhwc
 from torchlite.ops.windows import Window
 
 WINDOWS = [
@@ -28,13 +28,7 @@ def pooled(x, window):
 
 
 @pytest.fixture(scope="module")
-def functions():
-    if not toolchain.enabled():
-        pytest.skip("kernels are switched off")
-    try:
-        library.pool()
-    except toolchain.Unavailable as error:
-        pytest.skip(str(error))
+def functions(needs_compiler):
     text = [library.text(*HEADERS)]
     for i, (x, window) in enumerate(WINDOWS):
         text.append(pooling_nhwc.max_pool(f"pool{i}", x, pooled(x, window), window).text)

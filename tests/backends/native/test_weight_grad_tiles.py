@@ -11,7 +11,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import ir
-from torchlite.backends.native import convolution_nhwc, library, toolchain, weight_grad_tiles
+from torchlite.backends.native import convolution_nhwc, library, weight_grad_tiles
 from torchlite.ops.windows import Window
 
 # Samples, channels, size, results, window: whole rows; 2, 4 and 8 samples side by side, of which some are missing; rows of more than
@@ -40,14 +40,8 @@ def sizes(case):
 
 
 @pytest.fixture(scope="module")
-def compiled():
+def compiled(needs_compiler):
     """A function and its scratch of each case in tiles, and of the first by multiply-adds and of an input (N, C, H, W)."""
-    if not toolchain.enabled():
-        pytest.skip("kernels are switched off")
-    try:
-        library.pool()
-    except toolchain.Unavailable as error:
-        pytest.skip(str(error))
     text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *weight_grad_tiles.HEADERS)], {}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(weight_grad_tiles, "_WORK", 0)

@@ -1,0 +1,16 @@
+"""Tests of kernels in C are skipped where nothing compiles them."""
+
+import pytest
+
+from torchlite.backends.native import library, toolchain
+
+
+@pytest.fixture(scope="session")
+def needs_compiler() -> None:
+    """That kernels can be compiled."""
+    if not toolchain.enabled():
+        pytest.skip("kernels are switched off")
+    try:
+        library.pool()
+    except toolchain.Unavailable as error:
+        pytest.skip(str(error))
