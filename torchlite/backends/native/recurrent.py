@@ -16,8 +16,10 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
 
+TILES = "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
+GRADIENT_TILES = *TILES, "recurrent_tiles_grad.h"
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", "recurrent_tiles.h",
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", *GRADIENT_TILES,
     "recurrent.c", apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
     **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),

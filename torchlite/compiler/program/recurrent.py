@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchlite.backends.native.bfloat16 import BFLOAT16
-from torchlite.backends.native.recurrent import C, has_tiles, in_tiles
+from torchlite.backends.native.recurrent import GRADIENT_TILES, TILES, C, has_tiles, in_tiles
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
@@ -122,16 +122,16 @@ class _Lstm(_Recurrent):
     Args:
         names, results, gradient: as in `_Recurrent`.
         dtype: the name of the numbers' type in C.
-        terms: of a number, as in ``recurrent_tiles.h``.
+        terms: of a number, as in ``recurrent_terms.h``.
     """
 
-    headers: tuple[str, ...] = (*_Recurrent.headers, "bfloat16.h", "recurrent_tiles.h")
     kept_steps = 2  # whose terms are kept
 
     def __init__(
         self, names: tuple[str, ...], results: tuple[str, ...], *, gradient: bool, dtype: str, terms: int
     ) -> None:
         super().__init__(4, names, results, gradient=gradient)
+        self.headers = (*_Recurrent.headers, "bfloat16.h", *(GRADIENT_TILES if gradient else TILES))
         self.dtype = dtype
         self.terms = terms
 
@@ -158,14 +158,14 @@ class _LstmGradSums(_Lstm):
 
     Args:
         dtype, terms: as in `_Lstm`.
-        headers: put before the text.
+        headers: put before the text, behind those of the LSTM.
         kept_steps: as in `_Lstm`.
         words: of 32 packed columns.
     """
 
     def __init__(self, *, dtype: str, terms: int, headers: tuple[str, ...], kept_steps: int, words: int) -> None:
         super().__init__(*_GRADIENT, gradient=True, dtype=dtype, terms=terms)
-        self.headers = headers
+        self.headers += headers
         self.kept_steps = kept_steps
         self.words = words
 
@@ -216,12 +216,9 @@ def _lstm(dtype: str, terms: int) -> dict[str, _Lstm]:
 
 _SUMS = _LstmGradSums(
     dtype="float32", terms=3, kept_steps=5, words=3072,
-    headers=(*_Recurrent.headers, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h", "recurrent_tiles.h",
-             "recurrent_sums.h", "recurrent_sums_float32.h"),
+    headers=("gemm.h", "split_float32.h", "gemm_tiles.h", "recurrent_sums.h", "recurrent_sums_float32.h"),
 )  # fmt: skip
-_SUMS_OF_BFLOAT16 = _LstmGradSums(
-    dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=(*_Lstm.headers, "recurrent_sums.h")
-)
+_SUMS_OF_BFLOAT16 = _LstmGradSums(dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=("recurrent_sums.h",))
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),
