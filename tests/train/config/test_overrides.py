@@ -98,3 +98,21 @@ def test_mistakes_point_into_the_argument(
     assert found[0].origin.kind == "override" and found[0].origin.argument == override
     assert hint in (found[0].hint or "")
     assert found[0].file == "main.yaml"
+
+
+@pytest.mark.parametrize(
+    "value, hint",
+    [
+        ("no-cudagraph", "did you mean 'no-cudagraphs'?"),
+        ("yes", "write true"),
+        ("3", "one of: auto, no-cudagraphs"),
+        ("[true]", None),
+    ],
+)
+def test_a_value_of_none_of_several_kinds_is_one_error(
+    value: str, hint: str | None, inspect: Callable[..., Loaded]
+) -> None:
+    (found,) = inspect(TEXT, f"train.compile={value}").diagnostics
+    assert found.code == "TL206"
+    assert "must be 'auto' or 'no-cudagraphs' or true or false, not " in found.message
+    assert found.hint == hint

@@ -510,14 +510,16 @@ class SectionReader:
         try:
             return model.model_validate(values)
         except ValidationError as error:
+            wrong: dict[str, list[ErrorDetails]] = {}
             for detail in error.errors(include_url=False):
-                name = str(detail["loc"][0]) if detail["loc"] else ""
+                wrong.setdefault(str(detail["loc"][0]) if detail["loc"] else "", []).append(detail)
+            for name, details in wrong.items():
                 field_path = (*path, name)
-                if detail["type"] == "missing":
+                if details[0]["type"] == "missing":
                     if field_path not in self.bad and not self.partial:
                         self.missing(name_at, _dotted(path), f"'{name}'")
                 elif name in given:
-                    self.invalid(detail, given[name], path)
+                    self.invalid(details, given[name], path)
                 self.bad.add(field_path)
                 values.pop(name, None)
         for name, value in values.items():
@@ -531,33 +533,43 @@ class SectionReader:
         where = f"'{section}'" if section else "the configuration"
         self.findings.report("TL204", at, f"{where} needs {what}", key=section or None)
 
-    def invalid(self, detail: ErrorDetails, entry: Entry, path: KeyPath) -> None:
-        """Reports one error of pydantic in this program's words, at the innermost value it is about."""
-        node, inner = entry.value, []
-        for part in detail["loc"][1:]:
-            if isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
-                node = node.items[part]
-            elif isinstance(node, Mapping) and str(part) in node.entries:
-                node = node.entries[str(part)].value
-            else:
-                continue
-            inner.append(part)
-        name = _dotted((*path, entry.key, *inner))
-        code, expected = _explain(detail)
-        context = detail.get("ctx", {})
-        hint = context.get("hint") or None
+    def invalid(self, details: list[ErrorDetails], entry: Entry, path: KeyPath) -> None:
+        """Reports pydantic's errors of one entry in this program's words, each at the innermost value that it is about.
+
+        The kinds that a union takes each give an error of their own; those about one value are one report, and where a
+        value is nearly of one kind, so that an error lies inside of it, the others are none.
+        """
+        found = [_Wrong.of(detail, entry.value) for detail in details]
+        nearly = {one.union for one in found if one.inner != one.union}
+        by_value: dict[KeyPath, list[_Wrong]] = {}
+        for one in found:
+            if one.inner != one.union or one.union not in nearly:
+                by_value.setdefault(one.inner, []).append(one)
+        for inner, several in by_value.items():
+            self._invalid(several, _dotted((*path, entry.key, *inner)))
+
+    def _invalid(self, several: "list[_Wrong]", name: str) -> None:
+        """Reports what is wrong with one value."""
+        explained = [_explain(one.detail) for one in several]
+        node, detail = several[0].node, several[0].detail
+        code = next((code for code, _ in explained if code != "TL202"), "TL202")
+        words = dict.fromkeys(words.removeprefix("must be ") for _, words in explained)
+        expected = explained[0][1] if len(words) == 1 else f"must be {' or '.join(words)}"
+        contexts = [one.detail.get("ctx", {}) for one in several]
+        hint = next((context["hint"] for context in contexts if context.get("hint")), None)
         replacement = None
-        if "expected" in context and isinstance(node, Scalar):
-            words = [word.strip("'") for word in str(context["expected"]).replace(" or ", ", ").split(", ")]
-            replacement, hint = suggestion(str(node.value), words, what="one of")
+        choices = [str(context["expected"]) for context in contexts if "expected" in context]
+        if choices and isinstance(node, Scalar):
+            named = [word.strip("'") for word in ", ".join(choices).replace(" or ", ", ").split(", ")]
+            replacement, hint = suggestion(str(node.value), named, what="one of")
         if name == "version":
             code, hint = "TL212", f"this release reads version {VERSION}"
-        if code == "TL202":
+        if replacement is None and "TL202" in [one for one, _ in explained]:
             replacement, hint = _boolean_fix(node, expected, hint)
         got = to_plain(node) if detail["type"] == "bounds" else kind_name(node)
-        message = f"'{name}' {expected}, not {got}"
-        at = node.at
-        self.findings.report(code, at, message, key=name, hint=hint, replacement=replacement)
+        self.findings.report(
+            code, node.at, f"'{name}' {expected}, not {got}", key=name, hint=hint, replacement=replacement
+        )
 
     def wrong_type(self, path: KeyPath, node: Node, expected: str) -> None:
         """Reports a node of the wrong type, unless it is poisoned, and marks its path bad."""
@@ -578,6 +590,38 @@ _EXPECTED = {
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
 }
+
+
+@dataclass
+class _Wrong:
+    """One error of pydantic and the value that it is about.
+
+    Attributes:
+        node: the value.
+        inner: where it is in the entry.
+        union: where the value is whose type is a union of which the error concerns one kind; None without a union.
+    """
+
+    detail: ErrorDetails
+    node: Node
+    inner: KeyPath
+    union: KeyPath | None
+
+    @classmethod
+    def of(cls, detail: ErrorDetails, node: Node) -> "_Wrong":
+        """An error in the entry whose value is `node`."""
+        inner: KeyPath = ()
+        union = None
+        for part in detail["loc"][1:]:
+            if isinstance(node, Sequence) and isinstance(part, int) and part < len(node.items):
+                node = node.items[part]
+            elif isinstance(node, Mapping) and str(part) in node.entries:
+                node = node.entries[str(part)].value
+            else:  # a kind in a union
+                union = inner
+                continue
+            inner = (*inner, part)
+        return cls(detail, node, inner, union)
 
 
 def _explain(detail: ErrorDetails) -> tuple[str, str]:
