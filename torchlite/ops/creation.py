@@ -13,6 +13,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.backends.memory import dense_strides, memory, rooted, span, strided
+from torchlite.backends.native.lines import at_lines
 from torchlite.devices import Device, get_default_device
 from torchlite.ir import Aval
 from torchlite.layouts import preserve_format
@@ -164,7 +165,7 @@ def _filled(
         result = constant(value, kind).to(target).expand(shape).clone()
     else:
         xp = backends.module_for(target)
-        with _on(target):
+        with _on(target, math.prod(shape) * kind.itemsize):
             if like is not None and like.device == target and _has_an_order(like._data):
                 array = xp.empty_like(like._data, kind, order="K")
                 if value is not None:
@@ -180,10 +181,8 @@ def _has_an_order(array: Any) -> bool:
     return not isinstance(array, Aval) and not array.flags.c_contiguous and 0 not in array.strides
 
 
-def _on(device: Device) -> Any:
-    import contextlib
-
-    return backends.cupy().cuda.Device(device.index) if device.type == "cuda" else contextlib.nullcontext()
+def _on(device: Device, size: int) -> Any:
+    return backends.cupy().cuda.Device(device.index) if device.type == "cuda" else at_lines(size)
 
 
 @takes_out_as(OutDtype.CREATE)

@@ -14,6 +14,7 @@ import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
+from torchlite.backends.native.lines import at_lines
 from torchlite.backends.philox import random_words
 from torchlite.backends.variates import normal, uniform
 from torchlite.batching.level import Batched, levels, outside_innermost
@@ -78,7 +79,8 @@ def _drawn(op: Op, words: Any, shape: tuple[int, ...], dtype: Any, device: Any, 
         return empty
     seed, offset = (generator or default_generator).take(words(math.prod(shape), dtype))
     params = {"seed": seed, "offset": offset, "shape": shape, "dtype": dtype, "device": target}
-    return draw(op, params)
+    with at_lines(math.prod(shape) * np.dtype(dtype).itemsize):
+        return draw(op, params)
 
 
 def _floats(

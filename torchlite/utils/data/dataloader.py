@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.context import BaseContext
 from typing import Any, Generic, TypeVar
 
+from torchlite.backends.native.lines import at_lines
 from torchlite.ops.generator import Generator
 from torchlite.utils.data.collate import CollateFn, default_collate, default_convert
 from torchlite.utils.data.dataset import Dataset, IterableDataset
@@ -145,7 +146,8 @@ class DataLoader(Generic[T_co]):
         fetch = self._fetcher().open()
         for index in indices:
             try:
-                batch = fetch(index)
+                with at_lines():
+                    batch = fetch(index)
             except Exhausted:
                 return
             yield batch

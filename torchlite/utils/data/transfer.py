@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.backends.native.lines import at_lines
+
 
 class Packed:
     """A pickled object and the buffers that belong to it."""
@@ -35,7 +37,8 @@ def receive(connection: "Connection[Any, Any]") -> Any:
     head, sizes = connection.recv()
     buffers = []
     for size in sizes:
-        buffer = np.empty(size, np.uint8)
+        with at_lines(size):
+            buffer = np.empty(size, np.uint8)
         connection.recv_bytes_into(buffer.data)
         buffers.append(buffer)
     return pickle.loads(head, buffers=buffers)
