@@ -58,6 +58,11 @@ def valid(condition: Any) -> bool:
     return True
 
 
+def asked(question: tuple[Any, ...], answer: Callable[[], Any]) -> Any:
+    """``answer()``, about a setting that is not watched; a replay is right only where it is the same again."""
+    return answer() if active.tracer is None else active.tracer.condition(question, answer)
+
+
 def refuse(reason: str) -> None:
     """While tracing, give up: ``reason`` says what cannot be captured."""
     if active.tracer is not None:

@@ -188,12 +188,23 @@ def test_identities():
 
     one, other, mapping, numbers, empty = Holder("a"), Holder("b"), {"x": 1.5, "y": None}, [1.0, 2.0], {}
     attributes, some, ordered, none = {"a": 1.5, "b": mapping}, {"a": 1.5}, OrderedDict(a=one, b=one), OrderedDict()
+
+    def function(x, y=1, *, z=2):
+        return x, y, z
+
+    class Another(Holder):
+        pass
+
+    code, defaults, kwdefaults, third = function.__code__, function.__defaults__, function.__kwdefaults__, Holder("c")
+    held = vars(third)
     all_ = Identities(
         [mapping, numbers, empty],
         [(lambda h: h.value, [one])],
         [attributes, ordered, none],
         [(some, ("a", "c"))],
         [(other, ["value"])],
+        [(one, Holder, None), (third, Holder, held)],
+        [function],
     )
     assert all_.hold()
     before, own, first = mapping["x"], attributes["a"], some["a"]
@@ -214,6 +225,11 @@ def test_identities():
         (lambda: some.update(a=2.5), lambda: some.update(a=first)),
         (lambda: some.pop("a"), lambda: some.update(a=first)),
         (lambda: some.update(c=1), lambda: some.pop("c")),
+        (lambda: setattr(one, "__class__", Another), lambda: setattr(one, "__class__", Holder)),
+        (lambda: setattr(third, "__dict__", dict(held)), lambda: setattr(third, "__dict__", held)),
+        (lambda: setattr(function, "__code__", (lambda: 0).__code__), lambda: setattr(function, "__code__", code)),
+        (lambda: setattr(function, "__defaults__", (2,)), lambda: setattr(function, "__defaults__", defaults)),
+        (lambda: setattr(function, "__kwdefaults__", None), lambda: setattr(function, "__kwdefaults__", kwdefaults)),
     ):
         change()
         assert not all_.hold()

@@ -64,6 +64,7 @@ SETTINGS = {
     "set_autocast_dtype of a GPU": (*cuda_autocast_dtype(), torch.float16, torch.bfloat16),
     "set_autocast_enabled": (*autocasting(), False, True),
     "set_autocast_cache_enabled": (torch.set_autocast_cache_enabled, torch.is_autocast_cache_enabled, True, False),
+    "set_num_threads": (torch.set_num_threads, torch.get_num_threads, torch.get_num_threads(), 1),
     "set_default_validate_args": (
         Distribution.set_default_validate_args,
         lambda: Normal(0.0, 1.0)._validate_args,

@@ -113,6 +113,148 @@ def behind_a_bound_method():
     return lambda scale: x.update(scale=scale), lambda: get("scale")
 
 
+def in_another_dict():
+    x = Plain()
+    return lambda scale: setattr(x, "__dict__", {"scale": scale}), lambda: x.scale
+
+
+def in_another_class():
+    x, kinds = Plain(), [type("One", (Plain,), {"get": lambda _self, k=k: float(k)}) for k in range(3)]
+    return lambda scale: setattr(x, "__class__", kinds[int(scale)]), lambda: x.get()
+
+
+def in_the_code_of_a_function():
+    def get():
+        return 0.0
+
+    others = [lambda: 0.0, lambda: 1.0, lambda: 2.0]
+    return lambda scale: setattr(get, "__code__", others[int(scale)].__code__), lambda: get()
+
+
+def in_defaults():
+    def get(scale=0.0):
+        return scale
+
+    return lambda scale: setattr(get, "__defaults__", (scale,)), lambda: get()
+
+
+def in_keyword_defaults():
+    def get(*, scale=0.0):
+        return scale
+
+    return lambda scale: setattr(get, "__kwdefaults__", {"scale": scale}), lambda: get()
+
+
+def in_a_global_that_comes():
+    scope = {}
+    exec("def get():\n    try:\n        return scale\n    except NameError:\n        return 0.0", scope)
+    return lambda scale: scope.update(scale=scale) if scale else None, scope["get"]
+
+
+def in_a_module_in_a_closure():
+    module = types.ModuleType("some_settings")
+    return functools.partial(setattr, module, "scale"), lambda: module.scale
+
+
+def in_a_module_that_is_an_attribute():
+    x = Plain()
+    x.module = types.ModuleType("some_settings")
+    return functools.partial(setattr, x.module, "scale"), lambda: x.module.scale
+
+
+def in_the_order_of_a_dict():
+    x = dict.fromkeys(range(3))
+
+    def put(scale):
+        value = x.pop(int(scale))
+        x[int(scale)] = value
+
+    return put, lambda: float([*x][-1])
+
+
+def behind_a_view_of_a_dict():
+    x = {"scale": 0.0}
+    values = x.values()
+    return lambda scale: x.update(scale=scale), lambda: sum(values)
+
+
+class Content(dict):
+    def __getattr__(self, name):
+        return self[name]
+
+
+class Elements(list):
+    pass
+
+
+class Number(float):
+    pass
+
+
+def in_an_attribute_that_is_a_key():
+    x = Content()
+    return lambda scale: x.update(scale=scale), lambda: x.scale
+
+
+def in_an_attribute_of_a_list():
+    x = Elements()
+    return functools.partial(setattr, x, "scale"), lambda: x.scale
+
+
+def in_an_attribute_of_a_number():
+    x = Number(1.0)
+    return functools.partial(setattr, x, "scale"), lambda: x.scale
+
+
+def in_a_method_of_a_tuple():
+    x, scales = collections.namedtuple("Pair", "a b")(1, 2), [0.0]
+    kind = type("Pairs", (type(x),), {"get": lambda _self: scales[0]})(*x)
+    return lambda scale: scales.__setitem__(0, scale), lambda: kind.get()
+
+
+def behind_a_hook_of_a_tensor():
+    x, scales = nn.Parameter(torch.ones(1)), [0.0]
+    x.register_hook(lambda gradient: gradient * scales[0])
+
+    def get():
+        x.grad = None
+        (x * 2).sum().backward()
+        return x.grad
+
+    return lambda scale: scales.__setitem__(0, scale), get
+
+
+def behind_a_hook_that_is_there_or_not():
+    x, handles = nn.Parameter(torch.ones(1)), {}
+
+    def put(scale):
+        if scale not in handles:
+            for handle in handles.values():
+                handle.remove()
+            handles[scale] = x.register_hook(lambda gradient: gradient * scale)
+
+    def get():
+        x.grad = None
+        (x * 2).sum().backward()
+        return x.grad
+
+    return put, get
+
+
+def in_whether_a_tensor_is_trained():
+    x, y = nn.Parameter(torch.ones(1)), nn.Parameter(torch.ones(1))
+
+    def put(scale):
+        x.requires_grad_(scale == 1)
+        y.requires_grad_(scale == 2)
+
+    return put, lambda: x.requires_grad + 2.0 * y.requires_grad
+
+
+def in_a_seed():
+    return lambda scale: torch.manual_seed(int(scale)), lambda: float(torch.initial_seed())
+
+
 @pytest.fixture(autouse=True)
 def no_traces(monkeypatch):
     monkeypatch.setenv("A_SCALE", "0")
@@ -136,6 +278,24 @@ def no_traces(monkeypatch):
         in_an_attribute_of_a_tensor,
         in_a_key,
         behind_a_bound_method,
+        in_another_dict,
+        in_another_class,
+        in_the_code_of_a_function,
+        in_defaults,
+        in_keyword_defaults,
+        in_a_global_that_comes,
+        in_a_module_in_a_closure,
+        in_a_module_that_is_an_attribute,
+        in_the_order_of_a_dict,
+        behind_a_view_of_a_dict,
+        in_an_attribute_that_is_a_key,
+        in_an_attribute_of_a_list,
+        in_an_attribute_of_a_number,
+        in_a_method_of_a_tuple,
+        behind_a_hook_of_a_tensor,
+        behind_a_hook_that_is_there_or_not,
+        in_whether_a_tensor_is_trained,
+        in_a_seed,
     ],
 )
 def test_a_changed_number_is_seen(kept):

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.tracing import asked
+
 _followers: list[Callable[[int], object]] = []
 
 
@@ -31,6 +33,10 @@ def _function(action: str) -> Any:
 
 def get_num_threads() -> int:
     """The number of threads; that of processors where it can't be known."""
+    return int(asked(("get_num_threads",), _threads))
+
+
+def _threads() -> int:
     function = _function("get")
     return int(function()) if function is not None else os.cpu_count() or 1
 

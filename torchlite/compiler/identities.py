@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, starmap
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,8 @@ class Identities:
         keyed: dicts of which the keys, in their order, count as the values do.
         chosen: mappings of which only these keys count, whether they are there and with which values.
         attributes: objects of which only these attributes of their own count.
+        objects: some with their classes and dicts, which count, the dict only where it is not None.
+        functions: whose code and defaults count.
     """
 
     def __init__(
@@ -44,6 +47,8 @@ class Identities:
         keyed: Iterable[dict[Any, Any]] = (),
         chosen: Iterable[Chosen] = (),
         attributes: Iterable[Chosen] = (),
+        objects: Sequence[tuple[Any, type, dict[str, Any] | None]] = (),
+        functions: Sequence[Any] = (),
     ) -> None:
         containers, keyed, chosen = list(containers), list(keyed), list(chosen)
         self._plain = None
@@ -51,11 +56,14 @@ class Identities:
             plain, containers = _divided(containers, _is_plain)
             plain_keyed, keyed = _divided(keyed, _is_plain)
             plain_chosen, chosen = _divided(chosen, lambda one: _is_plain(one[0]) and {*map(type, one[1])} == {str})
-            self._plain = _Plain(plain, plain_keyed, plain_chosen, list(attributes))
-            attributes = []
+            self._plain = _Plain(plain, plain_keyed, plain_chosen, list(attributes), objects, functions)
+            attributes, objects, functions = [], [], []
         containers += [view for x in keyed for view in (x.keys(), x.values())]
         gets: list[Found] = [(x.get, keys, (_MISSING,) * len(keys)) for x, keys in chosen]
         gets += [(getattr, (x,) * len(names), names) for x, names in attributes]
+        gets += [(type, [x for x, *_ in objects])] if objects else []
+        gets += [(vars, with_dict)] if (with_dict := [x for x, _, held in objects if held is not None]) else []
+        gets += [(part, functions) for part in _OF_FUNCTIONS] if functions else []
         self._empty = [x for x in containers if not x]
         self._filled = [x for x in containers if x]
         self._sizes = list(map(len, self._filled))
@@ -99,13 +107,17 @@ class _Plain:
         keyed: Sequence[dict[Any, Any]],
         chosen: Sequence[Chosen],
         attributes: Sequence[Chosen],
+        objects: Sequence[tuple[Any, type, dict[str, Any] | None]],
+        functions: Sequence[Any],
     ) -> None:
         from torchlite.backends.native import contents
 
         every = [*containers, *keyed, *(x for x, _ in chosen), *(vars(x) for x, _ in attributes)]
         held = [(*x, *x.values()) if isinstance(x, dict) else tuple(x) for x in every]
-        self._kept = every, held, chosen, attributes  # so that no other objects come to their addresses
-        self._table = contents.noted(containers, keyed, chosen, attributes)
+        parts = [part(f) for f in functions for part in _OF_FUNCTIONS]
+        # Kept, so that no other objects come to their addresses.
+        self._kept = every, held, chosen, attributes, list(objects), list(functions), parts
+        self._table = contents.noted(containers, keyed, chosen, attributes, objects, functions)
         self._holds = contents.holds
 
     def hold(self) -> bool:
@@ -140,3 +152,4 @@ def _divided(them: Iterable[Any], condition: Callable[[Any], bool]) -> tuple[lis
 
 
 _chained = chain.from_iterable
+_OF_FUNCTIONS = tuple(map(attrgetter, ("__code__", "__defaults__", "__kwdefaults__")))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
-from torchlite.compiler.noted import same
+from torchlite.compiler.noted import OF_FUNCTIONS, same
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.ops.generator import Generator
 
@@ -31,8 +31,8 @@ class Moves:
     def __init__(self, then: Surroundings, now: Surroundings) -> None:
         pairs = list(zip(then.kept, now.kept, strict=False))
         self._twins = {id(before): after for before, after in pairs}
-        plain = ((vars(a), vars(b)) for a, b in pairs if _has_attributes(a) and _has_attributes(b))
-        self._twins |= {id(before): after for before, after in plain}
+        pairs = [(a.container, b.container) for a, b in zip(then.places, now.places, strict=False)]
+        self._twins |= {id(before): after for before, after in pairs}
         self._then = then
         self._now = now
 
@@ -62,6 +62,8 @@ class Moves:
             )
             and list(map(id, (r.of for r in then.readings))) == list(map(id, (r.of for r in now.readings)))
             and self._equal([reading.value for reading in then.readings], [reading.value for reading in now.readings])
+            and [m.values for m in then.makes if m.parts is OF_FUNCTIONS]
+            == [m.values for m in now.makes if m.parts is OF_FUNCTIONS]
             and all(np.array_equal(a[2], b[2]) for a, b in zip(then.arrays, now.arrays, strict=True))
         )
 
@@ -84,7 +86,3 @@ class Moves:
         return len(before) == len(after) and all(
             self(x) is y or (not self.knows(x) and same(x, y)) for x, y in zip(before, after, strict=True)
         )
-
-
-def _has_attributes(x: Any) -> bool:
-    return hasattr(x, "__dict__") and not isinstance(x, (*_THEMSELVES, Tensor))

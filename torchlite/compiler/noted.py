@@ -54,6 +54,9 @@ class Place:
             return False
         if self.direct and self._holds_the_same_objects():
             return True
+        ordered = self.direct and self.container is self.of and isinstance(self.container, dict)
+        if ordered and not _all_same(tuple(self.container), self.keys):
+            return False
         now = self.now()
         if not _all_same(now, self.values):
             return False
@@ -115,7 +118,11 @@ class Place:
                 for key in [k for k in container if k not in known]:
                     del container[key]
             for key, value in zip(self.keys, self.values, strict=True):
-                if value is not MISSING and container.get(key, MISSING) is not value:
+                if container.get(key, MISSING) is value:
+                    continue
+                if value is MISSING:
+                    del container[key]
+                else:
                     container[key] = value
 
 
@@ -135,6 +142,9 @@ class Attributes:
 
     def __setitem__(self, name: str, value: Any) -> None:
         setattr(self.of, name, value)
+
+    def __delitem__(self, name: str) -> None:
+        delattr(self.of, name)
 
 
 @dataclass
@@ -159,6 +169,46 @@ class Reading:
                 self.of.cell_contents = self.value
         elif isinstance(self.of, ContextVar) and self.value is not MISSING and self.now() is not self.value:
             self.of.set(self.value)
+
+
+OF_FUNCTIONS = "__code__", "__defaults__", "__kwdefaults__"
+
+
+@dataclass
+class Make:
+    """What an object is made of, all of which can be exchanged: its class and its dict, or the code of a function and its defaults.
+
+    Attributes:
+        name: for messages.
+        of: the object.
+        parts: names of these.
+        values: of these.
+    """
+
+    name: str
+    of: Any
+    parts: tuple[str, ...]
+    values: tuple[Any, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.values = self.now()
+
+    def now(self) -> tuple[Any, ...]:
+        """What it is made of now."""
+        return tuple(type(self.of) if part == "__class__" else getattr(self.of, part) for part in self.parts)
+
+    def difference(self) -> str | None:
+        """What has changed, in words; None where nothing has."""
+        for part, now, before in zip(self.parts, self.now(), self.values, strict=True):
+            if now is not before:
+                return f"{self.name}.{part} is another"
+        return None
+
+    def restore(self) -> None:
+        """Put back what it was made of."""
+        for part, now, before in zip(self.parts, self.now(), self.values, strict=True):
+            if now is not before:
+                setattr(self.of, part, before)
 
 
 class Hidden:

@@ -68,9 +68,14 @@ def tells(cls: type) -> bool:
     if type(cls).__setattr__ is not type.__setattr__ or type(cls).__delattr__ is not type.__delattr__:
         return False
     return all(
-        base.__flags__ & _ON_THE_HEAP and (base.__module__ == _OF_MODULES or not _own_methods(base))
+        is_made_by_class_statement(base) and (base.__module__ == _OF_MODULES or not _own_methods(base))
         for base in cls.__mro__[:-1]
     )
+
+
+def is_made_by_class_statement(cls: type) -> bool:
+    """Whether a class is one of Python's, so that its objects can be given another."""
+    return bool(cls.__flags__ & _ON_THE_HEAP)
 
 
 def _own_methods(cls: type) -> bool:

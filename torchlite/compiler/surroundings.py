@@ -27,8 +27,8 @@ from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.identities import Chosen, Found
-from torchlite.compiler.noted import MISSING, PLAIN, Attributes, Hidden, Place, Reading, same, short
-from torchlite.compiler.reads import PAST_THEM, Reads, tells, without_notes
+from torchlite.compiler.noted import MISSING, OF_FUNCTIONS, PLAIN, Attributes, Hidden, Make, Place, Reading, same, short
+from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
 from torchlite.compiler.settings import settings
 from torchlite.compiler.world import Named, acts
 from torchlite.ops.generator import Generator, default_generator
@@ -39,6 +39,7 @@ Taken = tuple[int, list[Any]]
 
 _LIMIT = 20_000
 _SMALL = 1024
+_VIEWS = type({}.keys()), type({}.values()), type({}.items())
 _content_of_cell = attrgetter("cell_contents")
 
 
@@ -51,7 +52,7 @@ class Surroundings:
         reads: the attributes of the program's objects that count; all without it.
 
     Attributes:
-        places, readings, arrays: what is watched.
+        places, readings, makes, arrays: what is watched.
         hidden: what must not change while the function is traced.
         given: containers among the arguments, which must not either, but may be others at the next call.
         imported: functions of the standard library that ask something of the world, where the program has named them.
@@ -74,6 +75,7 @@ class Surroundings:
         self._attributes: deque[tuple[int, str, Any, str]] = deque()
         self.places: list[Place] = []
         self.readings: list[Reading] = []
+        self.makes: list[Make] = []
         self.arrays: list[tuple[str, Any, Any]] = []
         self.names: dict[int, str] = {}
         self.numbers: list[tuple[dict[str, Any], Any]] = []
@@ -113,6 +115,10 @@ class Surroundings:
 
     def change(self) -> str | None:
         """The first difference to what was noted, None without one."""
+        for make in self.makes:
+            difference = make.difference()
+            if difference is not None:
+                return difference
         for place in self.places:
             if not place.holds():
                 return place.difference()
@@ -148,6 +154,11 @@ class Surroundings:
                 whole.append(place.container.keys())
         return whole, [*read.items()], keyed, chosen
 
+    def made(self) -> tuple[list[tuple[Any, type, dict[str, Any] | None]], list[Any]]:
+        """Objects with their classes and dicts, and functions, for `Identities`."""
+        objects = [(make.of, *make.values, None)[:3] for make in self.makes if make.parts is not OF_FUNCTIONS]
+        return objects, [make.of for make in self.makes if make.parts is OF_FUNCTIONS]
+
     def effect(self) -> str | None:
         """What has changed of them, or of random streams and arguments, since they were noted."""
         for hidden in self.hidden:
@@ -174,7 +185,13 @@ class Surroundings:
 
     def restore(self) -> None:
         """Undo what tracing has changed."""
-        noted: list[Hidden | Place | Reading] = [*self.hidden, *self.given, *self.places, *self.readings]
+        noted: list[Hidden | Place | Reading | Make] = [
+            *self.makes,
+            *self.hidden,
+            *self.given,
+            *self.places,
+            *self.readings,
+        ]
         for one in noted:
             one.restore()
 
@@ -206,12 +223,15 @@ class Surroundings:
         queue = deque([(start, name)])
         while queue:
             x, name = queue.popleft()
-            if isinstance(x, PLAIN) or id(x) in self._seen:
+            if _is_plain(x) or id(x) in self._seen:
                 continue
             self._seen.add(id(x))
             self.kept.append(x)
             if isinstance(x, Tensor):
                 self.names[id(x)] = name
+                queue.extend((hook, f"a hook of {name}") for hook in _hooks_of(x))
+                if not is_library(type(x).__module__):
+                    queue.append((type(x), type(x).__name__))
                 own = own_attributes(x)
                 if own:
                     attributes = vars(x)
@@ -236,12 +256,13 @@ class Surroundings:
         self._looked_into = {(of, module) for of, module in self._looked_into if of not in gone}
 
     def _lists(self) -> tuple[Any, ...]:
-        lists = self.kept, self.places, self.readings, self.arrays, self.numbers, self.imported, self.hidden
+        lists = self.kept, self.places, self.readings, self.makes, self.arrays, self.numbers, self.imported, self.hidden
         return *lists, self._attributes
 
     def _inside(self, x: Any, name: str) -> Iterator[tuple[Any, str]]:
         if isinstance(x, types.FunctionType):
             if not is_library(x.__module__):
+                self.makes.append(Make(name, x, OF_FUNCTIONS))
                 yield from self._function(x, name)
         elif isinstance(x, np.ndarray):
             if x.size > _SMALL or x.dtype.hasobject:
@@ -253,6 +274,10 @@ class Surroundings:
             self.places.append(Place(name, x, x, None, tuple(x)))
         elif isinstance(x, memoryview):
             yield x.obj, name
+        elif isinstance(x, PLAIN):
+            yield from self._object(x, name)
+        elif isinstance(x, _VIEWS):
+            yield x.mapping, name
         elif isinstance(x, _STREAMS):
             self.hidden.append(_stream(x))
         elif isinstance(x, functools._lru_cache_wrapper):
@@ -279,10 +304,12 @@ class Surroundings:
             yield from ((part, name) for part in (x.fget, x.fset) if part is not None)
         elif isinstance(x, (dict, types.MappingProxyType)):
             yield from self._mapping(x, x, name)
+            yield from self._object(x, name, of_program=True)
         elif isinstance(x, (list, tuple, deque, set, frozenset)):
             if isinstance(x, (list, deque, set)):
                 self.places.append(Place(name, x, x, None, tuple(x)))
             yield from ((part, f"{name}[{i}]") for i, part in enumerate(x))
+            yield from self._object(x, name, of_program=True)
         elif isinstance(x, type):
             if not is_library(x.__module__):
                 if getattr(x, "_is_runtime_protocol", False):
@@ -294,27 +321,45 @@ class Surroundings:
                 yield x.__self__, name
         elif isinstance(x, types.WrapperDescriptorType):
             self._untold |= x.__name__ in PAST_THEM
-        elif isinstance(x, (types.ModuleType, np.ufunc)):
+        elif isinstance(x, types.ModuleType):
+            if not is_library(x.__name__):
+                yield from self._named(x, vars(x), x.__name__, [n for n in vars(x) if not n.startswith("__")], ())
+        elif isinstance(x, np.ufunc):
             return
         elif hasattr(type(x), "__next__"):
             raise Uncapturable(f"{name} is an iterator, which goes on at every call")
         else:
-            yield type(x), type(x).__name__
-            if hasattr(type(x), "_changing_numbers"):
-                self.numbers += x._changing_numbers()
-            if hasattr(x, "__dict__") and not isinstance(x, threading.local):
-                if is_library(type(x).__module__) or hasattr(x, "_changing_numbers") or not tells(type(x)):
-                    yield from self._mapping(x, x.__dict__, name)
-                else:
-                    self._telling(x, name)
-            slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if _is_slot(type(x), slot)]
-            if isinstance(x, threading.local):  # its attributes, in the thread that asks
-                slots += vars(x)
-            if slots:
-                attributes = Attributes(x)
-                values = tuple(attributes.get(slot, MISSING) for slot in slots)
-                self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
-                yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
+            yield from self._object(x, name)
+
+    def _object(self, x: Any, name: str, *, of_program: bool = False) -> Iterator[tuple[Any, str]]:
+        """Class and attributes of an object.
+
+        Args:
+            x: the object.
+            name: of it.
+            of_program: whether they only count where its class is the program's.
+        """
+        if of_program and is_library(type(x).__module__):
+            return
+        yield type(x), type(x).__name__
+        if is_made_by_class_statement(type(x)):
+            has_dict = hasattr(x, "__dict__") and not isinstance(x, threading.local)
+            self.makes.append(Make(name, x, ("__class__", "__dict__") if has_dict else ("__class__",)))
+        if hasattr(type(x), "_changing_numbers"):
+            self.numbers += x._changing_numbers()
+        if hasattr(x, "__dict__") and not isinstance(x, threading.local):
+            if is_library(type(x).__module__) or hasattr(type(x), "_changing_numbers") or not tells(type(x)):
+                yield from self._mapping(x, x.__dict__, name)
+            else:
+                self._telling(x, name)
+        slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if _is_slot(type(x), slot)]
+        if isinstance(x, threading.local):  # its attributes, in the thread that asks
+            slots += vars(x)
+        if slots:
+            attributes = Attributes(x)
+            values = tuple(attributes.get(slot, MISSING) for slot in slots)
+            self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
+            yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
 
     def _telling(self, x: Any, name: str) -> None:
         """The attributes of an object that tells which of them are read."""
@@ -328,7 +373,7 @@ class Surroundings:
         self._attributes.extend(
             (id(x), key, value, f"{name}.{key}")
             for key, value in zip(keys, values, strict=True)
-            if value is not MISSING and not isinstance(value, PLAIN)
+            if value is not MISSING and not _is_plain(value)
         )
 
     def _mapping(self, of: Any, x: Mapping[Any, Any], name: str) -> Iterator[tuple[Any, str]]:
@@ -338,11 +383,14 @@ class Surroundings:
             yield value, f"{name}.{key}" if isinstance(key, str) else f"{name}[...]"
 
     def _function(self, x: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
-        for variable, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
-            self.readings.append(Reading(variable, _content, cell, _content(cell)))
-            if _content(cell) is not MISSING:
-                yield _content(cell), variable
         names, attributes, modules = names_in(x.__code__)
+        for variable, cell in zip(x.__code__.co_freevars, x.__closure__ or (), strict=True):
+            value = _content(cell)
+            self.readings.append(Reading(variable, _content, cell, value))
+            if isinstance(value, types.ModuleType):
+                yield from self._module(x, value, attributes)
+            elif value is not MISSING:
+                yield value, variable
         self._untold |= not (attributes | names).isdisjoint(PAST_THEM)
         yield from self._named(x, x.__globals__, x.__module__, names, attributes)
         for module in modules:
@@ -364,14 +412,16 @@ class Surroundings:
                 yield from self._named(x, vars(module), module.__name__, attributes, attributes)
 
     def _named(
-        self, x: types.FunctionType, scope: dict[str, Any], module: str, names: Any, attributes: Any
+        self, x: Any, scope: dict[str, Any], module: str, names: Any, attributes: Any
     ) -> Iterator[tuple[Any, str]]:
         """What a function finds in a namespace."""
-        found = tuple(n for n in sorted(names) if n in scope)
-        values = tuple(scope[n] for n in found)
+        found = tuple(sorted(names))
+        values = tuple(scope.get(n, MISSING) for n in found)
         if found:
             self.places.append(Place(f"globals of {module}", x, scope, found, values, whole=False))
         for n, value in zip(found, values, strict=True):
+            if value is MISSING:
+                continue
             if acts(value):
                 self.imported.append((scope, n, value))
             elif isinstance(value, types.ModuleType):
@@ -395,6 +445,18 @@ def _stream(x: Any) -> Hidden:
         return Hidden("a numpy.random.RandomState", x.get_state, x.set_state)
     bits: Any = x.bit_generator if isinstance(x, np.random.Generator) else x
     return Hidden("a generator of NumPy", lambda: bits.state, lambda state: setattr(bits, "state", state))
+
+
+def _is_plain(x: Any) -> bool:
+    """Whether there is nothing inside: a number or text, unless of a class of the program's, which has methods."""
+    return isinstance(x, PLAIN) and (type(x) in PLAIN or is_library(type(x).__module__))
+
+
+def _hooks_of(x: Tensor) -> Iterator[Any]:
+    """What is called with the gradient of a tensor."""
+    node = vars(x).get("_node")
+    for hooks in (getattr(node, "hooks", None), getattr(node, "after", None)):
+        yield from (hooks or {}).values()
 
 
 def own_attributes(x: Tensor) -> tuple[str, ...]:

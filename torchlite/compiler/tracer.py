@@ -155,7 +155,12 @@ class Tracer:
             attributes = external.tensor.__dict__
             _put_back(attributes, external.before)
             for name, hooks in external.hooks.items():
-                setattr(attributes["_node"], name, hooks)
+                now = getattr(attributes["_node"], name)
+                if now is None or hooks is None:
+                    setattr(attributes["_node"], name, hooks)
+                elif list(now.items()) != list(hooks.items()):  # what removes a hook knows the dict
+                    now.clear()
+                    now.update(hooks)
             _put_back(vars(attributes["_storage"]), external.storage)
             external.before.clear()  # a capture must not keep the gradients of that call
 
@@ -419,9 +424,11 @@ def _watch(change: int) -> None:
         if _tracing == 1 and change == 1:
             Tensor._data = property(_get_data, _set_data)
             Tensor._grad = property(_get_grad, _set_grad)  # type: ignore[assignment]
+            Tensor.requires_grad = _noting_requires_grad()  # type: ignore[method-assign]
         elif _tracing == 0:
             del Tensor._data
             Tensor._grad = None
+            Tensor.requires_grad = _requires_grad  # type: ignore[method-assign]
 
 
 def _get_data(tensor: Tensor) -> Any:
@@ -442,6 +449,21 @@ def _set_data(tensor: Tensor, data: Any) -> None:
         if id(tensor) in tracer.externals:
             raise Uncapturable("the memory of a tensor from outside is exchanged (.data =, set_, resize_)")
     tensor.__dict__["_data"] = data
+
+
+_requires_grad: Any = Tensor.requires_grad
+
+
+def _noting_requires_grad() -> property:
+    """`Tensor.requires_grad`, where a replay is right only as long as the answer is the same."""
+
+    def get(tensor: Tensor) -> bool:
+        tracer = active.tracer
+        if tracer is not None and is_array(tensor.__dict__["_data"]):
+            tracer.external(tensor)
+        return tensor._node is not None
+
+    return property(get, _requires_grad.fset)
 
 
 def _get_grad(tensor: Tensor) -> Any:

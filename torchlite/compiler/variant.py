@@ -105,7 +105,8 @@ class Variant:
             hooks = [x for node in leaves for x in (node.hooks, node.after) if x is not None]
             of_leaves = [(_hooks, leaves), (_after, leaves)]
             of_tensors = [(tensor, _OF_TENSORS) for tensor in fixed]
-            self._around = Identities([*containers, *hooks], [*found, *of_leaves], keyed, chosen, of_tensors)
+            made = self.surroundings.made()
+            self._around = Identities([*containers, *hooks], [*found, *of_leaves], keyed, chosen, of_tensors, *made)
 
     def move(self, around: Callable[[Reads | None], Surroundings]) -> bool:
         """Whether the things around the function are the same in other objects; it is then a capture with those.

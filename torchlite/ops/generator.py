@@ -12,7 +12,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, wrap
 from torchlite.backends.philox import blocks_for
 from torchlite.devices import Device
-from torchlite.tracing import active
+from torchlite.tracing import active, asked
 
 _DEFAULT_SEED = 67280421310721
 
@@ -44,7 +44,7 @@ class Generator:
 
     def initial_seed(self) -> int:
         """The seed."""
-        return self._seed
+        return asked(("initial_seed", id(self)), lambda: self._seed)
 
     def take(self, words: int) -> tuple[int, int]:
         """(seed, offset) of the next ``words`` 32-bit words, which are then used up."""
