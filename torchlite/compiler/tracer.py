@@ -424,7 +424,7 @@ def _watch(change: int) -> None:
         if _tracing == 1 and change == 1:
             Tensor._data = property(_get_data, _set_data)
             Tensor._grad = property(_get_grad, _set_grad)  # type: ignore[assignment]
-            Tensor.requires_grad = _noting_requires_grad()  # type: ignore[method-assign]
+            Tensor.requires_grad = _noting_requires_grad()  # type: ignore[method-assign, assignment]
         elif _tracing == 0:
             del Tensor._data
             Tensor._grad = None
