@@ -39,7 +39,7 @@ Taken = tuple[int, list[Any]]
 
 _LIMIT = 20_000
 _SMALL = 1024
-_VIEWS: tuple[type, ...] = type({}.keys()), type({}.values()), type({}.items())
+_VIEWS: Any = type({}.keys()), type({}.values()), type({}.items())
 _content_of_cell = attrgetter("cell_contents")
 
 
