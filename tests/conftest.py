@@ -7,11 +7,22 @@ from typing import Any
 import pytest
 import simulated_gpu
 
-from torchlite.backends import cuda_device_count, cudnn
+from torchlite.backends import cuda_device_count, cudnn, threads
 
 SIMULATED = os.environ.get("TORCHLITE_SIMULATED_GPU") == "1"
 if SIMULATED:
     simulated_gpu.install()
+BESIDE_OTHERS = "PYTEST_XDIST_WORKER" in os.environ
+THREADS = threads.get_num_threads()
+
+
+def pytest_runtest_setup() -> None:
+    """Where other tests run on the same processors BLAS has one thread, as several would wait for each other; kernels keep theirs."""
+    set_threads = threads._function("set")
+    if BESIDE_OTHERS and set_threads is not None:
+        set_threads(1)
+        for follow in threads._followers:
+            follow(THREADS)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,9 @@
 """Convolution, pooling and batch normalisation in compiled functions: the numbers of eager execution, and the kernels that are used."""
 
+import re
+from functools import partial
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -33,17 +37,36 @@ def drawn_like(out):
 
 def check(function, *tensors, kernels=(), tolerance=2e-5):
     """Compare compiled and uncompiled results, and the text of the program with names of kernels."""
-    both, tensors = gradients(function, *tensors)
-    compiled = torch.compile(both, fullgraph=True)
+    check_together([(function, tensors)], kernels, tolerance)
+
+
+def check_together(cases, kernels, tolerance=2e-5):
+    """The same of several functions and their tensors in one program, where kernels of equal sizes are compiled once."""
+    steps = [gradients(function, *tensors)[0] for function, tensors in cases]
+
+    def together(*given):
+        return [step(*tensors) for step, tensors in zip(steps, given, strict=True)]
+
+    given = [tensors for _, tensors in cases]
+    compiled = torch.compile(together, fullgraph=True)
     for _ in range(3):
-        results = compiled(*tensors)
-    for got, expected in zip(results, both(*tensors), strict=True):
-        assert got.shape == expected.shape
-        scale = float(expected.abs().max())
-        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=0, atol=tolerance * scale)
+        results = compiled(*given)
+    for all_got, all_expected in zip(results, together(*given), strict=True):
+        for got, expected in zip(all_got, all_expected, strict=True):
+            assert got.shape == expected.shape
+            scale = float(expected.abs().max())
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=0, atol=tolerance * scale)
     if COMPILED:
         for kernel in kernels:
-            assert f"{kernel}(" in compiled.source, compiled.source
+            assert steps_with(kernel, compiled.source) >= len(cases), compiled.source
+
+
+def steps_with(kernel, source):
+    """How many steps of a program call a function that is a kernel or has one in it."""
+    functions = dict(re.findall(r"^\w[^\n;]*?(\w+)\([^\n;]*\) \{\n(.*?)^\}", source, re.MULTILINE | re.DOTALL))
+    named = {name for name, body in functions.items() if f"{kernel}(" in body}
+    named |= set(re.findall(rf"^{kernel}\((\w+)", source, re.MULTILINE))
+    return sum(call in named for call in re.findall(r"^ {4}(\w+)\(", source, re.MULTILINE))
 
 
 CONVOLUTIONS = {
@@ -123,20 +146,22 @@ def test_batch_norm_with_residual():
     check(function, *tensors, kernels=("CONVOLUTION", "merge_moments"))
 
 
-@pytest.mark.parametrize("how", CONVOLUTIONS)
 @pytest.mark.parametrize("channels", [5, 16, 32, 70])
-@pytest.mark.parametrize("residual", [True, False])
-def test_batch_norms_between_convolutions(how, channels, residual):
+def test_batch_norms_between_convolutions(channels):
     """What is normalized is computed where convolutions read it, and summed up where they store it."""
 
-    def function(x, first, second, third, weight, bias):
+    def function(how, residual, x, first, second, third, weight, bias):
         y = F.batch_norm(F.conv2d(x, first, padding=1), None, None, weight, bias, True)
         z = F.batch_norm(F.conv2d(torch.relu(y), second, padding=1), None, None, weight, bias, True)
         return torch.relu(F.conv2d(torch.relu(z + y if residual else z), third, **CONVOLUTIONS[how]))
 
-    weights = [drawn(channels, n, 3, 3, seed=n) * 0.1 for n in (3, channels, channels)]
-    tensors = [drawn(3, 3, 9, 8), *weights, drawn(channels, seed=1), drawn(channels, seed=2)]
-    check(function, *tensors, kernels=("CONVOLUTION", "merge_moments", "add_parts"), tolerance=1e-4)
+    def tensors(seed):
+        weights = [drawn(channels, n, 3, 3, seed=n + seed) * 0.1 for n in (3, channels, channels)]
+        return [drawn(3, 3, 9, 8, seed=seed), *weights, drawn(channels, seed=1 + seed), drawn(channels, seed=2 + seed)]
+
+    ways = enumerate(product(CONVOLUTIONS, [True, False]))
+    cases = [(partial(function, *way), tensors(100 * i)) for i, way in ways]
+    check_together(cases, ("CONVOLUTION", "merge_moments", "add_parts"), tolerance=1e-4)
 
 
 def test_what_is_normalized_takes_no_memory():

@@ -1,13 +1,12 @@
 """Kernels of single convolutions of channels that lie side by side, against products of columns in double precision."""
 
 import ctypes
-import inspect
 
 import numpy as np
 import pytest
+from convolution_cases import exact, planes, sizes
 
 import torchlite as torch
-from torchlite import ir
 from torchlite.backends.native import convolution_nhwc, library
 from torchlite.ops.windows import Window
 
@@ -41,17 +40,6 @@ ARGUMENTS = {
     "input_grad": "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}",
     "weight_grad": "a, b, c, scratch, (OnRows){0}",
 }
-
-
-def sizes(case):
-    samples, channels, size, results, window = case
-    return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
-
-
-def planes(x):
-    """The distances between numbers of an array (N, H, W, C) that lie as (N, C, H, W)."""
-    _, h, w, c = x
-    return c * h * w, w, 1, h * w
 
 
 def kernels(index, case):
@@ -90,11 +78,6 @@ def beside(x):
     return np.ascontiguousarray(x.transpose(0, 2, 3, 1))
 
 
-def reference(op, *arrays, **params):
-    wide = [array.astype(np.float64) for array in arrays]
-    return inspect.unwrap(ir.REGISTRY[op].run)(np, *wide, groups=1, **params)
-
-
 def close(got, expected):
     np.testing.assert_allclose(got, expected, rtol=0, atol=4e-6 * np.abs(expected).max())
 
@@ -110,14 +93,14 @@ def drawn(case):
 def test_convolution_and_its_gradients(compiled, index):
     window, (x, weight, g) = CASES[index][-1], drawn(CASES[index])
     x_sizes, out_sizes = sizes(CASES[index])
-    expected = reference("convolution", x, weight, window=window).transpose(0, 2, 3, 1)
+    expected = exact("convolution", x, weight, window=window).transpose(0, 2, 3, 1)
     close(call(compiled, (index, "convolution"), beside(x), weight, shape=out_sizes), expected)
     bias = weight.reshape(-1)[: out_sizes[3]]
     close(call(compiled, (index, "from_planes"), x, weight, shape=out_sizes), expected + bias)
     got = call(compiled, (index, "input_grad"), beside(g), weight, shape=x_sizes)
-    close(got, reference("convolution_input_grad", g, weight, window=window, size=x.shape[2:]).transpose(0, 2, 3, 1))
+    close(got, exact("convolution_input_grad", g, weight, window=window, size=x.shape[2:]).transpose(0, 2, 3, 1))
     got = call(compiled, (index, "weight_grad"), beside(x), beside(g), shape=weight.shape)
-    close(got, reference("convolution_weight_grad", x, g, window=window))
+    close(got, exact("convolution_weight_grad", x, g, window=window))
 
 
 def test_threads_change_nothing(compiled):

@@ -4,13 +4,12 @@ Where the processor has no tile registers both are the same.
 """
 
 import ctypes
-import inspect
 
 import numpy as np
 import pytest
+from convolution_cases import exact, planes, sizes
 
 import torchlite as torch
-from torchlite import ir
 from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
 from torchlite.backends.native.recurrent import has_tiles
 from torchlite.ops.windows import Window
@@ -32,19 +31,6 @@ void call_{name}(const float *a, const float *b, const float *bias, float *c, fl
     {name}(a, b, bias, c, scratch, (OnRows){{0}}, (OnRows){{0}});
 }}
 """
-RNG = np.random.default_rng(0)
-BEGINNING = RNG.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def numbers_of_its_own():
-    """Each test draws the same numbers, whichever ran before it in this process."""
-    RNG.bit_generator.state = BEGINNING
-
-
-def sizes(case):
-    samples, channels, size, results, window = case
-    return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +39,11 @@ def compiled(needs_compiler):
     text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
     for index, case in enumerate(CASES):
         x, out = sizes(case)
-        _, h, w, c = x
-        planes = (h * w * c, w, 1, h * w)  # between numbers that lie as (N, C, H, W)
         wanted = [(convolution_tiles, kind, None) for kind in KINDS]
         if not index:
-            wanted += [(convolution_nhwc, kind, None) for kind in KINDS] + [(convolution_tiles, "convolution", planes)]
+            wanted += [(convolution_nhwc, kind, None) for kind in KINDS] + [
+                (convolution_tiles, "convolution", planes(x))
+            ]
         for module, kind, steps in wanted:
             key = (index, kind if steps is None else "planes", module is convolution_tiles)
             name, ends = f"kernel{len(made)}", (x, out) if kind == "convolution" else (out, x)
@@ -84,10 +70,10 @@ def call(compiled, key, x, weight, shape, bias=None):
     return out.transpose(0, 3, 1, 2)
 
 
-def exact(kind, case, x, weight):
-    params = {} if kind == "convolution" else {"size": case[2]}
-    run = inspect.unwrap(ir.REGISTRY["convolution" if kind == "convolution" else "convolution_input_grad"].run)
-    return run(np, x.astype(np.float64), weight.astype(np.float64), groups=1, window=case[-1], **params)
+def reference(kind, case, x, weight):
+    if kind == "convolution":
+        return exact("convolution", x, weight, window=case[-1])
+    return exact("convolution_input_grad", x, weight, window=case[-1], size=case[2])
 
 
 def shapes(kind, case):
@@ -100,46 +86,46 @@ def shapes(kind, case):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("index", range(len(CASES)))
-def test_sums(compiled, index, kind):
+def test_sums(compiled, rng, index, kind):
     source, of_weight, result = shapes(kind, CASES[index])
-    x, weight, bias = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight, result[-1:]))
+    x, weight, bias = (rng.normal(size=s).astype(np.float32) for s in (source, of_weight, result[-1:]))
     for given in (None, bias):
-        expected = exact(kind, CASES[index], x, weight) + (0 if given is None else given[:, None, None])
+        expected = reference(kind, CASES[index], x, weight) + (0 if given is None else given[:, None, None])
         got = call(compiled, (index, kind, True), x, weight, result, given)
         np.testing.assert_allclose(got, expected, rtol=0, atol=(1e-6 if has_tiles() else 3e-6) * np.abs(expected).max())
 
 
-def powers(*shape, decades):
-    return 10.0 ** RNG.uniform(-decades, decades, shape)
+def powers(rng, *shape, decades):
+    return 10.0 ** rng.uniform(-decades, decades, shape)
 
 
-def cancelling(source, of_weight):
-    x, weight = RNG.normal(size=source), RNG.normal(size=of_weight)
+def cancelling(rng, source, of_weight):
+    x, weight = rng.normal(size=source), rng.normal(size=of_weight)
     half = source[1] // 2
     x[:, half:] = -x[:, :half]
-    weight[:, half:] = weight[:, :half] * (1 + 1e-6 * RNG.normal(size=weight[:, half:].shape))
+    weight[:, half:] = weight[:, :half] * (1 + 1e-6 * rng.normal(size=weight[:, half:].shape))
     return x, weight
 
 
 DATA = {
-    "normal": lambda s, w: (RNG.normal(size=s), RNG.normal(size=w)),
-    "uniform": lambda s, w: (RNG.random(s), RNG.random(w)),
-    "sparse": lambda s, w: (np.maximum(RNG.normal(size=s), 0), RNG.normal(size=w) * (RNG.random(w) < 0.1)),
+    "normal": lambda rng, s, w: (rng.normal(size=s), rng.normal(size=w)),
+    "uniform": lambda rng, s, w: (rng.random(s), rng.random(w)),
+    "sparse": lambda rng, s, w: (np.maximum(rng.normal(size=s), 0), rng.normal(size=w) * (rng.random(w) < 0.1)),
     "cancelling": cancelling,
-    "a sample of zeros": lambda s, w: (RNG.normal(size=s) * 1e-20 * (np.arange(s[0]) != 1)[:, None, None, None], RNG.normal(size=w)),
-    "samples of other sizes": lambda s, w: (RNG.normal(size=s) * 10.0 ** (20 * np.arange(s[0]) - 20)[:, None, None, None],
-                                            RNG.normal(size=w)),
-    "rows of other sizes": lambda s, w: (RNG.normal(size=s) * 10.0 ** np.linspace(-30, 25, s[2])[:, None], RNG.normal(size=w)),
+    "a sample of zeros": lambda rng, s, w: (rng.normal(size=s) * 1e-20 * (np.arange(s[0]) != 1)[:, None, None, None], rng.normal(size=w)),
+    "samples of other sizes": lambda rng, s, w: (rng.normal(size=s) * 10.0 ** (20 * np.arange(s[0]) - 20)[:, None, None, None],
+                                            rng.normal(size=w)),
+    "rows of other sizes": lambda rng, s, w: (rng.normal(size=s) * 10.0 ** np.linspace(-30, 25, s[2])[:, None], rng.normal(size=w)),
     **{
-        f"{a} by {b}": lambda s, w, a=a, b=b: (RNG.normal(size=s) * a, RNG.normal(size=w) * b)
+        f"{a} by {b}": lambda rng, s, w, a=a, b=b: (rng.normal(size=s) * a, rng.normal(size=w) * b)
         for a, b in [
             (1e-45, 1.0), (1.0, 1e-38), (1e-30, 1.0), (1.0, 1e-20), (1e-10, 1e-10), (1e-15, 1e-15), (1e-20, 1e-20),
             (1e30, 1.0), (1.0, 1e36), (1e18, 1e18), (1e37, 1e-38), (1e20, 1e-20),
         ]
     },
     **{
-        f"{d} decades": lambda s, w, d=d: (
-            RNG.normal(size=s) * powers(*s, decades=d), RNG.normal(size=w) * powers(*w, decades=d)
+        f"{d} decades": lambda rng, s, w, d=d: (
+            rng.normal(size=s) * powers(rng, *s, decades=d), rng.normal(size=w) * powers(rng, *w, decades=d)
         )
         for d in (3, 8, 12, 18)
     },
@@ -148,11 +134,11 @@ DATA = {
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("data", DATA)
-def test_errors_are_at_most_those_of_multiply_adds(compiled, data, kind):
+def test_errors_are_at_most_those_of_multiply_adds(compiled, rng, data, kind):
     source, of_weight, result = shapes(kind, CASES[0])
-    x, weight = (a.astype(np.float32) for a in DATA[data](source, of_weight))
-    scale = exact(kind, CASES[0], np.abs(x), np.abs(weight)) + 1e-300
-    expected = exact(kind, CASES[0], x, weight)
+    x, weight = (a.astype(np.float32) for a in DATA[data](rng, source, of_weight))
+    scale = reference(kind, CASES[0], np.abs(x), np.abs(weight)) + 1e-300
+    expected = reference(kind, CASES[0], x, weight)
     errors, plain = (
         np.maximum(np.abs(call(compiled, (0, kind, tiles), x, weight, result) - expected) - 2**-149, 0) / scale
         for tiles in (True, False)
@@ -163,13 +149,13 @@ def test_errors_are_at_most_those_of_multiply_adds(compiled, data, kind):
 
 
 @pytest.mark.parametrize("index", [0, 3])
-def test_what_is_not_finite_stays_where_windows_meet_it(compiled, index):
+def test_what_is_not_finite_stays_where_windows_meet_it(compiled, rng, index):
     source, of_weight, result = shapes("convolution", CASES[index])
-    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
-    expected = exact("convolution", CASES[index], x, weight)
+    x, weight = (rng.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    expected = reference("convolution", CASES[index], x, weight)
     x[1, 3, 5, 6], x[2, 0, 0, -1], x[0, 31, 6, 2] = np.nan, np.inf, 3e38
     with np.errstate(invalid="ignore", over="ignore"):
-        reached = exact("convolution", CASES[index], x, weight)
+        reached = reference("convolution", CASES[index], x, weight)
     got = call(compiled, (index, "convolution", True), x, weight, result)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(reached))
     met = reached != expected
@@ -182,17 +168,17 @@ def test_what_is_not_finite_stays_where_windows_meet_it(compiled, index):
     np.testing.assert_allclose(got[:, 4][~met[:, 4]], expected[:, 4][~met[:, 4]], rtol=0, atol=1e-4)
 
 
-def test_planes(compiled):
+def test_planes(compiled, rng):
     source, of_weight, result = shapes("convolution", CASES[0])
-    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    x, weight = (rng.normal(size=s).astype(np.float32) for s in (source, of_weight))
     got = [call(compiled, (0, kind, True), x, weight, result) for kind in ("planes", "convolution")]
     np.testing.assert_array_equal(*got)
 
 
 @pytest.mark.parametrize("index", [1, 6])
-def test_threads_change_nothing(compiled, index):
+def test_threads_change_nothing(compiled, rng, index):
     source, of_weight, result = shapes("convolution", CASES[index])
-    x, weight = (RNG.normal(size=s).astype(np.float32) for s in (source, of_weight))
+    x, weight = (rng.normal(size=s).astype(np.float32) for s in (source, of_weight))
     x[0] *= 1e-22
     before, results = torch.get_num_threads(), []
     try:

@@ -4,13 +4,12 @@ Where the processor has no tile registers both are the same.
 """
 
 import ctypes
-import inspect
 
 import numpy as np
 import pytest
+from convolution_cases import exact, planes, sizes
 
 import torchlite as torch
-from torchlite import ir
 from torchlite.backends.native import convolution_nhwc, library, weight_grad_tiles
 from torchlite.ops.windows import Window
 
@@ -31,19 +30,6 @@ CASES = [
 EXPORT = """
 void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}(a, b, c, scratch, (OnRows){{0}}); }}
 """
-RNG = np.random.default_rng(0)
-BEGINNING = RNG.bit_generator.state
-
-
-@pytest.fixture(autouse=True)
-def numbers_of_its_own():
-    """Each test draws the same numbers, whichever ran before it in this process."""
-    RNG.bit_generator.state = BEGINNING
-
-
-def sizes(case):
-    samples, channels, size, results, window = case
-    return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +41,9 @@ def compiled(needs_compiler):
         patched.setattr(weight_grad_tiles, "_USES", 0)
         for index, case in enumerate(CASES):
             x, g = sizes(case)
-            _, h, w, c = x
             wanted = {"tiles": (weight_grad_tiles, None)}
             if not index:
-                wanted |= {"plain": (convolution_nhwc, None), "planes": (weight_grad_tiles, (c * h * w, w, 1, h * w))}
+                wanted |= {"plain": (convolution_nhwc, None), "planes": (weight_grad_tiles, planes(x))}
             for kind, (module, steps) in wanted.items():
                 name = f"kernel{len(made)}"
                 kernel = module.weight_grad(name, x, g, case[-1], steps)
@@ -82,60 +67,59 @@ def call(compiled, key, x, g):
     return out
 
 
-def drawn(case):
-    return [RNG.normal(size=(n, c, h, w)).astype(np.float32) for n, h, w, c in sizes(case)]
+def drawn(rng, case):
+    return [rng.normal(size=(n, c, h, w)).astype(np.float32) for n, h, w, c in sizes(case)]
 
 
-def exact(case, x, g):
-    wide = [array.astype(np.float64) for array in (x, g)]
-    return inspect.unwrap(ir.REGISTRY["convolution_weight_grad"].run)(np, *wide, groups=1, window=case[-1])
+def reference(case, x, g):
+    return exact("convolution_weight_grad", x, g, window=case[-1])
 
 
 @pytest.mark.parametrize("index", range(len(CASES)))
-def test_every_kind_of_size(compiled, index):
-    x, g = drawn(CASES[index])
-    expected = exact(CASES[index], x, g)
+def test_every_kind_of_size(compiled, rng, index):
+    x, g = drawn(rng, CASES[index])
+    expected = reference(CASES[index], x, g)
     for kind in ("tiles", "planes")[: 1 + (not index)]:
         got = call(compiled, (index, kind), x, g)
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
-def decades(shape, most):
-    return 10.0 ** RNG.uniform(-most, most, shape)
+def decades(rng, shape, most):
+    return 10.0 ** rng.uniform(-most, most, shape)
 
 
 DATA = {
-    "uniform": lambda x, g: (abs(x), abs(g)),
-    "sparse": lambda x, g: (np.maximum(x, 0), g * (RNG.random(g.shape) < 0.1)),
+    "uniform": lambda rng, x, g: (abs(x), abs(g)),
+    "sparse": lambda rng, x, g: (np.maximum(x, 0), g * (rng.random(g.shape) < 0.1)),
     **{
-        f"{a} by {b}": lambda x, g, a=a, b=b: (x * a, g * b)
+        f"{a} by {b}": lambda rng, x, g, a=a, b=b: (x * a, g * b)
         for a, b in [
             (1, 1), (1e-45, 1), (1, 1e-38), (1, 1e-20), (1e-10, 1e-10), (1e-15, 1e-15), (1e-20, 1e-20), (1e30, 1), (1, 1e35),
             (1e17, 1e17), (1e37, 1e-38), (1e20, 1e-20),
         ]
     },
     **{
-        f"{most} decades": lambda x, g, most=most: (x * decades(x.shape, most), g * decades(g.shape, most))
+        f"{most} decades": lambda rng, x, g, most=most: (x * decades(rng, x.shape, most), g * decades(rng, g.shape, most))
         for most in (3, 8, 12)
     },
     **{
-        f"samples of {most} decades": lambda x, g, most=most: (x, g * decades((len(g), 1, 1, 1), most))
+        f"samples of {most} decades": lambda rng, x, g, most=most: (x, g * decades(rng, (len(g), 1, 1, 1), most))
         for most in (8, 18)
     },
 }  # fmt: skip
 
 
-def errors_of(compiled, data):
+def errors_of(compiled, rng, data):
     """In tiles and by multiply-adds, each over the sum of the products' sizes."""
-    x, g = (a.astype(np.float32) for a in DATA[data](*drawn(CASES[0])))
-    true, scale = exact(CASES[0], x, g), exact(CASES[0], abs(x), abs(g)) + 1e-300
+    x, g = (a.astype(np.float32) for a in DATA[data](rng, *drawn(rng, CASES[0])))
+    true, scale = reference(CASES[0], x, g), reference(CASES[0], abs(x), abs(g)) + 1e-300
     made = (call(compiled, (0, kind), x, g) for kind in ("tiles", "plain"))
     return [np.maximum(np.abs(got - true) - 2**-148, 0) / scale for got in made]
 
 
 @pytest.mark.parametrize("data", DATA)
-def test_errors_are_at_most_those_of_multiply_adds(compiled, data):
-    errors = np.array([errors_of(compiled, data) for _ in range(8)])
+def test_errors_are_at_most_those_of_multiply_adds(compiled, rng, data):
+    errors = np.array([errors_of(compiled, rng, data) for _ in range(8)])
     assert np.isfinite(errors).all()
     largest, squares = (
         by(errors, axis=(2, 3, 4, 5)).mean(0) for by in (np.max, lambda e, axis: np.square(e).mean(axis))
@@ -145,8 +129,8 @@ def test_errors_are_at_most_those_of_multiply_adds(compiled, data):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_what_is_not_finite_is_that_of_multiply_adds(compiled, which):
-    arrays = drawn(CASES[0])
+def test_what_is_not_finite_is_that_of_multiply_adds(compiled, rng, which):
+    arrays = drawn(rng, CASES[0])
     arrays[which][0, 3, 0, 31], arrays[which][1, 5, 7, 11], arrays[which][2, 8, 11, 0] = np.nan, np.inf, 3e38
     tiles, plain = (call(compiled, (0, kind), *arrays) for kind in ("tiles", "plain"))
     assert np.isnan(plain).any()
@@ -154,8 +138,8 @@ def test_what_is_not_finite_is_that_of_multiply_adds(compiled, which):
     np.testing.assert_array_equal(np.isinf(tiles), np.isinf(plain))
 
 
-def test_threads_change_nothing(compiled):
-    x, g = drawn(CASES[1])
+def test_threads_change_nothing(compiled, rng):
+    x, g = drawn(rng, CASES[1])
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 5):
