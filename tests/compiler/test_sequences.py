@@ -1,5 +1,9 @@
 """Attention, normalisation, losses, embeddings and recurrent layers in compiled functions: eager's numbers, and the kernels used."""
 
+from functools import partial
+from itertools import product
+
+import compiled_together
 import numpy as np
 import pytest
 
@@ -18,21 +22,12 @@ def drawn(*shape, seed=0):
 
 def check(function, *tensors, kernels=()):
     """Compare results and gradients of a compiled function with the uncompiled one's, and its text with names of kernels."""
+    check_together([(function, tensors)], kernels)
 
-    def both(*given):
-        leaves = [t.detach().requires_grad_() for t in given]
-        out = function(*leaves)
-        (out * torch.linspace(-1.0, 1.0, out.numel()).view(out.shape)).sum().backward()
-        return (out.detach(), *(leaf.grad for leaf in leaves))
 
-    compiled = torch.compile(both, fullgraph=True)
-    for _ in range(3):
-        results = compiled(*tensors)
-    for got, expected in zip(results, both(*tensors), strict=True):
-        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=2e-5)
-    if COMPILED:
-        for kernel in kernels:
-            assert f"{kernel}(" in compiled.source, compiled.source
+def check_together(cases, kernels):
+    """The same of several functions and their tensors in one program."""
+    compiled_together.check(cases, partial(np.testing.assert_allclose, rtol=1e-5, atol=2e-5), kernels)
 
 
 @pytest.mark.parametrize("width", [8, 16])
@@ -141,17 +136,20 @@ def test_embeddings_and_numbers_that_move_outside():
 
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2, "bias": False}], ids=str)
-def test_recurrent_layers(kind, options):
+def test_recurrent_layers(kind):
     torch.manual_seed(0)
-    layer = getattr(torch.nn, kind)(6, 20, **options)
-    names = [name for name, _ in layer.named_parameters()]
 
-    def function(x, *parameters):
-        return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))[0]
+    def case(i, **options):
+        layer = getattr(torch.nn, kind)(6, 20, **options)
+        names = [name for name, _ in layer.named_parameters()]
 
-    given = [p.detach() for p in layer.parameters()]
-    check(function, drawn(5, 18, 6), *given, kernels=["recurrent_tasks"])
+        def function(x, *parameters):
+            return torch.func.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))[0]
+
+        return function, (drawn(5, 18, 6, seed=i), *(p.detach() for p in layer.parameters()))
+
+    cases = case(0), case(1, bidirectional=True), case(2, num_layers=2, bias=False)
+    check_together(cases, ["recurrent_tasks"])
 
 
 def test_packed_sequences():
@@ -182,24 +180,17 @@ SUMS = ["tiled_lstm_grad_and_sums_float32"] if COMPILED and kernels_of_sequences
 ENDING = (48, 48, 48, 37, 33, 33, 32, 32, 32, 20, 16, 9, 9, 9, 9, 9, 5, 5, 5, 5, 1, 1, 1)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("sizes", [None, ENDING])
-@pytest.mark.parametrize("inputs", [20, 64])
-def test_sums_of_an_lstm_beside_its_gradient(inputs, sizes, reverse):
-    given = (
-        drawn(23, 48, inputs),
-        drawn(128, inputs, seed=1) * 0.2,
-        drawn(128, 32, seed=2) * 0.2,
-        drawn(48, 32, seed=3) * 0.5,
-    )
-    check(layer(sizes, reverse), *given, kernels=SUMS)
+def test_sums_of_an_lstm_beside_its_gradient():
+    cases = []
+    for i, (inputs, sizes, reverse) in enumerate(product((20, 64), (None, ENDING), (False, True))):
+        shapes = (((23, 48, inputs), 1.0), ((128, inputs), 0.2), ((128, 32), 0.2), ((48, 32), 0.5))
+        tensors = [drawn(*shape, seed=10 * i + j) * scale for j, (shape, scale) in enumerate(shapes)]
+        cases.append((layer(sizes, reverse), tensors))
+    check_together(cases, SUMS)
 
 
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("sizes", [None, ENDING])
-@pytest.mark.parametrize(("inputs", "samples"), [(20, 46), (64, 48)])
-def test_sums_of_an_lstm_of_bfloat16_are_those_of_its_cotangents(inputs, sizes, reverse, samples):
-    def step(x, w_ih, w_hh, h):
+def test_sums_of_an_lstm_of_bfloat16_are_those_of_its_cotangents():
+    def step(sizes, reverse, x, w_ih, w_hh, h):
         parts = [t.detach().requires_grad_() for t in (x, w_ih, w_hh, h)]
         gates = F.linear(*parts[:2])
         hs, _ = recurrent.lstm(gates, parts[3], parts[3], parts[2], None, sizes, reverse)
@@ -207,22 +198,24 @@ def test_sums_of_an_lstm_of_bfloat16_are_those_of_its_cotangents(inputs, sizes, 
         (hs * torch.linspace(-1.0, 1.0, hs.numel()).view(hs.shape).bfloat16()).sum().backward()
         return hs.detach(), gates.grad, parts[1].grad, parts[2].grad
 
-    sizes = sizes and tuple(min(samples, n) for n in sizes)
-    x, w_ih, w_hh, h = (
-        (drawn(*shape, seed=i) * scale).bfloat16()
-        for i, (shape, scale) in enumerate(
-            (((23, samples, inputs), 1.0), ((128, inputs), 0.2), ((128, 32), 0.2), ((samples, 32), 0.5))
-        )
-    )
-    compiled = torch.compile(step, fullgraph=True)
-    for _ in range(3):
-        hs, d, by_w_ih, by_w_hh = (t.float().numpy() for t in compiled(x, w_ih, w_hh, h))
-    assert ("tiled_lstm_grad_and_sums_bfloat16(" in compiled.source) == bool(SUMS)
-    first = h.float().numpy()[None]
-    before = np.concatenate([hs[1:], first] if reverse else [first, hs[:-1]])
-    for got, factor in ((by_w_ih, x.float().numpy()), (by_w_hh, before)):
-        expected = np.einsum("tng,tnk->gk", d, factor)
-        np.testing.assert_allclose(got, expected, rtol=2**-8, atol=1e-4)
+    cases = []
+    for i, ((inputs, samples), sizes, reverse) in enumerate(
+        product(((20, 46), (64, 48)), (None, ENDING), (False, True))
+    ):
+        shapes = (((23, samples, inputs), 1.0), ((128, inputs), 0.2), ((128, 32), 0.2), ((samples, 32), 0.5))
+        tensors = [(drawn(*shape, seed=10 * i + j) * scale).bfloat16() for j, (shape, scale) in enumerate(shapes)]
+        sizes = sizes and tuple(min(samples, n) for n in sizes)
+        cases.append((partial(step, sizes, reverse), tensors))
+    results, source = compiled_together.run(cases)
+    found = compiled_together.steps_with("tiled_lstm_grad_and_sums_bfloat16", source)
+    assert found == (len(cases) if SUMS else 0)
+    for result, (function, (x, _, _, h)) in zip(results, cases, strict=True):
+        hs, d, by_w_ih, by_w_hh = (t.float().numpy() for t in result)
+        first, reverse = h.float().numpy()[None], function.args[1]
+        before = np.concatenate([hs[1:], first] if reverse else [first, hs[:-1]])
+        for got, factor in ((by_w_ih, x.float().numpy()), (by_w_hh, before)):
+            expected = np.einsum("tng,tnk->gk", d, factor)
+            np.testing.assert_allclose(got, expected, rtol=2**-8, atol=1e-4)
 
 
 @pytest.mark.parametrize("value", [np.inf, np.nan, 1e35])

@@ -1,5 +1,6 @@
 """Products in compiled functions: operands as they lie, and what follows them done where they are stored."""
 
+import compiled_together
 import numpy as np
 import pytest
 
@@ -18,45 +19,53 @@ def draw(*shape, seed=0):
 
 
 def check(f, *inputs, passes):
-    """Compare with float64, and the number of products and of other passes over memory."""
-    compiled = torch.compile(f, fullgraph=True)
-    for _ in range(3):
-        got = compiled(*inputs)
-    expected = f(*(x.double() if x.is_floating_point() else x for x in inputs))
-    for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, expected)), strict=True):
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
-    program = compiled.source.partition("int segment0")[2]
-    loops = sum(line.strip().startswith(("loop", "flat(", "parallel(", "many(")) for line in program.splitlines())
-    assert (program.count("multiply_matrices("), loops) == passes
-    return compiled
+    """Compare with float64, and the number of products and of other passes over memory; the C of the program."""
+    return check_together([(f, inputs)], passes)
+
+
+def check_together(cases, passes):
+    """The same of several functions and their tensors in one program."""
+    results, source = compiled_together.run(cases)
+    for got, (f, inputs) in zip(results, cases, strict=True):
+        expected = f(*(x.double() if x.is_floating_point() else x for x in inputs))
+        for a, b in zip(*(r if isinstance(r, tuple) else (r,) for r in (got, expected)), strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-4)
+    steps = compiled_together.steps(source)
+    loops = sum(line.strip().startswith(("loop", "flat(", "parallel(", "many(")) for line in steps)
+    assert (sum(line.count("multiply_matrices(") for line in steps), loops) == passes
+    return source
 
 
 SIZES = [(4, 1, 2), (1, 7, 5), (70, 65, 140)]
 
 
-@pytest.mark.parametrize(("m", "n", "k"), SIZES)
-def test_linear_with_its_bias_and_an_activation(m, n, k):
-    x, weight, bias = draw(m, k), draw(n, k), draw(n)
-    check(lambda x, w, b: functional.gelu(functional.linear(x, w, b)), x, weight, bias, passes=(1, 0))
-    check(
-        lambda x, w, b: (functional.linear(x, w, b), functional.linear(x, w, b).relu()), x, weight, bias, passes=(1, 0)
-    )
-    check(lambda x, w, r: functional.linear(x, w) + r, x, weight, draw(m, n), passes=(1, 0))
+def test_linear_with_its_bias_and_an_activation():
+    cases = []
+    for m, n, k in SIZES:
+        cases += [
+            (lambda x, w, b: functional.gelu(functional.linear(x, w, b)), (draw(m, k), draw(n, k), draw(n))),
+            (
+                lambda x, w, b: (functional.linear(x, w, b), functional.linear(x, w, b).relu()),
+                (draw(m, k), draw(n, k), draw(n)),
+            ),
+            (lambda x, w, r: functional.linear(x, w) + r, (draw(m, k), draw(n, k), draw(m, n))),
+        ]
+    check_together(cases, passes=(len(cases), 0))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [*SIZES, (40, 200, 30)])
-def test_gelu_and_its_slope_of_what_a_product_gives(m, n, k):
-    weight, bias = draw(n, k), draw(n) * 3
-
+def test_gelu_and_its_slope_of_what_a_product_gives():
     def with_gradient(x, w, b):
         y = functional.linear(x, w, b).requires_grad_()
         z = functional.gelu(y * 0.5) + y
         z.sum().backward()
         return z.detach(), y.grad
 
-    check(with_gradient, draw(m, k), weight, bias, passes=(1, 0))
-    check(lambda x, w: functional.gelu(x @ w.t()).square(), draw(m, k), weight, passes=(1, 0))
+    cases = []
+    for m, n, k in [*SIZES, (40, 200, 30)]:
+        cases.append((with_gradient, (draw(m, k), draw(n, k), draw(n) * 3)))
+        cases.append((lambda x, w: functional.gelu(x @ w.t()).square(), (draw(m, k), draw(n, k))))
+    check_together(cases, passes=(len(cases), 0))
 
 
 def test_gelu_of_what_is_no_number_or_too_large_for_one():
@@ -69,28 +78,32 @@ def test_gelu_of_what_is_no_number_or_too_large_for_one():
     np.testing.assert_allclose(got.nan_to_num(), expected.nan_to_num(), rtol=1e-6, atol=1e-37)
 
 
-@pytest.mark.parametrize(("m", "n", "k"), SIZES)
-def test_permuted_operands_are_read_as_they_lie(m, n, k):
-    check(lambda x, y: x.t() @ y.t(), draw(k, m), draw(n, k), passes=(1, 0))
-    check(lambda x, y: x[:, ::2] @ y[::2], draw(m, 2 * k), draw(2 * k, n), passes=(1, 0))
+def test_permuted_operands_are_read_as_they_lie():
+    cases = []
+    for m, n, k in SIZES:
+        cases.append((lambda x, y: x.t() @ y.t(), (draw(k, m), draw(n, k))))
+        cases.append((lambda x, y: x[:, ::2] @ y[::2], (draw(m, 2 * k), draw(2 * k, n))))
+    check_together(cases, passes=(len(cases), 0))
 
 
 def test_what_follows_may_be_broadcast_transposed_or_of_another_shape():
-    x, y = draw(12, 20), draw(20, 24)
-    check(lambda x, y, r: (x @ y) * r, x, y, draw(12, 1), passes=(1, 0))
-    check(lambda x, y, r: (x @ y) * r.t(), x, y, draw(24, 12), passes=(1, 0))
-    check(lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, x, y, draw(3, 4, 24), passes=(1, 0))
-    check(lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, x, y, draw(4, 3, 24).transpose(0, 1), passes=(1, 0))
-    check(lambda x, y, r: (x @ y).reshape(12, 4, 6) + r, x, y, draw(4, 6), passes=(1, 0))
-    check(lambda x, y, r: (x @ y).reshape(12, 4, 6) * r, x, y, draw(12, 6, 4).transpose(1, 2), passes=(1, 0))
-    check(lambda x, y: ((x @ y) > 0).to(torch.int64), x, y, passes=(1, 0))
+    ways = [
+        (lambda x, y, r: (x @ y) * r, draw(12, 1)),
+        (lambda x, y, r: (x @ y) * r.t(), draw(24, 12)),
+        (lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, draw(3, 4, 24)),
+        (lambda x, y, r: (x @ y).reshape(3, 4, 24) + r, draw(4, 3, 24).transpose(0, 1)),
+        (lambda x, y, r: (x @ y).reshape(12, 4, 6) + r, draw(4, 6)),
+        (lambda x, y, r: (x @ y).reshape(12, 4, 6) * r, draw(12, 6, 4).transpose(1, 2)),
+        (lambda x, y: ((x @ y) > 0).to(torch.int64),),
+    ]
+    cases = [(f, (draw(12, 20), draw(20, 24), *given)) for f, *given in ways]
+    check_together(cases, passes=(len(cases), 0))
 
 
-@pytest.mark.parametrize(
-    ("left", "right"), [((3,), (3,)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((5,), ()), ((), (5,)), ((2, 1), (3,))]
-)
-def test_batches(left, right):
-    check(lambda x, y: (x @ y).relu(), draw(*left, 9, 20), draw(*right, 20, 33), passes=(1, 0))
+def test_batches():
+    sizes = [((3,), (3,)), ((2, 3), (3,)), ((2, 3), (2, 3)), ((5,), ()), ((), (5,)), ((2, 1), (3,))]
+    cases = [(lambda x, y: (x @ y).relu(), (draw(*left, 9, 20), draw(*right, 20, 33))) for left, right in sizes]
+    check_together(cases, passes=(len(cases), 0))
 
 
 def test_long_sums_in_parts():
@@ -133,5 +146,4 @@ def test_other_types_are_left_to_numpy():
 @pytest.mark.parametrize(("m", "fetches"), [(4, False), (1 << 13, True)])
 def test_tiles_that_fetch_ahead_are_compiled_for_large_products_alone(m, fetches):
     x, y, z = draw(m, 32), draw(32, 33), draw(m, 33)  # too short sums for tile registers
-    compiled = check(lambda x, y, z: x @ y + z, x, y, z, passes=(1, 0))
-    assert ("fetching_tiles" in compiled.source) == fetches
+    assert ("fetching_tiles" in check(lambda x, y, z: x @ y + z, x, y, z, passes=(1, 0))) == fetches

@@ -3,8 +3,10 @@
 Where the processor has no tile registers both are the same.
 """
 
+import compiled_together
 import numpy as np
 import pytest
+from compiled_together import steps_with
 
 import torchlite as torch
 import torchlite.nn.functional as functional
@@ -25,14 +27,18 @@ def as_before():
     torch.backends.mkldnn.matmul.fp32_precision = "none"
 
 
-def compiled(f, *inputs, precision="none"):
-    """What a compiled function gives, and its C."""
+def together(cases, precision="none"):
+    """What functions give for their tensors as one program, and its C."""
     torch.backends.mkldnn.matmul.fp32_precision = precision
-    program = torch.compile(f, fullgraph=True)
     with np.errstate(all="ignore"):
-        for _ in range(3):
-            out = program(*inputs)
-    return out.numpy().copy(), program.source.partition("int segment0")[2]
+        results, source = compiled_together.run(cases)
+    return [out.numpy().copy() for out in results], source
+
+
+def compiled(f, *inputs):
+    """What a compiled function gives, and its C."""
+    (out,), source = together([(f, inputs)])
+    return out, source
 
 
 def product(x, y):
@@ -41,11 +47,16 @@ def product(x, y):
 
 def both(x, y, f=product):
     """In tiles and by multiply-adds."""
-    inputs = [torch.from_numpy(a.astype(np.float32)) for a in (x, y)]
-    (tiles, source), (plain, other) = (compiled(f, *inputs, precision=how) for how in ("none", "ieee"))
-    assert "multiply_split(" in source
-    assert "multiply_split(" not in other
-    return tiles, plain
+    return next(both_together([(x, y)], f))
+
+
+def both_together(pairs, f):
+    """The same of several pairs in one program."""
+    cases = [(f, [torch.from_numpy(a.astype(np.float32)) for a in pair]) for pair in pairs]
+    (tiles, source), (plain, other) = (together(cases, how) for how in ("none", "ieee"))
+    assert steps_with("multiply_split", source) == len(cases)
+    assert steps_with("multiply_split", other) == 0
+    return zip(tiles, plain, strict=True)
 
 
 def powers(*shape, decades):
@@ -114,38 +125,42 @@ def test_what_is_not_finite_is_that_of_multiply_adds():
     np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("m", "n", "k"), [(256, 64, 260), (257, 65, 257), (300, 111, 129), (256, 600, 96), (290, 80, 700), (1100, 64, 1100)]
-)
-def test_every_layout_and_edge(m, n, k):
-    x, y = (a.astype(np.float32) for a in (normal(m, k), normal(k, n)))
-    exact = x.astype(np.float64) @ y.astype(np.float64)
-    assert products.pays_in_tiles(m, n, k)
-    layouts = [(x, np.ascontiguousarray(y.T).T), (np.ascontiguousarray(x.T).T, y)]
-    if m == 257:
-        layouts.append((np.repeat(x, 2, 1)[:, ::2], y))
-    for left, right in layouts:
-        out, _ = compiled(product, torch.from_numpy(left), torch.from_numpy(right))
-        np.testing.assert_allclose(out, exact, rtol=1e-5, atol=1e-5 * np.sqrt(k))
+def test_every_layout_and_edge():
+    cases, exact = [], []
+    sizes = [(256, 64, 260), (257, 65, 257), (300, 111, 129), (256, 600, 96), (290, 80, 700), (1100, 64, 1100)]
+    for m, n, k in sizes:
+        assert products.pays_in_tiles(m, n, k)
+        x, y = (a.astype(np.float32) for a in (normal(m, k), normal(k, n)))
+        layouts = [(x, np.ascontiguousarray(y.T).T), (np.ascontiguousarray(x.T).T, y)]
+        if m == 257:
+            layouts.append((np.repeat(x, 2, 1)[:, ::2], y))
+        cases += [(product, [torch.from_numpy(a) for a in layout]) for layout in layouts]
+        exact += [x.astype(np.float64) @ y.astype(np.float64)] * len(layouts)
+    results, source = together(cases)
+    assert steps_with("multiply_split", source) == len(cases)
+    for (_, (left, _)), out, expected in zip(cases, results, exact, strict=True):
+        np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5 * np.sqrt(left.shape[1]))
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(270, 96, 770), (100, 530, 770), (128, 128, 770), (400, 600, 770)])
-def test_gradients_of_wide_batches_are_divided_along_the_batch(m, n, k):
-    assert products.pays_in_tiles(m, n, k)
-    assert products.division_in_tiles(m, n, k, 1)[2] < k
-    g, x = normal(k, m), normal(k, n)
-    tiles, plain = both(g, x, lambda g, x: g.t() @ x * 0.5)
-    np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
+def test_gradients_of_wide_batches_are_divided_along_the_batch():
+    pairs = []
+    for m, n, k in [(270, 96, 770), (100, 530, 770), (128, 128, 770), (400, 600, 770)]:
+        assert products.pays_in_tiles(m, n, k)
+        assert products.division_in_tiles(m, n, k, 1)[2] < k
+        pairs.append((normal(k, m), normal(k, n)))
+    for tiles, plain in both_together(pairs, lambda g, x: g.t() @ x * 0.5):
+        np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(128, 4128, 64), (100, 5250, 70)])
-def test_gradients_of_large_weights_of_few_samples(m, n, k):
-    assert products.pays_in_tiles(m, n, k)
-    g, x = normal(k, m), normal(k, n)
-    tiles, plain = both(g, x, lambda g, x: g.t() @ x * 0.5)
-    exact = 0.5 * g.astype(np.float32).astype(np.float64).T @ x.astype(np.float32)
-    assert np.square(tiles - exact).mean() <= np.square(plain - exact).mean()
-    np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
+def test_gradients_of_large_weights_of_few_samples():
+    pairs = []
+    for m, n, k in [(128, 4128, 64), (100, 5250, 70)]:
+        assert products.pays_in_tiles(m, n, k)
+        pairs.append((normal(k, m), normal(k, n)))
+    for (g, x), (tiles, plain) in zip(pairs, both_together(pairs, lambda g, x: g.t() @ x * 0.5), strict=True):
+        exact = 0.5 * g.astype(np.float32).astype(np.float64).T @ x.astype(np.float32)
+        assert np.square(tiles - exact).mean() <= np.square(plain - exact).mean()
+        np.testing.assert_allclose(tiles, plain, rtol=1e-4, atol=1e-4)
 
 
 def test_batches_and_what_follows():
@@ -159,13 +174,15 @@ def test_results_do_not_depend_on_the_number_of_threads():
     x, y = (torch.from_numpy(a.astype(np.float32)) for a in (normal(800, 770), normal(770, 600)))
     wide = torch.from_numpy(normal(800, 90).astype(np.float32))
     few = torch.from_numpy(normal(64, 4200).astype(np.float32))
+    cases = [
+        (product, (x, y)), (lambda x, y: (x[:300] @ y[:, :70]).exp(), (x, y)),
+        *((lambda g, x: g.t() @ x, pair) for pair in ((wide, x), (few[:, :128], few))),
+    ]  # fmt: skip
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            results.append([compiled(f, x, y)[0] for f in (product, lambda x, y: (x[:300] @ y[:, :70]).exp())])
-            results[-1].append(compiled(lambda g, x: g.t() @ x, wide, x)[0])
-            results[-1].append(compiled(lambda g, x: g.t() @ x, few[:, :128], few)[0])
+            results.append(together(cases)[0])
     finally:
         torch.set_num_threads(before)
     for others in results[1:]:
@@ -175,4 +192,4 @@ def test_results_do_not_depend_on_the_number_of_threads():
 
 def test_small_products_stay_as_they_are():
     x, y = (torch.from_numpy(a.astype(np.float32)) for a in (normal(64, 128), normal(128, 784)))
-    assert "multiply_split(" not in compiled(product, x, y)[1]
+    assert steps_with("multiply_split", compiled(product, x, y)[1]) == 0
