@@ -18,6 +18,7 @@ from torchlite.compiler.passes import (
     sum_before_spreading,
     sum_gates,
     sum_tables,
+    take_gate_rows,
     without_dead_code,
     without_duplicates,
 )
@@ -366,6 +367,26 @@ def test_gradients_of_weights_are_summed_where_the_cotangents_of_gates_are(monke
     arrays = [np.random.default_rng(0).uniform(0.1, 0.9, v.shape).astype(np.float32) for v in before.inputs]
     for got, expected in zip(after.function()(*arrays), before.function()(*arrays), strict=True):
         np.testing.assert_allclose(got, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("others", [False, True])
+def test_gates_that_an_lstm_alone_takes_from_a_table_stay_there(monkeypatch, others):
+    monkeypatch.setattr("torchlite.compiler.passes.gate_rows.rows_pay", lambda _shape, _rows: True)
+    b = Building((4, 12), (2, 3), (2, 3), (12, 3))
+    table, *states = b.inputs
+    numbers = Value(Aval((6,), np.dtype(np.int64)))
+    b.inputs = (*b.inputs, numbers)
+    rows = b.add("index", table, numbers, spec=("tensor",))
+    op, params = REGISTRY["lstm"], {"batch_sizes": (2, 2, 1), "reverse": False}
+    node = Node(op, (b.add("view", rows, shape=(3, 2, 12)), *states), params, several=True)
+    node.outputs = tuple(Value(aval, node) for aval in op.infer(*(v.aval for v in node.inputs), **params))
+    b.nodes.append(node)
+    graph = b.graph(*node.outputs, *([rows] if others else []))
+    taken = without_dead_code(take_gate_rows(graph))
+    assert operators(taken) == (operators(graph) if others else ["view", "lstm_of_rows"])
+    rng = np.random.default_rng(0)
+    arrays = [rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs[:4]]
+    agrees(graph, taken, *arrays, np.array([3, 0, -1, 1, 1, 2]))
 
 
 def test_gradients_of_weights_are_products_where_their_sums_do_not_pay():

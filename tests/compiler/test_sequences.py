@@ -11,6 +11,8 @@ import torchlite as torch
 import torchlite.nn.functional as F
 from torchlite.backends.native import recurrent as kernels_of_sequences
 from torchlite.backends.native import toolchain
+from torchlite.dispatch import apply
+from torchlite.ir import REGISTRY
 from torchlite.ops import recurrent
 
 COMPILED = toolchain.enabled()
@@ -172,6 +174,44 @@ def layer(sizes=None, reverse=False):
         return torch.cat((hs, cs)) * 0.05
 
     return function
+
+
+@pytest.mark.parametrize(("sizes", "reverse"), [(None, True), ((18, 18, 7, 1), False)])
+def test_an_lstm_whose_gates_are_rows_of_a_table(sizes, reverse):
+    def function(table, numbers, h, w):
+        of = {"batch_sizes": sizes, "reverse": reverse}
+        return torch.cat(apply(REGISTRY["lstm_of_rows"], (table, numbers, h, h, w), of)[:2])
+
+    compiled = torch.compile(function, fullgraph=True)
+    given = drawn(5, 128), drawn(18, 32, seed=1), drawn(128, 32, seed=2) * 0.2
+    for seed in range(3):
+        numbers = torch.from_numpy(np.random.default_rng(seed).integers(-5, 5, (4, 18)))
+        got, expected = (f(given[0], numbers, *given[1:]).numpy() for f in (compiled, function))
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    if COMPILED:
+        assert "all_rows_exist(&taken)" in compiled.source
+    with pytest.raises(IndexError):
+        compiled(given[0], torch.full((4, 18), 5), *given[1:])
+
+
+def test_a_small_embedding_in_front_of_an_lstm_is_a_table_of_gates():
+    layer = torch.nn.LSTM(6, 16)
+
+    def function(table, numbers, *parameters):
+        leaves = [t.detach().requires_grad_() for t in (table, *parameters)]
+        names = (name for name, _ in layer.named_parameters())
+        x = F.embedding(numbers, leaves[0])
+        torch.func.functional_call(layer, dict(zip(names, leaves[1:], strict=True)), (x,))[0].square().sum().backward()
+        return tuple(leaf.grad for leaf in leaves)
+
+    compiled = torch.compile(function, fullgraph=True)
+    given = drawn(5, 6), *(p.detach() for p in layer.parameters())
+    for seed in range(3):
+        numbers = torch.from_numpy(np.random.default_rng(seed).integers(0, 5, (4, 18)))
+        for got, expected in zip(*(f(given[0], numbers, *given[1:]) for f in (compiled, function)), strict=True):
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=2e-5)
+    if SUMS:
+        assert "all_rows_exist(&taken)" in compiled.source
 
 
 SUMS = ["tiled_lstm_grad_and_sums_float32"] if COMPILED and kernels_of_sequences.C.has_tiles() else []

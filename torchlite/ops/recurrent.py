@@ -24,6 +24,7 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.contraction import product
 from torchlite.ops.conversion import to
 from torchlite.ops.half_precision import widened
+from torchlite.ops.indexing import index_op
 from torchlite.ops.joining import cat, stack
 from torchlite.ops.pointwise import sigmoid, tanh
 
@@ -552,3 +553,27 @@ def gru(
     inputs = (gates, h0, w_hh) if b_hh is None else (gates, h0, w_hh, b_hh)
     hs, _ = apply(_gru, inputs, {"batch_sizes": batch_sizes, "reverse": reverse})
     return hs
+
+
+def _run_lstm_of_rows(xp: Any, table: Any, numbers: Any, *arrays: Any, **params: Any) -> tuple[Any, ...]:
+    return tuple(_lstm.run(xp, index_op.run(xp, table, numbers, spec=("tensor",)), *arrays, **params))
+
+
+def _infer_lstm_of_rows(table: Aval, numbers: Aval, *states: Aval, **params: Any) -> tuple[Aval, ...]:
+    gates = Aval((*numbers.shape, table.shape[1]), table.dtype, table.device)
+    return tuple(_lstm.infer(gates, *states, **params))
+
+
+register(
+    Op(
+        "lstm_of_rows",
+        "contract",
+        run=_run_lstm_of_rows,
+        infer=_infer_lstm_of_rows,
+        samples=lambda rng: [
+            sample._replace(arrays=(rng.normal(size=(5, 12)), np.array([[0, 4], [1, -1], [4, 2]]), *sample.arrays[1:]))
+            for sample in _batch_samples(rng, 12, (2, 3), (2, 3), (12, 3))
+        ],
+        doc="`lstm` whose gates are rows of a table (R, 4H), by their numbers (T, N).",
+    )
+)

@@ -14,7 +14,10 @@ def draw(*shape):
     return np.random.default_rng(shape).normal(size=shape).astype(np.float32)
 
 
-@pytest.mark.parametrize(("count", "rows", "inner"), [((5,), 3, (1,)), ((12, 64), 65, (128,)), ((7, 9), 11, (5, 10))])
+@pytest.mark.parametrize(
+    ("count", "rows", "inner"),
+    [((5,), 3, (1,)), ((12, 64), 65, (128,)), ((7, 9), 11, (5, 10)), ((40,), 5, (300,)), ((40,), 5, (520,))],
+)
 def test_sums_by_number(count, rows, inner):
     fast = kernel("embeddings.index_add")
     if fast is None:

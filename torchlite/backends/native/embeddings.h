@@ -1,7 +1,8 @@
 // Rows of a table by their numbers, and the sum of cotangents that goes into each row. There, columns and not rows are
-// divided among tasks, so that sums are taken in the order of the numbers.
+// divided among tasks, so that sums are taken in the order of the numbers: into some columns of wide rows, which are few
+// stretches of memory and leave work for several threads.
 
-enum { EMBEDDING_COLUMNS = 32 };
+enum { EMBEDDING_COLUMNS = 32, MOST_EMBEDDING_COLUMNS = 128, EMBEDDING_TASKS = 4 };
 
 typedef struct {
     const float *from;
@@ -35,17 +36,21 @@ static void embedding(Embedding *e) {
 
 static void embedding_grad_task(void *argument, long index) {
     const Embedding *e = argument;
-    long first = index * EMBEDDING_COLUMNS, columns = at_most(EMBEDDING_COLUMNS, e->width - first);
+    long first = index * e->each, columns = at_most(e->each, e->width - first);
+    long whole = columns / EMBEDDING_COLUMNS * EMBEDDING_COLUMNS;
     for (long r = 0; r < e->rows; r++) memset(e->to + r * e->width + first, 0, (size_t)columns * sizeof *e->to);
     for (long i = 0; i < e->count; i++) {
         const float *from = e->from + i * e->width + first;
         float *to = e->to + row_of(e, i) * e->width + first;
-        if (columns == EMBEDDING_COLUMNS)
+        for (long j = 0; j < whole; j += EMBEDDING_COLUMNS)
 #pragma omp simd
-            for (int j = 0; j < EMBEDDING_COLUMNS; j++) to[j] += from[j];
-        else
-            for (long j = 0; j < columns; j++) to[j] += from[j];
+            for (int k = 0; k < EMBEDDING_COLUMNS; k++) to[j + k] += from[j + k];
+        for (long j = whole; j < columns; j++) to[j] += from[j];
     }
 }
 
-static void embedding_grad(Embedding *e) { parallel(embedding_grad_task, e, parts(e->width, EMBEDDING_COLUMNS)); }
+static void embedding_grad(Embedding *e) {
+    long blocks = at_least(e->width / (EMBEDDING_TASKS * EMBEDDING_COLUMNS), 1);
+    e->each = at_most(blocks * EMBEDDING_COLUMNS, MOST_EMBEDDING_COLUMNS);
+    parallel(embedding_grad_task, e, parts(e->width, e->each));
+}

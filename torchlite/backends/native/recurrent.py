@@ -16,7 +16,7 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
 
-TILES = "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
+TILES = "embeddings.h", "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
 GRADIENT_TILES = *TILES, "recurrent_tiles_grad.h"
 C = Family(
     "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", *GRADIENT_TILES,
@@ -47,6 +47,17 @@ def sums_pay(shape: tuple[int, int, int], columns: tuple[int, ...]) -> bool:
     size = 4 * width * sum(columns)
     large = samples >= 2 * _UNITS and width % _UNITS == 0 and steps * samples * size >= 1 << 22
     return large and size <= 1 << 18 and len(columns) <= 2 and has_tiles()
+
+
+def rows_pay(shape: tuple[int, int, int], rows: int) -> bool:
+    """Whether an LSTM in tiles should take its gates from a table where it lies, which has to stay in the second-level cache.
+
+    Args:
+        shape: steps, samples and units.
+        rows: of the table.
+    """
+    steps, samples, width = shape
+    return width % _UNITS == 0 and rows * width <= 1 << 15 and steps * samples >= 4 * rows and has_tiles()
 
 
 def has_tiles() -> bool:

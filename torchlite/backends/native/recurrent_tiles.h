@@ -1,7 +1,7 @@
 // The LSTM of `recurrent.h` with the products by the recurrent weight in tiles of bfloat16: of arrays of bfloat16, and, where the
 // processor has tile registers, of float32. Gates and states are computed in float32. A task has as many samples as a tile has
 // rows, and for each step it reads the weight, packed in tiles, once. Units are a multiple of 16. States of bfloat16 are rounded
-// as they are stored.
+// as they are stored. Gates may be rows of a small table, which stays in the second-level cache.
 
 enum { CELL_PARTS = 6 };  // of a block of cells, before which some tiles are multiplied
 
@@ -17,18 +17,26 @@ static inline Share share_of(const TiledLstm *l, long index, int gradient, int t
                    bf16_tiles_allowed()};
 }
 
+// Where the gates of units that lie at `place` begin, `r` samples on.
+static inline __attribute__((always_inline)) long gates_of(const TiledLstm *l, long place, int r) {
+    long width = l->of.width, row = place / width;
+    return l->taken ? 4 * row_of(l->taken, row + r) * width + place % width : place + (3 * row + 4 * r) * width;
+}
+
 // Some samples' units from `place` on, where their states go, from the sums of their gates; `next` are the states' terms.
 static inline __attribute__((always_inline)) void tiled_block(const TiledLstm *l, const Share *s, const float *sums, long place,
                                                               float *cells, uint16_t *next, const Depth *depth, const int rows,
                                                               const int terms) {
     long width = l->of.width, gates_at = place + place / width * 3 * width;
     Vector gates[4][GATE_ROWS], c[GATE_ROWS], h[GATE_ROWS];
+    long from[GATE_ROWS];
+    UNROLLED for (int r = 0; r < rows; r++) from[r] = gates_of(l, place, r);
     if (depth) load_rows(depth, terms);
     UNROLLED for (int gate = 0; gate < 4; gate++) {
         multiply_beside(depth, gate, CELL_PARTS, terms);
         UNROLLED for (int r = 0; r < rows; r++)
             gates[gate][r] = load(sums + r * LSTM_COLUMNS + gate * BF16_SIDE) +
-                             load_numbers(l->gates, gates_at + (4 * r + gate) * width, terms);
+                             load_numbers(l->gates, from[r] + gate * width, terms);
         gate_values(gate, gates[gate], rows);
         UNROLLED for (int r = 0; r < rows; r++)
             store_numbers(l->out_kept, gates_at + (4 * r + gate) * width, gates[gate][r], terms);

@@ -10,6 +10,7 @@ typedef struct Following {
 
 typedef struct {
     const void *gates, *h0, *c0, *w_hh, *cs, *kept, *g_h, *g_c;  // of bfloat16 or float32; g_h, g_c: NULL where there is none
+    const Embedding *taken;  // NULL, or whose numbers say which row of the gates each sample has at each step
     void *out_h, *out_c, *out_kept, *d_gates, *d_h0, *d_c0;
     void *scratch;  // tiled_lstm_scratch bytes at a multiple of 64
     Sequences of;

@@ -4,6 +4,7 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.gate_rows import take_gate_rows
 from torchlite.compiler.passes.gate_sums import sum_gates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
@@ -29,6 +30,7 @@ PASSES = (
     sum_before_spreading,
     keep_slopes,
     sum_gates,
+    take_gate_rows,
     without_dead_code,
 )
 
@@ -55,6 +57,7 @@ __all__ = [
     "sum_before_spreading",
     "sum_gates",
     "sum_tables",
+    "take_gate_rows",
     "widen",
     "without_dead_code",
     "without_duplicates",

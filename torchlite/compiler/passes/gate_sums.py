@@ -8,9 +8,8 @@ from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import sums_pay
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
 from torchlite.devices import CPU
-from torchlite.ir import REGISTRY, Aval
 
 _MOST = 2  # the input's weight and the recurrent one
 
@@ -28,15 +27,6 @@ def sum_gates(graph: Graph) -> Graph:
     sums: dict[Value, Value] = {}
     inserted: list[Node] = []
 
-    def made(name: str, inputs: tuple[Value, ...], params: dict[str, object]) -> Node:
-        op = REGISTRY[name]
-        results = op.infer(*(v.aval for v in inputs if v.aval is not None), **params)
-        several = not isinstance(results, Aval)
-        node = Node(op, inputs, params, several=several)
-        node.outputs = tuple(Value(aval, node) for aval in (results if several else (results,)))
-        inserted.append(node)
-        return node
-
     def replaced(node: Node, original: Node) -> Replacement:
         if original.outputs[0] in sums:
             return [sums[original.outputs[0]]]
@@ -48,8 +38,8 @@ def sum_gates(graph: Graph) -> Graph:
         factors = [became.get(x, x) for x in factors]
         for i, x in enumerate(factors):
             if len(x.shape) == 2:
-                factors[i] = made("view", (x,), {"shape": (*lead, x.shape[1])}).outputs[0]
-        results = made("lstm_grad_sums", (*node.inputs, *factors), node.params).outputs
+                factors[i] = made(inserted, "view", x, shape=(*lead, x.shape[1])).outputs[0]
+        results = made(inserted, "lstm_grad_sums", *node.inputs, *factors, **node.params).outputs
         sums.update((product.outputs[0], v) for product, v in zip(products, results[3:], strict=True))
         return results[:3]
 

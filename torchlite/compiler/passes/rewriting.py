@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.ir import REGISTRY, Aval
 
 Replacement = Iterable[Value] | None
 
@@ -30,6 +31,17 @@ def rewritten(graph: Graph, rule: Callable[[Node], Replacement], inserted: list[
             found = current.outputs
         became.update((v, new) for v, new in zip(node.outputs, found, strict=True) if v is not new)
     return graph.with_nodes(kept, became)
+
+
+def made(inserted: list[Node], name: str, *inputs: Value, **params: object) -> Node:
+    """A new operation, which goes to the end of ``inserted``."""
+    op = REGISTRY[name]
+    results = op.infer(*(v.aval for v in inputs if v.aval is not None), **params)
+    several = not isinstance(results, Aval)
+    node = Node(op, inputs, params, several=several)
+    node.outputs = tuple(Value(aval, node) for aval in (results if several else (results,)))
+    inserted.append(node)
+    return node
 
 
 def _reading(node: Node, became: dict[Value, Value]) -> Node:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY
+from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
 
 _FEWER = 4  # times fewer rows than the table must have than are taken from it
 
@@ -35,12 +34,7 @@ def multiply_tables(graph: Graph) -> Graph:
     inserted: list[Node] = []
 
     def make(name: str, *inputs: Value, **params: object) -> Value:
-        op = REGISTRY[name]
-        node = Node(op, inputs, dict(params))
-        avals = [v.aval for v in inputs if v.aval is not None]
-        node.outputs = (Value(op.infer(*avals, **params), node),)
-        inserted.append(node)
-        return node.outputs[0]
+        return made(inserted, name, *inputs, **params).outputs[0]
 
     def rule(node: Node) -> Replacement:
         found = replaced(node)

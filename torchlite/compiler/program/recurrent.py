@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import GRADIENT_TILES, TILES, C, has_tiles, in_tiles
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
+from torchlite.compiler.program.units import flat
 from torchlite.compiler.program.writer import Writer
 
 
@@ -15,6 +18,9 @@ def lowered(node: Node) -> Lowering | None:
     name = node.op.name
     if name == "lstm_grad_sums":
         return _with_sums(node)
+    if name == "lstm_of_rows":
+        w_hh = node.inputs[4].shape
+        return _LSTM_OF_ROWS if of_float32(node) and w_hh[0] == 4 * w_hh[1] and in_tiles(w_hh) else None
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -79,7 +85,7 @@ class _Recurrent(Kernel):
         """Steps, samples and units."""
         named = self.named(node)
         samples, width = named["c0" if "c0" in named else "h0"].shape
-        return named["kept" if self.gradient else "gates"].shape[0], samples, width
+        return named["kept" if self.gradient else "out_h"].shape[0], samples, width
 
     def _weight_bytes(self, node: Node) -> int:
         width = self.sizes(node)[2]
@@ -153,6 +159,42 @@ class _Lstm(_Recurrent):
         return f"if (bf16_tiles_allowed()) {tiled} else {{ {plain} }}"
 
 
+class _LstmOfRows(_Lstm):
+    """Reads gates where their table lies; where there are no tile registers, they are copied to where their values will be."""
+
+    fails = True
+
+    def __init__(self) -> None:
+        names = ("table", "numbers", *_FORWARD[0][1:])
+        super().__init__(names, _FORWARD[1], gradient=False, dtype="float32", terms=3)
+
+    def condition(self, node: Node) -> object:
+        """That all numbers are those of rows."""
+        table, numbers = node.inputs[:2]
+        return flat(numbers), table.shape[0]
+
+    def task(self, node: Node) -> str:  # noqa: ARG002
+        """That of `lstm`."""
+        return "lstm_task"
+
+    def fields(self, node: Node) -> dict[str, Value | str | float | None]:
+        """Of the LSTM behind the copy."""
+        fields = super().fields(node)
+        del fields["table"], fields["numbers"]
+        return {**fields, "gates": fields["out_kept"]}
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        """One way or the other, if the numbers are those of rows."""
+        table, numbers = node.inputs[:2]
+        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(table.shape[0]), "width": str(table.shape[1])}
+        taken = struct(writer, "(Embedding)", {"from": table, "numbers": numbers, "to": node.outputs[2], **sizes})
+        fields = {**self.fields(node), "gates": table, "taken": "&taken", "scratch": writer.scratch()}
+        tiled = f"tiled_lstm_float32(&{struct(writer, '(TiledLstm)', fields)});"
+        plain = f"embedding(&taken); {_Recurrent.statement(self, node, writer)}"
+        check = f"if (!all_rows_exist(&taken)) return {writer.failing(node)};"
+        return f"{{ Embedding taken = {taken}; {check} if (bf16_tiles_allowed()) {tiled} else {{ {plain} }} }}"
+
+
 class _LstmGradSums(_Lstm):
     """The gradient with the sums of ``recurrent_sums.h``, of bfloat16 only where there are tile registers.
 
@@ -203,13 +245,13 @@ class _LstmGradSums(_Lstm):
         return f"if (bf16_tiles_allowed()) {tiled} else {{ {plain} }}"
 
 
+_FORWARD = ("gates", "h0", "c0", "w_hh"), ("out_h", "out_c", "out_kept")
 _GRADIENT = ("kept", "c0", "w_hh", "cs"), ("d_gates", "d_h0", "d_c0")
 
 
 def _lstm(dtype: str, terms: int) -> dict[str, _Lstm]:
-    forward = ("gates", "h0", "c0", "w_hh"), ("out_h", "out_c", "out_kept")
     return {
-        "lstm": _Lstm(*forward, gradient=False, dtype=dtype, terms=terms),
+        "lstm": _Lstm(*_FORWARD, gradient=False, dtype=dtype, terms=terms),
         "lstm_grad": _Lstm(*_GRADIENT, gradient=True, dtype=dtype, terms=terms),
     }
 
@@ -219,6 +261,7 @@ _SUMS = _LstmGradSums(
     headers=("gemm.h", "split_float32.h", "gemm_tiles.h", "recurrent_sums.h", "recurrent_sums_float32.h"),
 )  # fmt: skip
 _SUMS_OF_BFLOAT16 = _LstmGradSums(dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=("recurrent_sums.h",))
+_LSTM_OF_ROWS = _LstmOfRows()
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),
