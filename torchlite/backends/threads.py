@@ -64,4 +64,4 @@ def set_num_threads(number: int) -> None:
 def follow_threads(follow: Callable[[int], object]) -> None:
     """Call ``follow`` with the number of threads, now and whenever it is set."""
     _followers.append(follow)
-    follow(get_num_threads())
+    follow(_threads())

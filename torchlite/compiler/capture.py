@@ -56,6 +56,7 @@ class _Builder:
         self.fresh: list[Value] = []
         self.by_memory: dict[int, int] = {}
         self.differentiable: list[tuple[int, Tensor]] = []
+        self.outs: dict[int, Out] = {}
 
     def build(self, result: Any) -> Captured:
         tracer = self.tracer
@@ -136,7 +137,9 @@ class _Builder:
             self.fresh.append(result.value)
             return NumberOut(len(self.fresh) - 1)
         if isinstance(result, Tensor):
-            return self._out(result)
+            if id(result) not in self.outs:
+                self.outs[id(result)] = self._out(result)
+            return self.outs[id(result)]
         if isinstance(result, PLAIN):
             return result
         return mapped(result, self._template)

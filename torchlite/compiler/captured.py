@@ -249,10 +249,13 @@ class _Building:
     def __init__(self, tensors: _Bound, place: dict[External, int], outs: list[Any]) -> None:
         self._parts = tensors, place, outs
         self._made: dict[int, Tensor] = {}
+        self._built: dict[Out, Tensor] = {}
 
     def __call__(self, spec: Any) -> Any:
         if isinstance(spec, Out):
-            return spec.tensor(*self._parts, self._made)
+            if spec not in self._built:
+                self._built[spec] = spec.tensor(*self._parts, self._made)
+            return self._built[spec]
         if isinstance(spec, NumberOut):
             return self._parts[2][spec.index]
         return spec.now() if isinstance(spec, Slot) else mapped(spec, self)

@@ -24,6 +24,7 @@ from torchlite.batching.level import levels as examples
 from torchlite.compiler import behaviour
 from torchlite.compiler.arguments import flatten, names_of_arguments
 from torchlite.compiler.capture import captured
+from torchlite.compiler.changes import Written, repeat_changes
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.reads import Reads, noted
@@ -74,6 +75,7 @@ class CompiledFunction:
         self.failures = 0
         self.doubted: set[Site] = set()
         self.varying: set[str] = set()
+        self.counted: list[tuple[Any, str]] = []
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -191,6 +193,8 @@ class CompiledFunction:
                 return _traced(self, structure, leaves, args, kwargs)
             except Varies as found:
                 self.varying |= found.keys
+            except Written as found:
+                self.counted += found.numbers
 
     def _give_up(self, reason: str, *, keep: bool) -> None:
         if self.full:
@@ -260,7 +264,8 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     noting = noted(reads, surroundings.telling)
     modes = modes_now()
     tracer = Tracer(compiled.doubted)
-    tracer.state = State(tracer, surroundings.numbers, compiled.varying)
+    counted = [place for place in compiled.counted if surroundings.holds_place(*place)]
+    tracer.state = State(tracer, surroundings.numbers, compiled.varying, counted)
     try:
         with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
             warnings.simplefilter("ignore")
@@ -268,17 +273,26 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
                 result = compiled.function(*args, **kwargs)
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
                 raise tracer.refusal
+            unrepeated = repeat_changes(surroundings, reads, tracer, once=not (compiled.failures or compiled.full))
+            if unrepeated is not None:
+                raise Changes(f"it changes Python values, which a replay would not: {unrepeated}")
             names = surroundings.names | names_of_arguments(compiled.function, args, kwargs)
             name = compiled.name.rpartition(".")[2]
             what = captured(name, tracer, result, names, cuda_graphs=compiled.cuda_graphs)
+    except Changes:
+        surroundings.restore()
+        raise
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
-    except (Exception, Varies):
+    except (Exception, Varies, Written):
         surroundings.restore()
         if tracer.refusal is not None:
             raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
         raise
+    asked_for = tracer.state.asked_for()
+    if asked_for is not None:
+        raise Changes(f"it changes Python values, which a replay would not: {asked_for}, of which it asks what it is")
     taken = surroundings.taken()
     effect = surroundings.effect()
     if effect is not None:

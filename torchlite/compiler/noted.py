@@ -147,6 +147,29 @@ class Attributes:
         delattr(self.of, name)
 
 
+class Cell:
+    """What a cell of a closure holds, under any name."""
+
+    def __init__(self, cell: types.CellType) -> None:
+        self.cell = cell
+
+    def get(self, _name: str, otherwise: Any = None) -> Any:
+        """The content."""
+        try:
+            return self.cell.cell_contents
+        except ValueError:
+            return otherwise
+
+    def __getitem__(self, name: str) -> Any:
+        found = self.get(name, MISSING)
+        if found is MISSING:
+            raise KeyError(name)
+        return found
+
+    def __setitem__(self, _name: str, value: Any) -> None:
+        self.cell.cell_contents = value
+
+
 @dataclass
 class Reading:
     """What a function gives of an object: the content of a cell, the value of a context variable."""
@@ -159,6 +182,14 @@ class Reading:
     def now(self) -> Any:
         """What it gives now."""
         return self.read(self.of)
+
+    def difference(self) -> str:
+        """What has changed, in words."""
+        return f"{self.name} was {short(self.value)} and is {short(self.now())}"
+
+    def is_of_cell(self) -> bool:
+        """Whether it is the content of a cell."""
+        return isinstance(self.of, types.CellType)
 
     def restore(self) -> None:
         """Put back what was there."""
@@ -194,8 +225,9 @@ class Make:
         self.values = self.now()
 
     def now(self) -> tuple[Any, ...]:
-        """What it is made of now."""
-        return tuple(type(self.of) if part == "__class__" else getattr(self.of, part) for part in self.parts)
+        """What it is made of now; that is not noted as what the function asks for."""
+        read = object.__getattribute__
+        return tuple(type(self.of) if part == "__class__" else read(self.of, part) for part in self.parts)
 
     def difference(self) -> str | None:
         """What has changed, in words; None where nothing has."""

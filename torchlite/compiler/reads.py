@@ -37,12 +37,18 @@ class Reads:
         self._names: dict[type, set[str]] = {}
         self._whole: set[type] = set()
         self._refused = refused
+        self._set_first: dict[tuple[int, str], bool] = {}
+        self._looked_through: set[int] = set()
 
     def of(self, kind: type) -> tuple[str, ...] | None:
         """The names for objects of a class, in order; None for all that there are."""
         return None if kind in self._whole else tuple(sorted(self._names.get(kind, ())))
 
-    def note(self, x: Any, name: str, caller: Any) -> None:
+    def only_set(self, x: Any, name: str) -> bool:
+        """Whether an attribute of an object was set before anything asked for it."""
+        return self._set_first.get((id(x), name), False) and id(x) not in self._looked_through
+
+    def note(self, x: Any, name: str, caller: Any, *, sets: bool) -> None:
         """Take note of one.
 
         Raises:
@@ -52,12 +58,14 @@ class Reads:
         names = self._names.setdefault(kind, set())
         if name not in _EVERYTHING:
             names.add(name)
+            self._set_first.setdefault((id(x), name), sets)
             reason = refused.get((id(x), name)) if refused else None
         elif caller.f_code.co_name in _LOOKING_UP and caller.f_globals.get("__name__") == _OF_MODULES:
             names.update(_STORES)
             return
         else:
             self._whole.add(kind)
+            self._looked_through.add(id(x))
             reason = next((why for (of, _), why in refused.items() if of == id(x)), None)
         if reason is not None:
             raise Uncapturable(reason)
@@ -124,7 +132,7 @@ def _noting(cls: type, method: str) -> Callable[..., Any]:
 
     def note(self: Any, name: str, *value: Any) -> Any:
         if _active.reads is not None:
-            _active.reads.note(self, name, sys._getframe(1))
+            _active.reads.note(self, name, sys._getframe(1), sets=method == "__setattr__")
         return getattr(super(cls, self), method)(name, *value)
 
     return note

@@ -12,7 +12,8 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.graph import Value
-from torchlite.compiler.numbers import HostNumber, LaterNumber
+from torchlite.compiler.noted import MISSING
+from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber
 from torchlite.tracing import Uncapturable
 
 Container = dict[str, Any]
@@ -78,6 +79,24 @@ class Effect:
     kwargs: Any
 
 
+@dataclass(eq=False)
+class Assigned:
+    """What a function sets around it, and a replay behind its program.
+
+    Attributes:
+        container, key: where.
+        before: what was there.
+        value: what it sets.
+        free: whether it never looks what was there.
+    """
+
+    container: Any
+    key: str
+    before: Any
+    value: Any
+    free: bool
+
+
 class Varies(BaseException):
     """Keys of optimizers' groups that the function changes and that were taken for constants."""
 
@@ -93,13 +112,22 @@ class State:
         slots: of all numbers, by the values that stand for them.
         made: all slots, those of numbers that are written or returned in the end included.
         effects: the methods that replays call.
+        assigned: what is set around the function beside numbers.
     """
 
-    def __init__(self, tracer: Any, holdings: Sequence[Holding], varying: set[str]) -> None:
+    def __init__(
+        self,
+        tracer: Any,
+        holdings: Sequence[Holding],
+        varying: set[str],
+        counted: Sequence[tuple[Any, str]] = (),
+    ) -> None:
         self.tracer = tracer
         self.slots: dict[Value, Slot] = {}
         self.made: list[Slot] = []
         self.effects: list[Effect] = []
+        self.assigned: list[Assigned] = []
+        self._counted = {(id(container), key) for container, key in counted}
         self._varying = varying
         self._places: dict[tuple[int, str], tuple[Container, str, Any]] = {}
         self._put: dict[tuple[int, str], Any] = {}
@@ -111,6 +139,10 @@ class State:
             for key in chosen:
                 if _holds_numbers(container[key]):
                     self._places[id(container), key] = (container, key, container[key])
+
+        for container, key in counted:
+            if _is_number(container.get(key)):
+                self._places.setdefault((id(container), key), (container, key, container[key]))
 
     def __enter__(self) -> None:
         for place, (container, key, number) in self._places.items():
@@ -124,7 +156,30 @@ class State:
 
     def covers(self) -> list[tuple[Container, str]]:
         """All places, of which nothing else has to be watched."""
-        return [(container, key) for container, key, _ in self._places.values()]
+        places = [(container, key) for container, key, _ in self._places.values()]
+        return places + [(one.container, one.key) for one in self.assigned if one.free]
+
+    def assign(self, one: Assigned) -> None:
+        """Let every replay set what the function has set; until then it is as it was."""
+        self.assigned.append(one)
+        if one.before is MISSING:
+            del one.container[one.key]
+        else:
+            one.container[one.key] = one.before
+
+    def asked_for(self) -> str | None:
+        """The name of a number that the function counts with, and of which it asks what it is, so that each call differs.
+
+        A remainder of it may be asked for.
+        """
+        names = {v: slot.name for v, slot in self.slots.items() if (id(slot.holder), slot.name) in self._counted}
+        for node in self.tracer.nodes if names else ():
+            name = next((names[v] for v in node.reads() if v in names), None)
+            if name is not None and node.op is not ARITHMETIC["mod"]:
+                names |= dict.fromkeys(node.outputs, name)
+        known = {id(v): name for v, name in names.items()}
+        asked = (question[1] for question in self.tracer.conditions if question[0] == "is")
+        return next((known[of] for of in asked if of in known), None)
 
     def written(self) -> Iterator[tuple[Slot, Any]]:
         """The places that hold something else in the end, with that.
@@ -139,6 +194,8 @@ class State:
             if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in (int, float)):
                 raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
             yield self._slot(container, key, None, number), now
+        for one in self.assigned:
+            yield self._slot(one.container, one.key, None, None), one.value
 
     def call(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
         """Take note of a method instead of calling it; from now on nobody knows the numbers that it changes.

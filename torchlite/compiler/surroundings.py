@@ -27,7 +27,18 @@ from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.identities import Chosen, Found
-from torchlite.compiler.noted import MISSING, OF_FUNCTIONS, PLAIN, Attributes, Hidden, Make, Place, Reading, same, short
+from torchlite.compiler.noted import (
+    MISSING,
+    OF_FUNCTIONS,
+    PLAIN,
+    Attributes,
+    Cell,
+    Hidden,
+    Make,
+    Place,
+    Reading,
+    same,
+)
 from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
 from torchlite.compiler.settings import settings
 from torchlite.compiler.world import Named, acts
@@ -123,9 +134,8 @@ class Surroundings:
             if not place.holds():
                 return place.difference()
         for reading in self.readings:
-            now = reading.now()
-            if not same(now, reading.value):
-                return f"{reading.name} was {short(reading.value)} and is {short(now)}"
+            if not same(reading.now(), reading.value):
+                return reading.difference()
         return self.change_of_arrays()
 
     def change_of_arrays(self) -> str | None:
@@ -202,11 +212,20 @@ class Surroundings:
     def leave_out(self, container: Any, key: Any) -> None:
         """Let ``container[key]`` change."""
         self.left_out.append((container, key))
+        if isinstance(container, Cell):
+            self.readings = [reading for reading in self.readings if reading.of is not container.cell]
+            return
         value = container.get(key)
         self.places = [place for place in self.places if place.container is not value]
         for place in self.places:
             if place.container is container:
                 place.leave_out(key)
+
+    def holds_place(self, container: Any, key: Any) -> bool:
+        """Whether ``container[key]`` is watched."""
+        if isinstance(container, Cell):
+            return any(reading.of is container.cell for reading in self.readings)
+        return any(place.container is container and key in (place.keys or ()) for place in self.places)
 
     def changed_numbers(self) -> set[str]:
         """The keys of optimizers' groups that hold another number now."""

@@ -1,0 +1,327 @@
+"""What a function changes around it: numbers that it counts with, and what it keeps for others to look at."""
+
+import pytest
+from eager_and_compiled import both, captured, falls_back
+
+import torchlite as torch
+from torchlite import nn
+
+total = 0
+
+
+class Counting:
+    """One that counts its steps and keeps its last loss."""
+
+    def __init__(self, parameter=1.0):
+        self.parameter = nn.Parameter(torch.full((2,), parameter))
+        self.optimizer = torch.optim.SGD([self.parameter], 0.1)
+        self.steps = 0
+        self.seen = 0.0
+        self.loss = None
+        self.mode = "new"
+
+    def step(self, x):
+        self.loss = (self.parameter * x).square().sum()
+        self.loss.backward()
+        self.steps += 1
+        self.seen = self.seen + self.loss.item()
+        if self.steps % 2 == 0:
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self.mode = "trained"
+        return self.loss.detach()
+
+
+def told(x):
+    return [x.steps, x.seen, x.loss.detach(), x.mode, x.parameter.detach(), x.parameter.grad]
+
+
+def test_counters_sums_and_what_is_kept_of_a_step():
+    def program(compile_):
+        kept = Counting()
+        step = compile_(kept.step)
+        results = []
+        for i in range(12):
+            results += [step(torch.ones(2) * i), told(kept)]
+            if i == 8:
+                kept.steps, kept.seen, kept.loss, kept.mode = 101, 0.5, None, "old"
+        return results
+
+    (step,) = both(program)
+    assert len(step.variants) <= 4
+
+
+def test_two_that_count():
+    """Each counts for itself, whichever was captured."""
+
+    def program(compile_):
+        step = compile_(Counting.step)
+        kept = [Counting(1.0), Counting(2.0)]
+        results = []
+        for i in range(12):
+            results.append(step(kept[i // 3 % 2], torch.ones(2)))
+            results += [told(x) for x in kept if x.loss is not None]
+        return results
+
+    (step,) = both(program)
+    assert captured(step)
+
+
+def test_an_error_after_the_count():
+    """What comes before it has happened, what comes after it has not."""
+
+    def program(compile_):
+        kept = Counting()
+
+        def step(y):
+            kept.steps += 1
+            loss = nn.functional.cross_entropy(kept.parameter[None], y)
+            kept.seen += 1.0
+            return loss
+
+        step = compile_(step)
+        results = []
+        for i in range(9):
+            try:
+                results.append(step(torch.tensor([7 if i in (5, 7) else 1])).detach())
+            except IndexError:
+                results.append("out of range")
+            results += [kept.steps, kept.seen]
+        return results
+
+    (step,) = both(program)
+    assert len(step.variants) == 1
+
+
+def test_what_is_kept_is_what_is_returned():
+    kept, before = Counting(), None
+
+    def f(x):
+        kept.loss = x * 2
+        return kept.loss
+
+    f = torch.compile(f)
+    for i in range(5):
+        result = f(torch.full((2,), float(i)))
+        assert result is kept.loss
+        assert result.tolist() == [2 * i, 2 * i]
+        assert before is None or before.tolist() == [2 * i - 2, 2 * i - 2]
+        before = result
+
+
+def test_what_a_module_keeps_has_its_history():
+    class Module(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 4), nn.Linear(4, 2)
+            self.features = None
+
+        def forward(self, x):
+            self.features = self.first(x).tanh()
+            return self.second(self.features)
+
+    def program(compile_):
+        torch.manual_seed(0)
+        model = Module()
+        f = compile_(model)
+        results = []
+        for i in range(5):
+            loss = f(torch.ones(2, 3) * i).square().sum() + model.features.sum()
+            loss.backward()
+            results += [loss.detach(), model.features.detach()]
+        return [*results, [p.grad for p in model.parameters()]]
+
+    (f,) = both(program)
+    assert len(f._call.variants) == 1
+
+
+def in_a_global():
+    global total
+    total = 0
+
+    def f(x):
+        global total
+        total += 2
+        return x * total
+
+    return f, lambda: total
+
+
+def in_a_closure():
+    n = 0
+
+    def f(x):
+        nonlocal n
+        n += 2
+        return x * n
+
+    return f, lambda: n
+
+
+def in_a_dict():
+    counts = {"calls": 0, "other": 1}
+
+    def f(x):
+        counts["calls"] += 2
+        return x * counts["calls"]
+
+    return f, lambda: list(counts.items())
+
+
+def behind_a_property():
+    class Kept:
+        _n = 0
+
+        @property
+        def n(self):
+            return self._n
+
+        @n.setter
+        def n(self, value):
+            self._n = value
+
+    kept = Kept()
+
+    def f(x):
+        kept.n += 2
+        return x * kept.n
+
+    return f, lambda: kept.n
+
+
+def of_a_module():
+    class Module(nn.Module):
+        n = 0
+
+        def forward(self, x):
+            self.n += 2
+            return x * self.n
+
+    module = Module()
+    return module.forward, lambda: module.n
+
+
+def from_an_integer_to_a_float():
+    kept = Counting()
+
+    def f(x):
+        kept.steps = kept.steps + 0.5
+        return x * kept.steps
+
+    return f, lambda: kept.steps
+
+
+@pytest.mark.parametrize(
+    "kept", [in_a_global, in_a_closure, in_a_dict, behind_a_property, of_a_module, from_an_integer_to_a_float]
+)
+def test_a_counter(kept):
+    def program(compile_):
+        f, look = kept()
+        f = compile_(f)
+        return [[f(torch.ones(2)), look()] for _ in range(6)]
+
+    (f,) = both(program)
+    assert len(f.variants) == 1
+
+
+def with_a_setter_that_does_more():
+    class Kept:
+        def __init__(self):
+            self.__dict__.update(n=0, log=[])
+
+        def __setattr__(self, name, value):
+            self.log.append(name)
+            super().__setattr__(name, value)
+
+    kept = Kept()
+
+    def f(x):
+        kept.n += 1
+        return x * kept.n
+
+    return f, lambda: [kept.n, list(kept.log)]
+
+
+def in_a_text():
+    kept = Counting()
+
+    def f(x):
+        kept.steps += 1
+        return x, f"step {kept.steps}"
+
+    return f, lambda: kept.steps
+
+
+def that_is_looked_at_before_it_is_set():
+    kept = Counting()
+
+    def f(x):
+        before = kept.loss
+        kept.loss = x * 2
+        return x if before is None else before + x
+
+    return f, lambda: kept.loss
+
+
+def that_is_looked_for_before_it_is_set():
+    kept = Counting()
+
+    def f(x):
+        found = vars(kept)["loss"] is None
+        kept.loss = x * 2
+        return x * (2 if found else 3)
+
+    return f, lambda: kept.loss
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        with_a_setter_that_does_more,
+        in_a_text,
+        that_is_looked_at_before_it_is_set,
+        that_is_looked_for_before_it_is_set,
+    ],
+)
+def test_what_a_replay_can_not_change(kept):
+    def program(compile_):
+        f, look = kept()
+        f = compile_(f)
+        return [[f(torch.full((2,), float(i))), look()] for i in range(6)]
+
+    falls_back(program, "changes Python values")
+
+
+def test_a_flag_that_is_set_once_for_all():
+    def program(compile_):
+        kept = Counting()
+
+        def f(x):
+            if kept.mode == "new":
+                kept.mode = "old"
+                return x * 2
+            return x * 3
+
+        f = compile_(f)
+        results = []
+        for i in range(10):
+            results += [f(torch.ones(2)), kept.mode]
+            if i % 4 == 3:
+                kept.mode = "new"
+        return results
+
+    both(program)
+
+
+def test_fullgraph_takes_counters():
+    kept = Counting()
+
+    def f(x):
+        kept.steps += 1
+        return x * 2
+
+    f = torch.compile(f, fullgraph=True)
+    for i in range(4):
+        f(torch.ones(2))
+        assert kept.steps == i + 1
+        assert type(kept.steps) is int

@@ -1,0 +1,104 @@
+"""Which Python values a traced function has changed, as far as every replay can change them in the same way.
+
+A replay can write a number that was computed of numbers which it reads at its beginning (`steps += 1`), and what the
+function sets and never looks at before: results and constants. All else is left to the function itself.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator
+from typing import Any
+
+from torchlite._tensor import Tensor
+from torchlite.compiler.noted import MISSING, PLAIN, Cell, Place, same, short
+from torchlite.compiler.numbers import HostNumber
+from torchlite.compiler.reads import Reads
+from torchlite.compiler.state import Assigned
+from torchlite.compiler.surroundings import Surroundings
+from torchlite.compiler.symbols import Symbol
+from torchlite.compiler.tracer import Tracer
+
+
+class Written(BaseException):
+    """Numbers that the function reads and writes, and that were taken for constants: containers and keys."""
+
+    def __init__(self, numbers: list[tuple[Any, str]]) -> None:
+        super().__init__(numbers)
+        self.numbers = numbers
+
+
+def repeat_changes(surroundings: Surroundings, reads: Reads, tracer: Tracer, *, once: bool) -> str | None:
+    """Let every replay do what the function has done to the Python values around it.
+
+    Args:
+        surroundings: as they were before.
+        reads: of attributes.
+        tracer: of the function.
+        once: whether constants that it sets may be what it makes for later calls.
+
+    Returns:
+        What no replay can do, None without that.
+
+    Raises:
+        Written: for numbers, with which the function has to be traced again.
+    """
+    covered = tracer.state.covers()
+    places = {(id(container), key) for container, key in covered}
+    cells = {id(container.cell) for container, _ in covered if isinstance(container, Cell)}
+    numbers: list[tuple[Any, str]] = []
+    assigned: list[Assigned] = []
+    for place in surroundings.places:
+        if place.keys is None or not isinstance(place.container, dict) or isinstance(place.of, types.ModuleType):
+            if not place.holds():
+                return place.difference()
+            continue
+        told = place.of is not place.container and type(place.of) in surroundings.telling
+        for key, before, now in _differences(place):
+            if (id(place.container), key) in places:
+                continue
+            free = told and reads.only_set(place.of, key)
+            if _is_number(before) and _is_number(now) and not free:
+                numbers.append((place.container, key))
+            elif isinstance(key, str) and (_is_result(now) if free else _is_constant(now) and _is_constant(before)):
+                assigned.append(Assigned(place.container, key, before, now, free=free))
+            else:
+                return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
+    for reading in surroundings.readings:
+        before, now = reading.value, reading.now()
+        if not same(now, before) and id(reading.of) not in cells:
+            if not (reading.is_of_cell() and _is_number(before) and _is_number(now)):
+                return reading.difference()
+            numbers.append((Cell(reading.of), reading.name))
+    if numbers:
+        raise Written(numbers)
+    if once and not all(one.free for one in assigned):
+        return f"{assigned[0].key} becomes {short(assigned[0].value)}"
+    for one in assigned:
+        tracer.state.assign(one)
+    return None
+
+
+def _differences(place: Place) -> Iterator[tuple[Any, Any, Any]]:
+    keys = place.keys or ()
+    for key, before, now in zip(keys, place.values, place.now(), strict=True):
+        if not same(now, before):
+            yield key, before, now
+    if place.whole:
+        known = set(keys)
+        yield from ((key, MISSING, now) for key, now in list(place.container.items()) if key not in known)
+
+
+def _is_number(x: Any) -> bool:
+    return type(x) in (int, float, HostNumber)
+
+
+def _is_constant(x: Any) -> bool:
+    return type(x) in PLAIN
+
+
+def _is_result(x: Any) -> bool:
+    if type(x) is Tensor:
+        data = x.__dict__["_data"]
+        return isinstance(data, Symbol) and data.memory.external is None
+    return type(x) is HostNumber or _is_constant(x)
