@@ -21,14 +21,19 @@ def with_gradients(function):
 def run(cases):
     """What each of the functions gives for its tensors, compiled, and the C text of all."""
     functions, given = zip(*cases, strict=True)
+    compiled = torch.compile(one_of(functions), fullgraph=True)
+    for _ in range(3):
+        results = compiled(*given)
+    return results, compiled.source
+
+
+def one_of(functions):
+    """Several functions as one of the tensors of each."""
 
     def together(*given):
         return [function(*tensors) for function, tensors in zip(functions, given, strict=True)]
 
-    compiled = torch.compile(together, fullgraph=True)
-    for _ in range(3):
-        results = compiled(*given)
-    return results, compiled.source
+    return together
 
 
 def check(cases, close, kernels=()):

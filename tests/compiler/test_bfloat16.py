@@ -120,23 +120,28 @@ def test_products_and_convolutions_are_lowered_as_bfloat16():
 
 
 @pytest.mark.parametrize("width", [20, 48])
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"proj_size": 5}], ids=str)
-def test_a_recurrent_layer_under_autocast(options, width):
+@pytest.mark.parametrize("options", [({}, {"bidirectional": True}), ({"proj_size": 5},)], ids=str)
+def test_recurrent_layers_under_autocast(options, width):
     torch.manual_seed(0)
-    layer, x = torch.nn.LSTM(6, width, **options), drawn(7, 34, 6).float()
+    layers = [torch.nn.LSTM(6, width, **how) for how in options]
+    given = [drawn(7, 34, 6, seed=i).float() for i in range(len(options))]
 
-    def step(x):
-        layer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = layer(x)[0]
-        out.float().square().sum().backward()
-        return (out.detach().float(), *(p.grad for p in layer.parameters()))
+    def step(*given):
+        results = []
+        for layer, x in zip(layers, given, strict=True):
+            layer.zero_grad()
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                out = layer(x)[0]
+            out.float().square().sum().backward()
+            results += [out.detach().float(), *(p.grad for p in layer.parameters())]
+        return results
 
     compiled = torch.compile(step, fullgraph=True)
     for _ in range(3):
-        got = compiled(x)
-    for a, b in zip(got, step(x), strict=True):
+        got = compiled(*given)
+    for a, b in zip(got, step(*given), strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2**-5, atol=2**-6 * b.abs().max().item())
     found = [lowering(n) for n in compiled.graph.nodes if n.op.name in ("lstm", "lstm_grad")]
-    if "proj_size" not in options:
+    if "proj_size" not in options[0]:
+        assert len(found) == 6  # of one direction and of two
         assert all(how is not None and how.dtype == ("bfloat16" if width == 48 else "float32") for how in found)

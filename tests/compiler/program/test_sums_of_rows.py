@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from compiled_together import one_of
 
 import torchlite as torch
 import torchlite.nn.functional as functional
@@ -24,12 +25,19 @@ def close(got, expected):
 
 def check(f, *inputs, loops):
     """Compare with float64, with another number of threads to the bit, and count the passes that are loops of their own."""
-    compiled = torch.compile(f, fullgraph=True)
+    check_together([(f, inputs)], loops)
+
+
+def check_together(cases, loops):
+    """The same of several functions and their tensors in one program."""
+    functions, given = zip(*cases, strict=True)
+    together = one_of(functions)
+    compiled = torch.compile(together, fullgraph=True)
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 1, 1, 2, 3):
             torch.set_num_threads(threads)
-            results.append([r.detach().clone() for r in compiled(*inputs)])
+            results.append([r.detach().clone() for result in compiled(*given) for r in result])
     finally:
         torch.set_num_threads(before)
     assert all(
@@ -37,20 +45,25 @@ def check(f, *inputs, loops):
         for other in results[3:]
         for a, b in zip(results[2], other, strict=True)
     )
-    for got, expected in zip(results[2], f(*(x.double() for x in inputs)), strict=True):
-        close(got, expected)
+    expected = together(*([x.double() for x in inputs] for inputs in given))
+    for got, wanted in zip(results[2], (r for result in expected for r in result), strict=True):
+        close(got, wanted)
     units = [step.unit for step in compiled.variants[0].captured.run.layout.steps]
     assert sum(unit.kind == "loop" for unit in units) == loops
 
 
-@pytest.mark.parametrize(("m", "n", "k"), [(1024, 64, 10), (770, 130, 65), (768, 512, 128), (9400, 7, 200)])
-def test_a_large_product_sums_up_its_columns(m, n, k):
+def test_a_large_product_sums_up_its_columns():
     def f(x, y, z):
         g = (x @ y) * z
         return g, g.sum(0)
 
-    check(f, draw(m, k), draw(k, n), draw(m, n), loops=0)
-    check(lambda x, y: ((x @ y).mean(0), (x @ y).square().sum(0, keepdim=True)), draw(m, k), draw(k, n), loops=0)
+    def means(x, y):
+        return (x @ y).mean(0), (x @ y).square().sum(0, keepdim=True)
+
+    cases = []
+    for m, n, k in [(1024, 64, 10), (770, 130, 65), (768, 512, 128), (9400, 7, 200)]:
+        cases += [(f, (draw(m, k), draw(k, n), draw(m, n))), (means, (draw(m, k), draw(k, n)))]
+    check_together(cases, loops=0)
 
 
 def test_rows_may_be_seen_as_several_dimensions():
@@ -71,16 +84,18 @@ def test_other_sums_are_passes_of_their_own():
     check(lambda x, y: (x @ y / 100, (x @ y / 100).sum(0)), *long, loops=1)
 
 
-@pytest.mark.parametrize("shape", [(5, 24), (7, 30, 128), (3, 1100), (1030, 19)])
-def test_a_gradient_of_layer_normalisation_goes_on_with_a_sum(shape):
+def test_a_gradient_of_layer_normalisation_goes_on_with_a_sum():
     def f(x, g, weight, bias):
+        shape = x.shape
         x = x.detach().requires_grad_()
         weight, bias = (p.detach().requires_grad_() for p in (weight, bias))
         functional.layer_norm(x, shape[-1:], weight, bias).backward(g)
         total = x.grad + g
         return total, total.sum(tuple(range(len(shape) - 1))), weight.grad, bias.grad
 
-    check(f, draw(*shape), draw(*shape, seed=1), draw(shape[-1]), draw(shape[-1]), loops=0)
+    shapes = [(5, 24), (7, 30, 128), (3, 1100), (1030, 19)]
+    cases = [(f, (draw(*s), draw(*s, seed=1), draw(s[-1]), draw(s[-1], seed=2))) for s in shapes]
+    check_together(cases, loops=0)
 
 
 def test_rows_of_several_dimensions_are_normalized_and_then_added():
