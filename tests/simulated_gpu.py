@@ -511,6 +511,12 @@ def _svd(a: Any, full_matrices: bool = True, compute_uv: bool = True) -> Any:
     return found
 
 
+def alloc(size: int) -> Any:
+    """Memory without an array."""
+    made = allocation(np.empty)(size, np.uint8)
+    return types.SimpleNamespace(ptr=made.data.ptr, kept=made)
+
+
 def install() -> None:
     """Put the stand-in where ``import cupy`` finds it."""
     globals()["__name__"] = "cupy.simulated"  # what its frames say to those who ask who has called them
@@ -545,7 +551,7 @@ def install() -> None:
         Device=Device, runtime=runtime, Event=_Event, get_elapsed_time=lambda start, end: end.time - start.time,
         UnownedMemory=UnownedMemory, MemoryPointer=MemoryPointer,
         get_current_stream=graphs_on_host.current_stream, Stream=graphs_on_host.Stream,
-        MemoryPool=graphs_on_host.MemoryPool, using_allocator=graphs_on_host.using_allocator,
+        alloc=alloc, MemoryPool=graphs_on_host.MemoryPool, using_allocator=graphs_on_host.using_allocator,
     )  # fmt: skip
     cupy.get_default_memory_pool = lambda: pool  # type: ignore[attr-defined]
     cupy.ndarray = ndarray  # type: ignore[attr-defined]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -182,9 +183,9 @@ def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
     if isinstance(arrays[0], Aval):
         return on_device(op.infer(*arrays, **params), device)
     xp = backends.cupy()
-    with xp.cuda.Device(device.index):
+    with backends.gpu(device.index):
         if op.kind == "elementwise" and op.name != "triangle":  # which asks where an element is
-            return backends.in_memory_order(lambda *given: op.run(xp, *given, **params), arrays)
+            return backends.in_memory_order(functools.partial(op.run, xp, **params), arrays)
         return op.run(xp, *arrays, **params)
 
 
@@ -194,13 +195,14 @@ def common_device(op: Op, arrays: Sequence[Any]) -> Device:
     Raises:
         RuntimeError: where they are on several.
     """
-    devices = {backends.device_of(array) for array in arrays}
-    if len(devices) > 1:
+    device, *others = map(backends.device_of, arrays)
+    if any(other is not device and other != device for other in others):
+        devices = {device, *others}
         listed = " and ".join(sorted(map(str, devices)))
         raise RuntimeError(
             f"{op.name}: expected all tensors to be on the same device, but found {listed}; move them with .to(device)"
         )
-    return devices.pop()
+    return device
 
 
 def on_device(result: Any, device: Any) -> Any:

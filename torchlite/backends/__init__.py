@@ -11,6 +11,7 @@ import importlib
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ _DENSE = 4
 # Numbers below which a branch for each is no worse than some more calls of NumPy.
 _FEW = 2048
 _JOINED_ONE_BY_ONE = 8
+_NOTHING_TO_DO = nullcontext()
 # Modules of settings by PyTorch's names, loaded when they are first used.
 _SETTINGS = ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp")
 
@@ -86,6 +88,23 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray) or (module is not None and isinstance(x, module.ndarray))
 
 
+def gpu(index: int | None) -> AbstractContextManager[Any]:
+    """A context in which that GPU is CuPy's current one; where there is but one it always is, and to ask takes a microsecond."""
+    context: AbstractContextManager[Any] = _NOTHING_TO_DO if has_one_gpu() else cupy().cuda.Device(index)
+    return context
+
+
+@functools.cache
+def has_one_gpu() -> bool:
+    """Whether there is one GPU that CuPy can use, and no other."""
+    return cuda_device_count() == 1
+
+
+@functools.cache
+def _gpu_as_device(index: int) -> Device:
+    return Device("cuda", index)
+
+
 def device_of(array: Any) -> Device:
     """The device that holds ``array`` (a NumPy or CuPy array, or an `Aval`)."""
     if isinstance(array, np.ndarray):
@@ -94,7 +113,7 @@ def device_of(array: Any) -> Device:
         return array.device
     if isinstance(array, Batched):
         return array.value.device
-    return Device("cuda", array.device.id)
+    return _gpu_as_device(array.device.id)
 
 
 def array_module(array: Any) -> Any:
@@ -125,7 +144,7 @@ def to_device(array: Any, device: Device) -> Any:
         raise RuntimeError("can't copy out of a tensor on device 'meta': it has a shape and a dtype but no data")
     if device.type == "cpu":
         return cupy().asnumpy(array)
-    with cupy().cuda.Device(device.index):
+    with gpu(device.index):
         return cupy().asarray(array)
 
 
@@ -215,6 +234,8 @@ def in_memory_order(function: Any, arrays: list[Any]) -> Any:
 
     CuPy's own results are always row-major, while NumPy's and PyTorch's lie as what they are computed from.
     """
+    if all(x.flags.c_contiguous for x in arrays):
+        return function(*arrays)
     ndim = max((x.ndim for x in arrays), default=0)
     order = next((o for x in arrays if x.ndim == ndim and (o := _permuted(x))), None)
     if order is None:

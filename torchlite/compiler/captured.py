@@ -200,13 +200,11 @@ class Captured:
 
     def _write(self, tensors: _Bound, values: Sequence[Any]) -> None:
         """Write into tensors what has not been written yet, and let all of them know."""
-        if any(value is not None for value in values):
-            targets = [tensors[i] for i, _ in self.writes]
-            changed = {id(owner(t._data)) for t in targets}
-            apart = [a.copy() if a is not None and id(owner(a)) in changed else a for a in values]
-            for target, value in zip(targets, apart, strict=True):
-                if value is not None:
-                    array_module(value).copyto(target._data, value)
+        waiting = [(tensors[i]._data, a) for (i, _), a in zip(self.writes, values, strict=True) if a is not None]
+        changed = {id(owner(target)) for target, _ in waiting}
+        apart = [(target, a.copy() if id(owner(a)) in changed else a) for target, a in waiting]
+        for target, value in apart:
+            array_module(value).copyto(target, value)
         for i, times in self.writes:
             tensors[i]._storage.written(times)
 

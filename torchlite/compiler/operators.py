@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from torchlite.backends import cupy
+from torchlite.backends import cupy, gpu, has_one_gpu
 from torchlite.compiler.numbers import HOST
 from torchlite.devices import CPU, Device
 from torchlite.ir import REGISTRY, Op
@@ -52,11 +53,15 @@ def on_arrays(op: Op) -> Callable[..., Any]:
 
 def on_gpu(op: Op, device: Device) -> Callable[..., Any]:
     """The operator as a function of CuPy arrays."""
-    xp, run = cupy(), op.run
+    if op.name == "view":
+        return _reshaped
+    run = functools.partial(op.run, cupy())
+    if has_one_gpu():
+        return run
 
     def function(*arrays: Any, **params: Any) -> Any:
-        with xp.cuda.Device(device.index):
-            return run(xp, *arrays, **params)
+        with gpu(device.index):
+            return run(*arrays, **params)
 
     return function
 

@@ -12,8 +12,9 @@ from torchlite.backends.memory import overlaps_itself
 
 def owner(array: Any) -> Any:
     """The array whose memory an array is part of."""
-    while is_array(array.base):
-        array = array.base
+    base = array.base
+    while base is not None and is_array(base):
+        array, base = base, base.base
     return array
 
 

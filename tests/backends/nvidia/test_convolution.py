@@ -22,7 +22,7 @@ FORWARD, DATA, FILTER = "cudnnConvolutionForward", "cudnnConvolutionBackwardData
 
 @pytest.fixture(autouse=True)
 def plans_anew() -> Iterator[None]:
-    convolution._planned.cache_clear()
+    convolution._way.cache_clear()
     if simulated_gpu.installed() and nvidia_on_host.built() is not None:
         nvidia_on_host.library().fake_clear()
     with settings.flags(enabled=True, allow_tf32=False):
@@ -158,7 +158,7 @@ def test_heuristics_are_asked_once_for_each_problem() -> None:
     assert sum("Algorithm_v7" in line for line in nvidia_on_host.calls()) == 2
     before = nvidia_on_host.library().fake_live()
     assert before >= 8
-    convolution._planned.cache_clear()
+    convolution._way.cache_clear()
     assert nvidia_on_host.library().fake_live() <= before - 8  # descriptors are freed
 
 
@@ -167,7 +167,7 @@ def test_a_benchmark_times_as_many_algorithms_as_allowed() -> None:
     ran = run(benchmark=True, benchmark_limit=2)
     assert [line.split()[1] for line in ran] == ["algo=1", "algo=1", "algo=0", "algo=0", "algo=1"]
     assert [line.split()[1] for line in run(benchmark=True)] == ["algo=1"]  # once for each problem
-    convolution._planned.cache_clear()
+    convolution._way.cache_clear()
     assert len(run(benchmark=True, benchmark_limit=0)) == 7
 
 
@@ -191,14 +191,14 @@ def test_an_algorithm_that_is_not_supported_gives_way_to_the_next(monkeypatch: p
 def test_a_workspace_that_is_not_there_gives_way_to_a_smaller_one(monkeypatch: pytest.MonkeyPatch) -> None:
     import cupy  # type: ignore[import-not-found]
 
-    make = cupy.empty
+    make = cupy.cuda.alloc
 
-    def empty(shape: Any, dtype: Any) -> Any:
-        if dtype is np.uint8 and shape > 1000:
+    def alloc(size: int) -> Any:
+        if size > 1000:
             raise MemoryError
-        return make(shape, dtype)
+        return make(size)
 
-    monkeypatch.setattr(cupy, "empty", empty)
+    monkeypatch.setattr(cupy.cuda, "alloc", alloc)
     assert [line.split()[1] for line in run()] == ["algo=0"]
 
 
@@ -206,7 +206,8 @@ def test_a_workspace_that_is_not_there_gives_way_to_a_smaller_one(monkeypatch: p
 @pytest.mark.parametrize(
     "function", ["cudnnSetStream", "cudnnSetTensorNdDescriptor", "cudnnGetConvolutionForwardAlgorithm_v7", FORWARD]
 )
-def test_failures_are_told_in_cudnn_s_words(function: str) -> None:
+def test_failures_are_told_in_cudnn_s_words(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cudnn, "_handles", cudnn._Handles())
     nvidia_on_host.library().fake_fail(function.encode(), 2000)
     with pytest.raises(RuntimeError, match=rf"cuDNN: {function} failed: CUDNN_STATUS_BAD_PARAM: as asked \(2000\)"):
         F.conv2d(torch.ones(1, 2, 5, 5, device="cuda"), torch.ones(3, 2, 3, 3, device="cuda"))

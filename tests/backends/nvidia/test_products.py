@@ -21,7 +21,7 @@ TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 2e-3, to
 
 @pytest.fixture(autouse=True)
 def plans_anew() -> Iterator[None]:
-    products._planned.cache_clear()
+    products._way.cache_clear()
     if simulated_gpu.installed() and nvidia_on_host.built() is not None:
         nvidia_on_host.library().fake_clear()
     yield
@@ -130,7 +130,7 @@ def test_heuristics_are_asked_once_for_each_problem_and_descriptors_freed() -> N
         agrees(F.linear(x, weight, bias), F.linear(*(t.cpu().double() for t in (x, weight, bias))))
     assert sum("GetHeuristic" in line for line in nvidia_on_host.calls()) == 1
     assert nvidia_on_host.library().fake_live() == before + 4
-    products._planned.cache_clear()
+    products._way.cache_clear()
     assert nvidia_on_host.library().fake_live() == before
 
 

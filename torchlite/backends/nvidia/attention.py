@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from torchlite.backends import array_module, cupy
+from torchlite.backends import array_module, cupy, gpu
 from torchlite.backends.nvidia import halves
 from torchlite.backends.nvidia.compilation import or_array_operations
 
@@ -156,7 +156,7 @@ def _with_kernels(
     """What is computed on the arrays' GPU, where there are kernels for them."""
     if not _handled(*qkv, *others, *mask):
         return None
-    xp, gpu = array_module(qkv[0]), qkv[0].device.id
-    with xp.cuda.Device(gpu):
+    xp = cupy()
+    with gpu(qkv[0].device.id):
         call = _Attention(*qkv, mask, causal, scale)
         return None if call.kernels is None else compute(xp, call)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
+
+from torchlite.backends.memory import dense_strides
 
 Shape = tuple[int, ...]
 
@@ -14,9 +17,23 @@ def last(ndim: int) -> Shape:
 
 def are_last(array: Any) -> bool:
     """Whether channels lie innermost in memory, and nothing else could be said of it."""
-    if array.ndim < 4 or array.flags.c_contiguous:
-        return False
-    return bool(array.transpose(last(array.ndim)).flags.c_contiguous)
+    return innermost(array.shape, array.strides, array.dtype)
+
+
+@functools.lru_cache(1024)
+def innermost(shape: Shape, strides: Shape, dtype: Any) -> bool:
+    """`are_last` of an array of this shape with these strides in bytes."""
+    return (
+        len(shape) >= 4 and not without_gaps(shape, strides, dtype, False) and without_gaps(shape, strides, dtype, True)
+    )
+
+
+def without_gaps(shape: Shape, strides: Shape, dtype: Any, channels_last: bool) -> bool:
+    """Whether an array lies in memory without gaps, channels innermost or not."""
+    wanted = dense_strides(shape, last(len(shape)) if channels_last else ())
+    return 0 in shape or all(
+        n == 1 or step == place * dtype.itemsize for n, step, place in zip(shape, strides, wanted, strict=True)
+    )
 
 
 def dense(xp: Any, array: Any, channels_last: bool) -> Any:

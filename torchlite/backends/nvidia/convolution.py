@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchlite.backends import array_module, determinism
 from torchlite.backends import cudnn as settings
+from torchlite.backends import cupy, determinism, gpu
 from torchlite.backends.memory import dense_strides
 from torchlite.backends.nvidia import channels, cudnn
 from torchlite.backends.nvidia.channels import Shape
@@ -34,16 +34,18 @@ class _Function(NamedTuple):
         name: of it.
         heuristics: the function that ranks its algorithms.
         weight: which of its three arrays, the last of which is the result, is the weight.
+        result: which of input, weight and output is the result.
     """
 
     name: str
     heuristics: str
     weight: int
+    result: int
 
 
-_FORWARD = _Function("cudnnConvolutionForward", "cudnnGetConvolutionForwardAlgorithm_v7", 1)
-_INPUT_GRAD = _Function("cudnnConvolutionBackwardData", "cudnnGetConvolutionBackwardDataAlgorithm_v7", 0)
-_WEIGHT_GRAD = _Function("cudnnConvolutionBackwardFilter", "cudnnGetConvolutionBackwardFilterAlgorithm_v7", 2)
+_FORWARD = _Function("cudnnConvolutionForward", "cudnnGetConvolutionForwardAlgorithm_v7", 1, 2)
+_INPUT_GRAD = _Function("cudnnConvolutionBackwardData", "cudnnGetConvolutionBackwardDataAlgorithm_v7", 0, 0)
+_WEIGHT_GRAD = _Function("cudnnConvolutionBackwardFilter", "cudnnGetConvolutionBackwardFilterAlgorithm_v7", 2, 1)
 
 
 class _Problem(NamedTuple):
@@ -88,7 +90,7 @@ class _Plan:
         for algorithm in self.algorithms:
             self.by_math.setdefault(algorithm.mathType, self._convolution(algorithm.mathType))
         number = ctypes.c_double if problem.dtype == np.float64 else ctypes.c_float
-        self.one, self.zero = number(1), number(0)
+        self.one, self.zero = ctypes.byref(number(1)), ctypes.byref(number(0))
         self.timed = False
 
     def _tensor(self, shape: Shape) -> Descriptor:
@@ -146,11 +148,11 @@ class _Plan:
         exact = self.problem.math == cudnn.CUDNN_FMA_MATH  # where TF32 is ruled out, whatever the heuristics say
         convolution = self.by_math[self.problem.math if exact else algorithm.mathType]
         try:
-            workspace = xp.empty(algorithm.memory, np.uint8)
+            workspace = xp.cuda.alloc(algorithm.memory)
             call(
-                self.problem.function.name, handle, ctypes.byref(self.one), self.arrays[0].pointer, first.data.ptr,
-                self.arrays[1].pointer, second.data.ptr, convolution.pointer, algorithm.algo, workspace.data.ptr,
-                algorithm.memory, ctypes.byref(self.zero), self.arrays[2].pointer, result.data.ptr,
+                self.problem.function.name, handle, self.one, self.arrays[0].pointer, first.data.ptr,
+                self.arrays[1].pointer, second.data.ptr, convolution.pointer, algorithm.algo, workspace.ptr,
+                algorithm.memory, self.zero, self.arrays[2].pointer, result.data.ptr,
             )  # fmt: skip
         except MemoryError:
             return False
@@ -178,12 +180,6 @@ class _Plan:
         self.timed = True
 
 
-@functools.lru_cache(_MOST_PLANS)
-def _planned(problem: _Problem) -> _Plan:
-    """The plan of a problem; handles say where to compute, not what, so all threads share it."""
-    return _Plan(problem, cudnn.handle())
-
-
 def _ints(lengths: Sequence[int]) -> Any:
     return (ctypes.c_int * len(lengths))(*lengths)
 
@@ -196,43 +192,87 @@ def _math(dtype: Any) -> int:
     return cudnn.CUDNN_DEFAULT_MATH
 
 
-def _computed(
+class _Way(NamedTuple):
+    """How a result is computed.
+
+    Attributes:
+        plan: by what.
+        last: whether channels lie innermost in memory.
+        first_copied, second_copied: whether an array is copied first, because it lies otherwise.
+    """
+
+    plan: _Plan
+    last: bool
+    first_copied: bool
+    second_copied: bool
+
+
+class _Array(NamedTuple):
+    """An array as far as it matters: its shape, strides in bytes, and dtype."""
+
+    shape: Shape
+    strides: Shape
+    dtype: Any
+
+
+@functools.lru_cache(_MOST_PLANS)
+def _way(
     function: _Function,
-    first: Any,
-    second: Any,
-    shape: Shape,
+    device: int,
+    first: _Array,
+    second: _Array,
     lengths: tuple[Shape, Shape, Shape],
     window: Any,
     groups: int,
+    math: int,
+    deterministic: bool,
+) -> _Way | None:
+    """How the result is computed from arrays like these; None where cuDNN does not compute it.
+
+    Handles say where to compute, not what, so all threads share it.
+    """
+    if not 1 <= window.ndim <= 3 or not _fit(lengths, window, groups):
+        return None
+    if first.dtype != second.dtype or str(first.dtype) not in _TYPES:
+        return None
+    last = any(channels.innermost(*array) for array in (first, second))
+    copied = [not channels.without_gaps(*array, last) for array in (first, second)]
+    shapes: Any = (first.shape, second.shape, lengths[function.result])
+    if window.ndim == 1:  # as two dimensions, the first of length 1
+        shapes, window = tuple((*s[:2], 1, *s[2:]) for s in shapes), window.stacked()
+    problem = _Problem(function, device, shapes, first.dtype, last, window, groups, math, deterministic)
+    return _Way(_Plan(problem, cudnn.handle(device)), last, *copied)
+
+
+def _computed(
+    function: _Function, first: Any, second: Any, lengths: tuple[Shape, Shape, Shape], window: Any, groups: int
 ) -> Any:
-    """The result of ``shape`` (N, C, *) or (O, C / groups, *); None where cuDNN does not compute it.
+    """The result (N, C, *) or (O, C / groups, *); None where cuDNN does not compute it.
 
     Args:
         function: which of the three.
         first, second: its arrays.
-        shape: of the result.
         lengths: the shapes of input, weight and output, whichever of them is the result.
         window, groups: the geometry.
     """
-    if not settings.enabled or not 1 <= window.ndim <= 3 or not _fit(lengths, window, groups):
+    if not settings.enabled:
         return None
-    if first.dtype != second.dtype or str(first.dtype) not in _TYPES:
-        return None
-    xp, last = array_module(first), channels.are_last(first) or channels.are_last(second)
-    with xp.cuda.Device(first.device.id):
-        handle = cudnn.handle()
+    xp, device, dtype = cupy(), first.device.id, first.dtype
+    with gpu(device):
+        handle = cudnn.handle(device)
         if handle is None:
             return None
-        first, second = (channels.dense(xp, array, last) for array in (first, second))
-        result = channels.empty(xp, shape, first.dtype, last)
-        shapes = (first.shape, second.shape, shape)
-        if window.ndim == 1:  # as two dimensions, the first of length 1
-            shapes, window = tuple((*s[:2], 1, *s[2:]) for s in shapes), window.stacked()  # type: ignore[assignment]
+        left, right = (_Array(array.shape, array.strides, array.dtype) for array in (first, second))
         deterministic = settings.deterministic or determinism.are_deterministic_algorithms_enabled()
-        problem = _Problem(
-            function, first.device.id, shapes, first.dtype, last, window, groups, _math(first.dtype), deterministic
-        )
-        return result if _planned(problem).run(xp, handle, first, second, result) else None
+        way = _way(function, device, left, right, lengths, window, groups, _math(dtype), deterministic)
+        if way is None:
+            return None
+        if way.first_copied:
+            first = channels.dense(xp, first, way.last)
+        if way.second_copied:
+            second = channels.dense(xp, second, way.last)
+        result = channels.empty(xp, lengths[function.result], dtype, way.last)
+        return result if way.plan.run(xp, handle, first, second, result) else None
 
 
 def _fit(lengths: tuple[Shape, Shape, Shape], window: Any, groups: int) -> bool:
@@ -251,7 +291,7 @@ def _fit(lengths: tuple[Shape, Shape, Shape], window: Any, groups: int) -> bool:
 def convolution(x: Any, weight: Any, *bias: Any, window: Any, groups: int) -> Any:
     """The convolution of x (N, C, *) with a weight (O, C / groups, *), plus a bias (O,)."""
     shape = (x.shape[0], weight.shape[0], *window.out_size("convolution", x.shape[2:]))
-    result = _computed(_FORWARD, x, weight, shape, (x.shape, weight.shape, shape), window, groups)
+    result = _computed(_FORWARD, x, weight, (x.shape, weight.shape, shape), window, groups)
     if result is None:
         return None
     for b in bias:
@@ -262,10 +302,10 @@ def convolution(x: Any, weight: Any, *bias: Any, window: Any, groups: int) -> An
 def input_grad(g: Any, weight: Any, *, window: Any, groups: int, size: Shape) -> Any:
     """The cotangent of x, of ``size`` after its channels."""
     shape = (g.shape[0], weight.shape[1] * groups, *size)
-    return _computed(_INPUT_GRAD, weight, g, shape, (shape, weight.shape, g.shape), window, groups)
+    return _computed(_INPUT_GRAD, weight, g, (shape, weight.shape, g.shape), window, groups)
 
 
 def weight_grad(x: Any, g: Any, *, window: Any, groups: int) -> Any:
     """The cotangent of the weight."""
     shape = (g.shape[1], x.shape[1] // groups, *window.kernel)
-    return _computed(_WEIGHT_GRAD, x, g, shape, (x.shape, shape, g.shape), window, groups)
+    return _computed(_WEIGHT_GRAD, x, g, (x.shape, shape, g.shape), window, groups)

@@ -70,9 +70,8 @@ def version() -> int | None:
         return None
 
 
-def handle() -> Any:
-    """The handle for CuPy's current GPU; None where cuBLASLt is missing or refuses this GPU."""
-    device = int(cupy().cuda.Device().id)
+def handle(device: int) -> Any:
+    """The handle for CuPy's current GPU, which has this number; None where cuBLASLt is missing or refuses this GPU."""
     if LIBRARY.loaded is None:
         return None
     if device not in _handles:

@@ -82,6 +82,7 @@ class _Handles(threading.local):
 
     def __init__(self) -> None:
         self.of: dict[int, ctypes.c_void_p] = {}
+        self.streams: dict[int, int] = {}  # in which they compute
 
 
 _handles = _Handles()
@@ -93,10 +94,10 @@ def version() -> int | None:
     return None if LIBRARY.loaded is None else int(LIBRARY.loaded.cudnnGetVersion())
 
 
-def handle() -> Any:
-    """This thread's handle for CuPy's current GPU, in its current stream; None where cuDNN is missing or refuses this GPU."""
-    cuda = cupy().cuda
-    device = int(cuda.Device().id)
+def handle(device: int) -> Any:
+    """This thread's handle for CuPy's current GPU, which has this number, in its current stream; None where cuDNN is missing
+    or refuses this GPU.
+    """
     if LIBRARY.loaded is None or device in _refused:
         return None
     if device not in _handles.of:
@@ -108,5 +109,8 @@ def handle() -> Any:
                 f"{error}; convolutions on cuda:{device} run as matrix products", RuntimeWarning, stacklevel=2
             )
             return None
-    call("cudnnSetStream", _handles.of[device], cuda.get_current_stream().ptr)
-    return _handles.of[device]
+    found, stream = _handles.of[device], cupy().cuda.get_current_stream().ptr
+    if _handles.streams.get(device) != stream:
+        call("cudnnSetStream", found, stream)
+        _handles.streams[device] = stream
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.backends import array_module, cupy
+from torchlite.backends import array_module, cupy, gpu
 from torchlite.backends.nvidia import channels, halves
 from torchlite.backends.nvidia.compilation import or_array_operations
 
@@ -126,7 +126,7 @@ def _over_elements(name: str, inputs: tuple[Any, ...], window: Any, size: tuple[
     if math.prod(lead) * math.prod(size) >= _MOST_ELEMENTS or 0 in size:
         return None
     xp, last = array_module(g), _are_last(g, window)
-    with xp.cuda.Device(g.device.id):
+    with gpu(g.device.id):
         result = channels.empty(xp, (*lead, *size), g.dtype, last)
         sizes = (size, g.shape[g.ndim - window.ndim :])
         return result if _launch(name, inputs, window, sizes, result, last=last) else None
@@ -145,7 +145,7 @@ def _over_windows(name: str, operator: str, x: Any, window: Any, *others: Any) -
     size = x.shape[x.ndim - window.ndim :]
     out = window.out_size(operator, size)
     xp, last = array_module(x), _are_last(x, window)
-    with xp.cuda.Device(x.device.id):
+    with gpu(x.device.id):
         shape = (*x.shape[: x.ndim - window.ndim], *out)
         results = tuple(channels.empty(xp, shape, dtype, last) for dtype in (x.dtype, *others))
         return results if _launch(name, (x,), window, (size, out), *results, last=last) else None

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchlite.backends import array_module
+from torchlite.backends import array_module, cupy, gpu
 from torchlite.backends.matmul_precision import get_float32_matmul_precision
 from torchlite.backends.nvidia import cublaslt
 from torchlite.backends.nvidia.cublaslt import LIBRARY, Algorithm, call
@@ -104,7 +104,8 @@ class _Plan:
         self.right = self._layout(p.inner, p.columns, p.right)
         self.left = self._layout(p.rows, p.inner, p.left)
         self.result = self._layout(p.rows, p.columns, result)
-        self.algorithm: Algorithm | None = None
+        self.algorithm: Any = None  # by reference
+        self.workspace = 0
         self.supported = True
 
     def _layout(self, rows: int, columns: int, operand: _Operand) -> _Descriptor:
@@ -136,7 +137,7 @@ class _Plan:
             if error.status != cublaslt.CUBLAS_STATUS_NOT_SUPPORTED:
                 raise
         self.supported = count.value > 0 and found.state == 0
-        self.algorithm = found
+        self.algorithm, self.workspace = ctypes.byref(found), found.workspaceSize
 
     def run(self, xp: Any, handle: Any, left: Any, right: Any, bias: Any, result: Any) -> bool:
         """Compute ``result``; False where there is no algorithm for it."""
@@ -147,19 +148,14 @@ class _Plan:
                 self._choose(handle)
             if not self.supported:
                 return False
-            assert self.algorithm is not None
-            size, out = self.algorithm.workspaceSize, result.data.ptr
-            workspace = xp.empty(size, np.uint8) if size else None
+            size, out = self.workspace, result.data.ptr
+            workspace = xp.cuda.alloc(size) if size else None
             call(
                 "cublasLtMatmul", handle, self.product.pointer, self.one, right.data.ptr, self.right.pointer, left.data.ptr,
                 self.left.pointer, self.zero, out, self.result.pointer, out, self.result.pointer,
-                ctypes.byref(self.algorithm), None if workspace is None else workspace.data.ptr, size,
-                xp.cuda.get_current_stream().ptr,
+                self.algorithm, None if workspace is None else workspace.ptr, size, xp.cuda.get_current_stream().ptr,
             )  # fmt: skip
         return True
-
-
-_planned = functools.lru_cache(_MOST_PLANS)(_Plan)
 
 
 def _compute(dtype: Any) -> int:
@@ -171,20 +167,31 @@ def _compute(dtype: Any) -> int:
     return cublaslt.CUBLAS_COMPUTE_32F
 
 
-def _laid(xp: Any, array: Any) -> tuple[Any, _Operand]:
-    """A matrix or a batch of them, copied where rows and columns both have gaps, and how it lies."""
-    lead = _lead(array)
-    if lead is None:
-        array = xp.ascontiguousarray(array)
-        lead = (False, array.shape[-1])
-    step = array.strides[0] // array.itemsize if array.ndim == 3 and array.shape[0] > 1 else 0
+class _Array(NamedTuple):
+    """A matrix or a batch of them: its shape, strides in bytes, and alignment of its address."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    alignment: int
+
+
+def _array(array: Any) -> _Array:
     pointer = array.data.ptr
-    return array, _Operand(*lead, step, min(pointer & -pointer, _BEST_ALIGNMENT))
+    return _Array(array.shape, array.strides, min(pointer & -pointer, _BEST_ALIGNMENT))
 
 
-def _lead(array: Any) -> tuple[bool, int] | None:
+def _operand(array: _Array, size: int) -> tuple[_Operand, bool]:
+    """How an array of elements of ``size`` bytes lies, and whether as a copy, because rows and columns both have gaps."""
+    (rows, columns), lead = array.shape[-2:], _lead(array, size)
+    batched = len(array.shape) == 3 and array.shape[0] > 1
+    if lead is None:
+        return _Operand(False, columns, rows * columns if batched else 0, _BEST_ALIGNMENT), True
+    return _Operand(*lead, array.strides[0] // size if batched else 0, array.alignment), False
+
+
+def _lead(array: _Array, size: int) -> tuple[bool, int] | None:
     """Whether columns and not rows lie without gaps, and what is from one to the next; None where neither does."""
-    (rows, columns), (down, across), size = array.shape[-2:], array.strides[-2:], array.itemsize
+    (rows, columns), (down, across) = array.shape[-2:], array.strides[-2:]
     if (across == size or columns == 1) and (down >= columns * size or rows == 1):
         return False, columns if rows == 1 else down // size
     if (down == size or rows == 1) and (across >= rows * size or columns == 1):
@@ -192,26 +199,54 @@ def _lead(array: Any) -> tuple[bool, int] | None:
     return None
 
 
-def _product(left: Any, right: Any, bias: Any) -> Any:
-    """The product of two matrices or of two batches, one of which may have length 1; None where it is not cuBLASLt's."""
-    if _type(left.dtype) is None or right.dtype != left.dtype or (bias is not None and bias.dtype != left.dtype):
-        return None
+class _Way(NamedTuple):
+    """How arrays are multiplied.
+
+    Attributes:
+        plan: of their product.
+        left_copied, right_copied: whether an array has gaps and is copied first.
+        shape: of the result.
+    """
+
+    plan: _Plan
+    left_copied: bool
+    right_copied: bool
+    shape: tuple[int, ...]
+
+
+@functools.lru_cache(_MOST_PLANS)
+def _way(device: int, dtype: Any, left: _Array, right: _Array, biased: bool, compute: int) -> _Way | None:
+    """How arrays like these are multiplied; None where they can't be, or have no elements."""
     (rows, inner), columns = left.shape[-2:], right.shape[-1]
     if 0 in left.shape or 0 in right.shape or right.shape[-2] != inner:
         return None
-    xp, device = array_module(left), left.device.id
-    with xp.cuda.Device(device):
-        handle = cublaslt.handle()
+    lead = (max(left.shape[0], right.shape[0]),) if len(left.shape) == 3 else ()
+    (lying, left_copied), (beside, right_copied) = _operand(left, dtype.itemsize), _operand(right, dtype.itemsize)
+    batch = lead[0] if lead else 1
+    problem = _Problem(device, dtype, batch, rows, inner, columns, lying, beside, biased, compute)
+    return _Way(_Plan(problem), left_copied, right_copied, (*lead, rows, columns))
+
+
+def _product(left: Any, right: Any, bias: Any) -> Any:
+    """The product of two matrices or of two batches, one of which may have length 1; None where it is not cuBLASLt's."""
+    dtype = left.dtype
+    if _type(dtype) is None or right.dtype != dtype or (bias is not None and bias.dtype != dtype):
+        return None
+    xp, device = cupy(), left.device.id
+    with gpu(device):
+        handle = cublaslt.handle(device)
         if handle is None:
             return None
-        lead = (max(left.shape[0], right.shape[0]),) if left.ndim == 3 else ()
-        batch = lead[0] if lead else 1
-        (left, lying), (right, beside) = _laid(xp, left), _laid(xp, right)
-        compute, biased = _compute(left.dtype), bias is not None
-        problem = _Problem(device, left.dtype, batch, rows, inner, columns, lying, beside, biased, compute)
-        result = xp.empty((*lead, rows, columns), left.dtype)
+        way = _way(device, dtype, _array(left), _array(right), bias is not None, _compute(dtype))
+        if way is None:
+            return None
+        if way.left_copied:
+            left = xp.ascontiguousarray(left)
+        if way.right_copied:
+            right = xp.ascontiguousarray(right)
+        result = xp.empty(way.shape, dtype)
         bias = None if bias is None else xp.ascontiguousarray(bias)
-        return result if _planned(problem).run(xp, handle, left, right, bias, result) else None
+        return result if way.plan.run(xp, handle, left, right, bias, result) else None
 
 
 def linear(x: Any, weight: Any, bias: Any) -> Any:

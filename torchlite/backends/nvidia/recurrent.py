@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from torchlite.backends import array_module, cupy
+from torchlite.backends import array_module, cupy, gpu
 from torchlite.backends.nvidia import halves
 from torchlite.backends.nvidia.compilation import or_array_operations
 
@@ -169,7 +169,7 @@ def _forward(
     if w_hh.shape[1] != units or not _handled(kind, units, (gates, *states, w_hh, *bias)):
         return None
     xp = array_module(gates)
-    with xp.cuda.Device(gates.device.id):
+    with gpu(gates.device.id):
         dense = xp.ascontiguousarray
         results = [xp.empty((count, *state.shape), gates.dtype) for state in states]
         if kept:
@@ -218,7 +218,7 @@ def lstm_grad(
     if w_hh.shape[1] != units or not _handled("LSTM", units, (kept, c0, w_hh, cs, *cotangents)):
         return None
     xp = array_module(kept)
-    with xp.cuda.Device(kept.device.id):
+    with gpu(kept.device.id):
         kept, c0, w_hh, cs, *cotangents = map(xp.ascontiguousarray, (kept, c0, w_hh, cs, *cotangents))  # type: ignore[assignment]
         rest = iter(cotangents)
         g_h, g_c = (next(rest) if there else cs for there in given)
@@ -235,7 +235,7 @@ def gru_grad(g: Any, kept: Any, h0: Any, w_hh: Any, hs: Any, *, batch_sizes: Any
     if not _handled("GRU", units, (g, kept, h0, w_hh, hs)):
         return None
     xp = array_module(kept)
-    with xp.cuda.Device(kept.device.id):
+    with gpu(kept.device.id):
         g, kept, h0, w_hh, hs = map(xp.ascontiguousarray, (g, kept, h0, w_hh, hs))
         d_gates, d_own = (xp.empty((count, samples, 3 * units), g.dtype) for _ in range(2))
         d_h0 = xp.empty_like(h0)

@@ -3,7 +3,8 @@
 In the order in which they are at work: `decomposition` writes operators out as the steps they consist of, `regions`
 finds what becomes one kernel, `arguments` names what it is called with (`layouts` how arrays are read through views,
 `scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it,
-`biases` gives products back what no kernel adds to them, and `together` runs many kernels at once, over `tables`.
+`copies` leaves out copies of what a kernel has just written, `biases` gives products back what no kernel adds to them, and
+`together` runs many kernels at once, over `tables`.
 `parts` separates what the host computes, whose numbers are put into `slots`; `execution` runs the parts one after the other,
 and `recording` has each be a single launch.
 """
@@ -18,6 +19,7 @@ from torchlite.backends import cupy
 from torchlite.compiler.cuda import pointwise, reductions, scalars
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.biases import with_biases
+from torchlite.compiler.cuda.copies import in_rows, without_copies
 from torchlite.compiler.cuda.decomposition import decomposed
 from torchlite.compiler.cuda.execution import Execution
 from torchlite.compiler.cuda.launch import Kernel
@@ -46,11 +48,16 @@ def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
     """
     if not any(node.device.type == "cuda" for node in graph.nodes):
         return graph, ""
-    result = regions(without_dead_code(without_duplicates(decomposed(graph, _on_gpu))), _operation)
-    result = together(with_biases(result), writes or {})
+    written = {graph.outputs[i] for i in writes}
+    result = regions(without_dead_code(without_duplicates(decomposed(graph, _on_gpu))), _operation, written)
+    result = together(with_biases(without_copies(result)), writes)
     kernels = [node.op.run for node in result.nodes if isinstance(node.op.run, (Kernel, TableKernel))]
     if not kernels:
         return graph, ""
+    known = in_rows(result)
+    for node in result.nodes:
+        if isinstance(node.op.run, (Kernel, TableKernel)):
+            node.op.run.doubtful = [i for i, v in enumerate(node.inputs) if v not in known]
     texts: dict[str, str] = {}
     for kernel in kernels:
         kernel.write(lambda declared, body: _named(texts, declared, body))

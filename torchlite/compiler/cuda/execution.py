@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Container, Sequence
 from typing import Any
@@ -10,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends import cupy, is_array
+from torchlite.compiler.cuda.launch import Kernel
 from torchlite.compiler.cuda.parts import Part
 from torchlite.compiler.cuda.slots import Slots, fits
-from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.cuda.tables import TableKernel
+from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.ownership import owner, taken
 from torchlite.compiler.program.interface import Interface
 from torchlite.ir import Aval
@@ -55,6 +56,7 @@ class Execution:
         constants = [v.constant for node in graph.nodes for v in node.reads() if is_array(v.constant)]
         constants += [v.constant for v in graph.outputs if is_array(v.constant)]
         self.constants = {id(owner(a)) for a in constants}
+        self._doubtful = _doubtful(graph, interface.leaving)
         self._lock = threading.Lock()
         self._slots: dict[Stage, Slots] = {}
         self._stream: int | None = None
@@ -96,11 +98,15 @@ class Execution:
         """The outputs: those that leave have memory of their own."""
         leaving = self.interface.leaving
         outputs = [values.get(v, v.constant) for v in self.graph.outputs]
-        owners = {id(owner(a)) for a in given if is_array(a)} | self.constants
-        slots = {id(owner(a)) for a in itertools.chain(*(one.arrays for one in self._slots.values()))}
-        later = [a.copy() if is_array(a) and id(owner(a)) in slots else a for a in outputs[leaving:]]
-        owners |= slots
-        return [*(taken(a, owners) for a in outputs[:leaving]), *later]
+        slots = {id(owner(one.arrays[0])) for one in self._slots.values() if one.arrays}
+        for i in range(leaving, len(outputs)):
+            if outputs[i] is not None and is_array(outputs[i]) and id(owner(outputs[i])) in slots:
+                outputs[i] = outputs[i].copy()
+        if self._doubtful:
+            owners = {id(owner(a)) for a in given if is_array(a)} | self.constants | slots
+            for i in self._doubtful:
+                outputs[i] = taken(outputs[i], owners)
+        return outputs
 
     def lying(self, outputs: Sequence[int]) -> list[Any]:
         """Nothing is known."""
@@ -111,6 +117,26 @@ class Execution:
         arrived = [values[node.outputs[0]] for node in part.arrivals]
         results = stage.function(*(values[v] for v in part.inputs), *arrived)
         values.update(zip(part.outputs, results, strict=True))
+
+
+def _doubtful(graph: Graph, leaving: int) -> list[int]:
+    """Of the first outputs those that might lie in memory that something else has, or in which numbers repeat.
+
+    All others are results of kernels and of libraries, whole or seen in another shape or order, of which nothing else leaves.
+    """
+    made = {v for node in graph.nodes if _makes(node) for v in node.outputs}
+    seen_from = {node.outputs[0]: node.inputs[0] for node in graph.nodes if node.op.name in ("view", "permute")}
+    roots = []
+    for v in graph.outputs[:leaving]:
+        while v in seen_from:
+            v = seen_from[v]
+        roots.append(v)
+    return [i for i, v in enumerate(roots) if v not in made or roots.count(v) > 1]
+
+
+def _makes(node: Node) -> bool:
+    """Whether an operation of a GPU writes its results into memory that it takes for them."""
+    return isinstance(node.op.run, (Kernel, TableKernel)) or (node.device.type == "cuda" and node.op.name in _FRESH)
 
 
 def arrive(stage: Stage, values: Values, slots: Slots) -> None:
@@ -133,4 +159,5 @@ def _aval(v: Value) -> Aval:
     return v.aval
 
 
+_FRESH = {"matmul", "linear", "convolution", "convolution_input_grad", "convolution_weight_grad", "index_add"}
 _MASK = (1 << 64) - 1

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.backends import cupy
+from torchlite.backends import cupy, gpu
+from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.pointwise import pointwise
 from torchlite.compiler.cuda.reductions import Reduction
@@ -38,6 +39,8 @@ class Kernel:
         self.launches: list[Launch] = []
         self.partials: list[tuple[Any, int]] = []  # what one launch leaves to the next: dtypes and numbers of elements
         self.functions: list[Any] = []
+        self.strides = [row_by_row(v) for v in arguments.arrays]
+        self.doubtful: Sequence[int] = range(len(arguments.arrays))  # the inputs that might have gaps
 
     def write(self, named: Named) -> None:
         """Write the kernel; ``named`` gives the name of the function with these parameters and this body."""
@@ -60,11 +63,12 @@ class Kernel:
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """The results, as arrays without gaps."""
-        xp = cupy()
-        with xp.cuda.Device(self.device.index):
-            arrays = [dense(x) for x in inputs]
-            results = tuple(xp.empty(shape, dtype) for shape, dtype in self.results)
-            partials = [xp.empty(size, dtype) for dtype, size in self.partials]
+        empty, arrays = cupy().empty, list(inputs)
+        with gpu(self.device.index):
+            for i in self.doubtful:
+                arrays[i] = dense(arrays[i], self.strides[i])
+            results = tuple([empty(shape, dtype) for shape, dtype in self.results])
+            partials = [empty(size, dtype) for dtype, size in self.partials]
             arguments = (*arrays, *results, *partials)
             for function, launch in zip(self.functions, self.launches, strict=True):
                 function(launch.grid, launch.block, arguments)
@@ -77,8 +81,19 @@ def shape_and_dtype(v: Value) -> tuple[tuple[int, ...], Any]:
     return v.aval.shape, v.aval.dtype
 
 
-def dense(x: Any) -> Any:
-    """The array, copied where it has gaps or begins where four numbers can't be read at once."""
-    if not x.flags.c_contiguous or (x.size >= 4 and x.data.ptr % (4 * x.itemsize)):
+def row_by_row(v: Value) -> tuple[int, ...]:
+    """The strides in bytes of an array without gaps."""
+    assert v.aval is not None
+    return tuple(v.aval.dtype.itemsize * step for step in dense_strides(v.aval.shape))
+
+
+def dense(x: Any, strides: tuple[int, ...]) -> Any:
+    """The array, copied where it has gaps or begins where four numbers can't be read at once.
+
+    Args:
+        x: the array.
+        strides: those that it nearly always has; to ask CuPy whether there are gaps takes longer than to compare them.
+    """
+    if (x.strides != strides and not x.flags.c_contiguous) or (x.data.ptr % (4 * x.itemsize) and x.size >= 4):
         return x.copy(order="C")
     return x

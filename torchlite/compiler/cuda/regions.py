@@ -181,12 +181,13 @@ def _readable(v: Value) -> bool:
     return v.aval is not None and v.aval.device.type == "cuda" and (v.constant is None or v.aval.size > 0)
 
 
-def regions(graph: Graph, make: Callable[[Region, Sequence[Value], int], Node]) -> Graph:
+def regions(graph: Graph, make: Callable[[Region, Sequence[Value], int], Node], alone: Container[Value] = ()) -> Graph:
     """The graph with each region of at least two operations as one, which ``make`` writes.
 
     Args:
         graph: without dead code.
         make: gives the operation that computes those results of a region that are needed outside; regions are numbered.
+        alone: what one operation on each element is a region for, too: counters, say, of which one launch can do many.
     """
     waiting = list(graph.nodes)
     done: list[Node] = []
@@ -198,7 +199,7 @@ def regions(graph: Graph, make: Callable[[Region, Sequence[Value], int], Node]) 
             done.append(node)
             continue
         before, after = _grow(region, waiting)
-        if len(region.nodes) < 2:
+        if len(region.nodes) < 2 and (_reduces(node) or node.outputs[0] not in alone):
             done.append(node)
             continue
         results = _results(region, [*before, *after], graph)

@@ -9,15 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.backends import cupy
+from torchlite.backends import cupy, gpu
 from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.deferred import defers, placed
-from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, shape_and_dtype
+from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, row_by_row, shape_and_dtype
 from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
 from torchlite.compiler.cuda.reductions import WARP, Reduction
 from torchlite.compiler.cuda.scalars import stored, stored_type
+from torchlite.compiler.cuda.slots import sent
 from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
 
@@ -159,8 +160,27 @@ class TableKernel:
         self.grids = [(len(self.chunks), THREADS), (len(rows), WARP)]
         self.names: list[str] = []
         self.functions: list[Any] = []
+        self.strides = [row_by_row(v) for row in rows for v in row.arguments.arrays]
+        self.doubtful: Sequence[int] = range(len(self.strides))  # the inputs that might have gaps
+        self._lay_out()
         self._chunks: Any = None
-        self._tables: dict[tuple[int, ...], Any] = {}
+        self._tables: dict[tuple[int, bytes], Any] = {}
+
+    def _lay_out(self) -> None:
+        """Find what does not depend on a call: lengths, and where in the table which address goes."""
+        width, found = self.text.width, len(self.rows[0].arguments.results)
+        self.table = np.zeros((len(self.rows), width), np.uint64)
+        self.table[:, _LENGTH], self.table[:, _FIRST] = self.lengths, self.first_chunks
+        places = np.arange(self.table.size).reshape(self.table.shape)
+        self.of_inputs = places[:, _POINTERS : _POINTERS + self.arrays].reshape(-1)
+        of_results = places[:, width - found :]
+        written = [(k, i, j) for k, row in enumerate(self.rows) for i, j in row.written.items()]
+        self.of_written = np.array([of_results[k, i] for k, i, _ in written], np.intp)
+        self.overwritten = np.array([k * self.arrays + j for k, _, j in written], np.intp)
+        self.made = [
+            None if i in row.written else self.results[k][i] for k, row in enumerate(self.rows) for i in range(found)
+        ]
+        self.of_made = of_results.reshape(-1)[[made is not None for made in self.made]]
 
     def write(self, named: Named) -> None:
         """Write the kernels; ``named`` gives the name of the function with these parameters and this body."""
@@ -172,41 +192,35 @@ class TableKernel:
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """The results; None for those that have been written into an input."""
-        xp = cupy()
-        table: list[int] = []
-        found: list[Any] = []
-        used: list[Any] = []  # kept alive until the launch
-        apart: list[tuple[Any, Any]] = []
-        with xp.cuda.Device(self.device.index):
-            for k, row in enumerate(self.rows):
-                given = inputs[k * self.arrays : (k + 1) * self.arrays]
-                arrays = [dense(x) for x in given]
-                results = [
-                    arrays[row.written[i]] if i in row.written else xp.empty(shape, dtype)
-                    for i, (shape, dtype) in enumerate(self.results[k])
-                ]
-                apart += [(given[j], arrays[j]) for j in row.written.values() if arrays[j] is not given[j]]
-                table += [self.lengths[k], self.first_chunks[k], *(x.data.ptr for x in (*arrays, *results))]
-                found += [None if i in row.written else x for i, x in enumerate(results)]
-                used += [*arrays, *results]
+        xp, arrays = cupy(), list(inputs)
+        with gpu(self.device.index):
+            for i in self.doubtful:
+                arrays[i] = dense(arrays[i], self.strides[i])
+            found = [None if made is None else xp.empty(*made) for made in self.made]
+            table, addresses = self.table.copy(), np.array([x.data.ptr for x in arrays], np.uint64)
+            places = table.reshape(-1)
+            places[self.of_inputs] = addresses
+            places[self.of_written] = addresses[self.overwritten]
+            places[self.of_made] = [x.data.ptr for x in found if x is not None]
             if self._chunks is None:
                 self._chunks = xp.asarray(np.array(self.chunks, np.uint64))
             partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
             arguments = (self._chunks, self._placed(table), *partials)
             for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
                 function((blocks,), (threads,), arguments)
-            for target, value in apart:
-                target[...] = value
+            for i in self.overwritten.tolist():
+                if arrays[i] is not inputs[i]:
+                    inputs[i][...] = arrays[i]
         return tuple(found)
 
-    def _placed(self, table: Sequence[int]) -> Any:
-        """The table on the GPU; one that is there already is not copied again."""
+    def _placed(self, table: np.ndarray[Any, Any]) -> Any:
+        """The table on the GPU; one that is there already is not sent again."""
         if defers():
-            return placed(np.array(table, np.uint64))
-        key = (cupy().cuda.get_current_stream().ptr, *table)  # another stream might read it before it is there
+            return placed(table)
+        key = (cupy().cuda.get_current_stream().ptr, table.tobytes())  # another stream might read it before it is there
         found = self._tables.get(key)
         if found is None:
             if len(self._tables) >= MOST_TABLES:
                 self._tables.clear()
-            found = self._tables[key] = placed(np.array(table, np.uint64))
+            found = self._tables[key] = sent(table)
         return found
