@@ -106,3 +106,14 @@ def test_attention_of_bfloat16_on_the_device_has_its_dtype() -> None:
     np.testing.assert_allclose(*(out.detach().cpu().float() for out in results), rtol=0.02, atol=0.02)
     sum(results).sum().backward()
     assert q.grad.dtype is torch.bfloat16
+
+
+def test_a_number_stays_what_it_is_whatever_is_written_into_results() -> None:
+    x = torch.tensor([1.0, float("nan")], device="cuda")
+    for _ in range(2):
+        for number in (0.0, -0.0, 2.0):
+            result = torch.where(x == 1, x, number) * number
+            result += 1
+            x.clone()[0] = number
+        assert torch.where(x == 1, 2.0, -0.0).signbit().tolist() == [False, True]
+    assert (torch.ones((), device="cuda") + 2).add_(1).item() == 4 and (x + 2)[0].item() == 3

@@ -26,6 +26,7 @@ _DENSE = 4
 # Numbers below which a branch for each is no worse than some more calls of NumPy.
 _FEW = 2048
 _JOINED_ONE_BY_ONE = 8
+_MOST_NUMBERS = 512
 _NOTHING_TO_DO = nullcontext()
 # Modules of settings by PyTorch's names, loaded when they are first used.
 _SETTINGS = ("cuda", "cudnn", "mkl", "mkldnn", "mps", "openmp")
@@ -146,6 +147,17 @@ def to_device(array: Any, device: Device) -> Any:
         return cupy().asnumpy(array)
     with gpu(device.index):
         return cupy().asarray(array)
+
+
+def number_on_gpu(array: np.ndarray[Any, Any], device: Device) -> Any:
+    """A copy of a 0-d array on a GPU. It may be one that was made before, so nothing may write into it."""
+    return _number(array.tobytes(), array.dtype, device, cupy().cuda.get_current_stream().ptr)
+
+
+@functools.lru_cache(_MOST_NUMBERS)
+def _number(content: bytes, dtype: Any, device: Device, _stream: int) -> Any:
+    """For each stream its own, because another might read it before it is there."""
+    return to_device(np.frombuffer(content, dtype).reshape(()), device)
 
 
 def to_numpy(array: Any) -> np.ndarray[Any, Any]:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from torchlite import dtypes
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.backends.native import accelerated
 from torchlite.devices import Device
@@ -240,7 +240,10 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
     if device.type == "meta":
         return wrap(Aval((), dtype.numpy, device))
     on_cpu = constant(value, dtype.numpy)
-    return on_cpu if device.type == "cpu" else on_cpu.to(device)
+    if device.type == "cpu":
+        return on_cpu
+    traced = type(on_cpu._data) is not np.ndarray
+    return on_cpu.to(device) if traced else wrap(backends.number_on_gpu(on_cpu._data, device))
 
 
 def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:

@@ -77,7 +77,7 @@ class _Attention:
 
     def __init__(self, q: Any, k: Any, v: Any, mask: tuple[Any, ...], causal: bool, scale: float) -> None:
         self.queries, self.keys = q.shape[-2], k.shape[-2]
-        self.kernels = _kernels(q.device.id, str(q.dtype), q.shape[-1], v.shape[-1], causal, bool(mask))
+        self.kernels = _kernels(q.device.id, halves.name(q.dtype), q.shape[-1], v.shape[-1], causal, bool(mask))
         laid = _laid(q)
         self.batch, self.heads = laid.shape[:2]
         self.arrays = [*_strided(laid, 3), *_strided(_laid(k), 3), *_strided(_laid(v), 3)]
@@ -112,7 +112,7 @@ def _handled(q: Any, k: Any, v: Any, *others: Any) -> bool:
     return (
         fit
         and q.shape[-1] == k.shape[-1]
-        and str(q.dtype) in _TYPES
+        and halves.name(q.dtype) in _TYPES
         and max(q.shape[-1], v.shape[-1]) <= _WIDEST
         and math.prod(q.shape[:-2]) < _MOST_BLOCKS
         and all(x.size for x in arrays)

@@ -1,5 +1,8 @@
 """Floats in CUDA C++: their types, and functions that make floats of float16 and bfloat16 and round floats to them."""
 
+import functools
+from typing import Any
+
 TYPES = {"float16": "__half", "bfloat16": "__nv_bfloat16"}
 PRELUDE = {
     "float16": """\
@@ -19,6 +22,12 @@ _IDENTITY = """\
 __device__ inline {type} widened({type} x) {{ return x; }}
 __device__ inline {type} as_{dtype}({type} x) {{ return x; }}
 """
+
+
+@functools.cache
+def name(dtype: Any) -> str:
+    """The name of a dtype, for which NumPy takes some microseconds."""
+    return str(dtype)
 
 
 def prelude(dtype: str) -> str:

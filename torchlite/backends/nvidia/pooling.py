@@ -51,7 +51,7 @@ def _handled(window: Any, *arrays: Any) -> bool:
     """Whether there are kernels for this geometry, in which every window has an element, and for arrays of these sizes."""
     return (
         window.ndim <= _DIMS
-        and str(arrays[0].dtype) in halves.FLOATS
+        and halves.name(arrays[0].dtype) in halves.FLOATS
         and all(
             p == 0 or (p < k and d == 1) for k, p, d in zip(window.kernel, window.padding, window.dilation, strict=True)
         )
@@ -88,8 +88,8 @@ def _launch(
         last: whether channels lie innermost in the results.
     """
     ndim = window.ndim
-    places = next((str(x.dtype) for x in (*inputs[1:], *more)), "uint8")
-    kernels = _kernels(result.device.id, str(result.dtype), places, last, window)
+    places = next((halves.name(x.dtype) for x in (*inputs[1:], *more)), "uint8")
+    kernels = _kernels(result.device.id, halves.name(result.dtype), places, last, window)
     if kernels is None:
         return False
     spread = [_spread_out(x, ndim) for x in inputs]
@@ -109,7 +109,7 @@ def max_pool(x: Any, *, window: Any) -> Any:
 
 def spread(g: Any, places: Any, *, window: Any, size: tuple[int, ...]) -> Any:
     """Zeros to which each element is added at the given place of its window."""
-    if not _handled(window, g) or places.shape != g.shape or str(places.dtype) not in _PLACES:
+    if not _handled(window, g) or places.shape != g.shape or halves.name(places.dtype) not in _PLACES:
         return None
     return _over_elements("spread", (g, places), window, size)
 

@@ -136,7 +136,7 @@ def _launched(
     count, samples = steps
     dtype, device = inputs[0].dtype, inputs[0].device.id
     each = max(1, min(-(-samples // _AT_ONCE), _GATES[kind]))
-    kernel = _Kernel(kind, str(dtype), units, each, bias, given, gradient)
+    kernel = _Kernel(kind, halves.name(dtype), units, each, bias, given, gradient)
     bound = _bound(device, kernel)
     if bound is None:
         return False
@@ -153,7 +153,7 @@ def _handled(kind: str, units: int, arrays: tuple[Any, ...]) -> bool:
     """Whether there are kernels for arrays of this dtype, and so many units."""
     dtype, gates = arrays[0].dtype, _GATES[kind]
     return (
-        str(dtype) in halves.FLOATS
+        halves.name(dtype) in halves.FLOATS
         and all(x.dtype == dtype and x.size for x in arrays)
         and gates * units <= _MOST_THREADS
         and gates * units * units * dtype.itemsize <= _LARGEST_WEIGHT
