@@ -64,13 +64,29 @@ def net(dropout=0.0):
     return nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 3))
 
 
+class Gains(nn.Module):
+    """A network of the same sizes without products, which C compiles in a tenth of the time."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = (nn.Parameter(torch.randn(6)) for _ in range(2))
+
+    def forward(self, x):
+        return (torch.tanh(x * self.first) * self.second).unflatten(1, (3, 2)).sum(2)
+
+
+def gains(dropout=0.0):
+    torch.manual_seed(3)
+    return nn.Sequential(Gains(), nn.Dropout(dropout))
+
+
 def batches(n, size=4):
     g = torch.Generator().manual_seed(5)
     return [(torch.randn(size, 6, generator=g), torch.randint(0, 3, (size,), generator=g)) for _ in range(n)]
 
 
-def train(compile_, optimizer, *, schedule=None, steps=6, dropout=0.0, size=4, change=None, clip=None):
-    model = net(dropout)
+def train(compile_, optimizer, *, network=net, schedule=None, steps=6, dropout=0.0, size=4, change=None, clip=None):
+    model = network(dropout)
     opt = optimizer(model.parameters())
     scheduler = schedule and schedule(opt)
 

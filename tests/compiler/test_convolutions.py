@@ -70,20 +70,17 @@ def test_raw_result_and_what_follows_are_both_kept():
     check(function, drawn(2, 4, 9, 8), drawn(16, 4, 3, 3, seed=1), kernels=("CONVOLUTION",))
 
 
-@pytest.mark.parametrize(
-    "x",
-    [
+def test_sizes_of_one_and_other_strides():
+    def function(x, w):
+        return torch.relu(F.conv2d(x, w, padding=(0, 1)))
+
+    inputs = [
         drawn(1, 4, 9, 8),
         drawn(3, 4, 3, 8),
         drawn(3, 9, 8, 4).permute(0, 3, 1, 2),
         drawn(3, 4, 8, 9).flip(2)[:, :, :, ::2],
-    ],
-)
-def test_sizes_of_one_and_other_strides(x):
-    def function(x, w):
-        return torch.relu(F.conv2d(x, w, padding=(0, 1)))
-
-    check(function, x, drawn(16, 4, 3, 3, seed=1), kernels=("CONVOLUTION",))
+    ]
+    check_together([(function, (x, drawn(16, 4, 3, 3, seed=i))) for i, x in enumerate(inputs)], ("CONVOLUTION",))
 
 
 def test_what_has_no_kernel_runs_as_it_is():
@@ -93,12 +90,16 @@ def test_what_has_no_kernel_runs_as_it_is():
     check(function, drawn(2, 4, 9, 20), drawn(4, 2, 3, 3, seed=1), drawn(3, 4, 1, 11, seed=2))
 
 
-@pytest.mark.parametrize(("size", "stride", "padding"), [(2, 2, 0), (3, 2, 1), (3, 1, 0)])
-def test_pooling(size, stride, padding):
-    def function(x, w):
-        return F.max_pool2d(torch.relu(F.conv2d(x, w)), size, stride, padding).flatten(1) * 2.0
+def test_pooling():
+    def function(window, x, w):
+        return F.max_pool2d(torch.relu(F.conv2d(x, w)), *window).flatten(1) * 2.0
 
-    check(function, drawn(3, 2, 13, 12), drawn(20, 2, 3, 3, seed=1), kernels=("MAX_POOL", "SPREAD"))
+    windows = [(2, 2, 0), (3, 2, 1), (3, 1, 0)]  # size, stride, padding
+    cases = [
+        (partial(function, window), (drawn(3, 2, 13, 12, seed=i), drawn(20, 2, 3, 3, seed=10 + i)))
+        for i, window in enumerate(windows)
+    ]
+    check_together(cases, ("MAX_POOL", "SPREAD"))
 
 
 def test_batch_norm_with_residual():
@@ -223,10 +224,19 @@ def test_results_lie_as_uncompiled(function):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("follows", [nn.SiLU(), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.Identity()])
-def test_a_module_keeps_the_flattened_result_of_a_convolution_for_its_gradients(follows):
+class SideBySide(nn.ModuleList):
+    """What each of several models gives, side by side."""
+
+    def forward(self, x):
+        return torch.cat([model(x) for model in self], 1)
+
+
+def test_a_module_keeps_the_flattened_result_of_a_convolution_for_its_gradients():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), follows, nn.Flatten(), nn.LazyLinear(4))
+    model = SideBySide(
+        nn.Sequential(nn.Conv2d(3, 16, 3, bias=False), follows, nn.Flatten(), nn.LazyLinear(4))
+        for follows in (nn.SiLU(), nn.MaxPool2d(2), nn.BatchNorm2d(16), nn.Identity())
+    )
     x = drawn(4, 3, 8, 8)
     model(x)
     runs = []

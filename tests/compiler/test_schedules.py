@@ -3,7 +3,7 @@
 import copy
 
 import pytest
-from eager_and_compiled import OPTIMIZERS, batches, both, captured, falls_back, net, train
+from eager_and_compiled import OPTIMIZERS, batches, both, captured, falls_back, gains, net, train
 
 import torchlite as torch
 from torchlite import nn
@@ -73,7 +73,7 @@ SCHEDULES = {
 @pytest.mark.parametrize("optimizer", ["momentum", "AdamW"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_scheduler_steps_inside(name, optimizer):
-    (step,) = both(lambda c: train(c, OPTIMIZERS[optimizer], schedule=SCHEDULES[name], steps=9))
+    (step,) = both(lambda c: train(c, OPTIMIZERS[optimizer], network=gains, schedule=SCHEDULES[name], steps=9))
     assert captured(step)
     assert len(step.variants) == 1
 

@@ -32,15 +32,15 @@ def check_together(cases, kernels):
     compiled_together.check(cases, partial(np.testing.assert_allclose, rtol=1e-5, atol=2e-5), kernels)
 
 
-@pytest.mark.parametrize("width", [8, 16])
-@pytest.mark.parametrize("causal", [False, True])
-def test_attention_reads_and_writes_heads_where_they_lie(causal, width):
-    def function(qkv):
+def test_attention_reads_and_writes_heads_where_they_lie():
+    def function(causal, width, qkv):
         n, t, _ = qkv.shape
         q, k, v = (part.view(n, t, 2, width).transpose(1, 2) for part in qkv.split(2 * width, dim=2))
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2).reshape(n, t, 2 * width)
 
-    check(function, drawn(3, 70, 6 * width), kernels=["attention_tasks"])
+    ways = product((False, True), (8, 16))
+    cases = [(partial(function, causal, width), (drawn(3, 70, 6 * width),)) for causal, width in ways]
+    check_together(cases, ["attention_tasks"])
 
 
 def test_gradients_of_parts_of_a_projection_are_written_into_one_array():
