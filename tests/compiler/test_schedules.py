@@ -78,6 +78,12 @@ def test_a_scheduler_steps_inside(name, optimizer):
     assert len(step.variants) == 1
 
 
+@pytest.mark.parametrize("optimizer", ["momentum", "AdamW"])
+def test_a_scheduler_steps_where_products_store_gradients(optimizer):
+    (step,) = both(lambda c: train(c, OPTIMIZERS[optimizer], schedule=SCHEDULES["CosineAnnealingLR"], steps=9))
+    assert captured(step)
+
+
 def test_every_scheduler_is_among_those_tested():
     public = {n for n in dir(rates) if n.endswith("LR") or "Scheduler" in n or "Restarts" in n}
     assert public - {"LRScheduler", "_LRScheduler", "ReduceLROnPlateau"} <= set(SCHEDULES)
