@@ -17,7 +17,7 @@ from torchlite.autograd.grad_mode import enable_grad
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import is_array
 from torchlite.backends.memory import share_memory
-from torchlite.compiler.captured import PLAIN, Captured, NumberOut, Out, mapped
+from torchlite.compiler.captured import PLAIN, Captured, Known, NumberOut, Out, mapped
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, LaterNumber
 from torchlite.compiler.ownership import owner
@@ -61,7 +61,7 @@ class _Builder:
     def build(self, result: Any) -> Captured:
         tracer = self.tracer
         template = self._template(result)
-        updates = [(slot, self._template(number)) for slot, number in tracer.state.written()]
+        updates = [(slot, self._update(number)) for slot, number in tracer.state.written()]
         effects = [
             replace(e, args=self._template(e.args), kwargs=self._template(e.kwargs)) for e in tracer.state.effects
         ]
@@ -143,6 +143,10 @@ class _Builder:
         if isinstance(result, PLAIN):
             return result
         return mapped(result, self._template)
+
+    def _update(self, number: Any) -> Any:
+        known = isinstance(number, HostNumber) and not isinstance(number, LaterNumber) and number.now
+        return Known(known) if known else self._template(number)
 
     def _out(self, x: Tensor) -> Out:
         tracer = self.tracer

@@ -234,8 +234,9 @@ class Captured:
         for external, frozen in self.frozen:
             tensors[self.place[external]].requires_grad = not frozen
         build = _Building(tensors, self.place, outs)
-        for slot, spec in self.updates:
-            slot.container[slot.key] = build(spec)
+        numbers = [build(spec) for _, spec in self.updates]
+        for (slot, _), number in zip(self.updates, numbers, strict=True):
+            slot.container[slot.key] = number
         for effect in self.effects:
             effect.method(effect.owner, *build(effect.args), **build(effect.kwargs))
         return build(self.result)
@@ -256,6 +257,8 @@ class _Building:
             return self._built[spec]
         if isinstance(spec, NumberOut):
             return self._parts[2][spec.index]
+        if isinstance(spec, Known):
+            return spec.now()
         return spec.now() if isinstance(spec, Slot) else mapped(spec, self)
 
 
@@ -264,6 +267,13 @@ class NumberOut:
     """A Python number among the results."""
 
     index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A Python number that depends on nothing but those that are read, so that no program has to compute it."""
+
+    now: Callable[[], Any]
 
 
 @dataclass(frozen=True, eq=False)
