@@ -261,6 +261,54 @@ def test_a_class_that_is_changed():
     assert len(f.variants) == 3
 
 
+def _by_type(x):
+    return type(x).common
+
+
+def _by_the_object(x):
+    return x.common
+
+
+def _by_text(x):
+    return getattr(type(x), "com" + "mon")
+
+
+class Registered(Kept):
+    total, last, losses, scale_of_all = 0, None, [], 1.0
+    common = 1.0
+
+    def add(self, loss):
+        Registered.total += 1
+        Registered.last = loss
+        self.losses.append(loss)
+
+
+@pytest.mark.parametrize("read", [_by_the_object, _by_type, lambda _: Registered.common, _by_text])
+def test_attributes_of_a_class_that_are_not_read(read):
+    def program(compile_):
+        Registered.total, Registered.common = 0, 1.0
+        Registered.losses.clear()
+        kept = Registered(read)
+        f = compile_(kept.call)
+        results = []
+        for i in range(12):
+            results.append(f(torch.ones(2)))
+            kept.add(results[-1])
+            if i == 6:
+                Registered.common = 5.0
+            if i == 8:
+                Registered.call = lambda self, x: x * 7 * self.common
+        del Registered.call
+        return results, Registered.total, len(Registered.losses)
+
+    if read is _by_text:
+        with pytest.warns(UserWarning, match="compiled 8 times"):
+            both(program)
+    else:
+        (f,) = both(program)
+        assert len(f.variants) <= 4
+
+
 def test_what_is_set_to_the_value_that_it_has_is_set_again():
     def program(compile_):
         kept = Kept(lambda _: 1.0)

@@ -26,6 +26,7 @@ from torchlite.compiler.arguments import flatten, names_of_arguments
 from torchlite.compiler.capture import captured
 from torchlite.compiler.changes import Written, repeat_changes
 from torchlite.compiler.code_names import is_library
+from torchlite.compiler.executed import executed, names_of
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.reads import Reads, noted
 from torchlite.compiler.settings import modes_now
@@ -76,6 +77,7 @@ class CompiledFunction:
         self.doubted: set[Site] = set()
         self.varying: set[str] = set()
         self.counted: list[tuple[Any, str]] = []
+        self.looks_at_code = False
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -165,6 +167,7 @@ class CompiledFunction:
         if reasons:
             _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
         self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
+        self.looks_at_code |= any(v.surroundings.class_has_changed() for v in self.variants)
         try:
             with _garbage_kept():
                 variant = self._traced(structure, leaves, args, kwargs)
@@ -269,8 +272,9 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     try:
         with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
             warnings.simplefilter("ignore")
-            with watched(surroundings.imported):
+            with watched(surroundings.imported), executed(wanted=compiled.looks_at_code) as codes:
                 result = compiled.function(*args, **kwargs)
+            reads.named = names_of(codes)
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
                 raise tracer.refusal
             unrepeated = repeat_changes(surroundings, reads, tracer, once=not (compiled.failures or compiled.full))
@@ -298,7 +302,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     if effect is not None:
         surroundings.restore()
         raise Changes(f"it changes Python values, which a replay would not: {effect}")
-    if surroundings.telling:
+    if surroundings.telling or reads.named is not None:
         everything, surroundings = surroundings, Surroundings(compiled.function, (args, kwargs), leaves, reads)
         if everything.change() is not None:
             raise Changes("another thread changes Python values around it")

@@ -31,18 +31,26 @@ class Reads:
 
     Args:
         refused: why some attributes may not be read at all, by the object's id and the name.
+
+    Attributes:
+        named: what the code names that has run; None where that is not known.
     """
 
     def __init__(self, refused: Mapping[tuple[int, str], str]) -> None:
         self._names: dict[type, set[str]] = {}
         self._whole: set[type] = set()
         self._refused = refused
+        self.named: frozenset[str] | None = None
         self._set_first: dict[tuple[int, str], bool] = {}
         self._looked_through: set[int] = set()
 
     def of(self, kind: type) -> tuple[str, ...] | None:
         """The names for objects of a class, in order; None for all that there are."""
         return None if kind in self._whole else tuple(sorted(self._names.get(kind, ())))
+
+    def names(self) -> frozenset[str] | None:
+        """What has been asked for in any way, of objects or of their classes; None where that is not known."""
+        return None if self.named is None else self.named.union(*self._names.values())
 
     def only_set(self, x: Any, name: str) -> bool:
         """Whether an attribute of an object was set before anything asked for it."""

@@ -26,6 +26,7 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
+from torchlite.compiler.executed import is_unread
 from torchlite.compiler.identities import Chosen, Found
 from torchlite.compiler.noted import (
     MISSING,
@@ -160,7 +161,7 @@ class Surroundings:
                 (keyed if of_itself else whole).append(place.container)
                 continue
             chosen.append((place.container, place.keys or ()))
-            if of_itself:
+            if of_itself or (place.whole and isinstance(place.of, type)):
                 whole.append(place.container.keys())
         return whole, [*read.items()], keyed, chosen
 
@@ -226,6 +227,10 @@ class Surroundings:
         if isinstance(container, Cell):
             return any(reading.of is container.cell for reading in self.readings)
         return any(place.container is container and key in (place.keys or ()) for place in self.places)
+
+    def class_has_changed(self) -> bool:
+        """Whether an attribute of a class is another."""
+        return any(isinstance(place.of, type) and not place.holds() for place in self.places)
 
     def changed_numbers(self) -> set[str]:
         """The keys of optimizers' groups that hold another number now."""
@@ -397,8 +402,13 @@ class Surroundings:
 
     def _mapping(self, of: Any, x: Mapping[Any, Any], name: str) -> Iterator[tuple[Any, str]]:
         found = without_notes(x) if isinstance(of, type) else x
-        self.places.append(Place(name, of, x, tuple(found), tuple(found.values())))
+        place = Place(name, of, x, tuple(found), tuple(found.values()))
+        self.places.append(place)
+        names = self.reads.names() if self.reads is not None and isinstance(of, type) else None
         for key, value in found.items():
+            if names is not None and is_unread(of, key, value, names):
+                place.leave_out(key)
+                continue
             yield value, f"{name}.{key}" if isinstance(key, str) else f"{name}[...]"
 
     def _function(self, x: types.FunctionType, name: str) -> Iterator[tuple[Any, str]]:
