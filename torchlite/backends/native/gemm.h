@@ -20,6 +20,7 @@ enum {
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
     TILE_ROWS_3 = 8,
     TILE_ROWS_4 = 6,
+    LOW_ROWS = 4,  // of a low tile, for the last rows of a panel
 };
 
 typedef struct { const float *at; long row; } Stream;  // dense rows, with the step from one to the next
@@ -72,20 +73,20 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
 // Keeps a compiler from deriving a pointer from others, which it would do with more registers than there are.
 #define APART(pointer) __asm__("" : "+r"(pointer))
 
-#define TILE(VECTORS, NAME, FETCHES, COPIES)                                                                           \
+#define TILE(VECTORS, ROWS, NAME, FETCHES, COPIES)                                                                     \
     static void NAME(const float *a, long a_row, long a_column, const float *b, long b_row, long k, const float *sums, \
                      float *out, long out_row, Ahead *ahead, float *panel) {                                           \
-        enum { BASES = (TILE_ROWS_##VECTORS + 2) / 3 };                                                                \
+        enum { BASES = (ROWS + 2) / 3 };                                                                               \
         const float *rows[BASES]; /* every third, with which the processor reaches the others without a register */    \
         UNROLLED for (int r = 0; r < BASES; r++) rows[r] = a + 3 * r * a_row;                                          \
         UNROLLED for (int r = 0; r < BASES; r++) APART(rows[r]);                                                       \
-        Vector c[TILE_ROWS_##VECTORS][VECTORS];                                                                        \
-        UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
+        Vector c[ROWS][VECTORS];                                                                                       \
+        UNROLLED for (int r = 0; r < ROWS; r++)                                                                        \
             UNROLLED for (int v = 0; v < VECTORS; v++)                                                                 \
                 c[r][v] = (Vector){0};                                                                                 \
         for (long chunk = 0, chunks = FETCHES ? parts(k, CHUNK) : 1; chunk < chunks; chunk++) {                        \
             long steps = FETCHES ? at_most(CHUNK, k - chunk * CHUNK) : k;                                              \
-            if (FETCHES) fetch_ahead(ahead, a_row, chunk, chunks, TILE_ROWS_##VECTORS);                                \
+            if (FETCHES) fetch_ahead(ahead, a_row, chunk, chunks, ROWS);                                               \
             UNROLLED_BY_4 for (long i = 0; i < steps; i++, b += b_row) {                                               \
                 Vector row[VECTORS];                                                                                   \
                 if (a_column != 1) __builtin_prefetch(rows[0] + AHEAD * a_column);                                     \
@@ -94,26 +95,28 @@ static inline __attribute__((always_inline)) void fetch_ahead(Ahead *ahead, long
                     UNROLLED for (int v = 0; v < VECTORS; v++) store(panel + v * LANES, row[v]);                       \
                     panel += TILE_COLUMNS;                                                                             \
                 }                                                                                                      \
-                UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                 \
+                UNROLLED for (int r = 0; r < ROWS; r++)                                                                \
                     UNROLLED for (int v = 0; v < VECTORS; v++) c[r][v] += rows[r / 3][r % 3 * a_row] * row[v];         \
                 UNROLLED for (int r = 0; r < BASES; r++) rows[r] += a_column;                                          \
             }                                                                                                          \
         }                                                                                                              \
-        UNROLLED for (int r = 0; r < TILE_ROWS_##VECTORS; r++)                                                         \
+        UNROLLED for (int r = 0; r < ROWS; r++)                                                                        \
             UNROLLED for (int v = 0; v < VECTORS; v++) {                                                               \
                 if (sums) c[r][v] += load(sums + r * TILE_COLUMNS + v * LANES);                                        \
                 store(out + r * out_row + v * LANES, c[r][v]);                                                         \
             }                                                                                                          \
     }
 
-TILE(1, tile_1, 0, 0)
-TILE(2, tile_2, 0, 0)
-TILE(3, tile_3, 0, 0)
-TILE(4, tile_4, 0, 0)
-TILE(2, tile_2_fetching, 1, 0)
-TILE(4, tile_4_fetching, 1, 0)
-TILE(2, tile_2_copying, 1, 1)
-TILE(4, tile_4_copying, 1, 1)
+TILE(1, TILE_ROWS_1, tile_1, 0, 0)
+TILE(2, TILE_ROWS_2, tile_2, 0, 0)
+TILE(3, TILE_ROWS_3, tile_3, 0, 0)
+TILE(4, TILE_ROWS_4, tile_4, 0, 0)
+TILE(2, TILE_ROWS_2, tile_2_fetching, 1, 0)
+TILE(4, TILE_ROWS_4, tile_4_fetching, 1, 0)
+TILE(2, TILE_ROWS_2, tile_2_copying, 1, 1)
+TILE(4, TILE_ROWS_4, tile_4_copying, 1, 1)
+
+TILE(TILE_VECTORS, LOW_ROWS, low_tile, 0, 0)
 
 static const Tile tiles[] = {tile_1, tile_2, tile_3, tile_4};
 static const Tile fetching_tiles[] __attribute__((unused)) = {tile_1, tile_2_fetching, tile_3, tile_4_fetching};
@@ -207,14 +210,15 @@ static void multiply_panel(const Product *p, const float *a, const float *b, lon
         if (fetches) ahead = behind_panel(p, a, b, first, last, column, k, begin, end, parts(last - first, height));
         float *own = sums;
         for (long row = first; row < last; row += height, own += blocks ? height * TILE_COLUMNS : 0) {
-            long start = lonely ? 0 : at_most(row, end_of_tiles - height);  // the last tile overlaps the one before
+            int low = !lonely && vectors == TILE_VECTORS && last - row <= LOW_ROWS;
+            long start = lonely ? 0 : at_most(row, end_of_tiles - (low ? LOW_ROWS : height));  // the last tile overlaps the one before
             if (fetches && !lonely && p->a_column == 1) ahead.a = left + at_most(row + height, p->m - height) * p->a_row;
             for (int s = 0; fetches && finishes && s < MOST_STREAMS && p->streams[s].at; s++) {
                 const Stream all = p->streams[s];
                 ahead.streams[s] = (Stream){all.at + (above + start) * all.row + column, all.row};
             }
             int copied = packs && !(copies && row == first), leaves = direct && finishes;
-            (copied || !copies ? tile : copying_tile)(
+            (low ? low_tile : copied || !copies ? tile : copying_tile)(
                 lonely ? few : left + start * p->a_row, lonely ? 1 : p->a_row, lonely ? height : p->a_column,
                 copied ? panel : from, copied ? vectors * LANES : p->b_row, depth, k > begin ? own : NULL,
                 leaves ? (float *)context + (above + start) * p->n + column : own, leaves ? p->n : TILE_COLUMNS, &ahead, panel);

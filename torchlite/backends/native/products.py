@@ -34,7 +34,7 @@ def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[i
     """
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
     halves = 2 if m >= 96 and k <= 128 and m * n <= 1 << 19 and not transposed else 1
-    rows = _share(m, min(tasks, max(m // 192, halves)), 6)  # the rows of most tiles
+    rows = _share(m, min(tasks, max(m // 192, halves)), 2)  # with a low tile behind the last ones
     tasks = -(-tasks // -(-m // rows))
     return rows, _share(n, tasks, 64), depth(m, n, k, products)
 

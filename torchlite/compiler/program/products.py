@@ -57,6 +57,7 @@ class _Float32(_Product):
     headers: tuple[str, ...] = ("gemm.h",)
     function = "multiply_matrices"
     fetching = "fetching_tiles"
+    most: int | None = _COLUMNS
     summed = -1
 
     def together(self, node: Node) -> int:
@@ -83,7 +84,9 @@ class _Float32(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        finish, context, streams = store_of_rows(node, writer, _COLUMNS, bias[0] if bias else None, fetches=False)
+        finish, context, streams = store_of_rows(
+            node, writer, _COLUMNS, bias[0] if bias else None, fetches=False, most=self.most
+        )
         left, right = (writer.step.places[v].ghost for v in (x, y))
         if node.op.name == "linear":
             right = right.T
@@ -102,6 +105,7 @@ class _InTiles(_Float32):
     headers: tuple[str, ...] = ("gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h")
     function = "multiply_split"
     fetching = "FETCHING_WITHOUT_SPLIT"
+    most = None
 
     def together(self, node: Node) -> int:
         """The same, where it is not the transpose that is computed, and tasks have all of k."""

@@ -52,7 +52,7 @@ class StoreOfTiles(NamedTuple):
 
 
 def store_of_rows(
-    node: Node, writer: Writer, width: int, bias: Value | None = None, *, fetches: bool = True
+    node: Node, writer: Writer, width: int, bias: Value | None = None, *, fetches: bool = True, most: int | None = None
 ) -> StoreOfTiles:
     """The store of a product, or of other rows, where all that is needed of them is left to the function.
 
@@ -62,6 +62,7 @@ def store_of_rows(
         width: how many columns a tile has, at most.
         bias: of as many numbers as a row has, which is added to each before anything else.
         fetches: whether the function itself asks for what the rows below need.
+        most: how many columns most tiles of a wide result have, for which the loop is compiled once more.
     """
     out = node.outputs[0]
     assert out.aval is not None
@@ -81,7 +82,7 @@ def store_of_rows(
         if loop.reductions
         else None
     )
-    tile = _Tile(lengths, across, made, sums)
+    tile = _Tile(lengths, across, made, sums, most=most if sums is None and most and columns >= most else None)
     called = tile.called(number, writer, tile.ahead() if fetches else [])
     return StoreOfTiles(*called, tile.streams(writer))
 
@@ -161,6 +162,7 @@ class _Tile(Nest):
         body: of one element.
         sums: of the columns.
         columns: how many a tile has, as C.
+        most: how many most tiles have, where that is worth a loop of its own; with no sums.
     """
 
     def __init__(
@@ -170,11 +172,13 @@ class _Tile(Nest):
         body: Body,
         sums: TileSums | None = None,
         columns: str = "columns",
+        most: int | None = None,
     ) -> None:
         super().__init__(lengths, across, body)
         self.across = self.flags.index(True) if True in self.flags else len(self.flags)
         self.sums = sums
         self.columns = columns
+        self.most = most
 
     def called(
         self, number: str | None, writer: Writer, ahead: list[str], result: str | None = None
@@ -189,11 +193,14 @@ class _Tile(Nest):
         """
         sums, place = self.sums, len(self.all)
         lines = ["void *const *at = context;", *self._pointers(), *(sums.before(place) if sums else ())]
-        lines.append("for (long r = row; r < row + rows; r++, tile += tile_step) {")
-        row = self._along_row(number, [*(sums.inside() if sums else ()), *([f"tile[i] = {result};"] if result else ())])
+        more = [*(sums.inside() if sums else ()), *([f"tile[i] = {result};"] if result else ())]
         along = sums.along() if sums else ()
-        inner = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead, *row, *along]
-        text = whole(_HEAD, [*lines, *indented(inner), "}", *(sums.after() if sums else ())])
+        before = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead]
+        if self.most:
+            rows = _rows([*before, *self._along_row(number, more, str(self.most))])
+            lines += [f"if ({self.columns} == {self.most}) {{", *indented([*rows, "return;"]), "}"]
+        lines += _rows([*before, *self._along_row(number, more, self.columns), *along])
+        text = whole(_HEAD, [*lines, *(sums.after() if sums else ())])
         if gelu_by_parts(self.body.lines):
             writer.require(GELU)
         addresses = [writer.address(stream.place) for stream in self.all]
@@ -231,9 +238,13 @@ class _Tile(Nest):
         ]
         return [f"for (long i = 0; i < {self.columns}; i += LANES) {{", *indented(far), "}"] if far else []
 
-    def _along_row(self, number: str | None, more: list[str]) -> list[str]:
-        """The loop over the columns, which streams may see as several dimensions."""
-        inside = [f"const {read(s.kind, name, self._element(k))}" for k, (s, name) in enumerate(self.body.reads)]
+    def _along_row(self, number: str | None, more: list[str], width: str) -> list[str]:
+        """The loop over so many columns, which streams may see as several dimensions."""
+        fixed: list[str] = []  # what all columns see is read once, which a compiler that fears the stores does not
+        inside: list[str] = []
+        for k, (stream, name) in enumerate(self.body.reads):
+            element = self._element(k)
+            (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
         stores = enumerate(self.body.stores, len(self.body.reads))
         stored = [f"{self._element(k)} = {written(s.kind, name)};" for k, (s, name) in stores]
         columns = self.lengths[self.across :]
@@ -243,10 +254,11 @@ class _Tile(Nest):
             inside.append(f"const float acc = {number};")
         parted = gelu_by_parts(self.body.lines)
         if parted is None:
-            return _loop("0", self.columns, [*inside, *self.body.lines, *stored, *more])
+            return [*fixed, *_loop("0", width, [*inside, *self.body.lines, *stored, *more])]
         return [
-            f"for (long first = 0; first < {self.columns}; first += {PART}) {{",
-            f"    const long end = at_most(first + {PART}, {self.columns});",
+            *fixed,
+            f"for (long first = 0; first < {width}; first += {PART}) {{",
+            f"    const long end = at_most(first + {PART}, {width});",
             f"    float values[{PART}], slopes[{PART}];",
             *indented(_loop("first", "end", [*inside, *parted.before])),
             f"    {parted.call}",
@@ -259,6 +271,10 @@ class _Tile(Nest):
             return f"*q{k}"
         step = self.strides[k][self.across] if self.across < len(self.lengths) else 0
         return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
+
+
+def _rows(inside: list[str]) -> list[str]:
+    return ["for (long r = row; r < row + rows; r++, tile += tile_step) {", *indented(inside), "}"]
 
 
 def _loop(begin: str, end: str, inside: list[str]) -> list[str]:
