@@ -176,20 +176,33 @@ def layer(sizes=None, reverse=False):
     return function
 
 
-@pytest.mark.parametrize(("sizes", "reverse"), [(None, True), ((18, 18, 7, 1), False)])
-def test_an_lstm_whose_gates_are_rows_of_a_table(sizes, reverse):
-    def function(table, numbers, h, w):
-        of = {"batch_sizes": sizes, "reverse": reverse}
-        return torch.cat(apply(REGISTRY["lstm_of_rows"], (table, numbers, h, h, w), of)[:2])
+def test_an_lstm_whose_gates_are_rows_of_a_table():
+    def function(table, numbers, *states):
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            rows, h, w = (t.to(dtype) for t in (table, *states))
+            gates = rows[numbers]
+            for sizes, reverse in ((None, True), ((18, 18, 7, 1), False)):
+                of = {"batch_sizes": sizes, "reverse": reverse}
+                taken = apply(REGISTRY["lstm_of_rows"], (rows, numbers, h, h, w), of)
+                results.append((*taken[:2], *recurrent.lstm(gates, h, h, w, None, sizes, reverse)))
+            results.append((gates, gates))
+        return results
 
     compiled = torch.compile(function, fullgraph=True)
     given = drawn(5, 128), drawn(18, 32, seed=1), drawn(128, 32, seed=2) * 0.2
     for seed in range(3):
         numbers = torch.from_numpy(np.random.default_rng(seed).integers(-5, 5, (4, 18)))
-        got, expected = (f(given[0], numbers, *given[1:]).numpy() for f in (compiled, function))
-        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+        for got, expected in zip(*(f(given[0], numbers, *given[1:]) for f in (compiled, function)), strict=True):
+            half = len(got) // 2
+            for taken, copied in zip(got[:half], got[half:], strict=True):
+                np.testing.assert_array_equal(taken.float().numpy(), copied.float().numpy())
+            rtol, atol = (1e-5, 1e-6) if got[0].dtype == torch.float32 else (2**-5, 2**-6)
+            for one, other in zip(got, expected, strict=True):
+                np.testing.assert_allclose(one.float().numpy(), other.float().numpy(), rtol=rtol, atol=atol)
     if COMPILED:
-        assert "all_rows_exist(&taken)" in compiled.source
+        assert compiled.source.count("all_rows_exist(&taken)") == 4
+        assert "embedding(&e)" in compiled.source
     with pytest.raises(IndexError):
         compiled(given[0], torch.full((4, 18), 5), *given[1:])
 
@@ -197,21 +210,32 @@ def test_an_lstm_whose_gates_are_rows_of_a_table(sizes, reverse):
 def test_a_small_embedding_in_front_of_an_lstm_is_a_table_of_gates():
     layer = torch.nn.LSTM(6, 16)
 
-    def function(table, numbers, *parameters):
+    def gradients(table, numbers, *parameters, half):
         leaves = [t.detach().requires_grad_() for t in (table, *parameters)]
         names = (name for name, _ in layer.named_parameters())
-        x = F.embedding(numbers, leaves[0])
-        torch.func.functional_call(layer, dict(zip(names, leaves[1:], strict=True)), (x,))[0].square().sum().backward()
-        return tuple(leaf.grad for leaf in leaves)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+            x = F.embedding(numbers, leaves[0])
+            out = torch.func.functional_call(layer, dict(zip(names, leaves[1:], strict=True)), (x,))[0]
+        out.float().square().sum().backward()
+        return [leaf.grad for leaf in leaves]
+
+    def function(*given):
+        return gradients(*given, half=False), gradients(*given, half=True)
 
     compiled = torch.compile(function, fullgraph=True)
     given = drawn(5, 6), *(p.detach() for p in layer.parameters())
     for seed in range(3):
         numbers = torch.from_numpy(np.random.default_rng(seed).integers(0, 5, (4, 18)))
-        for got, expected in zip(*(f(given[0], numbers, *given[1:]) for f in (compiled, function)), strict=True):
+        (single, half), (single_expected, half_expected) = (
+            f(given[0], numbers, *given[1:]) for f in (compiled, function)
+        )
+        for got, expected in zip(single, single_expected, strict=True):
             np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=2e-5)
+        for got, expected in zip(half, half_expected, strict=True):
+            most = expected.abs().max().item()
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=2**-5, atol=2**-6 * most)
     if SUMS:
-        assert "all_rows_exist(&taken)" in compiled.source
+        assert compiled.source.count("all_rows_exist(&taken)") == 2
 
 
 SUMS = ["tiled_lstm_grad_and_sums_float32"] if COMPILED and kernels_of_sequences.C.has_tiles() else []

@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import rows_pay
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
@@ -15,7 +16,7 @@ from torchlite.devices import CPU
 def take_gate_rows(graph: Graph) -> Graph:
     """``lstm_of_rows`` in place of ``lstm`` and the ``index`` that takes all its gates from a small table, for nobody else.
 
-    Of float32 on a CPU: the many rows are then neither written nor read.
+    Of float32 or bfloat16 on a CPU: the many rows are then neither written nor read.
     """
     uses = Counter(v for node in graph.nodes for v in node.reads()) + Counter(graph.outputs)
     inserted: list[Node] = []
@@ -43,7 +44,7 @@ def _index(lstm: Node, uses: Counter[Value]) -> Node | None:
     table, numbers = node.inputs
     if len(table.shape) != 2 or table.shape[1] != gates.shape[2] or w_hh.shape[0] != 4 * w_hh.shape[1]:
         return None
-    if table.aval is None or table.aval.dtype != np.float32 or table.aval.device != CPU:
+    if table.aval is None or table.aval.dtype not in (np.float32, BFLOAT16) or table.aval.device != CPU:
         return None
     if numbers.aval is None or numbers.aval.dtype != np.int64:
         return None

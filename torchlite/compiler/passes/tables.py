@@ -44,7 +44,7 @@ def multiply_tables(graph: Graph) -> Graph:
 
     def replaced(node: Node) -> Replacement:
         if node.op.name == "linear":
-            rows = _rows(node.inputs[0], make)
+            rows = _rows(node.inputs[0], make, converted=True)
             if rows is not None:
                 product = make("linear", rows.table, *node.inputs[1:])
                 return [make("index", product, rows.numbers, spec=("tensor",))]
@@ -88,11 +88,11 @@ def _sums(g: Value, numbers: Value, rows: int, make: Make) -> Value:
     return make("index_add", g, numbers, spec=("tensor",), shape=(rows, g.shape[1]))
 
 
-def _rows(x: Value, make: Make) -> Rows | None:
-    """What table a matrix consists of rows of; None where it does not, or of too large a one."""
+def _rows(x: Value, make: Make, *, converted: bool = False) -> Rows | None:
+    """What table a matrix consists of rows of, which may be ``converted``; None where it does not, or of too large a one."""
     steps: list[Node] = []
     node = x.node
-    while node is not None and _keeps_rows(node):
+    while node is not None and (_keeps_rows(node) or (converted and node.op.name == "cast")):
         steps.append(node)
         node = node.inputs[0].node
     if len(x.shape) != 2 or node is None or node.op.name != "index" or node.params["spec"] != ("tensor",):
@@ -103,6 +103,8 @@ def _rows(x: Value, make: Make) -> Rows | None:
     for step in reversed(steps):
         if step.op.name == "permute":
             numbers = make("permute", numbers, dims=step.params["dims"][:-1])
+        elif step.op.name == "cast":
+            table = make("cast", table, **step.params)
     return Rows(table, _vector(numbers, make))
 
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
@@ -14,11 +15,16 @@ from torchlite.compiler.program.writer import Writer
 
 
 def lowered(node: Node) -> Lowering | None:
-    """How an operation becomes C; None unless one tensor of integers indexes the first dimension of float32."""
+    """How an operation becomes C; None unless one tensor of integers indexes the first dimension of float32.
+
+    Rows of an even number of bfloat16 are taken, too.
+    """
     (values, *numbers), spec = node.inputs, node.params["spec"]
     one = len(numbers) == 1 and numbers[0].aval is not None and numbers[0].aval.dtype == np.int64
-    plain = one and spec[0] == "tensor" and values.aval is not None and values.aval.dtype == np.float32
-    return _LOWERINGS[node.op.name] if plain and of_float32(node) else None
+    if not one or spec[0] != "tensor" or values.aval is None:
+        return None
+    words = node.op.name == "index" and values.aval.dtype == BFLOAT16 and math.prod(values.shape[1:]) % 2 == 0
+    return _LOWERINGS[node.op.name] if words or (values.aval.dtype == np.float32 and of_float32(node)) else None
 
 
 class _Rows(Kernel):
@@ -33,7 +39,9 @@ class _Rows(Kernel):
         values, numbers = node.inputs
         (out,) = node.outputs
         rows, *inner = _table(node).shape
-        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(rows), "width": str(math.prod(inner))}
+        assert values.aval is not None
+        width = math.prod(inner) * values.aval.dtype.itemsize // 4  # which a copy takes for numbers of float32
+        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(rows), "width": str(width)}
         e = struct(writer, "(Embedding)", {"from": values, "numbers": numbers, "to": out, **sizes})
         call = "embedding" if node.op.name == "index" else "embedding_grad"
         return f"{{ Embedding e = {e}; if (!all_rows_exist(&e)) return {writer.failing(node)}; {call}(&e); }}"

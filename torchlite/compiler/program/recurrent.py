@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import GRADIENT_TILES, TILES, C, has_tiles, in_tiles
 from torchlite.compiler.graph import Node, Value
@@ -20,7 +22,9 @@ def lowered(node: Node) -> Lowering | None:
         return _with_sums(node)
     if name == "lstm_of_rows":
         w_hh = node.inputs[4].shape
-        return _LSTM_OF_ROWS if of_float32(node) and w_hh[0] == 4 * w_hh[1] and in_tiles(w_hh) else None
+        if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh):
+            return None
+        return _LSTM_OF_ROWS if of_float32(node) else _BFLOAT16_LSTM_OF_ROWS if _of_bfloat16(node) else None
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -42,7 +46,8 @@ def _with_sums(node: Node) -> Lowering | None:
 
 
 def _of_bfloat16(node: Node) -> bool:
-    return all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in (*node.inputs, *node.outputs))
+    of_numbers = [v for v in (*node.inputs, *node.outputs) if v.aval is None or v.aval.dtype != np.int64]
+    return all(v.aval is not None and v.aval.dtype == BFLOAT16 for v in of_numbers)
 
 
 _MOST_FACTORS = 2  # as ``recurrent_sums.h`` has it
@@ -160,13 +165,17 @@ class _Lstm(_Recurrent):
 
 
 class _LstmOfRows(_Lstm):
-    """Reads gates where their table lies; where there are no tile registers, they are copied to where their values will be."""
+    """Reads gates where their table lies; of float32 without tile registers, they are copied to where their values will be.
+
+    Args:
+        dtype, terms: as in `_Lstm`.
+    """
 
     fails = True
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: str, terms: int) -> None:
         names = ("table", "numbers", *_FORWARD[0][1:])
-        super().__init__(names, _FORWARD[1], gradient=False, dtype="float32", terms=3)
+        super().__init__(names, _FORWARD[1], gradient=False, dtype=dtype, terms=terms)
 
     def condition(self, node: Node) -> object:
         """That all numbers are those of rows."""
@@ -189,10 +198,12 @@ class _LstmOfRows(_Lstm):
         sizes = {"count": str(math.prod(numbers.shape)), "rows": str(table.shape[0]), "width": str(table.shape[1])}
         taken = struct(writer, "(Embedding)", {"from": table, "numbers": numbers, "to": node.outputs[2], **sizes})
         fields = {**self.fields(node), "gates": table, "taken": "&taken", "scratch": writer.scratch()}
-        tiled = f"tiled_lstm_float32(&{struct(writer, '(TiledLstm)', fields)});"
-        plain = f"embedding(&taken); {_Recurrent.statement(self, node, writer)}"
+        run = f"tiled_lstm_{self.dtype}(&{struct(writer, '(TiledLstm)', fields)});"
+        if self.terms > 1:
+            plain = f"embedding(&taken); {_Recurrent.statement(self, node, writer)}"
+            run = f"if (bf16_tiles_allowed()) {run} else {{ {plain} }}"
         check = f"if (!all_rows_exist(&taken)) return {writer.failing(node)};"
-        return f"{{ Embedding taken = {taken}; {check} if (bf16_tiles_allowed()) {tiled} else {{ {plain} }} }}"
+        return f"{{ Embedding taken = {taken}; {check} {run} }}"
 
 
 class _LstmGradSums(_Lstm):
@@ -261,7 +272,7 @@ _SUMS = _LstmGradSums(
     headers=("gemm.h", "split_float32.h", "gemm_tiles.h", "recurrent_sums.h", "recurrent_sums_float32.h"),
 )  # fmt: skip
 _SUMS_OF_BFLOAT16 = _LstmGradSums(dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=("recurrent_sums.h",))
-_LSTM_OF_ROWS = _LstmOfRows()
+_LSTM_OF_ROWS, _BFLOAT16_LSTM_OF_ROWS = _LstmOfRows("float32", 3), _LstmOfRows("bfloat16", 1)
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),
