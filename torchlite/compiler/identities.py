@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, starmap
@@ -51,12 +50,18 @@ class Identities:
         functions: Sequence[Any] = (),
     ) -> None:
         containers, keyed, chosen = list(containers), list(keyed), list(chosen)
-        self._plain = None
-        if CPYTHON and kernel("contents.holds") is not None:
-            plain, containers = _divided(containers, _is_plain)
-            plain_keyed, keyed = _divided(keyed, _is_plain)
-            plain_chosen, chosen = _divided(chosen, lambda one: _is_plain(one[0]) and {*map(type, one[1])} == {str})
-            self._plain = _Plain(plain, plain_keyed, plain_chosen, list(attributes), objects, functions)
+        found = list(found)
+        self._noted = None
+        noted = kernel("contents.Noted") if CPYTHON else None
+        if noted is not None:
+            from torchlite.backends.native.contents import can_hold
+
+            plain, containers = _divided(containers, can_hold)
+            plain_keyed, keyed = _divided(keyed, can_hold)
+            plain_chosen, chosen = _divided(chosen, lambda one: can_hold(one[0]) and {*map(type, one[1])} == {str})
+            given, found = _divided(found, lambda one: _attribute_of(one[0]) is not None)
+            names = [(_attribute_of(function), givers) for function, givers in given]
+            self._noted = noted(plain, plain_keyed, plain_chosen, list(attributes), objects, functions, names)
             attributes, objects, functions = [], [], []
         containers += [view for x in keyed for view in (x.keys(), x.values())]
         gets: list[Found] = [(x.get, keys, (_MISSING,) * len(keys)) for x, keys in chosen]
@@ -68,7 +73,7 @@ class Identities:
         self._filled = [x for x in containers if x]
         self._sizes = list(map(len, self._filled))
         contents = [x.values() if isinstance(x, Mapping) else x for x in self._filled]
-        self._parts = [_Part()]
+        self._parts: list[_Part] = []
         for source, size in zip(contents, self._sizes, strict=True):
             self._part_for(size).contents.append(source)
         for function, *given in (*found, *gets):
@@ -77,7 +82,7 @@ class Identities:
         self._addresses = [objects.tobytes() for objects in self._objects]
 
     def _part_for(self, size: int) -> _Part:
-        if self._parts[-1].count and self._parts[-1].count + size > _AT_ONCE:
+        if not self._parts or self._parts[-1].count + size > _AT_ONCE:
             self._parts.append(_Part())
         part = self._parts[-1]
         part.count += size
@@ -85,44 +90,19 @@ class Identities:
 
     def hold(self) -> bool:
         """Whether they are the same; False also where that can't be told, because a container grows meanwhile."""
-        if self._plain is not None and not self._plain.hold():
+        if self._noted is not None and not self._noted.holds():
             return False
+        if not self._parts and not self._empty:
+            return True
         try:
             if any(self._empty) or list(map(len, self._filled)) != self._sizes:
                 return False
             for part, addresses in zip(self._parts, self._addresses, strict=True):
                 if part.objects().tobytes() != addresses:
                     return False
-        except (RuntimeError, ValueError):  # a cell is empty
+        except (RuntimeError, ValueError, AttributeError):  # a cell or a slot is empty
             return False
         return True
-
-
-class _Plain:
-    """What dicts and lists hold, and objects in attributes; the arguments are those of `Identities`."""
-
-    def __init__(
-        self,
-        containers: Sequence[Any],
-        keyed: Sequence[dict[Any, Any]],
-        chosen: Sequence[Chosen],
-        attributes: Sequence[Chosen],
-        objects: Sequence[tuple[Any, type, dict[str, Any] | None]],
-        functions: Sequence[Any],
-    ) -> None:
-        from torchlite.backends.native import contents
-
-        every = [*containers, *keyed, *(x for x, _ in chosen), *(vars(x) for x, _ in attributes)]
-        held = [(*x, *x.values()) if isinstance(x, dict) else tuple(x) for x in every]
-        parts = [part(f) for f in functions for part in _OF_FUNCTIONS]
-        # Kept, so that no other objects come to their addresses.
-        self._kept = every, held, chosen, attributes, list(objects), list(functions), parts
-        self._table = contents.noted(containers, keyed, chosen, attributes, objects, functions)
-        self._holds = contents.holds
-
-    def hold(self) -> bool:
-        """Whether they do."""
-        return self._holds(self._table)
 
 
 @dataclass(eq=False)
@@ -138,9 +118,10 @@ class _Part:
         return np.fromiter(_chained(chain(self.contents, starmap(map, self.found))), object, self.count)
 
 
-def _is_plain(x: Any) -> bool:
-    """Whether C can look into it: a list or dict, or one that is empty, so that it has no order beside that of the dict."""
-    return type(x) in (list, dict) or (type(x) is OrderedDict and not x)
+def _attribute_of(function: Any) -> str | None:
+    """The name of the attribute that a function of `operator` gives of an object; None for others."""
+    names: Any = function.__reduce__()[-1] if type(function) is attrgetter else ()
+    return names[0] if len(names) == 1 and "." not in names[0] else None
 
 
 def _divided(them: Iterable[Any], condition: Callable[[Any], bool]) -> tuple[list[Any], list[Any]]:
