@@ -1,8 +1,10 @@
 """Calls that find everything as the last one has left it, and what may have been done in between."""
 
 import gc
+import types
 import weakref
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from operator import attrgetter
 
 import numpy as np
 import pytest
@@ -236,6 +238,45 @@ def test_identities():
         back()
         assert all_.hold()
     some["b"] = 1
+    assert all_.hold()
+
+
+@pytest.mark.usefixtures("by")
+def test_identities_of_what_is_no_list_or_dict():
+    class Slots:
+        __slots__ = ("hooks",)
+
+    class Attribute:
+        kept = 1.5
+
+    of_slot, of_cell = Slots(), types.CellType("a")
+    of_slot.hooks = none = {}
+    keys, values, made, empty = {"a": 1.5, "b": 2.5}, {"a": "b"}, defaultdict(dict, a=none), set()
+    found = [(attrgetter("hooks"), [of_slot, of_slot]), (attrgetter("cell_contents"), [of_cell])]
+    all_ = Identities(
+        [keys.keys(), values.values(), made.values(), made, empty, vars(Attribute)], found, chosen=[(made, ["b"])]
+    )
+    assert all_.hold()
+    before = Attribute.kept
+    for change, back in (
+        (lambda: setattr(of_slot, "hooks", {}), lambda: setattr(of_slot, "hooks", none)),
+        (lambda: delattr(of_slot, "hooks"), lambda: setattr(of_slot, "hooks", none)),
+        (lambda: setattr(of_cell, "cell_contents", "b"), lambda: setattr(of_cell, "cell_contents", "a")),
+        (lambda: delattr(of_cell, "cell_contents"), lambda: setattr(of_cell, "cell_contents", "a")),
+        (lambda: keys.update(c=keys.pop("b")), lambda: keys.update(b=keys.pop("c"))),
+        (lambda: keys.update(c=1.5), lambda: keys.pop("c")),
+        (lambda: values.update(a="c"), lambda: values.update(a="b")),
+        (lambda: made["b"], lambda: made.pop("b")),
+        (lambda: empty.add(1), empty.clear),
+        (lambda: setattr(Attribute, "kept", 2.5), lambda: setattr(Attribute, "kept", before)),
+    ):
+        change()
+        try:
+            assert not all_.hold()
+        finally:
+            back()
+        assert all_.hold()
+    keys["a"] = 3.5
     assert all_.hold()
 
 
