@@ -140,7 +140,7 @@ class Variant:
                     return f"argument {i} is no tensor", []
             elif given is not known and not same(given, known):
                 return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
-        if firsts(leaves, self._varying) != self.firsts:
+        if self._varying and firsts(leaves, self._varying) != self.firsts:
             return "other arguments are the same tensor", []
         same_around = self._around is not None and self._around.hold()
         reason = self.surroundings.change_of_arrays() if same_around else self.surroundings.change()
