@@ -492,3 +492,18 @@ def test_a_logger_that_is_not_used():
     for _ in range(3):
         f(torch.ones(2))
     assert captured(f)
+
+
+def test_the_id_of_an_argument():
+    """Which one it is, is different at every call; that of what is around the function is not."""
+
+    def program(compile_):
+        weight, seen = torch.ones(2), set()
+        f = compile_(lambda x: x * (2 if id(x) in seen else 3))
+        g = compile_(lambda x: x * (2 if id(weight) in seen else 3))
+        batches = [torch.ones(2) for _ in range(3)]
+        seen.update((id(batches[1]), id(weight)))
+        return [h(batches[i % 3]) for i in range(6) for h in (f, g)]
+
+    _, g = falls_back(program, "the id of an argument.*test_surroundings")
+    assert captured(g)

@@ -450,6 +450,8 @@ class Surroundings:
             self.places.append(Place(f"globals of {module}", x, scope, found, values, whole=False))
         for n, value in zip(found, values, strict=True):
             if value is MISSING:
+                if n == "id":
+                    self.imported.append((scope, n, value))
                 continue
             if acts(value):
                 self.imported.append((scope, n, value))

@@ -15,10 +15,11 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from torchlite.compiler.noted import MISSING
 from torchlite.tracing import refuse
 
 _CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
@@ -116,6 +117,17 @@ def _without_clock() -> Any:
     return Kind("datetime", (real,), reading)
 
 
+def _identifying(arguments: Collection[int]) -> Callable[[Any], int]:
+    """`id`, which refuses those of arguments."""
+
+    def stand_in(x: Any, /) -> int:
+        if id(x) in arguments:
+            refuse("it asks for the id of an argument, which is another one at every call")
+        return id(x)
+
+    return stand_in
+
+
 def _stand_in_of(x: Any) -> Any:
     if x is datetime.datetime:
         return _without_clock()
@@ -136,23 +148,27 @@ _watching = 0
 
 
 @contextmanager
-def watched(imported: Sequence[Named]) -> Iterator[None]:
+def watched(imported: Sequence[Named], arguments: Collection[int] = ()) -> Iterator[None]:
     """Let what the thread that traces asks of the world be refused inside the block.
 
     Args:
-        imported: what `acts` names, in namespaces of the program.
+        imported: what `acts` names, in namespaces of the program; `MISSING` where `id` is looked for and is that of Python.
+        arguments: ids of tensors of which each call has others, so that none may be asked for.
     """
     _watch(+1)
     before = sys.stdout, sys.stderr
     streams = _Refusing(sys.stdout), _Refusing(sys.stderr)
     sys.stdout, sys.stderr = streams
     for scope, name, function in imported:
-        scope[name] = _stand_in_of(function)
+        scope[name] = _identifying(arguments) if function is MISSING else _stand_in_of(function)
     try:
         yield
     finally:
         for scope, name, function in imported:
-            scope[name] = function
+            if function is MISSING:
+                scope.pop(name, None)
+            else:
+                scope[name] = function
         if (sys.stdout, sys.stderr) == streams:
             sys.stdout, sys.stderr = before
         _watch(-1)
