@@ -68,6 +68,16 @@ def test_gelu_and_its_slope_of_what_a_product_gives():
     check_together(cases, passes=(len(cases), 0))
 
 
+def test_gelu_and_its_slope_alone_are_stored_as_they_are_computed():
+    def gradient(x, w, b, v):
+        x = x.detach().requires_grad_()
+        functional.linear(functional.gelu(functional.linear(x, w, b)), v).square().sum().backward()
+        return x.grad
+
+    compiled = check(gradient, draw(70, 14), draw(65, 14), draw(65), draw(3, 65), passes=(4, 0))
+    assert compiled.source.count("gelu_with_slopes(tile, s0 + column, s2 + column, s1 + column, columns);") == 1
+
+
 def test_gelu_of_what_is_no_number_or_too_large_for_one():
     x = torch.tensor([float("nan"), float("inf"), -float("inf"), 1e30, -1e30, 40.0, -40.0, -0.0, 0.0, 1e-40])
     f = torch.compile(lambda x, w: (functional.gelu(x @ w), x @ w), fullgraph=True)

@@ -84,7 +84,7 @@ KERNEL void choose(const void *condition, const float *x, const float *y, float 
 static void gelu_task(void *argument, long index) {
     const Elements *e = argument;
     long begin = index * GRAIN;
-    gelu_with_slopes(e->x + begin, e->out + begin, NULL, at_most(GRAIN, e->n - begin));
+    gelu_with_slopes(e->x + begin, NULL, e->out + begin, NULL, at_most(GRAIN, e->n - begin));
 }
 IN_TASKS_OF_ONE(gelu)
 
@@ -96,7 +96,7 @@ static void gelu_grad_task(void *argument, long index) {
     for (long first = index * GRAIN; first < end; first += 1024) {
         long n = at_most(1024, end - first);
         float slopes[1024];
-        gelu_with_slopes(e->x + first, NULL, slopes, n);
+        gelu_with_slopes(e->x + first, NULL, NULL, slopes, n);
         _Pragma("omp simd") for (long i = 0; i < n; i++) out[first + i] = g[first + i] * slopes[i];
     }
 }

@@ -60,24 +60,29 @@ static inline __attribute__((always_inline)) __m512 gelu_of(__m512 x, __m512 *sl
 }
 #endif
 
-// values[i] = GELU(x[i]) and slopes[i] = its slope there; either may lie where x does, or be NULL.
-static inline __attribute__((always_inline)) void gelu_with_slopes(const float *x, float *values, float *slopes, long n) {
+// values[i] = GELU(x[i]), or of its sum with a bias, and slopes[i] = its slope there; either may lie where x does, or be NULL.
+static inline __attribute__((always_inline)) void gelu_with_slopes(const float *x, const float *bias, float *values, float *slopes,
+                                                                   long n) {
 #if defined(__AVX512F__)
     long i = 0;
     for (__m512 slope; i + 16 <= n; i += 16) {
-        __m512 value = gelu_of(_mm512_loadu_ps(x + i), &slope);
+        __m512 argument = _mm512_loadu_ps(x + i);
+        if (bias) argument = _mm512_add_ps(argument, _mm512_loadu_ps(bias + i));
+        __m512 value = gelu_of(argument, &slope);
         if (values) _mm512_storeu_ps(values + i, value);
         if (slopes) _mm512_storeu_ps(slopes + i, slope);
     }
     if (i < n) {
         __mmask16 left = (__mmask16)((1u << (n - i)) - 1);
-        __m512 slope, value = gelu_of(_mm512_maskz_loadu_ps(left, x + i), &slope);
+        __m512 argument = _mm512_maskz_loadu_ps(left, x + i);
+        if (bias) argument = _mm512_add_ps(argument, _mm512_maskz_loadu_ps(left, bias + i));
+        __m512 slope, value = gelu_of(argument, &slope);
         if (values) _mm512_mask_storeu_ps(values + i, left, value);
         if (slopes) _mm512_mask_storeu_ps(slopes + i, left, slope);
     }
 #else
     _Pragma("omp simd") for (long i = 0; i < n; i++) {
-        const float number = x[i];
+        const float number = bias ? x[i] + bias[i] : x[i];
         if (values) values[i] = number * normal_cdf_(number);
         if (slopes) slopes[i] = gelu_slope_(number);
     }

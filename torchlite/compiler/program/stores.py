@@ -14,7 +14,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.bodies import Body, Dimensions, Stream, body
 from torchlite.compiler.program.expressions import C_TYPES, c_type, read, written
 from torchlite.compiler.program.gelu_parts import HEADER as GELU
-from torchlite.compiler.program.gelu_parts import PART, gelu_by_parts
+from torchlite.compiler.program.gelu_parts import PART, gelu_alone, gelu_by_parts
 from torchlite.compiler.program.layout import Unplaceable
 from torchlite.compiler.program.loops import Nest, indented, whole
 from torchlite.compiler.program.places import CHANNELS_LAST
@@ -240,6 +240,9 @@ class _Tile(Nest):
 
     def _along_row(self, number: str | None, more: list[str], width: str) -> list[str]:
         """The loop over so many columns, which streams may see as several dimensions."""
+        alone = None if more else self._gelu_of_row(number, width)
+        if alone is not None:
+            return [alone]
         fixed: list[str] = []  # what all columns see is read once, which a compiler that fears the stores does not
         inside: list[str] = []
         for k, (stream, name) in enumerate(self.body.reads):
@@ -265,6 +268,22 @@ class _Tile(Nest):
             *indented(_loop("first", "end", [*inside, *parted.after, *stored, *more])),
             "}",
         ]
+
+    def _gelu_of_row(self, number: str | None, width: str) -> str | None:
+        """The call that does all for a row whose sums, with a bias, only become GELU and its slope; None for any other."""
+        found, streams = gelu_alone(self.body.lines, "acc"), enumerate(self.body.streams())
+        dense = all(s.kind == "float" and self._element(k) == f"s{k}[column + i]" for k, s in streams)
+        if found is None or not dense or number not in ("tile[i]", "tile[i] + bias"):
+            return None
+        stored = {name: f"s{k} + column" for k, (_, name) in enumerate(self.body.stores, len(self.body.reads))}
+        others = [name for _, name in self.body.reads if name != "bias"] + [
+            name for name in stored if name not in found
+        ]
+        if others or len(stored) < len(self.body.stores):
+            return None
+        bias = "s0 + column" if self.body.reads else "NULL"
+        value, slope = (stored.get(name or "", "NULL") for name in found)
+        return f"gelu_with_slopes(tile, {bias}, {value}, {slope}, {width});"
 
     def _element(self, k: int) -> str:
         if len(self.lengths) - self.across > 1:
