@@ -74,8 +74,8 @@ def test_gelu_and_its_slope_alone_are_stored_as_they_are_computed():
         functional.linear(functional.gelu(functional.linear(x, w, b)), v).square().sum().backward()
         return x.grad
 
-    compiled = check(gradient, draw(70, 14), draw(65, 14), draw(65), draw(3, 65), passes=(4, 0))
-    assert compiled.source.count("gelu_with_slopes(tile, s0 + column, s2 + column, s1 + column, columns);") == 1
+    source = check(gradient, draw(70, 14), draw(65, 14), draw(65), draw(3, 65), passes=(4, 0))
+    assert source.count("gelu_with_slopes(tile, s0 + column, s2 + column, s1 + column, columns);") == 1
 
 
 def test_gelu_of_what_is_no_number_or_too_large_for_one():
