@@ -269,11 +269,11 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     tracer = Tracer(compiled.doubted)
     counted = [place for place in compiled.counted if surroundings.holds_place(*place)]
     tracer.state = State(tracer, surroundings.numbers, compiled.varying, counted)
-    varying = {id(x) for x in leaves if isinstance(x, Tensor) and not surroundings.hold(x)}
+    given = {id(x) for x in leaves if isinstance(x, Tensor)}
     try:
         with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
             warnings.simplefilter("ignore")
-            with watched(surroundings.imported, varying), executed(wanted=compiled.looks_at_code) as codes:
+            with watched(surroundings.imported, given), executed(wanted=compiled.looks_at_code) as codes:
                 result = compiled.function(*args, **kwargs)
             reads.named = names_of(codes)
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
@@ -311,14 +311,15 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         surroundings.leave_out(container, key)
     if modes != modes_now():
         raise Uncapturable("it changes a mode, such as set_grad_enabled, and leaves it so")
-    position = {id(x): i for i, x in reversed(list(enumerate(leaves))) if id(x) in varying}
+    varying = [isinstance(x, Tensor) and not surroundings.hold(x) for x in leaves]
+    position = {id(x): i for i, x in reversed(list(enumerate(leaves))) if varying[i]}
     if any(e.owner is not None and id(e.tensor) in position for e in what.externals):
         raise Uncapturable("an argument is also the gradient of a tensor that the function uses")
     places = [position.get(id(e.tensor)) for e in what.externals]
     return Variant(
         captured=what,
         structure=structure,
-        leaves=[TENSOR if id(x) in varying else x for x in leaves],
+        leaves=[TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
         modes=modes,
         surroundings=surroundings,
         taken=taken,
@@ -326,7 +327,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],
         conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],
         places=places,
-        firsts=firsts(leaves, [i for i, x in enumerate(leaves) if id(x) in varying]),
+        firsts=firsts(leaves, [i for i, varies in enumerate(varying) if varies]),
         signatures=[signature(e.tensor) for e in what.externals],
         entry=[(t, position.get(id(t)), before is None) for t, before, read in tracer.gradients.values() if read],
     )

@@ -153,7 +153,7 @@ def watched(imported: Sequence[Named], arguments: Collection[int] = ()) -> Itera
 
     Args:
         imported: what `acts` names, in namespaces of the program; `MISSING` where `id` is looked for and is that of Python.
-        arguments: ids of tensors of which each call has others, so that none may be asked for.
+        arguments: ids of tensors that each call has others of, so that none may be asked for.
     """
     _watch(+1)
     before = sys.stdout, sys.stderr
