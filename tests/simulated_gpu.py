@@ -350,8 +350,11 @@ class ndarray:
             graphs_on_host.refuse("a mask, of which the host has to count the elements")
         return ndarray(computed(lambda: np.asarray(self.on_host[key]), self.on_host, key))
 
+    def fill(self, value: Any) -> None:
+        on_device(self.on_host.fill, "fill")(filling(value))
+
     def __setitem__(self, key: Any, value: Any) -> None:
-        key, value = host(key, "index"), host(value, "setitem")
+        key, value = host(key, "index"), host(filling(value), "setitem")
         computed(lambda: self.on_host.__setitem__(key, value), self.on_host, key, value)
 
     def __len__(self) -> int:
@@ -435,7 +438,13 @@ def as_device(array: Any, dtype: Any = None, *, copy: bool | None = None, **_: A
     graphs_on_host.refuse("a copy from the host")
     if type(array) in (list, tuple):
         array = host(array, "array")
-    return ndarray(np.array(array, dtype))
+    return ndarray(np.array(filling(array), dtype))
+
+
+def filling(value: Any) -> Any:
+    """What CuPy fills arrays with for a number of the host: where it equals 0, as -0 does, with zeros."""
+    number = isinstance(value, float | complex | np.generic) or (isinstance(value, np.ndarray) and not value.ndim)
+    return np.zeros_like(value)[()] if number and value == 0 else value
 
 
 class _RawKernel:
@@ -525,6 +534,7 @@ def install() -> None:
         setattr(cupy, path, Module(f"cupy.{path}", getattr(np, path), LACKING[path]))
     for name, function in (("eigh", _eigh), ("svd", _svd)):
         setattr(cupy.linalg, name, on_device(function, name))
+    cupy.full = lambda shape, value, dtype=None: ndarray(np.full(shape, filling(value), dtype))  # type: ignore[attr-defined]
     cupy.where = on_device(row_major(np.where), "where")  # type: ignore[attr-defined]
     # CuPy's product of bfloat16 is bfloat16, NumPy's float32.
     cupy.matmul = on_device(lambda x, y, **kw: np.matmul(x, y, **kw).astype(x.dtype, copy=False), "matmul")  # type: ignore[attr-defined]

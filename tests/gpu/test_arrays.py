@@ -116,4 +116,6 @@ def test_a_number_stays_what_it_is_whatever_is_written_into_results() -> None:
             result += 1
             x.clone()[0] = number
         assert torch.where(x == 1, 2.0, -0.0).signbit().tolist() == [False, True]
+    for zeros in (torch.full((2, 2), -0.0, device="cuda"), x.clone().fill_(-0.0), F.pad(x, (1, 0), value=-0.0)[:1]):
+        assert zeros.signbit().all()
     assert (torch.ones((), device="cuda") + 2).add_(1).item() == 4 and (x + 2)[0].item() == 3

@@ -146,7 +146,17 @@ def to_device(array: Any, device: Device) -> Any:
     if device.type == "cpu":
         return cupy().asnumpy(array)
     with gpu(device.index):
-        return cupy().asarray(array)
+        copied = cupy().asarray(array)
+        return copied if copied.ndim else signed(copied, array)
+
+
+def signed(filled: Any, value: Any) -> Any:
+    """An array that has been filled with a number, of which CuPy makes 0 where it is -0."""
+    if value == 0 and not isinstance(value, int) and not isinstance(filled, np.ndarray):
+        zero = np.full(1, value, filled.dtype)
+        if any(zero.tobytes()):
+            filled[...] = cupy().asarray(zero).reshape(())
+    return filled
 
 
 def number_on_gpu(array: np.ndarray[Any, Any], device: Device) -> Any:

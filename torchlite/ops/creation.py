@@ -172,7 +172,7 @@ def _filled(
                     array.fill(value)
             else:
                 array = xp.empty(shape, kind) if value is None else xp.full(shape, value, kind)
-            result = wrap(array)
+            result = wrap(backends.signed(array, value))
     return result.requires_grad_() if requires_grad else result
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor, method
-from torchlite.backends import concatenated
+from torchlite.backends import concatenated, signed
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import common_dtype, dims_of
@@ -146,7 +146,8 @@ def _infer_pad(x: Aval, *, widths: tuple[tuple[int, int], ...], value: float) ->
 
 
 def _run_pad(xp: Any, x: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
-    out = xp.full(tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)), value, x.dtype)
+    size = tuple(n + a + b for n, (a, b) in zip(x.shape, widths, strict=True))
+    out = signed(xp.full(size, value, x.dtype), value)
     out[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))] = x
     return out
 

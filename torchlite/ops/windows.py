@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import Any, NamedTuple
 
+from torchlite.backends import signed
+
 Lengths = tuple[int, ...]
 
 
@@ -106,7 +108,7 @@ def padded(xp: Any, x: Any, window: Window, out: Lengths, value: float = 0.0) ->
     full = window.padded_size(size, out)
     if full == size:
         return x
-    result = xp.full((*lead_of(x, window), *full), value, x.dtype)
+    result = signed(xp.full((*lead_of(x, window), *full), value, x.dtype), value)
     inside(result, window, size)[...] = x
     return result
 
