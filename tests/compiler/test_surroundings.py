@@ -5,6 +5,7 @@ import collections
 import contextvars
 import datetime
 import functools
+import gc
 import logging
 import os
 import random
@@ -452,6 +453,9 @@ def test_batches_of_every_kind_are_captured_once(batch):
         (lambda _path: time.sleep(0), "waits"),
         (lambda path: path.open("a").close(), "opens a file"),
         (lambda _path: os.urandom(4), "asks the operating system for random bytes"),
+        (lambda _path: os.getcwd(), "asks for the current folder"),
+        (lambda _path: gc.isenabled(), "asks whether garbage is collected"),
+        (lambda _path: sys.getrecursionlimit(), "asks how deep calls may go"),
         (lambda _path: logging.getLogger("test").error("an error"), "logs"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import datetime
 import functools
+import gc
 import io
 import os
 import random
@@ -42,6 +43,9 @@ _DOING = [
     *((time, name + suffix, "reads the clock") for name in _CLOCKS for suffix in ("", "_ns")),
     *((time, name, "reads the clock") for name in _TOLD),
     *((os, name, "asks for files or changes some") for name in _FILES if hasattr(os, name)),
+    *((os, name, "asks for the current folder") for name in ("getcwd", "getcwdb")),
+    (gc, "isenabled", "asks whether garbage is collected"),
+    (sys, "getrecursionlimit", "asks how deep calls may go"),
     (os, "system", "runs another program"),
     (time, "sleep", "waits"),
     (builtins, "open", "opens a file"),
