@@ -142,6 +142,8 @@ def test_integers_and_permutations() -> None:
     assert np.abs(counts - 10_000).max() < 500
     assert sorted(torch.randperm(1000).tolist()) == list(range(1000))
     assert torch.randint(5, (2, 3), dtype=torch.int32).dtype is torch.int32
+    assert torch.randperm(0).shape == (0,)
+    assert torch.randint(5, (2,), dtype=torch.uint8, device="meta").dtype is torch.uint8
     with pytest.raises(RuntimeError, match="from=3 >= to=3"):
         torch.randint(3, 3, (1,))
     with pytest.raises(RuntimeError, match="dtype"):

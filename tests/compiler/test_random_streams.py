@@ -63,3 +63,36 @@ def test_random_numbers_of_numpy():
         return [f(torch.ones(2)) for _ in range(4)]
 
     falls_back(program, "random")
+
+
+def test_random_indices():
+    """Samples and permutations of a batch, drawn inside; the stream goes on as in eager execution, also from new seeds."""
+
+    def program(compile_):
+        model = nn.Parameter(torch.ones(6))
+        own = torch.Generator().manual_seed(2)
+
+        def step(x):
+            model.grad = None
+            chosen = x[torch.randint(0, len(x), (3,))]
+            mixed = chosen[:, torch.randperm(6, generator=own)]
+            loss = (mixed * model * torch.randint(-2, 3, (6,), dtype=torch.float32)).sum()
+            loss.backward()
+            return (
+                loss.detach(),
+                torch.randint_like(x, 5),
+                torch.empty(2, dtype=torch.int32).random_(9),
+                torch.randperm(3),
+            )
+
+        step = compile_(step)
+        results = []
+        for i in range(8):
+            if i == 4:
+                torch.manual_seed(5)
+                own.manual_seed(6)
+            results += [step(torch.arange(24.0).reshape(4, 6)), model.grad, torch.rand(1), torch.rand(1, generator=own)]
+        return results
+
+    (step,) = both(program)
+    assert len(step.variants) == 1

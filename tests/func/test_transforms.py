@@ -54,8 +54,10 @@ def test_functional_call_leaves_the_module_as_it_was_after_an_error():
     assert layer.weight is weight
 
 
-def test_randomness_of_vmap():
-    same = torch.vmap(lambda a: torch.rand(3), randomness="same")(X)
-    different = torch.vmap(lambda a: torch.rand(3), randomness="different")(X)
+@pytest.mark.parametrize("draw", [lambda: torch.rand(3), lambda: torch.randint(1000, (3,)), lambda: torch.randperm(9)])
+def test_randomness_of_vmap(draw):
+    torch.manual_seed(0)
+    same = torch.vmap(lambda a: draw(), randomness="same")(X)
+    different = torch.vmap(lambda a: draw(), randomness="different")(X)
     assert torch.equal(same[0], same[1])
     assert not torch.equal(different[0], different[1])

@@ -27,10 +27,14 @@ from torchlite.ops.generator import Generator, default_generator
 
 
 def _sampler(name: str, sample: Callable[..., Any], words: Callable[[int, Any], int], doc: str) -> Op:
-    def run(_xp: Any, *, seed: int, offset: int, shape: tuple[int, ...], dtype: Any, device: Device) -> Any:
+    """An operator that draws ``sample(xp, words, n, dtype, **others)``, with what else it is given."""
+
+    def run(
+        _xp: Any, *, seed: int, offset: int, shape: tuple[int, ...], dtype: Any, device: Device, **others: Any
+    ) -> Any:
         xp = backends.module_for(device)
         n = math.prod(shape)
-        values = sample(xp, random_words(xp, words(n, dtype), seed=seed, offset=offset), n, dtype)
+        values = sample(xp, random_words(xp, words(n, dtype), seed=seed, offset=offset), n, dtype, **others)
         return values.astype(dtype, copy=False).reshape(shape)
 
     return register(
@@ -38,7 +42,7 @@ def _sampler(name: str, sample: Callable[..., Any], words: Callable[[int, Any], 
             name,
             "random",
             run=run,
-            infer=lambda *, seed, offset, shape, dtype, device: Aval(shape, np.dtype(dtype), device),  # noqa: ARG005
+            infer=lambda *, shape, dtype, device, **_: Aval(shape, np.dtype(dtype), device),
             doc=doc,
         )
     )
@@ -58,27 +62,37 @@ def _integer_words(n: int, _dtype: Any) -> int:
 
 _rand = _sampler("rand", uniform, _uniform_words, "Uniform in [0, 1).")
 _randn = _sampler("randn", normal, _normal_words, "Standard normal, by Box and Muller's transform.")
-_random_integers = _sampler(
-    "random_integers",
-    lambda xp, words, _n, _dtype: words.view(xp.uint64),
+_randint = _sampler(
+    "randint",
+    lambda xp, words, _n, _dtype, low, high: (words.view(xp.uint64) % xp.uint64(high - low)).astype(xp.int64) + low,
     _integer_words,
-    "Uniform 64-bit integers.",
+    "Uniform integers in [low, high).",
+)
+_randperm = _sampler(
+    "randperm",
+    lambda xp, words, n, _dtype, length: xp.argsort(
+        words.view(xp.uint64).reshape(n // max(length, 1), length), kind="stable"
+    ),
+    _integer_words,
+    "The integers below ``length`` in random order, in each row.",
 )
 
 
-def _drawn(op: Op, words: Any, shape: tuple[int, ...], dtype: Any, device: Any, generator: Generator | None) -> Tensor:
+def _drawn(
+    op: Op, words: Any, shape: tuple[int, ...], dtype: Any, device: Any, generator: Generator | None, **others: Any
+) -> Tensor:
     if levels.stack:
         level = levels.stack[-1]
         with outside_innermost():
             lengths = (level.examples, *shape) if level.different else shape
-            of_all = _drawn(op, words, lengths, dtype, device, generator)
+            of_all = _drawn(op, words, lengths, dtype, device, generator, **others)
         return wrap(Batched(of_all, True, level)) if level.different else of_all
     target = backends.resolve(get_default_device() if device is None else Device(device))
     if target.type == "meta":
         empty: Tensor = wrap(Aval(shape, np.dtype(dtype), target))
         return empty
     seed, offset = (generator or default_generator).take(words(math.prod(shape), dtype))
-    params = {"seed": seed, "offset": offset, "shape": shape, "dtype": dtype, "device": target}
+    params = {"seed": seed, "offset": offset, "shape": shape, "dtype": dtype, "device": target, **others}
     with at_lines(math.prod(shape) * np.dtype(dtype).itemsize):
         return draw(op, params)
 
@@ -159,11 +173,7 @@ def randint(
         low, high = 0, low if high is None else high
     low, high, kind = int(low), int(high), dtype or dtypes.int64
     check_integer_range("randint", low, high, kind)
-    raw = _drawn(_random_integers, _integer_words, _lengths((size,)), np.dtype(np.uint64), device, generator)
-    if raw.is_meta:
-        return raw.new_empty(size, dtype=kind)
-    values = (raw._data % np.uint64(high - low)).astype(np.int64) + low
-    drawn: Tensor = wrap(values.astype(kind.numpy, copy=False))
+    drawn = _drawn(_randint, _integer_words, _lengths((size,)), kind.numpy, device, generator, low=low, high=high)
     return drawn.requires_grad_() if requires_grad else drawn
 
 
@@ -206,11 +216,7 @@ def randperm(
     kind = dtype or dtypes.int64
     if n > 0:
         check_integer_range("randperm", 0, n, kind)
-    keys = _drawn(_random_integers, _integer_words, _lengths((n,)), np.dtype(np.uint64), device, generator)
-    if keys.is_meta:
-        return keys.new_empty(n, dtype=kind)
-    order = backends.array_module(keys._data).argsort(keys._data, kind="stable")
-    drawn: Tensor = wrap(order.astype(kind.numpy, copy=False))
+    drawn = _drawn(_randperm, _integer_words, _lengths((n,)), kind.numpy, device, generator, length=n)
     return drawn.requires_grad_() if requires_grad else drawn
 
 
