@@ -33,7 +33,7 @@ typedef struct {
     void *context;
     long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
     // how the copy of a sample lies, filled in by bf16_arranged:
-    long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels and windows of a row
+    long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row, positions that it takes
     long together, pairs, depth, terms;                 // taps of a row in one run, and the tiles that it is cut into
     int tiles;
 } Bf16Sum;
@@ -43,6 +43,7 @@ static void bf16_arrange(Bf16Sum *s) {
     s->together = at_least(across->taps, 1);
     for (long k = 1; k < across->taps; k++)
         if (across->at[k] != across->at[k - 1] + 1) s->together = 1;
+#ifdef __AMX_BF16__
     // The fewest numbers a pixel with which a run is a whole number of equal tiles of pairs.
     for (s->wide = parts(s->channels, 2) * 2;; s->wide += 2) {
         long run = s->together * s->wide;
@@ -50,12 +51,19 @@ static void bf16_arrange(Bf16Sum *s) {
         s->pairs = run / s->depth / 2;
         if (s->pairs * s->depth * 2 == run) break;
     }
+#else
+    s->wide = parts(s->channels, 2) * 2, s->depth = 1, s->pairs = s->together * s->wide / 2;
+#endif
     s->terms = down->taps * across->taps / s->together;
     long lowest = 0, last = 0;
     for (long k = 0; k < down->taps; k++) lowest = at_least(lowest, down->at[k]);
     for (long k = 0; k < across->taps; k++) last = at_least(last, across->at[k]);
     s->padded = parts(last + (s->columns - 1) * across->step + 1, across->step) * across->step;
+#ifdef __AMX_BF16__
     s->pitch = s->padded / across->step;
+#else
+    s->pitch = s->columns;
+#endif
     s->plane_rows = parts(lowest + (s->rows - 1) * down->step + 1, down->step);
     s->sample_size = parts((down->step * s->plane_rows * s->padded + 2 * BF16_BLOCK * across->step) * s->wide, 32) * 32;
 }
@@ -209,6 +217,7 @@ static void bf16_write_positions(const Bf16Sum *s, float *sums, long sample, lon
     }
 }
 
+#ifdef __AMX_BF16__
 static void bf16_sum_task(void *argument, long share) {
     const Bf16Sum *s = argument;
     long shares = bf16_shares(s->samples), runs = s->across.taps / s->together;
@@ -241,10 +250,4 @@ static void bf16_sum_task(void *argument, long share) {
     }
     if (s->tiles) bf16_end_tiles();
 }
-
-// results = sums over taps and channels, once `bf16_arrange` has been called and there is scratch memory.
-static void bf16_sum(Bf16Sum *s) {
-    s->tiles = bf16_tiles_allowed();
-    parallel(bf16_pack_weights_task, s, parts(s->results, BF16_BLOCK));
-    parallel(bf16_sum_task, s, bf16_shares(s->samples));
-}
+#endif
