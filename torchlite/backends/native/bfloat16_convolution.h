@@ -33,7 +33,7 @@ typedef struct {
     void *context;
     long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
     // how the copy of a sample lies, filled in by bf16_arranged:
-    long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row, positions that it takes
+    long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row; positions of one
     long together, pairs, depth, terms;                 // taps of a row in one run, and the tiles that it is cut into
     int tiles;
 } Bf16Sum;
@@ -134,6 +134,17 @@ static void bf16_copy_pixels(const Bf16Array *a, long at, long channels, long co
     }
 }
 
+// Copies a row of pixels to where their channels lie side by side.
+static void bf16_copy_row(const Bf16Array *a, long at, long width, long channels, long wide, uint16_t *to) {
+    if (a->channel == 1 && a->half && a->column == channels && wide == channels)
+        memcpy(to, (const uint16_t *)a->at + at, (size_t)at_least(width, 0) * (size_t)wide * sizeof *to);
+    else if (a->channel == 1)
+        for (long w = 0; w < width; w++) bf16_narrow(a, at + w * a->column, channels, to + w * wide);
+    else
+        for (long w = 0; w < width; w += BF16_SIDE)
+            bf16_copy_pixels(a, at + w * a->column, channels, at_most(BF16_SIDE, width - w), wide, to + w * wide);
+}
+
 // Copies one sample; what is padding must be zero and stays so.
 static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
     const Bf16Array *a = &s->source;
@@ -142,15 +153,7 @@ static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
         long row = (h + s->down.before) / s->down.step, plane = (h + s->down.before) % s->down.step;
         if (row >= s->plane_rows) continue;
         uint16_t *line = to + ((plane * s->plane_rows + row) * s->padded + s->across.before) * s->wide;
-        long from = sample * a->sample + h * a->row;
-        if (a->channel == 1 && a->half && a->column == s->channels && s->wide == s->channels)
-            memcpy(line, (const uint16_t *)a->at + from, (size_t)(at_least(width, 0) * s->wide) * sizeof *line);
-        else if (a->channel == 1)
-            for (long w = 0; w < width; w++) bf16_narrow(a, from + w * a->column, s->channels, line + w * s->wide);
-        else
-            for (long w = 0; w < width; w += BF16_SIDE)
-                bf16_copy_pixels(a, from + w * a->column, s->channels, at_most(BF16_SIDE, width - w), s->wide,
-                                 line + w * s->wide);
+        bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, s->wide, line);
     }
 }
 

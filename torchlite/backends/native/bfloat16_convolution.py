@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 HEADERS = (
     "bfloat16.h", "bfloat16_convolution.h", "bfloat16_positions.h", "bfloat16_weight_grad.h", "bfloat16_weight_grad_nhwc.h",
-    "bfloat16_geometry.h",
+    "bfloat16_weight_grad_rows.h", "bfloat16_geometry.h",
 )  # fmt: skip
 
 C = Family(

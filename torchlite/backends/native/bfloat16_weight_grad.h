@@ -14,7 +14,7 @@ typedef struct {
     long sums, share_bytes;                    // numbers of a share's sums; bytes of all that a task needs besides
     int tiles;
     // filled in by bf16_arrange_beside:
-    long together, copied_bytes;               // samples in a plane, and bytes of the copies of them
+    long together, copied_bytes, band;         // samples in a plane, bytes of the copies of them, rows at a time
 } Bf16WeightGrad;
 
 enum { BF16_PARTIAL = 1 << 22 };  // numbers that the sums of all shares may take

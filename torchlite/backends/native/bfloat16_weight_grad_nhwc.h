@@ -5,6 +5,19 @@
 // in one run; those of the cotangent are paired, too, and turned, once for all taps. Some samples lie below each other and are
 // gone through in stretches, so that what all taps read stays in the first-level cache.
 
+static inline long bf16_tiles_of(long channels) { return parts(channels, BF16_SIDE); }
+
+// Tiles of channels of the input: an even number, unless there is only one.
+static inline long bf16_channel_tiles(const Bf16WeightGrad *s) { return s->channels > BF16_SIDE ? 2 * s->channel_blocks : 1; }
+
+// Whether any tap reads what is dealt out to a plane.
+static int bf16_is_read(const Bf16Axis *axis, long phase) {
+    for (long k = 0; k < axis->taps; k++)
+        if (axis->at[k] % axis->step == phase) return 1;
+    return 0;
+}
+
+#ifdef __AMX_BF16__
 typedef struct {
     const Bf16WeightGrad *s;
     long first, last;                    // tiles of 16 results
@@ -15,11 +28,6 @@ typedef struct {
 } Bf16Beside;
 
 enum { BF16_STRETCH = 8, BF16_RUN = 512 };  // tiles of 32 pixels at a time; pixels for which small samples lie together
-
-static inline long bf16_tiles_of(long channels) { return parts(channels, BF16_SIDE); }
-
-// Tiles of channels of the input: an even number, unless there is only one.
-static inline long bf16_channel_tiles(const Bf16WeightGrad *s) { return s->channels > BF16_SIDE ? 2 * s->channel_blocks : 1; }
 
 // Does what `bf16_arrange_weight_grad` has left.
 static void bf16_arrange_beside(Bf16WeightGrad *s) {
@@ -33,13 +41,6 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     long words = planes * s->plane * wide + BF16_STRETCH * BF16_DEPTH / 2 * results;
     s->copied_bytes = parts(((planes * s->plane + 2) * wide + s->positions * results) * (long)sizeof(uint16_t), 64) * 64;
     s->share_bytes = s->copied_bytes + words * (long)sizeof(uint32_t);
-}
-
-// Whether any tap reads what is dealt out to a plane.
-static int bf16_is_read(const Bf16Axis *axis, long phase) {
-    for (long k = 0; k < axis->taps; k++)
-        if (axis->at[k] % axis->step == phase) return 1;
-    return 0;
 }
 
 // Copies a sample to planes, one for each residue of a row and of a column by the stride.
@@ -162,27 +163,4 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
     }
     if (s->tiles) bf16_end_tiles();
 }
-
-// Adds up the sums of all shares, for one result.
-static void bf16_add_shares_beside_task(void *argument, long result) {
-    const Bf16WeightGrad *s = argument;
-    long few = s->channels <= BF16_SIDE, each = few ? BF16_SIDE : BF16_BLOCK;
-    Bf16Array to = {.at = s->weight, .half = s->weight_half};
-    for (long tap = 0; tap < s->taps; tap++)
-        for (long c = 0; c < s->channels; c += each) {
-            long t = few ? tap / 2 : tap, block = (result / BF16_BLOCK * s->tiles_of_taps + t) * s->channel_blocks + c / BF16_BLOCK;
-            const float *sums = (const float *)s->scratch + (block * BF16_BLOCK + result % BF16_BLOCK) * BF16_BLOCK +
-                                (few ? tap % 2 * BF16_SIDE : 0);
-            float total[BF16_BLOCK] = {0};
-            for (long share = 0; share < s->shares; share++)
-                for (long i = 0; i < each; i++) total[i] += sums[share * s->sums + i];
-            long at = result * s->weight_result + s->down.tap[tap / s->across.taps] * s->weight_row +
-                      s->across.tap[tap % s->across.taps] * s->weight_column + c * s->weight_channel;
-            for (long i = 0; i < at_most(each, s->channels - c); i++) bf16_write(&to, at + i * s->weight_channel, total[i]);
-        }
-}
-
-static void bf16_weight_grad_beside(Bf16WeightGrad *s) {
-    parallel(bf16_weight_grad_beside_task, s, s->shares * s->splits);
-    parallel(bf16_add_shares_beside_task, s, s->results);
-}
+#endif
