@@ -5,7 +5,11 @@
 // What forward leaves for the gradient, `kept`, are the values of the gates: i, f, g, o of an LSTM; r, z, n and the state's
 // share of n before r of a GRU. Sequences are sorted by length, longest first; batch_sizes says how many each step has.
 
-enum { MOST_GATES = 4, GATE_ROWS = REGISTERS >= 32 ? 4 : 2 };
+enum {
+    MOST_GATES = 4,
+    GATE_ROWS = REGISTERS >= 32 ? 4 : 2,  // whose cells are computed at once
+    SUM_ROWS = 2 * GATE_ROWS,             // whose sums of two or three gates are in registers at once
+};
 
 typedef struct {
     const int64_t *batch_sizes;  // NULL where all steps have all samples
@@ -39,34 +43,40 @@ static void pack_gates(const float *w_hh, long gates, long width, float *panels)
     }
 }
 
-// tile (rows, gates, LANES) += states (rows, width) times a panel.
-static inline __attribute__((always_inline)) void gate_product(const int gates, const int rows, const float *states,
+// tile (rows, gates, LANES) += states (rows, width) times a panel; of `some` gates.
+static inline __attribute__((always_inline)) void gate_product(const int gates, const int some, const int rows, const float *states,
                                                                const float *panel, long width, float *tile) {
-    Vector sum[GATE_ROWS][MOST_GATES];
+    Vector sum[SUM_ROWS][MOST_GATES];
     UNROLLED for (int r = 0; r < rows; r++)
-        UNROLLED for (int v = 0; v < gates; v++) sum[r][v] = load(tile + (r * gates + v) * LANES);
+        UNROLLED for (int v = 0; v < some; v++) sum[r][v] = load(tile + (r * gates + v) * LANES);
     for (long i = 0; i < width; i++) {
         Vector row[MOST_GATES];
-        UNROLLED for (int v = 0; v < gates; v++) row[v] = load(panel + (i * gates + v) * LANES);
+        UNROLLED for (int v = 0; v < some; v++) row[v] = load(panel + (i * gates + v) * LANES);
         UNROLLED for (int r = 0; r < rows; r++)
-            UNROLLED for (int v = 0; v < gates; v++) sum[r][v] += states[r * width + i] * row[v];
+            UNROLLED for (int v = 0; v < some; v++) sum[r][v] += states[r * width + i] * row[v];
     }
     UNROLLED for (int r = 0; r < rows; r++)
-        UNROLLED for (int v = 0; v < gates; v++) store(tile + (r * gates + v) * LANES, sum[r][v]);
+        UNROLLED for (int v = 0; v < some; v++) store(tile + (r * gates + v) * LANES, sum[r][v]);
 }
 
-// Functions of their own: what else a task computes must not take their registers.
-#define GATE_TILE(name, gates)                                                                                         \
+// Functions of their own: what else a task computes must not take their registers. More rows than gates: a vector of the panel
+// then serves more products, and gcc does not read it again for each.
+#define GATE_TILE(name, gates, some)                                                                                   \
     static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
                                                float *tile) {                                                          \
-        if (rows == GATE_ROWS) gate_product(gates, GATE_ROWS, states, panel, width, tile);                             \
-        else                                                                                                           \
-            for (long r = 0; r < rows; r++)                                                                            \
-                gate_product(gates, 1, states + r * width, panel, width, tile + r * gates * LANES);                    \
+        long r = 0;                                                                                                    \
+        for (; r + SUM_ROWS <= rows; r += SUM_ROWS)                                                                    \
+            for (int v = 0; v < gates; v += some)                                                                      \
+                gate_product(gates, some, SUM_ROWS, states + r * width, panel + v * LANES, width,                      \
+                             tile + (r * gates + v) * LANES);                                                          \
+        for (; r + GATE_ROWS <= rows; r += GATE_ROWS)                                                                  \
+            gate_product(gates, gates, GATE_ROWS, states + r * width, panel, width, tile + r * gates * LANES);         \
+        for (; r < rows; r++)                                                                                          \
+            gate_product(gates, gates, 1, states + r * width, panel, width, tile + r * gates * LANES);                 \
     }
 
-GATE_TILE(lstm_tile, 4)
-GATE_TILE(gru_tile, 3)
+GATE_TILE(lstm_tile, 4, 2)
+GATE_TILE(gru_tile, 3, 3)
 
 // The sums of gate i, f, g or o become its values.
 static inline __attribute__((always_inline)) void gate_values(const int gate, Vector *x, const int rows) {
@@ -125,15 +135,15 @@ static void lstm_task(void *argument, long index) {
     const Sequences *of = &l->of;
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
-    float tile[GATE_ROWS * 4 * LANES] = {0};
+    float tile[SUM_ROWS * 4 * LANES] = {0};
     for (long s = 0; s < of->steps; s++) {
         long ahead = s + 1 < of->steps ? 4 * (step_at(of, s + 1) - step_at(of, s)) * of->samples * width : 0;
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = l->panels + unit * width * 4;
             long units = at_most(LANES, width - unit);
-            for (long r = 0; r < active; r += GATE_ROWS) {
-                long own = at_most(GATE_ROWS, active - r), place = at + r * width + unit;
+            for (long r = 0; r < active; r += SUM_ROWS) {
+                long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
                 for (long i = 0; i < own * 4; i++) {
                     const float *from = l->gates + 4 * (at + (r + i / 4) * width) + i % 4 * width + unit;
                     __builtin_prefetch(from + ahead);
@@ -143,10 +153,10 @@ static void lstm_task(void *argument, long index) {
                 }
                 lstm_tile(own, h_before + r * width, panel, width, tile);
                 const float *c = c_before + r * width + unit;
-                if (own == GATE_ROWS && units == LANES) lstm_block(l, tile, place, c, GATE_ROWS, LANES);
-                else
-                    for (long i = 0; i < own; i++)
-                        lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, 1, units);
+                long i = 0;
+                for (; i + GATE_ROWS <= own && units == LANES; i += GATE_ROWS)
+                    lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, GATE_ROWS, LANES);
+                for (; i < own; i++) lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, 1, units);
             }
         }
         keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
@@ -162,14 +172,14 @@ static void gru_task(void *argument, long index) {
     const Sequences *of = &g->of;
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *before = g->h0 + first * width;
-    float tile[GATE_ROWS * 3 * LANES] = {0};
+    float tile[SUM_ROWS * 3 * LANES] = {0};
     for (long s = 0; s < of->steps; s++) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = g->panels + unit * width * 3;
             long units = at_most(LANES, width - unit);
-            for (long r = 0; r < active; r += GATE_ROWS) {
-                long own = at_most(GATE_ROWS, active - r);
+            for (long r = 0; r < active; r += SUM_ROWS) {
+                long own = at_most(SUM_ROWS, active - r);
                 if (!g->bias) memset(tile, 0, sizeof tile);
                 for (long i = 0; g->bias && i < own * 3; i++)
                     memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);

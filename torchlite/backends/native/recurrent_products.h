@@ -70,11 +70,27 @@ static inline __attribute__((always_inline)) void multiply_beside(const Depth *d
     if (depth) multiply_tiles(depth, LSTM_TILES * terms * part / all, LSTM_TILES * terms * (part + 1) / all, terms);
 }
 
+// Some rows of bfloat16 times a vector of columns of each of two tiles. Two vectors for each number of a row: one would need more
+// loads than multiplications, and have too few sums under way.
+static inline __attribute__((always_inline)) void vector_sums(const uint16_t *left, const uint32_t *right, long depth, float *sums,
+                                                              long sums_step) {
+    Bf16Sums sum[BF16_ROWS][2];
+    UNROLLED for (int r = 0; r < BF16_ROWS; r++) UNROLLED for (int v = 0; v < 2; v++) sum[r][v] = (Bf16Sums){0};
+    for (long d = 0; d < depth; d++, left += BF16_NUMBERS, right += LSTM_WORDS)
+        for (long pair = 0; pair < BF16_SIDE; pair++)
+            UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                UNROLLED for (int v = 0; v < 2; v++)
+                    sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * BF16_DEPTH + 2 * pair),
+                                         right + pair * BF16_SIDE + v * BF16_TILE);
+    UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+        UNROLLED for (int v = 0; v < 2; v++) store(sums + r * sums_step + v * BF16_SIDE, (Vector)sum[r][v]);
+}
+
 // sums (16 rows, 64 columns) = rows times packed columns, [tile][term][column]. Tiles are taken from `stretches` stretches of the
-// depth in turn.
+// depth in turn. Vectors compute no more than so many rows, and some.
 static inline __attribute__((always_inline)) void tile_sums(int tiles, const uint16_t *left, const uint32_t *right, long depth,
-                                                            long stretches, float *sums, long sums_step, Beside *beside,
-                                                            const int terms) {
+                                                            long stretches, long rows, float *sums, long sums_step,
+                                                            Beside *beside, const int terms) {
 #ifdef __AMX_BF16__
     if (tiles) {
         __asm__ volatile("" ::: "memory");  // compilers don't know what tiles are loaded from
@@ -100,16 +116,9 @@ static inline __attribute__((always_inline)) void tile_sums(int tiles, const uin
 #endif
     do_pieces(beside, beside->count);
     if (terms > 1) return;  // only where there are tiles
-    for (int first = 0; first < BF16_SIDE; first += BF16_ROWS)
-        for (int column = 0; column < LSTM_COLUMNS; column += BF16_WIDE) {
-            const uint32_t *words = right + column / BF16_SIDE * BF16_TILE + column % BF16_SIDE;
-            Bf16Sums sum[BF16_ROWS];
-            UNROLLED for (int r = 0; r < BF16_ROWS; r++) sum[r] = (Bf16Sums){0};
-            for (long d = 0; d < depth; d++)
-                for (long pair = 0; pair < BF16_SIDE; pair++)
-                    UNROLLED for (int r = 0; r < BF16_ROWS; r++)
-                        sum[r] = bf16_dot(sum[r], bf16_pair(left + in_tiles_at(first + r, d * BF16_DEPTH + 2 * pair, terms)),
-                                          words + d * LSTM_WORDS + pair * BF16_SIDE);
-            UNROLLED for (int r = 0; r < BF16_ROWS; r++) store(sums + (first + r) * sums_step + column, (Vector)sum[r]);
-        }
+    for (long first = 0; first < rows; first += BF16_ROWS)
+        for (int tile = 0; tile < LSTM_TILES; tile += 2)
+            for (int column = 0; column < BF16_SIDE; column += BF16_WIDE)
+                vector_sums(left + first * BF16_DEPTH, right + tile * BF16_TILE + column, depth,
+                            sums + first * sums_step + tile * BF16_SIDE + column, sums_step);
 }

@@ -102,6 +102,6 @@ static inline __attribute__((always_inline)) void column_sums(const TiledLstm *l
         return;
     }
     tile_sums(tiles, left, (const uint32_t *)l->scratch + block * words_of_block(width, gradient, terms),
-              tiles_deep(width, gradient), whole ? 4 : 1, sums.at, sums.step, beside, terms);
+              tiles_deep(width, gradient), whole ? 4 : 1, rows, sums.at, sums.step, beside, terms);
     do_pieces(beside, beside->count);
 }
