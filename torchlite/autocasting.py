@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
+
+import numpy as np
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
@@ -20,7 +22,7 @@ from torchlite.ir import Autocast, Policy
 
 F = TypeVar("F", bound=Callable[..., Any])
 DEVICES = ("cuda", "cpu")
-_CONVERTED = (dtypes.float16, dtypes.bfloat16, dtypes.float32)  # wider floats stay what they are
+_CONVERTED = (dtypes.float32.numpy, dtypes.bfloat16.numpy, dtypes.float16.numpy)  # wider floats stay what they are
 
 threads = 0
 """In how many threads autocasting is on for some device: while it is 0, operators look no further."""
@@ -123,13 +125,15 @@ def autocasts(policy: Autocast) -> Callable[[F], F]:
 
 
 def _called(policy: Autocast, function: Callable[..., Any], args: Any, kwargs: dict[str, Any]) -> Any:
-    tensors = list(_tensors((args, kwargs)))
+    tensors: list[Tensor] = []
+    _gather((*args, *kwargs.values()), tensors)
     device, chosen = _chosen(policy, tensors)
     if device is None or chosen is None:
         return function(*args, **kwargs)
     if chosen != "as given" and not any(isinstance(a, dtypes.dtype) for a in (*args, *kwargs.values())):
         target = _target(function.__name__, device, chosen, tensors)
-        args, kwargs = _each((args, kwargs), lambda x: _converted(x, device, target))
+        convert = functools.partial(_converted, device=device, dtype=target)
+        args, kwargs = _each(args, convert), _each(kwargs, convert)
     with as_given(device):
         return function(*args, **kwargs)
 
@@ -147,7 +151,7 @@ def _chosen(policy: Autocast, tensors: Sequence[Tensor]) -> tuple[str | None, Po
     """The kind of device that decides about a call, where autocasting is on for it, and its policy."""
     enabled = autocast_mode.enabled
     if enabled:
-        there = {_kind_of(x) for x in tensors}
+        there = {*map(_kind_of, tensors)}
         for device in DEVICES:
             if device in there and device in enabled:
                 return device, getattr(policy, device)
@@ -181,10 +185,12 @@ def _target(name: str, device: str, policy: Policy, tensors: Sequence[Tensor]) -
 
 
 def _convertible(x: Tensor, device: str) -> bool:
-    return x.dtype in _CONVERTED and _kind_of(x) == device
+    return x._data.dtype in _CONVERTED and _kind_of(x) == device
 
 
 def _kind_of(x: Tensor) -> str | None:
+    if type(x._data) is np.ndarray:
+        return "cpu"
     kind: str = x.device.type
     return autocast_mode.shapes_as if kind == "meta" else kind
 
@@ -200,11 +206,11 @@ def shapes_standing_for(device_type: str) -> Iterator[None]:
 
 
 def _converted(x: Tensor, device: str, dtype: dtypes.dtype) -> Tensor:
-    if x.dtype is dtype or not _convertible(x, device):
+    if x._data.dtype == dtype.numpy or not _convertible(x, device):
         return x
     mode = autocast_mode
     # Parameters only: another tensor is seldom used twice, and the cache would keep it alive.
-    if not mode.depth or not mode.cache_enabled or type(x._node) is not Leaf or x._base is not None:
+    if type(x._node) is not Leaf or not mode.depth or not mode.cache_enabled or x._base is not None:
         return x.to(dtype)
     if dtype is not mode.lower[device] or x.dtype is not dtypes.float32:
         return x.to(dtype)
@@ -217,14 +223,18 @@ def _converted(x: Tensor, device: str, dtype: dtypes.dtype) -> Tensor:
     return converted
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for v in value:
-            yield from _tensors(v)
-    elif type(value) is dict:
-        yield from _tensors(tuple(value.values()))
+_NESTS = (Tensor, tuple, list, dict)
+
+
+def _gather(values: Iterable[Any], tensors: list[Tensor]) -> None:
+    """Add the tensors among ``values``, and in tuples, lists and dicts among them, to a list."""
+    for value in values:
+        if isinstance(value, Tensor):
+            tensors.append(value)
+        elif isinstance(value, (tuple, list)):
+            _gather(value, tensors)
+        elif type(value) is dict:
+            _gather(value.values(), tensors)
 
 
 def _each(value: Any, convert: Callable[[Tensor], Tensor]) -> Any:
@@ -232,5 +242,5 @@ def _each(value: Any, convert: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Tensor):
         return convert(value)
     if type(value) in (tuple, list):
-        return type(value)(_each(v, convert) for v in value)
+        return type(value)([_each(v, convert) if isinstance(v, _NESTS) else v for v in value])
     return {k: _each(v, convert) for k, v in value.items()} if type(value) is dict else value

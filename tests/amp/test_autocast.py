@@ -9,6 +9,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import autocasting
+from torchlite.backends import native
 from torchlite.utils.checkpoint import checkpoint
 
 
@@ -102,6 +103,19 @@ def test_activations_are_not_kept():
         del x
         gc.collect()
         assert alive() is None
+
+
+def test_kernels_compute_a_step_of_a_small_network(monkeypatch):
+    if native.kernel("bfloat16.matmul") is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    used, kernel = set(), native.kernel
+    monkeypatch.setattr(native, "kernel", lambda name: used.add(name) or kernel(name))
+    model = torch.nn.Sequential(torch.nn.Linear(16, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10))
+    with torch.autocast("cpu"):
+        loss = torch.nn.functional.cross_entropy(model(torch.ones(64, 16)), torch.zeros(64, dtype=torch.int64))
+    loss.backward()
+    assert used >= {f"bfloat16.{name}" for name in ("linear", "matmul", "relu", "relu_grad", "cast")}
+    assert used >= {"cross_entropy.cross_entropy", "cross_entropy.cross_entropy_grad"}
 
 
 def test_without_the_cache_nothing_is_kept():

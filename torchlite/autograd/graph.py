@@ -68,10 +68,12 @@ class Node(Hooked):
         out: (array, storage) of the result, or a tuple of them, where the gradient rules read it; None for each of several
             results that they don't read.
         shape, dtype: of the result, NumPy's dtype.
+        places: of each of several results, while it is in use, where its gradient arrives; unset for one result.
         seq: clock time at which it was recorded.
     """
 
-    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "op", "out", "params", "saved", "seq", "shape")
+    __slots__ = ("__weakref__", "dtype", "edges", "hooks", "op", "out", "params", "places", "saved", "seq", "shape")
+    places: dict[int, weakref.ref[Selected]]
 
     def __init__(
         self, op: Any, params: dict[str, Any], edges: list[Any], saved: Any, shape: Any, dtype: Any, out: Any = None
@@ -142,15 +144,17 @@ class Selected(Hooked):
         return self.parent.name()
 
 
-# By operation and number: while a place is in use, all that the result's gradient flows through is one object.
-_places: weakref.WeakValueDictionary[tuple[int, int], Selected] = weakref.WeakValueDictionary()
-
-
 def place_of(parent: Node, index: int, shape: Any, dtype: Any) -> Selected:
-    """Where the gradient of result ``index`` of an operation with several arrives."""
-    place = _places.get((id(parent), index))
+    """Where the gradient of result ``index`` of an operation with several arrives: one object while it is in use."""
+    try:
+        places = parent.places
+    except AttributeError:
+        places = parent.places = {}
+    reference = places.get(index)
+    place = None if reference is None else reference()
     if place is None:
-        place = _places[id(parent), index] = Selected(parent, index, shape, dtype)
+        place = Selected(parent, index, shape, dtype)
+        places[index] = weakref.ref(place)
     return place
 
 

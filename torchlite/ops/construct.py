@@ -19,7 +19,7 @@ from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
-from torchlite.ops.half_precision import BFLOAT16, widened
+from torchlite.ops.half_precision import BFLOAT16, FEWEST, widened
 from torchlite.ops.mutation import apply_inplace, inplace
 from torchlite.tracing import active
 
@@ -285,7 +285,7 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
     if {"f->f", "ff->f"} & {*of_numpy.types}:  # neither a comparison nor of integers alone
         run = widened(run)
         if ufunc in ("add", "subtract", "multiply"):
-            run = accelerated(f"bfloat16.{ufunc}", of=BFLOAT16)(run)
+            run = accelerated(f"bfloat16.{ufunc}", least=FEWEST, of=BFLOAT16)(run)
     return (_quiet(run), _quiet(write)) if quiet else (run, write)
 
 

@@ -18,7 +18,7 @@ from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
 from torchlite.ops.half_precision import BFLOAT16, HALVES, widened
 
-_FEWEST = 1 << 12  # numbers of the left operand for which a compiled kernel is wanted
+_FEWEST = 1 << 9  # numbers of the left operand for which a compiled product of half types is wanted
 
 # Multiplications from which a compiled product is wanted, and from which on it is one for several threads. Those of BLAS stay
 # asleep then: they would go on occupying processors for a tenth of a second.

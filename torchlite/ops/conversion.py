@@ -13,10 +13,14 @@ from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.layouts import contiguous_format, memory_format, preserve_format
-from torchlite.ops.half_precision import cast
+from torchlite.ops.half_precision import BFLOAT16, cast
+
+_QUIET = (BFLOAT16, np.dtype(np.float32))  # between these only a signalling NaN warns, which `apply` bears with
 
 
 def _run_cast(xp: Any, x: Any, *, dtype: Any) -> Any:
+    if x.dtype in _QUIET and dtype in _QUIET:
+        return cast(xp, x, dtype=dtype)
     if x.dtype.kind == "c" and np.dtype(dtype).kind != "c":
         x = x.real
     with np.errstate(invalid="ignore", over="ignore"):
@@ -105,24 +109,33 @@ def to(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         DeviceError: when the device is not available here.
         TypeError: for anything else than a dtype, a device or a tensor.
     """
+    if not kwargs and len(args) == 1 and type(args[0]) is dtypes.dtype:  # nearly always
+        return _as_dtype(self, args[0])
     dtype, device, copy, order = _target(args, dict(kwargs))
     out = self
     if device is not None:
         resolved = backends.resolve(device)
         if resolved != self.device:
             out = _moved(out, resolved)
-    if dtype is not None and dtype.numpy != out._data.dtype:
-        if dtypes.category(dtype) < 2:
-            mode, grad_mode.enabled = grad_mode.enabled, False
-            try:
-                out = apply(_cast, (out,), {"dtype": dtype.numpy})
-            finally:
-                grad_mode.enabled = mode
-        else:
-            out = apply(_cast, (out,), {"dtype": dtype.numpy})
+    if dtype is not None:
+        out = _as_dtype(out, dtype)
     if order is not preserve_format:
         out = contiguous(out, order)
     return clone(out) if copy and out is self else out
+
+
+def _as_dtype(x: Tensor, dtype: dtypes.dtype) -> Tensor:
+    target = dtype.numpy
+    if x._data.dtype == target:
+        return x
+    if target.kind not in "biu":
+        converted: Tensor = apply(_cast, (x,), {"dtype": target})
+        return converted
+    mode, grad_mode.enabled = grad_mode.enabled, False  # integers have no gradient
+    try:
+        return apply(_cast, (x,), {"dtype": target})  # type: ignore[no-any-return]
+    finally:
+        grad_mode.enabled = mode
 
 
 def _target(

@@ -16,6 +16,8 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange
 from torchlite.ops.softmax import softmax
 
+_FLOAT32 = np.dtype(np.float32)
+
 
 def _checked(xp: Any, x: Any, target: Any, ignore_index: int) -> Any:
     """Which rows count."""
@@ -26,7 +28,7 @@ def _checked(xp: Any, x: Any, target: Any, ignore_index: int) -> Any:
     return counted
 
 
-@accelerated("cross_entropy.cross_entropy", least=1 << 12)
+@accelerated("cross_entropy.cross_entropy", least=1, of=_FLOAT32)
 @np.errstate(all="ignore")
 def _run(xp: Any, x: Any, target: Any, *, ignore_index: int, reduction: str) -> tuple[Any, Any, Any]:
     counted = _checked(xp, x, target, ignore_index)

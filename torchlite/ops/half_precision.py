@@ -13,6 +13,9 @@ from torchlite.backends.native import accelerated
 
 BFLOAT16: np.dtype[Any] = dtypes.bfloat16.numpy
 HALVES = (dtypes.float16.numpy, BFLOAT16)
+FEWEST = 1 << 12
+"""Numbers from which a kernel of bfloat16 is wanted."""
+
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -21,7 +24,7 @@ def cast(xp: Any, x: Any, *, dtype: Any) -> Any:
     return _cast(xp, x, dtype=dtype) if x.dtype == BFLOAT16 or dtype == BFLOAT16 else x.astype(dtype)
 
 
-@accelerated("bfloat16.cast")
+@accelerated("bfloat16.cast", least=FEWEST)
 def _cast(_xp: Any, x: Any, *, dtype: Any) -> Any:
     return x.astype(dtype)
 

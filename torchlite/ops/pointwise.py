@@ -16,7 +16,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
-from torchlite.ops.half_precision import BFLOAT16, widened
+from torchlite.ops.half_precision import BFLOAT16, FEWEST, widened
 from torchlite.ops.mutation import inplace
 
 # Made once for each dtype: making one costs as much as the maximum of a small array.
@@ -144,7 +144,7 @@ sigmoid = unary(
 relu = unary(
     "relu",
     lambda g, out, _x: apply(_relu_grad, (g, out)),
-    run=accelerated("bfloat16.relu", of=BFLOAT16)(widened(_relu)),
+    run=accelerated("bfloat16.relu", least=FEWEST, of=BFLOAT16)(widened(_relu)),
     quiet=False,
     scalar="x > 0 || x != x ? x : 0",
     onnx="Relu",
@@ -207,7 +207,7 @@ _relu_grad: Op = _by_result(
     lambda xp, g, out: backends.where(xp, out <= 0, xp.zeros((), g.dtype), g),  # so that NaN lets its gradient pass
     None,
     "g where out > 0 or NaN, else 0.",
-    accelerated("bfloat16.relu_grad", of=BFLOAT16),
+    accelerated("bfloat16.relu_grad", least=FEWEST, of=BFLOAT16),
 )
 floor = unary("floor", no_slope, ufunc="floor", scalar="floor(x)", onnx="Floor", domain=(0.2, 0.8), doc="⌊x⌋.")
 ceil = unary("ceil", no_slope, ufunc="ceil", scalar="ceil(x)", onnx="Ceil", domain=(0.2, 0.8), doc="⌈x⌉.")

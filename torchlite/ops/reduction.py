@@ -18,6 +18,7 @@ from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.half_precision import HALVES, cast
 
+_FLOAT32 = np.dtype(np.float32)
 _add_reduce: Any = np.add.reduce
 
 
@@ -106,7 +107,7 @@ def _run_sum(xp: Any, x: Any, *, dims: tuple[int, ...], keepdim: bool) -> Any:
 def _wide_sum(xp: Any, x: Any, dims: tuple[int, ...], keepdim: bool) -> Any:
     """The sum of half types in float32."""
     if xp is np:
-        return _run_sum(np, cast(np, x, dtype=np.float32), dims=dims, keepdim=keepdim)
+        return _run_sum(np, cast(np, x, dtype=_FLOAT32), dims=dims, keepdim=keepdim)
     return xp.sum(x, axis=dims, keepdims=keepdim, dtype=np.float32)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -26,14 +27,21 @@ _KINDS = (BFLOAT16, _FLOAT32)
 
 def cast(x: Array, *, dtype: Any) -> Array | None:
     """Float32 as bfloat16, to the nearest and of two to the even one, or bfloat16 as float32."""
-    kinds = x.dtype, np.dtype(dtype)
-    if kinds not in ((_FLOAT32, BFLOAT16), (BFLOAT16, _FLOAT32)):
+    kind = x.dtype
+    if kind == _FLOAT32 and dtype == BFLOAT16:
+        convert = C.to_bfloat16
+    elif kind == BFLOAT16 and dtype == _FLOAT32:
+        convert = C.to_float32
+    else:
         return None
     flags = x.flags
-    if not flags.c_contiguous and not flags.f_contiguous:
+    if flags.c_contiguous:
+        out = np.empty(x.shape, dtype)
+    elif flags.f_contiguous:
+        out = np.empty(x.shape, dtype, "F")
+    else:
         return None
-    out = np.empty(x.shape, dtype, order="C" if flags.c_contiguous else "F")
-    (C.to_bfloat16 if kinds[0] is _FLOAT32 or kinds[0] == _FLOAT32 else C.to_float32)(x, out, x.size)
+    convert(x, out, x.size)
     return out
 
 
@@ -74,26 +82,47 @@ multiply = _of_two("multiply")
 relu_grad = _of_two("relu_grad")
 
 
-def steps(array: Array, line: int, k: int) -> list[int]:
+class _Layout(NamedTuple):
+    """What of an array decides how a product goes through it."""
+
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    itemsize: int
+
+
+def steps(array: Array | _Layout, line: int, k: int) -> list[int]:
     """What ``Bf16Operand`` says of an operand (outer, inner, …): whether it is bfloat16, and its steps in numbers."""
     size = array.itemsize
     return [int(size == 2), *(array.strides[d] // size for d in (0, 1, line, k))]
 
 
-def sizes(x: Array, y: Array) -> list[int]:
+def sizes(x: Array | _Layout, y: Array | _Layout) -> list[int]:
     """Of products of x (outer, inner, rows, k) and y (outer, inner, k, columns): how many, the inner ones, and the lengths."""
-    return [len(x) * x.shape[1], x.shape[1], x.shape[2], y.shape[3], x.shape[3]]
+    return [x.shape[0] * x.shape[1], x.shape[1], x.shape[2], y.shape[3], x.shape[3]]
 
 
-def geometry(x: Array, y: Array, half_out: bool = True) -> Array:
+def geometry(x: Array | _Layout, y: Array | _Layout, half_out: bool = True) -> Array:
     """What ``Geometry`` holds in C."""
     return np.array([*sizes(x, y), half_out, *steps(x, 2, 3), *steps(y, 3, 2)], np.int64)
 
 
+@functools.lru_cache(1 << 10)
+def _geometry(
+    x_shape: tuple[int, ...], x_strides: tuple[int, ...], x_itemsize: int,
+    y_shape: tuple[int, ...], y_strides: tuple[int, ...], y_itemsize: int, half_out: bool,
+) -> Array:  # fmt: skip
+    """`geometry` of two matrices, or of as many in a first dimension of either."""
+    x, y = (
+        _Layout((*(shape[:-2] or (1,)), 1, *shape[-2:]), (*(strides[:-2] or (0,)), 0, *strides[-2:]), itemsize)
+        for shape, strides, itemsize in ((x_shape, x_strides, x_itemsize), (y_shape, y_strides, y_itemsize))
+    )
+    return geometry(x, y, half_out)
+
+
 def _product(x: Array, y: Array, bias: Array | None, dtype: Any) -> Array | None:
-    """X (batch, rows, k) times y (batch, k, columns)."""
-    out = np.empty((len(x), x.shape[1], y.shape[2]), dtype)
-    described = geometry(x[:, None], y[:, None], out.itemsize == 2)
+    """X (rows, k) or (batch, rows, k) times y (k, columns) or (batch, k, columns)."""
+    out = np.empty((*x.shape[:-1], y.shape[-1]), dtype)
+    described = _geometry(x.shape, x.strides, x.itemsize, y.shape, y.strides, y.itemsize, out.itemsize == 2)
     return out if C.product(x, y, bias, out, described) else None
 
 
@@ -112,8 +141,7 @@ def matmul(x: Array, y: Array, dtype: Any = None) -> Array | None:
     if not _fits(x, y) or x.ndim < 2 or y.ndim < 2 or x.shape[-1] != y.shape[-2]:
         return None
     if x.ndim == y.ndim == 2:
-        result = _product(x[None], y[None], None, dtype)
-        return None if result is None else result[0]
+        return _product(x, y, None, dtype)
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     n = math.prod(batch)
     x, y = (np.broadcast_to(a, batch + a.shape[-2:]).reshape(n, *a.shape[-2:]) for a in (x, y))
@@ -128,5 +156,4 @@ def linear(x: Array, weight: Array, *bias: Array) -> Array | None:
     b = np.ascontiguousarray(bias[0]) if bias else None
     if b is not None and (b.dtype != x.dtype or b.shape != weight.shape[:1]):
         return None
-    result = _product(x[None], weight.T[None], b, x.dtype)
-    return None if result is None else result[0]
+    return _product(x, weight.T, b, x.dtype)
