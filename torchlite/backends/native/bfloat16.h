@@ -43,36 +43,45 @@ static inline void bf16_along(const void *from, int half, uint32_t *to) {
 
 // 16 numbers that lie side by side, each paired with the one below it.
 static inline void bf16_across(const void *first, const void *second, int half, uint32_t *to) {
+#ifdef __AVX512BF16__
+    __m256i x = half ? _mm256_loadu_si256(first) : (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(first));
+    __m256i y = half ? _mm256_loadu_si256(second) : (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(second));
+    _mm512_storeu_si512(to, _mm512_or_si512(_mm512_cvtepu16_epi32(x), _mm512_slli_epi32(_mm512_cvtepu16_epi32(y), 16)));
+#else
     if (half) {
         const uint16_t *x = first, *y = second;
         for (int i = 0; i < BF16_SIDE; i++) to[i] = x[i] | (uint32_t)y[i] << 16;
         return;
     }
     const float *x = first, *y = second;
-#ifdef __AVX512BF16__
-    __m512i low = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(x)));
-    __m512i high = _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(y)));
-    _mm512_storeu_si512(to, _mm512_or_si512(low, _mm512_slli_epi32(high, 16)));
-#else
     for (int i = 0; i < BF16_SIDE; i++) to[i] = bf16_of(x[i]) | (uint32_t)bf16_of(y[i]) << 16;
 #endif
 }
 
-// 16 rows of 16 words become columns.
-static inline void bf16_transpose(const uint32_t *from, uint32_t *to) {
+// 16 rows of 16 words, so many bytes apart, become columns.
+static inline void bf16_transpose_rows(const void *from, long step, uint32_t *to) {
     if ((int)LANES == (int)BF16_SIDE) {
         Vector rows[LANES];
-        for (int i = 0; i < LANES; i++) rows[i] = load((const float *)from + i * BF16_SIDE);
+        UNROLLED for (int i = 0; i < LANES; i++) rows[i] = load((const float *)((const char *)from + i * step));
         transpose(rows);
-        for (int i = 0; i < LANES; i++) store((float *)to + i * BF16_SIDE, rows[i]);
+        UNROLLED for (int i = 0; i < LANES; i++) store((float *)to + i * BF16_SIDE, rows[i]);
         return;
     }
     for (int i = 0; i < BF16_SIDE; i++)
-        for (int j = 0; j < BF16_SIDE; j++) to[j * BF16_SIDE + i] = from[i * BF16_SIDE + j];
+        for (int j = 0; j < BF16_SIDE; j++)
+            memcpy(to + j * BF16_SIDE + i, (const char *)from + i * step + j * (long)sizeof *to, sizeof *to);
+}
+
+static inline void bf16_transpose(const uint32_t *from, uint32_t *to) {
+    bf16_transpose_rows(from, BF16_SIDE * (long)sizeof *from, to);
 }
 
 // One tile in pairs, from rows of 32 numbers a line (`along`) or of 16 lines a number.
 static inline void bf16_pack_rows(const void *from, int half, long step, int along, int left, uint32_t *to) {
+    if (half && along && !left) {  // pairs already
+        bf16_transpose_rows(from, step * (long)sizeof(uint16_t), to);
+        return;
+    }
     uint32_t words[BF16_TILE], *target = along == left ? to : words;
     for (int i = 0; i < BF16_SIDE; i++) {
         if (along) bf16_along(half ? (const void *)((const uint16_t *)from + i * step)
@@ -139,15 +148,18 @@ static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long 
 //
 // sums (32 x 32) = or += the products of `terms` pairs of blocks, each `depth` tiles of 2 `pairs` numbers deep. The right ones
 // are packed, [depth][two tiles][pair][16 columns]; the left ones may also be bfloat16 arrays as they lie in memory, because
-// neighbours along a row are pairs already. Of a narrow block the first 16 columns are computed alone, of a low one the first 16 rows.
+// neighbours along a row are pairs already. Upright left ones are packed as the right ones are, which spares turning them where
+// neighbours lie apart, and which only vectors multiply: they take one pair of each row at a time. Of a narrow block the first
+// 16 columns are computed alone, of a low one the first 16 rows.
 
 typedef struct { const uint16_t *left; const uint32_t *right; } Bf16Term;
 typedef struct {
     long row, tile, step, pairs;   // on the left, in numbers: to the next row, the lower tile, the next depth
     long right_tile, right_step;   // on the right, in pairs: to the second tile, the next depth
+    int upright;
 } Bf16Steps;
 
-static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE, BF16_TILE, 2 * BF16_TILE};
+static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE, BF16_TILE, 2 * BF16_TILE, 0};
 
 enum { BF16_CHUNK = 2 };  // tiles of one pair before those of the next, whose left ones are nearly the same numbers: taps of a window
 
@@ -251,27 +263,54 @@ static inline uint32_t bf16_pair(const uint16_t *x) {
     return pair;
 }
 
-static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add, int low) {
+// The sums of BF16_ROWS rows from `row` on and of one or two `vectors` of columns; the steps are the left ones', in numbers.
+static inline __attribute__((always_inline)) void bf16_rows_in_vectors(const Bf16Term *term, int terms, const Bf16Steps *steps,
+                                                                        long depth, float *target, int add, int row, int column,
+                                                                        int vectors, long row_step, long pair_step) {
+    Bf16Sums sum[BF16_ROWS][2];
+    UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+        UNROLLED for (int v = 0; v < vectors; v++)
+            sum[r][v] = add ? (Bf16Sums)load(target + r * BF16_BLOCK + v * BF16_SIDE) : (Bf16Sums){0};
+    for (int i = 0; i < terms; i++) {
+        const uint16_t *left = term[i].left + row / BF16_SIDE * steps->tile + row % BF16_SIDE * row_step;
+        const uint32_t *right = term[i].right + column;
+        for (long d = 0; d < depth; d++, left += steps->step, right += steps->right_step)
+            for (int pair = 0; pair < steps->pairs; pair++)
+                UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+                    UNROLLED for (int v = 0; v < vectors; v++)
+                        sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * row_step + pair * pair_step),
+                                             right + pair * BF16_SIDE + v * steps->right_tile);
+    }
+    UNROLLED for (int r = 0; r < BF16_ROWS; r++)
+        UNROLLED for (int v = 0; v < vectors; v++) store(target + r * BF16_BLOCK + v * BF16_SIDE, (Vector)sum[r][v]);
+}
+
+static void bf16_part_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
+                                 int narrow, int low) {
     for (int row = 0; row < (low ? BF16_SIDE : BF16_BLOCK); row += BF16_ROWS)
         for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
-            Bf16Sums sum[BF16_ROWS][2];
             float *target = sums + row * BF16_BLOCK + column;
-            UNROLLED for (int r = 0; r < BF16_ROWS; r++)
-                UNROLLED for (int v = 0; v < 2; v++)
-                    sum[r][v] = add ? (Bf16Sums)load(target + r * BF16_BLOCK + v * BF16_SIDE) : (Bf16Sums){0};
-            for (int i = 0; i < terms; i++) {
-                const uint16_t *left = term[i].left + row / BF16_SIDE * steps.tile + row % BF16_SIDE * steps.row;
-                const uint32_t *right = term[i].right + column;
-                for (long d = 0; d < depth; d++, left += steps.step, right += steps.right_step)
-                    for (int pair = 0; pair < steps.pairs; pair++)
-                        UNROLLED for (int r = 0; r < BF16_ROWS; r++)
-                            UNROLLED for (int v = 0; v < 2; v++)
-                                sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * steps.row + 2 * pair),
-                                                     right + pair * BF16_SIDE + v * steps.right_tile);
-            }
-            UNROLLED for (int r = 0; r < BF16_ROWS; r++)
-                UNROLLED for (int v = 0; v < 2; v++) store(target + r * BF16_BLOCK + v * BF16_SIDE, (Vector)sum[r][v]);
+            if (steps.upright)
+                bf16_rows_in_vectors(term, terms, &steps, depth, target, add, row, column, 2, 2, 2 * BF16_SIDE);
+            else if (narrow)
+                bf16_rows_in_vectors(term, terms, &steps, depth, target, add, row, column, 1, steps.row, 2);
+            else
+                bf16_rows_in_vectors(term, terms, &steps, depth, target, add, row, column, 2, steps.row, 2);
         }
+}
+
+enum { BF16_PART = 8 };  // of the depth, of which both blocks stay in the first-level cache while all rows pass by
+
+static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
+                                  int narrow, int low) {
+    if (terms > 1) {
+        bf16_part_in_vectors(term, terms, steps, depth, sums, add, narrow, low);
+        return;
+    }
+    for (long first = 0; first < depth; first += BF16_PART) {
+        Bf16Term part = {term->left + first * steps.step, term->right + first * steps.right_step};
+        bf16_part_in_vectors(&part, 1, steps, at_most(BF16_PART, depth - first), sums, add || first, narrow, low);
+    }
 }
 
 static void bf16_block(int tiles, const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
@@ -285,9 +324,9 @@ static void bf16_block(int tiles, const Bf16Term *term, int terms, Bf16Steps ste
         return;
     }
 #else
-    (void)tiles, (void)narrow;
+    (void)tiles;
 #endif
-    bf16_block_in_vectors(term, terms, steps, depth, sums, add, low);
+    bf16_block_in_vectors(term, terms, steps, depth, sums, add, narrow, low);
 }
 
 // ---- whole products ----
@@ -368,13 +407,15 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
     for (long r = first_row; r < last_row; r += BF16_BLOCK) {
         long offset = bf16_begin(p, &p->left, batch) + r * p->left.line_step + k * p->left.k_step;
         int in_place = r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
+        int upright = !job->tiles && p->left.line_step == 1;
         Bf16Steps steps = bf16_packed;
         const uint16_t *from = (const uint16_t *)left;
         if (in_place) {
             from = bf16_at(&p->left, offset);
-            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE, BF16_TILE, 2 * BF16_TILE};
+            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE, BF16_TILE, 2 * BF16_TILE, 0};
         } else {
-            bf16_pack_block(&p->left, offset, p->rows - r, depth, 1, left);
+            steps.upright = upright;
+            bf16_pack_block(&p->left, offset, p->rows - r, depth, !upright, left);
         }
         for (long c = first_column; c < last_column; c += BF16_BLOCK) {
             Bf16Term term = {from, right + (c - first_column) / BF16_BLOCK * words};
@@ -383,7 +424,7 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
                 sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
                               c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
             bf16_block(job->tiles, &term, 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
-                       p->columns - c <= BF16_SIDE, 0);
+                       p->columns - c <= BF16_SIDE, !job->tiles && p->rows - r <= BF16_SIDE);
             if (k + BF16_SLICE >= p->k)
                 p->finish(p->context, sums, BF16_BLOCK, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r),
                           at_most(BF16_BLOCK, p->columns - c));
