@@ -20,8 +20,15 @@ typedef struct {
     const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none
     float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;
     const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
+    const Embedding *taken;  // NULL, or whose numbers say which row of the gates of an LSTM each sample has at each step
     Sequences of;
 } Recurrent;
+
+// Where the gates of units of an LSTM that lie at `place` begin, `r` samples on.
+static inline __attribute__((always_inline)) long gates_of(const Embedding *taken, long width, long place, int r) {
+    long row = place / width;
+    return taken ? 4 * row_of(taken, row + r) * width + place % width : place + (3 * row + 4 * r) * width;
+}
 
 // So many samples that two tasks or more have work; the numbers of a sample depend on no other.
 static inline long samples_a_task(long samples) { return samples >= 32 ? 16 : samples >= 16 ? 8 : 4; }
@@ -144,10 +151,10 @@ static void lstm_task(void *argument, long index) {
             long units = at_most(LANES, width - unit);
             for (long r = 0; r < active; r += SUM_ROWS) {
                 long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
-                for (long i = 0; i < own * 4; i++) {
-                    const float *from = l->gates + 4 * (at + (r + i / 4) * width) + i % 4 * width + unit;
-                    __builtin_prefetch(from + ahead);
-                    __builtin_prefetch(l->out_kept + (from - l->gates) + ahead, 1);
+                for (int i = 0; i < own * 4; i++) {
+                    const float *from = l->gates + gates_of(l->taken, width, place, i / 4) + i % 4 * width;
+                    if (!l->taken) __builtin_prefetch(from + ahead);
+                    __builtin_prefetch(l->out_kept + 4 * (place + i / 4 * width) + i % 4 * width - 3 * unit + ahead, 1);
                     if (units == LANES) store(tile + i * LANES, load(from));
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }

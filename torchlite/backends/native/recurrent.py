@@ -16,11 +16,11 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
 
-TILES = "embeddings.h", "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
+TILES = "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
 GRADIENT_TILES = *TILES, "recurrent_tiles_grad.h"
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h", "bfloat16.h", *GRADIENT_TILES,
-    "recurrent.c", apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "recurrent.h", "bfloat16.h",
+    *GRADIENT_TILES, "recurrent.c", apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
     **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
     gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n", has_tiles="->i",
@@ -50,14 +50,14 @@ def sums_pay(shape: tuple[int, int, int], columns: tuple[int, ...]) -> bool:
 
 
 def rows_pay(shape: tuple[int, int, int], rows: int) -> bool:
-    """Whether an LSTM in tiles should take its gates from a table where it lies, which has to stay in the second-level cache.
+    """Whether an LSTM should take its gates from a table where it lies, which has to stay in the second-level cache.
 
     Args:
         shape: steps, samples and units.
         rows: of the table.
     """
     steps, samples, width = shape
-    return width % _UNITS == 0 and rows * width <= 1 << 15 and steps * samples >= 4 * rows and has_tiles()
+    return width % _UNITS == 0 and rows * width <= 1 << 15 and steps * samples >= 4 * rows
 
 
 def has_tiles() -> bool:

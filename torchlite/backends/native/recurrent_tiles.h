@@ -17,12 +17,6 @@ static inline Share share_of(const TiledLstm *l, long index, int gradient, int t
                    bf16_tiles_allowed()};
 }
 
-// Where the gates of units that lie at `place` begin, `r` samples on.
-static inline __attribute__((always_inline)) long gates_of(const TiledLstm *l, long place, int r) {
-    long width = l->of.width, row = place / width;
-    return l->taken ? 4 * row_of(l->taken, row + r) * width + place % width : place + (3 * row + 4 * r) * width;
-}
-
 // Some samples' units from `place` on, where their states go, from the sums of their gates; `next` are the states' terms.
 static inline __attribute__((always_inline)) void tiled_block(const TiledLstm *l, const Share *s, const float *sums, long place,
                                                               float *cells, uint16_t *next, const Depth *depth, const int rows,
@@ -30,7 +24,7 @@ static inline __attribute__((always_inline)) void tiled_block(const TiledLstm *l
     long width = l->of.width, gates_at = place + place / width * 3 * width;
     Vector gates[4][GATE_ROWS], c[GATE_ROWS], h[GATE_ROWS];
     long from[GATE_ROWS];
-    UNROLLED for (int r = 0; r < rows; r++) from[r] = gates_of(l, place, r);
+    UNROLLED for (int r = 0; r < rows; r++) from[r] = gates_of(l->taken, width, place, r);
     if (depth) load_rows(depth, terms);
     UNROLLED for (int gate = 0; gate < 4; gate++) {
         multiply_beside(depth, gate, CELL_PARTS, terms);

@@ -70,7 +70,9 @@ class _Recurrent(Kernel):
         gradient: whether it is one.
     """
 
-    headers: tuple[str, ...] = ("mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "recurrent.h")
+    headers: tuple[str, ...] = (
+        "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "recurrent.h",
+    )  # fmt: skip
 
     def __init__(self, gates: int, names: tuple[str, ...], results: tuple[str, ...], *, gradient: bool) -> None:
         self.gates = gates
@@ -165,7 +167,7 @@ class _Lstm(_Recurrent):
 
 
 class _LstmOfRows(_Lstm):
-    """Reads gates where their table lies; of float32 without tile registers, they are copied to where their values will be.
+    """Reads gates where their table lies.
 
     Args:
         dtype, terms: as in `_Lstm`.
@@ -174,7 +176,7 @@ class _LstmOfRows(_Lstm):
     fails = True
 
     def __init__(self, dtype: str, terms: int) -> None:
-        names = ("table", "numbers", *_FORWARD[0][1:])
+        names = ("gates", "numbers", *_FORWARD[0][1:])
         super().__init__(names, _FORWARD[1], gradient=False, dtype=dtype, terms=terms)
 
     def condition(self, node: Node) -> object:
@@ -187,23 +189,18 @@ class _LstmOfRows(_Lstm):
         return "lstm_task"
 
     def fields(self, node: Node) -> dict[str, Value | str | float | None]:
-        """Of the LSTM behind the copy."""
+        """Also whose numbers say which rows."""
         fields = super().fields(node)
-        del fields["table"], fields["numbers"]
-        return {**fields, "gates": fields["out_kept"]}
+        del fields["numbers"]
+        return {**fields, "taken": "&taken"}
 
     def statement(self, node: Node, writer: Writer) -> str:
-        """One way or the other, if the numbers are those of rows."""
+        """That of the LSTM, if the numbers are those of rows."""
         table, numbers = node.inputs[:2]
-        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(table.shape[0]), "width": str(table.shape[1])}
-        taken = struct(writer, "(Embedding)", {"from": table, "numbers": numbers, "to": node.outputs[2], **sizes})
-        fields = {**self.fields(node), "gates": table, "taken": "&taken", "scratch": writer.scratch()}
-        run = f"tiled_lstm_{self.dtype}(&{struct(writer, '(TiledLstm)', fields)});"
-        if self.terms > 1:
-            plain = f"embedding(&taken); {_Recurrent.statement(self, node, writer)}"
-            run = f"if (bf16_tiles_allowed()) {run} else {{ {plain} }}"
+        sizes = {"count": str(math.prod(numbers.shape)), "rows": str(table.shape[0])}
+        taken = struct(writer, "(Embedding)", {"numbers": numbers, **sizes})
         check = f"if (!all_rows_exist(&taken)) return {writer.failing(node)};"
-        return f"{{ Embedding taken = {taken}; {check} {run} }}"
+        return f"{{ Embedding taken = {taken}; {check} {super().statement(node, writer)} }}"
 
 
 class _LstmGradSums(_Lstm):
