@@ -1,6 +1,7 @@
 // The sums of `recurrent_sums.h` in float32, whose numbers consist of three terms: some steps at a time are multiplied as
 // `gemm_tiles.h` does it.
 
+#ifdef __AMX_BF16__
 // The sums of cotangents (steps, samples, 4 width) that have been stored.
 static void plain_gate_sums(const float *d_gates, const GateSums *g) {
     enum { ROWS = 192, COLUMNS = 64 };
@@ -12,7 +13,6 @@ static void plain_gate_sums(const float *d_gates, const GateSums *g) {
     }
 }
 
-#ifdef __AMX_BF16__
 enum { SUMMED_STEPS = 4, SUMMED_WORDS = SUMMED_STEPS / 2 * SPLIT_STEP };  // at a time; of a block of packed columns
 
 // Sixteen columns of two steps as rows of words: of each column a word for each sample, the first step in its lower half.
@@ -96,11 +96,9 @@ static void sum_steps(const Following *f, long task, long step, long steps, cons
 }
 
 static void add_up_gates_task(void *g, long block) { add_up_gates(g, block, 0); }
-#endif
 
 // The gradient in tiles, and the sums.
 static void tiled_lstm_grad_and_sums_float32(TiledLstm l, GateSums g) {
-#ifdef __AMX_BF16__
     long tasks = recurrent_tasks(g.of.samples);
     int infinite[tasks], any = 0;
     memset(infinite, 0, sizeof infinite);
@@ -113,6 +111,6 @@ static void tiled_lstm_grad_and_sums_float32(TiledLstm l, GateSums g) {
         parallel(add_up_gates_task, &g, gates_in_blocks(&g));
         return;
     }
-#endif
     plain_gate_sums(l.d_gates, &g);
 }
+#endif

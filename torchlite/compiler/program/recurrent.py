@@ -38,11 +38,11 @@ def lowered(node: Node) -> Lowering | None:
 
 def _with_sums(node: Node) -> Lowering | None:
     w_hh = node.inputs[2].shape
-    if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh) or len(node.outputs) > 3 + _MOST_FACTORS:
+    if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh) or len(node.outputs) > 3 + _MOST_FACTORS or not has_tiles():
         return None
     if of_float32(node):
         return _SUMS
-    return _SUMS_OF_BFLOAT16 if _of_bfloat16(node) and node.inputs[0].shape[0] and has_tiles() else None
+    return _SUMS_OF_BFLOAT16 if _of_bfloat16(node) and node.inputs[0].shape[0] else None
 
 
 def _of_bfloat16(node: Node) -> bool:
@@ -204,7 +204,7 @@ class _LstmOfRows(_Lstm):
 
 
 class _LstmGradSums(_Lstm):
-    """The gradient with the sums of ``recurrent_sums.h``, of bfloat16 only where there are tile registers.
+    """The gradient with the sums of ``recurrent_sums.h``, only where there are tile registers.
 
     Args:
         dtype, terms: as in `_Lstm`.
