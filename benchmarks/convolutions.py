@@ -38,21 +38,30 @@ Calls = dict[str, Callable[[], object]]
 
 def ours(case: tuple[int, ...]) -> Calls:
     """Forward and both gradients as functions of one library."""
-    from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
+    from torchlite.backends.native import convolution_nhwc, convolution_tiles, convolution_winograd, library
+    from torchlite.backends.native.recurrent import has_tiles
     from torchlite.ops.windows import Window
 
     samples, channels, size, results, kernel, stride, padding = case
     window = Window.of((kernel,) * 2, (stride,) * 2, (padding,) * 2)
     x, out = (samples, size, size, channels), (samples, *window.out_size("convolution", (size, size)), results)
     axes = convolution_nhwc.forward_axes(window), convolution_nhwc.backward_axes(window)
-    pays = convolution_tiles.pays(x, out, axes[0]), convolution_tiles.pays(out, x, axes[1])
-    forward, back = (convolution_tiles if tiles else convolution_nhwc for tiles in pays)
+    faster = convolution_tiles if has_tiles() else convolution_winograd
+    pays = faster.pays(x, out, axes[0]), faster.pays(out, x, axes[1])
+    forward, back = (faster if how else convolution_nhwc for how in pays)
     kernels = {
         "forward": forward.convolution("forward", x, out, window),
         "input": back.input_grad("input", out, x, window),
         "weight": convolution_nhwc.weight_grad("weight", x, out, window),
     }
-    text = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)]
+    text = [
+        library.text(
+            "parallel.h",
+            "mathematics.h",
+            "vectors.h",
+            *dict.fromkeys((*convolution_tiles.HEADERS, *convolution_winograd.HEADERS)),
+        )
+    ]
     for name, made in kernels.items():
         arguments = (
             "a, b, c, scratch, (OnRows){0}" if name == "weight" else "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}"

@@ -3,7 +3,8 @@
 On a CPU "medium" rounds the numbers to bfloat16 before they are multiplied, where matrices are large enough for compiled
 products; "high" is as "highest" there, and compiled functions always multiply in full. In full is also what they do in tile
 registers, as sums of three numbers of bfloat16 (``split_float32.h``), where a CPU has these and ``fp32_precision`` of
-``torch.backends.mkldnn.matmul``, or of ``conv`` for convolutions, is not "ieee". CuPy reads the environment variable
+``torch.backends.mkldnn.matmul``, or of ``conv`` for convolutions, is not "ieee"; elsewhere convolutions then multiply sums of
+neighbours (``winograd.h``). CuPy reads the environment variable
 ``CUPY_TF32`` at the first product of a dtype; later its setting has to be changed where it then keeps it.
 """
 
@@ -64,7 +65,7 @@ def set_cpu_precision(kind: str, precision: str) -> None:
 
 
 def splits_float32(kind: str) -> bool:
-    """Whether compiled functions may multiply float32 numbers as sums of three numbers of bfloat16."""
+    """Whether compiled functions may multiply other numbers than are given: parts in bfloat16 of float32, or sums of neighbours."""
     return _cpu_precision[kind] != "ieee"
 
 

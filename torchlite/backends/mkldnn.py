@@ -27,8 +27,9 @@ class _Products:
     def fp32_precision(self) -> str:
         """How compiled functions multiply float32 numbers.
 
-        By "none" also as sums of three numbers of bfloat16, whose products err less than those of float32, where that is
-        faster; by "ieee" only by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none".
+        By "none" also as sums of three numbers of bfloat16, whose products err less than those of float32, or in convolutions
+        as sums of neighbours (Winograd), whose products are fewer, where that is faster; by "ieee" only the numbers themselves
+        by fused multiply-adds. "tf32" and "bf16" would allow more, and are as "none".
         """
         return get_cpu_precision(self._kind)
 

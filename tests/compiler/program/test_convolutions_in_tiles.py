@@ -1,4 +1,6 @@
-"""Convolutions in tile registers in compiled steps, with what comes before and behind them, beside those by multiply-adds."""
+"""Convolutions in tile registers, or by Winograd's filtering, in compiled steps, with what comes before and behind them, beside
+direct sums of multiply-adds.
+"""
 
 import numpy as np
 import pytest
@@ -56,7 +58,8 @@ def test_a_step(samples, size):
     (tiles, source), (plain, other) = (compiled(given, how) for how in ("none", "ieee"))
     assert source.count("CONVOLUTION_IN_TILES(") >= 3
     assert source.count("WEIGHT_GRADIENT_IN_TILES(") >= 2
-    assert "_IN_TILES(" not in other
+    assert source.count("CONVOLUTION_BY_WINOGRAD(") >= 3
+    assert "_IN_TILES(" not in other and "_BY_WINOGRAD(" not in other
     for got, expected in zip(tiles, plain, strict=True):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 

@@ -236,6 +236,7 @@ def test_all_headers_can_be_in_one_program():
         *bfloat16_convolution.HEADERS,
         "split_float32.h",
         "convolution_nhwc.h",
+        "winograd.h",
         "gemm_tiles.h",
         *recurrent_kernels.GRADIENT_TILES,
     ]

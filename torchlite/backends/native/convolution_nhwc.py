@@ -146,6 +146,7 @@ def geometry(
     filled: bool = False,
     woven: int = 1,
     high: int = 1,
+    more: int = 0,
 ) -> tuple[str, int, int]:
     """The fields of ``Convolution`` in C, the scratch that all shares take (copied rows, and a row of results), and the band.
 
@@ -161,6 +162,7 @@ def geometry(
         filled: whether rows are computed.
         woven: samples that are computed together.
         high: rows that are.
+        more: scratch that a share takes besides.
     """
     down, across = axes
     samples, height, width, channels = source
@@ -178,7 +180,7 @@ def geometry(
     copied = min(span, height) if copies else 0
     shares = min(shares, strips * -(-rows // band))
     fields = (*source, *result[1:], braces(down), braces(across), *steps, band, copied, left, padded, shares)
-    return braces(fields), shares * (copied * padded * channels + columns * results), band
+    return braces(fields), shares * (copied * padded * channels + columns * results + more), band
 
 
 def braces(fields: Iterable[object]) -> str:

@@ -11,6 +11,7 @@ from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native import bfloat16_convolution as of_bfloat16
 from torchlite.backends.native import convolution_nhwc as of_float32
 from torchlite.backends.native import convolution_tiles as in_tiles
+from torchlite.backends.native import convolution_winograd as by_winograd
 from torchlite.backends.native import weight_grad_tiles
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, backward_axes, forward_axes
@@ -40,10 +41,13 @@ def lowered(node: Node) -> Lowering | None:
     splits = dtype == np.float32 and splits_float32("conv")
     if node.op.name == "convolution_weight_grad":
         return _WEIGHT_GRAD_IN_TILES if splits else of_weight
-    if splits:
-        x, out = node.inputs[0], node.outputs[0]
-        return _IN_TILES if in_tiles.pays(sizes(x), sizes(out), _axes(node)) else of_positions
-    return of_positions
+    if not splits:
+        return of_positions
+    how = sizes(node.inputs[0]), sizes(node.outputs[0]), _axes(node)
+    tiles, winograd = in_tiles.pays(*how), by_winograd.pays(*how)
+    if tiles:
+        return _BY_WINOGRAD_OR_IN_TILES if winograd else _IN_TILES
+    return _BY_WINOGRAD if winograd else of_positions
 
 
 def _axes(node: Node) -> tuple[Axis, Axis]:
@@ -126,6 +130,21 @@ class _InTiles(_Float32):
 
     headers: tuple[str, ...] = in_tiles.HEADERS
     kernels: ModuleType = in_tiles
+
+
+class _ByWinograd(_Float32):
+    """As ``convolution_winograd.h`` does it, where the processor has no tile registers."""
+
+    kernels: ModuleType = by_winograd
+
+    def __init__(self, beside: _Float32) -> None:
+        self.beside = beside
+        self.headers = tuple(dict.fromkeys((*beside.headers, *by_winograd.HEADERS)))
+
+    def _kernel(self, node: Node, steps: Sizes) -> Kernel:
+        made, other = super()._kernel(node, steps), self.beside._kernel(node, steps)
+        text = f"#ifdef __AMX_BF16__\n{other.text}#else\n{made.text}#endif\n"
+        return Kernel(text, max(made.scratch, other.scratch), math.gcd(made.band, other.band))
 
 
 class _Float32WeightGrad(Plain):
@@ -237,3 +256,4 @@ _LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {
     BFLOAT16: (_BFloat16(), _BFloat16WeightGrad()),
 }
 _IN_TILES = _InTiles()
+_BY_WINOGRAD, _BY_WINOGRAD_OR_IN_TILES = _ByWinograd(_Float32()), _ByWinograd(_IN_TILES)

@@ -1,0 +1,157 @@
+"""Convolutions by Winograd's filtering along rows: the sums of double precision, with no larger errors than direct ones."""
+
+import numpy as np
+import pytest
+from convolution_cases import DATA, EXPORT, KINDS, call, planes, reference, shapes, sizes
+
+import torchlite as torch
+from torchlite.backends.native import convolution_nhwc, convolution_winograd, library
+from torchlite.ops.windows import Window
+
+# Samples, channels, size, results, window: even and odd rows, of one tile and of several; rows of several samples in a tile, of
+# which some are missing; remainders of vectors and blocks; wide paddings; rows that no window meets; bands.
+CASES = [
+    (3, 16, (12, 32), 16, Window.of((3, 3), padding=(1, 1))),
+    (3, 64, (8, 8), 64, Window.of((3, 3), padding=(1, 1))),
+    (5, 8, (7, 7), 40, Window.of((3, 3), padding=(1, 1))),
+    (2, 32, (9, 26), 32, Window.of((3, 3))),
+    (9, 12, (3, 3), 20, Window.of((3, 3), padding=(1, 1))),
+    (2, 9, (5, 41), 10, Window.of((3, 3), padding=(2, 2))),
+    (2, 10, (19, 33), 24, Window.of((5, 3), padding=(2, 1), dilation=(2, 1))),
+    (2, 16, (4, 9), 8, Window.of((1, 3), padding=(2, 3))),
+    (1, 40, (64, 64), 8, Window.of((3, 3), padding=(1, 0))),
+    (3, 8, (2, 1), 8, Window.of((3, 3), padding=(1, 1))),
+]
+
+
+@pytest.fixture(scope="module")
+def compiled(needs_compiler):
+    """A function and its scratch of each case, and of the first also by direct sums and from channels far apart."""
+    text, made = [library.text("parallel.h", "vectors.h", *convolution_winograd.HEADERS)], {}
+    wanted = [(index, kind, convolution_winograd, None) for index in range(len(CASES)) for kind in KINDS]
+    wanted += [(0, kind, convolution_nhwc, None) for kind in KINDS]
+    wanted.append((0, "convolution", convolution_winograd, planes(sizes(CASES[0])[0])))
+    for index, kind, module, steps in wanted:
+        x, out = sizes(CASES[index])
+        name, ends = f"kernel{len(made)}", (x, out) if kind == "convolution" else (out, x)
+        kernel = getattr(module, kind)(name, *ends, CASES[index][-1], steps)
+        made[index, kind if steps is None else "planes", module is convolution_winograd] = name, kernel.scratch
+        text += [kernel.text, EXPORT.format(name=name)]
+    functions = library.load("".join(text))
+    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
+
+
+def drawn(rng, kind, index):
+    """What a sum reads, its weight, and the sizes of its result."""
+    source, of_weight, result = shapes(kind, CASES[index])
+    return *(rng.normal(size=s).astype(np.float32) for s in (source, of_weight)), result
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("index", range(len(CASES)))
+def test_sums(compiled, rng, index, kind):
+    x, weight, result = drawn(rng, kind, index)
+    bias = rng.normal(size=result[-1]).astype(np.float32)
+    for given in (None, bias):
+        expected = reference(kind, CASES[index], x, weight) + (0 if given is None else given[:, None, None])
+        got = call(compiled, (index, kind, True), x, weight, result, given)
+        np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
+def outliers(rng, source, of_weight):
+    x = rng.normal(size=source)
+    x[:, :, ::5, ::7] *= 1e4
+    return x, rng.normal(size=of_weight)
+
+
+ORDINARY = (
+    "normal",
+    "uniform",
+    "cancelling",
+    "a sample of zeros",
+    "1e-30 by 1.0",
+    "1.0 by 1e-38",
+    "1e+37 by 1e-38",
+    "3 decades",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("data", [*ORDINARY, "outliers", "sparse"])
+def test_errors_are_at_most_those_of_direct_sums(compiled, data, kind):
+    """On average, and beside the largest number; where most weights are 0, of which a transform has fewer, up to twice as large."""
+    source, of_weight, result = shapes(kind, CASES[0])
+    squares = np.zeros(2)
+    for seed in range(4):
+        x, weight = (
+            a.astype(np.float32)
+            for a in {**DATA, "outliers": outliers}[data](np.random.default_rng(seed), source, of_weight)
+        )
+        expected = reference(kind, CASES[0], x, weight)
+        errors = [
+            (call(compiled, (0, kind, how), x, weight, result) - expected) / np.abs(expected).max()
+            for how in (True, False)
+        ]
+        squares += [np.square(e).mean() for e in errors]
+    assert squares[0] <= (4 if data == "sparse" else 1) * squares[1]
+
+
+@pytest.mark.parametrize("index", [0, 2])
+def test_what_is_not_finite_stays_where_windows_meet_it(compiled, rng, index):
+    x, weight, result = drawn(rng, "convolution", index)
+    before = call(compiled, (index, "convolution", True), x, weight, result)
+    x[1, 3, 5, 5], x[2, 0, 0, -1], x[0, 7, 6, 2] = np.nan, np.inf, -np.inf
+    got = call(compiled, (index, "convolution", True), x, weight, result)
+    with np.errstate(invalid="ignore"):
+        met = ~np.isfinite(reference("convolution", CASES[index], x, weight))
+    assert met.any() and not met.all()
+    np.testing.assert_array_equal(~np.isfinite(got), met)
+    np.testing.assert_array_equal(got[~met], before[~met])
+
+
+def test_planes(compiled, rng):
+    x, weight, result = drawn(rng, "convolution", 0)
+    got = [call(compiled, (0, kind, True), x, weight, result) for kind in ("planes", "convolution")]
+    np.testing.assert_array_equal(*got)
+
+
+@pytest.mark.parametrize("index", [1, 8])
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_change_nothing(compiled, rng, index, kind):
+    x, weight, result = drawn(rng, kind, index)
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(call(compiled, (index, kind, True), x, weight, result))
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+
+
+@pytest.mark.parametrize(
+    ("x", "results", "window", "pays"),
+    [
+        ((128, 32, 32, 16), 16, Window.of((3, 3), padding=(1, 1)), True),
+        ((64, 26, 26, 32), 64, Window.of((3, 3)), True),
+        ((64, 28, 28, 32), 32, Window.of((1, 3)), True),
+        (
+            (128, 32, 32, 3),
+            16,
+            Window.of((3, 3), padding=(1, 1)),
+            False,
+        ),  # a transformed number is of use too few times
+        ((128, 32, 32, 16), 16, Window.of((3, 3), (2, 2), (1, 1)), False),
+        ((128, 32, 32, 16), 16, Window.of((3, 3), padding=(2, 2), dilation=(2, 2)), False),
+        ((128, 32, 32, 16), 16, Window.of((5, 5), padding=(2, 2)), False),
+        ((8, 7, 7, 512), 512, Window.of((3, 3), padding=(1, 1)), True),
+    ],
+)
+def test_sizes_that_pay(x, results, window, pays):
+    out = (x[0], *window.out_size("convolution", x[1:3]), results)
+    for source, result, axes in (
+        (x, out, convolution_nhwc.forward_axes(window)),
+        (out, x, convolution_nhwc.backward_axes(window)),
+    ):
+        assert convolution_winograd.pays(source, result, axes) == pays

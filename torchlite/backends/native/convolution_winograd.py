@@ -1,0 +1,83 @@
+"""C text of single convolutions of stride 1 with three taps across, and of their inputs' gradients, by Winograd's filtering along
+rows: as in ``convolution_nhwc.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torchlite.backends.native.convolution_nhwc import HEADER as PLAIN
+from torchlite.backends.native.convolution_nhwc import (
+    SHARES,
+    Axis,
+    Kernel,
+    Sizes,
+    backward_axes,
+    dense,
+    forward_axes,
+    geometry,
+    packed,
+)
+
+HEADERS = (PLAIN, "winograd.h", "convolution_winograd.h")
+
+_TAPS = 3
+_PLANES = 4
+_PAIRS = 8, 13  # of results: as many as a tile of several samples should have, and can have whatever the processor
+_MOST_WOVEN = 8  # samples, as in C
+_KEPT = 2 * 16 * 2 * 16  # numbers of a tile that wait for the rest, at most
+_RESULTS = 4  # from which on a transformed number is of use often enough
+_CHANNELS = 16  # from which on a row is transformed by whole vectors
+
+
+def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:
+    """Whether a sum is one of three neighbours across, and is faster by products of their transforms."""
+    channels, results = source[3], result[3]
+    return (
+        all(axis.step == axis.by == 1 for axis in axes)
+        and (axes[1].taps, abs(axes[1].dilation)) == (_TAPS, 1)
+        and channels >= _CHANNELS
+        and results >= _RESULTS
+    )
+
+
+def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """As in ``convolution_nhwc.py``."""
+    axes = forward_axes(window)
+    taps = axes[0].taps * axes[1].taps
+    return _kernel(name, x, out, axes, steps, (x[3] * taps, taps))
+
+
+def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+    """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
+    axes = backward_axes(window)
+    taps = axes[0].taps * axes[1].taps
+    return _kernel(name, g, x, axes, steps, (taps, x[3] * taps))
+
+
+def _kernel(
+    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], steps: Sizes | None, of_weight: tuple[int, int]
+) -> Kernel:
+    _, height, width, channels = source
+    samples, _, columns, results = result
+    woven, down = _woven(samples, columns), axes[0]
+    rows = min((down.taps - 1) * abs(down.dilation) + 1, height)
+    planes = rows * _PLANES * woven * -(-columns // 2) * channels
+    each = width * channels + planes + _KEPT + woven * columns * results
+    # Rows of woven samples are rather not divided: at the edges of bands some would be transformed twice.
+    shares = max(min(samples // woven, SHARES), SHARES // 2) if woven > 1 else SHARES
+    fields, scratch, band = geometry(
+        source, result, axes, steps or dense(source), shares=shares, woven=woven, filled=True, more=each
+    )
+    text = ", ".join([name, *map(str, (*of_weight, woven)), fields])
+    return Kernel(f"CONVOLUTION_BY_WINOGRAD({text})\n", scratch + _PLANES * packed(channels, results, down.taps), band)
+
+
+def _woven(samples: int, columns: int) -> int:
+    """How many samples make a tile: where rows are short some, of which none is missing in the last one, if that can be."""
+    across = -(-columns // 2)
+    most = min(_PAIRS[1] // across, _MOST_WOVEN, samples)
+    if across >= _PAIRS[0] or most < 2:
+        return 1
+    whole = [n for n in range(most, 0, -1) if samples % n == 0 and n * across >= _PAIRS[0]]
+    return whole[0] if whole else most
