@@ -133,7 +133,7 @@ def _as_dtype(x: Tensor, dtype: dtypes.dtype) -> Tensor:
         return converted
     mode, grad_mode.enabled = grad_mode.enabled, False  # integers have no gradient
     try:
-        return apply(_cast, (x,), {"dtype": target})  # type: ignore[no-any-return]
+        return apply(_cast, (x,), {"dtype": target})
     finally:
         grad_mode.enabled = mode
 

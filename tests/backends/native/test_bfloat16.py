@@ -144,6 +144,11 @@ def test_arithmetic_rounds_float32_once(op):
     turned = getattr(bfloat16, name)(*(a.T for a in arrays))
     np.testing.assert_array_equal(turned.T.view(np.uint16), got.view(np.uint16))
     assert getattr(bfloat16, name)(*(a[:, ::2] for a in arrays)) is None
+    if len(arrays) == 2:  # one of them as a gradient comes from a mean
+        expanded = np.broadcast_to(x[:, :1], x.shape)
+        same = getattr(bfloat16, name)(expanded.copy(), y)
+        np.testing.assert_array_equal(getattr(bfloat16, name)(expanded, y).view(np.uint16), same.view(np.uint16))
+        assert getattr(bfloat16, name)(wide[0], wide[1].T) is None
 
 
 @pytest.mark.parametrize(

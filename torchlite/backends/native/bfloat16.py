@@ -68,7 +68,10 @@ def _of_two(name: str) -> Callable[[Array, Array], Array | None]:
     def run(x: Array, y: Array) -> Array | None:
         order = _order(x, y)
         if order is None:
-            return None
+            fit = x.dtype == y.dtype == BFLOAT16 and x.shape == y.shape
+            if not fit or not (x.flags.c_contiguous or y.flags.c_contiguous):
+                return None
+            order, x, y = "C", np.ascontiguousarray(x), np.ascontiguousarray(y)  # one of them is expanded, say
         out = np.empty(x.shape, x.dtype, order)
         getattr(C, name)(x, y, out, x.size)
         return out
