@@ -38,7 +38,13 @@ Calls = dict[str, Callable[[], object]]
 
 def ours(case: tuple[int, ...]) -> Calls:
     """Forward and both gradients as functions of one library."""
-    from torchlite.backends.native import convolution_nhwc, convolution_tiles, convolution_winograd, library
+    from torchlite.backends.native import (
+        convolution_nhwc,
+        convolution_tiles,
+        convolution_winograd,
+        library,
+        weight_grad_winograd,
+    )
     from torchlite.backends.native.recurrent import has_tiles
     from torchlite.ops.windows import Window
 
@@ -52,16 +58,11 @@ def ours(case: tuple[int, ...]) -> Calls:
     kernels = {
         "forward": forward.convolution("forward", x, out, window),
         "input": back.input_grad("input", out, x, window),
-        "weight": convolution_nhwc.weight_grad("weight", x, out, window),
+        "weight": weight_grad_winograd.weight_grad("weight", x, out, window),
     }
-    text = [
-        library.text(
-            "parallel.h",
-            "mathematics.h",
-            "vectors.h",
-            *dict.fromkeys((*convolution_tiles.HEADERS, *convolution_winograd.HEADERS)),
-        )
-    ]
+    modules = convolution_tiles, convolution_winograd, weight_grad_winograd
+    headers = dict.fromkeys(header for module in modules for header in module.HEADERS)
+    text = [library.text("parallel.h", "mathematics.h", "vectors.h", *headers)]
     for name, made in kernels.items():
         arguments = (
             "a, b, c, scratch, (OnRows){0}" if name == "weight" else "a, b, NULL, c, scratch, (OnRows){0}, (OnRows){0}"

@@ -14,7 +14,7 @@ import pytest
 import torchlite
 import torchlite.nn.functional
 from torchlite.backends import native
-from torchlite.backends.native import library, toolchain, weight_grad_tiles
+from torchlite.backends.native import library, toolchain, weight_grad_winograd
 from torchlite.backends.native.library import Family
 from torchlite.ops.windows import Window
 
@@ -51,10 +51,10 @@ def texts():
     sources = {name: family.text for name, family in families().items()}
     common = ("parallel.h", "mathematics.h", "vectors.h")
     window = Window.of((3, 3), padding=(1, 1))
-    gradient = weight_grad_tiles.weight_grad("gradient", (64, 16, 16, 16), (64, 16, 16, 16), window).text
+    gradient = weight_grad_winograd.weight_grad("gradient", (64, 16, 16, 16), (64, 16, 16, 16), window).text
     of_programs = {
         "gemm_tiles": library.text(*common, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h"),
-        "weight_grad_tiles": library.text(*common, *weight_grad_tiles.HEADERS) + gradient,
+        "weight_grad_winograd": library.text(*common, *weight_grad_winograd.HEADERS) + gradient,
     }
     return {"pool": library.text("pool.c"), **of_programs, **sources}
 

@@ -3,11 +3,10 @@
 Where the processor has no tile registers both are the same.
 """
 
-import ctypes
-
 import numpy as np
 import pytest
-from convolution_cases import exact, planes, sizes
+from convolution_cases import planes, sizes
+from weight_grad_cases import DATA, EXPORT, drawn, reference, weight_gradient
 
 import torchlite as torch
 from torchlite.backends.native import convolution_nhwc, library, weight_grad_tiles
@@ -27,9 +26,6 @@ CASES = [
     (2, 16, (16, 16), 16, Window.of((3, 3), padding=(2, 2), dilation=(2, 2))),
     (3, 32, (12, 23), 16, Window.of((3, 3), (2, 3), (1, 2), (1, 2))),
 ]
-EXPORT = """
-void call_{name}(const float *a, const float *b, float *c, float *scratch) {{ {name}(a, b, c, scratch, (OnRows){{0}}); }}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -56,23 +52,7 @@ def compiled(needs_compiler):
 
 def call(compiled, key, x, g):
     """A kernel of arrays (N, C, H, W)."""
-    function, scratch = compiled[key]
-    g = np.ascontiguousarray(g.transpose(0, 2, 3, 1))
-    x = np.ascontiguousarray(x if key[1] == "planes" else x.transpose(0, 2, 3, 1))
-    case = CASES[key[0]]
-    out = np.full((case[3], case[1], *case[-1].kernel), np.nan, np.float32)
-    memory = np.full(scratch + 16, 7.0, np.float32)
-    function(*[ctypes.c_void_p(array.ctypes.data) for array in (x, g, out, memory)])
-    assert (memory[scratch:] == 7.0).all(), "wrote behind its scratch memory"
-    return out
-
-
-def drawn(rng, case):
-    return [rng.normal(size=(n, c, h, w)).astype(np.float32) for n, h, w, c in sizes(case)]
-
-
-def reference(case, x, g):
-    return exact("convolution_weight_grad", x, g, window=case[-1])
+    return weight_gradient(compiled[key], CASES[key[0]], x, g, planes=key[1] == "planes")
 
 
 @pytest.mark.parametrize("index", range(len(CASES)))
@@ -82,31 +62,6 @@ def test_every_kind_of_size(compiled, rng, index):
     for kind in ("tiles", "planes")[: 1 + (not index)]:
         got = call(compiled, (index, kind), x, g)
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
-
-
-def decades(rng, shape, most):
-    return 10.0 ** rng.uniform(-most, most, shape)
-
-
-DATA = {
-    "uniform": lambda rng, x, g: (abs(x), abs(g)),
-    "sparse": lambda rng, x, g: (np.maximum(x, 0), g * (rng.random(g.shape) < 0.1)),
-    **{
-        f"{a} by {b}": lambda rng, x, g, a=a, b=b: (x * a, g * b)
-        for a, b in [
-            (1, 1), (1e-45, 1), (1, 1e-38), (1, 1e-20), (1e-10, 1e-10), (1e-15, 1e-15), (1e-20, 1e-20), (1e30, 1), (1, 1e35),
-            (1e17, 1e17), (1e37, 1e-38), (1e20, 1e-20),
-        ]
-    },
-    **{
-        f"{most} decades": lambda rng, x, g, most=most: (x * decades(rng, x.shape, most), g * decades(rng, g.shape, most))
-        for most in (3, 8, 12)
-    },
-    **{
-        f"samples of {most} decades": lambda rng, x, g, most=most: (x, g * decades(rng, (len(g), 1, 1, 1), most))
-        for most in (8, 18)
-    },
-}  # fmt: skip
 
 
 def errors_of(compiled, rng, data):

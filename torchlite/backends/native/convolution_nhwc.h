@@ -134,21 +134,23 @@ ALWAYS const float *row_at(const Convolution g, const WindowRows *rows, long row
     return rows->source + (g.copied ? number % g.copied : number) * rows->step;
 }
 
+// Copies, or computes, a row of the source.
+ALWAYS void copy_source(const Convolution g, const ConvolutionArrays *arrays, long sample, long row, const float *from, float *to) {
+    if (arrays->fill.each)
+        arrays->fill.each(arrays->fill.context, to, g.channels, (sample * g.height + row) * g.width, 0, g.width, g.channels);
+    else if (g.channel_step == 1 && g.column_step == g.channels)
+        for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
+    else
+        for (long c = 0; c < g.channels; c++)
+            for (long w = 0; w < g.width; w++) to[w * g.channels + c] = from[w * g.column_step + c * g.channel_step];
+}
+
 // Copies, or computes, what is missing up to row `last`. Rows are copied when they are wanted, where others were that are not
 // wanted any more and lie in the first-level cache: beside sums that costs next to nothing.
 ALWAYS void copy_rows(const Convolution g, const ConvolutionArrays *arrays, WindowRows *rows, long last) {
-    for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step) {
-        const float *from = rows->uncopied;
-        float *to = rows->scratch + (rows->next - rows->first) % at_least(g.copied, 1) * rows->step;
-        if (arrays->fill.each)
-            arrays->fill.each(arrays->fill.context, to, g.channels, (rows->sample * g.height + rows->next) * g.width, 0,
-                              g.width, g.channels);
-        else if (g.channel_step == 1 && g.column_step == g.channels)
-            for (long i = 0; i < g.width * g.channels; i++) to[i] = from[i];
-        else
-            for (long c = 0; c < g.channels; c++)
-                for (long w = 0; w < g.width; w++) to[w * g.channels + c] = from[w * g.column_step + c * g.channel_step];
-    }
+    for (; rows->next <= last; rows->next++, rows->uncopied += g.row_step)
+        copy_source(g, arrays, rows->sample, rows->next, rows->uncopied,
+                    rows->scratch + (rows->next - rows->first) % at_least(g.copied, 1) * rows->step);
 }
 
 ALWAYS long copied_size(const Convolution g) { return g.copied * g.padded * g.channels; }
@@ -334,9 +336,9 @@ ALWAYS long products_of_band(const Convolution g) {
     return groups_of(g) * g.down.taps * g.band * of_a_row;
 }
 
-// Asks for so much of `bytes` that it has asked for all of them at the end of a band.
-ALWAYS const char *ask(const Convolution g, const char *at, long bytes) {
-    const long piece = parts(bytes, products_of_band(g));
+// Asks for one of so many pieces of `bytes`, and returns where the next one begins.
+ALWAYS const char *ask(const char *at, long bytes, long pieces) {
+    const long piece = parts(bytes, pieces);
     WHOLLY for (long i = 0; i < piece; i += LINE_BYTES) __builtin_prefetch(at + i, 0, 2);
     return at + piece;
 }
@@ -345,8 +347,8 @@ ALWAYS const char *ask(const Convolution g, const char *at, long bytes) {
 ALWAYS void add_products(const Convolution g, long pixels, long channels, const float *x, const float *grad, long width,
                          Sums sums, Next *next) {
     const long vectors = vectors_of(g), size = (long)sizeof *x;
-    next->source = ask(g, next->source, ((g.band - 1) * g.down.step + 1) * g.width * g.channels * size);
-    next->grad = ask(g, next->grad, g.band * g.columns * g.results * size);
+    next->source = ask(next->source, ((g.band - 1) * g.down.step + 1) * g.width * g.channels * size, products_of_band(g));
+    next->grad = ask(next->grad, g.band * g.columns * g.results * size, products_of_band(g));
     Vector at[MOST_PIXELS][2];
     WHOLLY for (long p = 0; p < pixels; p++)
         WHOLLY for (long v = 0; v < vectors; v++)

@@ -12,7 +12,6 @@ enum {
     MOST_KEPT = MOST_PAIRS * 2 * LANES,
 };
 
-ALWAYS long pairs_across(const Convolution g) { return parts(g.columns, 2); }
 ALWAYS long pairs_of(const Convolution g, long woven) { return woven * pairs_across(g); }
 ALWAYS long plane_size(const Convolution g, long woven) { return pairs_of(g, woven) * g.channels; }
 

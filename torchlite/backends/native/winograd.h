@@ -10,6 +10,8 @@
 
 enum { PLANES = 4 };  // V0 ... V3 of a row, each [pair of results][channel]
 
+ALWAYS long pairs_across(const Convolution g) { return parts(g.columns, 2); }
+
 static inline __attribute__((always_inline)) Vector source_at(const float *from, long step, long width, long column, long n) {
     return (unsigned long)column < (unsigned long)width ? load_some(from + column * step, n) : (Vector){0};
 }

@@ -12,7 +12,7 @@ from torchlite.backends.native import bfloat16_convolution as of_bfloat16
 from torchlite.backends.native import convolution_nhwc as of_float32
 from torchlite.backends.native import convolution_tiles as in_tiles
 from torchlite.backends.native import convolution_winograd as by_winograd
-from torchlite.backends.native import weight_grad_tiles
+from torchlite.backends.native import weight_grad_winograd
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, backward_axes, forward_axes
 from torchlite.compiler.graph import Node, Value
@@ -40,7 +40,7 @@ def lowered(node: Node) -> Lowering | None:
     of_positions, of_weight = _LOWERINGS[dtype]
     splits = dtype == np.float32 and splits_float32("conv")
     if node.op.name == "convolution_weight_grad":
-        return _WEIGHT_GRAD_IN_TILES if splits else of_weight
+        return _WEIGHT_GRAD_TRANSFORMED if splits else of_weight
     if not splits:
         return of_positions
     how = sizes(node.inputs[0]), sizes(node.outputs[0]), _axes(node)
@@ -177,11 +177,11 @@ class _Float32WeightGrad(Plain):
         return self.make("NAME", x, g, node.params["window"], steps, filled=filled)
 
 
-class _Float32WeightGradInTiles(_Float32WeightGrad):
-    """As ``weight_grad_tiles.h`` does it, where it does."""
+class _Float32WeightGradTransformed(_Float32WeightGrad):
+    """As ``weight_grad_tiles.h`` does it where the processor has tile registers, and else ``weight_grad_winograd.h``, where they do."""
 
-    headers: tuple[str, ...] = weight_grad_tiles.HEADERS
-    make = staticmethod(weight_grad_tiles.weight_grad)
+    headers: tuple[str, ...] = weight_grad_winograd.HEADERS
+    make = staticmethod(weight_grad_winograd.weight_grad)
 
 
 _KINDS = ("convolution", "convolution_input_grad", "convolution_weight_grad")
@@ -250,7 +250,7 @@ def _dense(v: Value) -> Array:
     return fresh(v.shape, BFLOAT16, None)
 
 
-_WEIGHT_GRAD_IN_TILES = _Float32WeightGradInTiles()
+_WEIGHT_GRAD_TRANSFORMED = _Float32WeightGradTransformed()
 _LOWERINGS: dict[object, tuple[Lowering, Lowering]] = {
     np.dtype(np.float32): (_Float32(), _Float32WeightGrad()),
     BFLOAT16: (_BFloat16(), _BFloat16WeightGrad()),
