@@ -65,7 +65,7 @@ def test_dtypes_and_default_dtype():
 
 
 def test_the_number_of_compilations_is_limited():
-    f = torch.compile(lambda x, n: x * n)
+    f = torch.compile(lambda x, n: x * int(n))
     with pytest.warns(UserWarning, match="compiled 8 times"):
         for n in range(20):
             same(f(torch.ones(2), n), torch.full((2,), float(n)))

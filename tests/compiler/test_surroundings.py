@@ -263,6 +263,19 @@ def no_traces(monkeypatch):
     sys.modules.pop("some_settings", None)
 
 
+# What can be exchanged while the function is traced is an input of the programs once it has changed.
+BECOME_INPUTS = (
+    behind_a_weak_reference,
+    in_a_module_of_a_package,
+    in_a_module_that_is_imported_inside,
+    behind_a_bound_method,
+    in_a_module_in_a_closure,
+    in_an_attribute_that_is_a_key,
+    in_an_attribute_of_a_list,
+    in_an_attribute_of_a_number,
+)
+
+
 @pytest.mark.parametrize(
     "kept",
     [
@@ -311,7 +324,7 @@ def test_a_changed_number_is_seen(kept):
         return results
 
     (f,) = both(program)
-    assert len(f.variants) == 3
+    assert len(f.variants) == (2 if kept in BECOME_INPUTS else 3)
 
 
 def test_a_key_with_another_name():

@@ -48,8 +48,48 @@ def containers(x: Any) -> Iterator[tuple[Any, Any]]:
 
 def names_of_arguments(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
     """The names of the parameters to which tensors are given."""
+    given = dict(zip(_parameters(function), args, strict=False)) | kwargs
+    return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
+
+
+def names_of_numbers(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
+    """For each Python number that is an argument itself or in a tuple, by its index among the leaves, a name of its own."""
+    parameters = _parameters(function)
+    names: dict[int, str] = {}
+    leaves: list[Any] = []
+
+    def name(x: Any, of: str) -> None:
+        if type(x) is tuple:
+            for i, part in enumerate(x):
+                name(part, f"{of}_{i}")
+        else:
+            if type(x) in (int, float):
+                names[len(leaves)] = of if of not in names.values() else f"{of}_{len(leaves)}"
+            flatten(x, leaves)
+
+    for i, x in enumerate(args):
+        name(x, parameters[i] if i < len(parameters) else f"argument{i}")
+    for key, x in kwargs.items():
+        name(x, key)
+    return names
+
+
+def with_numbers(args: tuple[Any, ...], kwargs: dict[str, Any], numbers: Mapping[int, Any]) -> tuple[Any, Any]:
+    """Arguments with others in the places of those that `names_of_numbers` names, by their index among the leaves."""
+    leaves: list[Any] = []
+
+    def exchanged(x: Any) -> Any:
+        if type(x) is tuple:
+            return tuple(map(exchanged, x))
+        i = len(leaves)
+        flatten(x, leaves)
+        return numbers.get(i, x)
+
+    return tuple(map(exchanged, args)), {key: exchanged(x) for key, x in kwargs.items()}
+
+
+def _parameters(function: Any) -> tuple[str, ...]:
     forward = getattr(function, "forward", function)
     code = getattr(forward, "__code__", None)
-    names = () if code is None else code.co_varnames[: code.co_argcount]
-    given = dict(zip(names[isinstance(forward, types.MethodType) :], args, strict=False)) | kwargs
-    return {id(x): name for name, x in given.items() if isinstance(x, Tensor)}
+    names: tuple[str, ...] = () if code is None else code.co_varnames[: code.co_argcount]
+    return names[isinstance(forward, types.MethodType) :]

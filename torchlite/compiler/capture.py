@@ -24,7 +24,7 @@ from torchlite.compiler.ownership import owner
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
 from torchlite.compiler.replay import replay
-from torchlite.compiler.state import Slot
+from torchlite.compiler.state import Derived, Slot
 from torchlite.compiler.surroundings import own_attributes
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
@@ -77,7 +77,8 @@ class _Builder:
         nodes = tuple(tracer.nodes[:forward_nodes])
         outputs = (*self.fresh, *_padded(gradients), *(e.symbol.memory.value for e in written), *saved)
         read = {v for node in nodes for v in node.reads()} | set(outputs)
-        numbers = [slot for value, slot in tracer.state.slots.items() if value in read]
+        known = (tracer.state.slots | tracer.state.derived).items()
+        numbers = [number for value, number in known if value in read]
         inputs = (*(e.input for e in externals), *(n.value for n in numbers))
         self._label(externals, numbers)
         graph = optimized(Graph(self.name, inputs, nodes, outputs))
@@ -118,7 +119,7 @@ class _Builder:
             run_backward=run_backward,
         )
 
-    def _label(self, externals: list[External], numbers: list[Slot]) -> None:
+    def _label(self, externals: list[External], numbers: list[Slot | Derived]) -> None:
         """Name the inputs as the user does."""
         taken: set[str] = {"ops", "np", self.name}
         for i, e in enumerate(externals):

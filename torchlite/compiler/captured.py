@@ -21,7 +21,7 @@ from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.program import Execution
 from torchlite.compiler.replay import Replay
-from torchlite.compiler.state import Effect, Slot
+from torchlite.compiler.state import Derived, Effect, Slot
 from torchlite.compiler.tracer import External
 from torchlite.devices import Device
 from torchlite.dtypes import dtype
@@ -71,7 +71,7 @@ class Captured:
     graph: Graph
     backward: Graph | None
     externals: list[External]
-    numbers: list[Slot]
+    numbers: list[Slot | Derived]
     updates: list[tuple[Slot, Any]]
     effects: list[Effect]
     frozen: list[tuple[External, bool]]

@@ -22,9 +22,10 @@ from torchlite.autograd.forward_ad import _levels as dual_levels
 from torchlite.autograd.saved_tensors import _active as saved_tensors_hooks
 from torchlite.batching.level import levels as examples
 from torchlite.compiler import behaviour
-from torchlite.compiler.arguments import flatten, names_of_arguments
+from torchlite.compiler.arguments import flatten, names_of_arguments, names_of_numbers, with_numbers
 from torchlite.compiler.capture import captured
 from torchlite.compiler.changes import Written, repeat_changes
+from torchlite.compiler.changing import Changing, Decide
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.executed import executed, names_of
 from torchlite.compiler.graph import Graph
@@ -33,7 +34,7 @@ from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import State, Varies
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Doubted, Site, Tracer, tracing
-from torchlite.compiler.variant import TENSOR, Variant, firsts, signature
+from torchlite.compiler.variant import TENSOR, Number, Variant, firsts, signature
 from torchlite.compiler.world import watched
 from torchlite.tracing import Uncapturable, active
 
@@ -77,6 +78,7 @@ class CompiledFunction:
         self.doubted: set[Site] = set()
         self.varying: set[str] = set()
         self.counted: list[tuple[Any, str]] = []
+        self.changing = Changing()
         self.looks_at_code = False
         self._lock = threading.RLock()
 
@@ -95,7 +97,7 @@ class CompiledFunction:
         if not self.warm:
             self.warm = True
             return self.function(*args, **kwargs)
-        for variant in self._moved(leaves, args, kwargs):
+        for variant in self._moved(structure, leaves, args, kwargs):
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
                 return self._replay(variant, tensors, args, kwargs)
@@ -107,9 +109,10 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
         return self._capture(structure, leaves, args, kwargs, reasons)
 
-    def _moved(self, leaves: list[Any], args: Any, kwargs: Any) -> Iterator[Variant]:
+    def _moved(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Iterator[Variant]:
         """The captures that are right for what is now around the function, after having been moved there."""
-        changed = [variant for variant in self.variants if variant.surroundings.change() is not None]
+        like_it = [variant for variant in self.variants if variant.takes(structure, leaves)]
+        changed = [variant for variant in like_it if variant.surroundings.change() is not None]
         if changed and len(self.variants) < LIMIT:
             with self._lock:
                 for variant in changed:
@@ -167,6 +170,7 @@ class CompiledFunction:
         if reasons:
             _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
         self.varying |= {key for v in self.variants for key in v.surroundings.changed_numbers()}
+        self.changing.note(self.variants, structure, leaves)
         self.looks_at_code |= any(v.surroundings.class_has_changed() for v in self.variants)
         try:
             with _garbage_kept():
@@ -191,13 +195,24 @@ class CompiledFunction:
         return variant
 
     def _traced(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
+        fixed = False
         while True:
             try:
-                return _traced(self, structure, leaves, args, kwargs)
+                variant = _traced(self, structure, leaves, args, kwargs, fixed)
             except Varies as found:
                 self.varying |= found.keys
             except Written as found:
                 self.counted += found.numbers
+            except Decide as found:
+                self.changing.decide(found.slots, len(leaves))
+            except (Exception, Uncapturable):
+                if fixed or not self.changing.used:
+                    raise
+                fixed = True  # what stands for numbers may have been more than it can work with
+            else:
+                if fixed:
+                    self.changing.decide(self.changing.used, len(leaves))
+                return variant
 
     def _give_up(self, reason: str, *, keep: bool) -> None:
         if self.full:
@@ -261,23 +276,38 @@ class CompiledFunction:
         self.__dict__.pop("_warned", None)
 
 
-def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Variant:
+def _traced(
+    compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any, fixed: bool
+) -> Variant:
+    """A capture of a call, in which numbers that change are constants where they are ``fixed``."""
     surroundings = Surroundings(compiled.function, (args, kwargs), leaves)
     reads = Reads(surroundings.refused)
     noting = noted(reads, surroundings.telling)
     modes = modes_now()
     tracer = Tracer(compiled.doubted)
     counted = [place for place in compiled.counted if surroundings.holds_place(*place)]
-    tracer.state = State(tracer, surroundings.numbers, compiled.varying, counted)
+    names_given = names_of_numbers(compiled.function, args, kwargs)
+    free = not (fixed or surroundings.asks_for_types)
+    changing = compiled.changing.around(surroundings) if free else ()
+    numbers = compiled.changing.among(names_given if free else {}, len(leaves))
+    numbers.take(leaves)
+    tracer.state = State(tracer, surroundings.numbers, compiled.varying, counted, changing)
+    stand_ins = {i: tracer.state.argument(numbers, name) for name, i in numbers.places.items()}
     given = {id(x) for x in leaves if isinstance(x, Tensor)}
+    given_args, given_kwargs = with_numbers(args, kwargs, stand_ins) if stand_ins else (args, kwargs)
     try:
         with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
             warnings.simplefilter("ignore")
             with watched(surroundings.imported, given), executed(wanted=compiled.looks_at_code) as codes:
-                result = compiled.function(*args, **kwargs)
+                if free:
+                    compiled.changing.used = tracer.state.changing()
+                result = compiled.function(*given_args, **given_kwargs)
             reads.named = names_of(codes)
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
                 raise tracer.refusal
+            deciding = tracer.state.deciding()
+            if deciding:
+                raise Decide(deciding)
             unrepeated = repeat_changes(surroundings, reads, tracer, once=not (compiled.failures or compiled.full))
             if unrepeated is not None:
                 raise Changes(f"it changes Python values, which a replay would not: {unrepeated}")
@@ -290,7 +320,7 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
-    except (Exception, Varies, Written):
+    except (Exception, Varies, Written, Decide):
         surroundings.restore()
         if tracer.refusal is not None:
             raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
@@ -319,10 +349,14 @@ def _traced(compiled: CompiledFunction, structure: Any, leaves: list[Any], args:
     return Variant(
         captured=what,
         structure=structure,
-        leaves=[TENSOR if v else x for x, v in zip(leaves, varying, strict=True)],
+        leaves=[
+            TENSOR if v else Number(type(x)) if i in stand_ins else x
+            for i, (x, v) in enumerate(zip(leaves, varying, strict=True))
+        ],
         modes=modes,
         surroundings=surroundings,
         taken=taken,
+        given_numbers=numbers,
         slots=list(tracer.state.slots.values()),
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],
         conditions=[(question, *answers) for (question, *_), answers in tracer.conditions.items()],

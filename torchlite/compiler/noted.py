@@ -282,6 +282,11 @@ def same(now: Any, before: Any) -> bool:
     return kind in (int, str, bytes, bool, range, slice) and bool(now == before)
 
 
+def are_other_numbers(before: Any, now: Any) -> bool:
+    """Whether two are numbers of one type, and not the same."""
+    return type(before) is type(now) and type(now) in (int, float) and not same(now, before)
+
+
 def _all_same(now: Any, before: Any) -> bool:
     return len(now) == len(before) and all(map(same, now, before))
 

@@ -35,6 +35,7 @@ ARITHMETIC = {
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "neg", "abs")
 }
 item = host("item", lambda x: x.item())
+as_float = host("float", float)
 
 
 def _as_array(value: Any, *, dtype: Any) -> Any:
@@ -88,7 +89,7 @@ class HostNumber(Number):
         if not all(isinstance(x, (HostNumber, int, float)) for x in operands):
             return NotImplemented
         kinds = [x.kind if isinstance(x, HostNumber) else type(x) for x in operands]
-        kind = float if name == "truediv" or float in kinds else int
+        kind = float if name == "truediv" or float in kinds or (name == "pow" and operands[1] < 0) else int
         return self.tracer.compute_number(ARITHMETIC[name], operands, kind)
 
     def _compare(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:

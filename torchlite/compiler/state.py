@@ -6,14 +6,16 @@ replay they are read before the program runs, and what the function has put in t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.graph import Value
 from torchlite.compiler.noted import MISSING
-from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber
+from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber, as_float
+from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
 
 Container = dict[str, Any]
@@ -31,7 +33,7 @@ class Slot:
         kind: its type.
     """
 
-    holder: Container
+    holder: Any
     name: str
     index: int | None
     initial: Any
@@ -67,6 +69,43 @@ class Slot:
             return type(self.read()) is self.kind
         except LookupError:
             return False
+
+
+class Given(threading.local):
+    """The numbers among the arguments of the call that a thread is making, by name.
+
+    Args:
+        places: for each name its index among the leaves.
+    """
+
+    def __init__(self, places: Mapping[str, int]) -> None:
+        self.places = places
+        self._numbers: dict[str, Any] = {}
+
+    def take(self, leaves: Sequence[Any]) -> None:
+        """Look at those of a call."""
+        self._numbers = {name: leaves[i] for name, i in self.places.items()}
+
+    def __getitem__(self, name: str) -> Any:
+        return self._numbers[name]
+
+
+@dataclass(eq=False)
+class Derived:
+    """A number that is computed of others which are known before the program runs, and is one of its inputs.
+
+    Integers are computed so: Python's have no bounds, and C need not know them.
+    """
+
+    op: Op
+    operands: Sequence[Any]
+    kind: type[Any]
+    name: str = ""
+    value: Value = field(default_factory=lambda: Value(None))
+
+    def read(self) -> Any:
+        """The number at the moment."""
+        return self.op.run(*(x.now() if isinstance(x, HostNumber) else x for x in self.operands))  # type: ignore[misc]
 
 
 @dataclass(eq=False)
@@ -110,6 +149,7 @@ class State:
 
     Attributes:
         slots: of all numbers, by the values that stand for them.
+        derived: what is computed of them before the program runs, by the values that stand for it.
         made: all slots, those of numbers that are written or returned in the end included.
         effects: the methods that replays call.
         assigned: what is set around the function beside numbers.
@@ -121,13 +161,16 @@ class State:
         holdings: Sequence[Holding],
         varying: set[str],
         counted: Sequence[tuple[Any, str]] = (),
+        changing: Sequence[tuple[Any, str]] = (),
     ) -> None:
         self.tracer = tracer
         self.slots: dict[Value, Slot] = {}
+        self.derived: dict[Value, Derived] = {}
         self.made: list[Slot] = []
         self.effects: list[Effect] = []
         self.assigned: list[Assigned] = []
         self._counted = {(id(container), key) for container, key in counted}
+        self._changing = {(id(container), key) for container, key in changing} - self._counted
         self._varying = varying
         self._places: dict[tuple[int, str], tuple[Container, str, Any]] = {}
         self._put: dict[tuple[int, str], Any] = {}
@@ -140,7 +183,7 @@ class State:
                 if _holds_numbers(container[key]):
                     self._places[id(container), key] = (container, key, container[key])
 
-        for container, key in counted:
+        for container, key in (*counted, *changing):
             if _is_number(container.get(key)):
                 self._places.setdefault((id(container), key), (container, key, container[key]))
 
@@ -167,19 +210,49 @@ class State:
         else:
             one.container[one.key] = one.before
 
-    def asked_for(self) -> str | None:
-        """The name of a number that the function counts with, and of which it asks what it is, so that each call differs.
+    def argument(self, given: Given, name: str) -> HostNumber:
+        """What stands for a number among the arguments."""
+        return self._stand_in(given, name, None, given[name])
 
-        A remainder of it may be asked for.
-        """
-        names = {v: slot.name for v, slot in self.slots.items() if (id(slot.holder), slot.name) in self._counted}
-        for node in self.tracer.nodes if names else ():
-            name = next((names[v] for v in node.reads() if v in names), None)
-            if name is not None and node.op is not ARITHMETIC["mod"]:
-                names |= dict.fromkeys(node.outputs, name)
-        known = {id(v): name for v, name in names.items()}
-        asked = (question[1] for question in self.tracer.conditions if question[0] == "is")
-        return next((known[of] for of in asked if of in known), None)
+    def derive(self, op: Op, operands: Sequence[Any], kind: type[Any], name: str = "") -> HostNumber:
+        """A number that is computed of known ones before the program runs."""
+        one = Derived(op, operands, kind, name)
+        self.derived[one.value] = one
+        return HostNumber(self.tracer, one.value, kind, one.read)
+
+    def as_float(self, number: HostNumber) -> HostNumber:
+        """A number that is known before the program runs, as the float that Python makes of it."""
+        if number.kind is float:
+            return number
+        source = self.slots.get(number.value)
+        return self.derive(as_float, (number,), float, "" if source is None else source.name)
+
+    def changing(self) -> list[Slot]:
+        """The numbers that were seen to change, and that the function does not count with."""
+        return [
+            slot
+            for slot in self.slots.values()
+            if isinstance(slot.holder, Given) or (id(slot.holder), slot.name) in self._changing
+        ]
+
+    def deciding(self) -> list[Slot]:
+        """Those of them of which the function asks what they are."""
+        asked = self.asked() if self.slots else ()
+        return [slot for slot in self.changing() if slot in asked]
+
+    def asked(self) -> list[Slot]:
+        """The numbers of which the function asks what they are, so that each call differs; remainders may be asked for."""
+        sources = {value: {slot} for value, slot in self.slots.items()}
+        for op, operands, value in self.tracer.arithmetic:
+            if op is not ARITHMETIC["mod"]:
+                sources[value] = {s for x in operands if isinstance(x, HostNumber) for s in sources.get(x.value, ())}
+        known = {id(value): slots for value, slots in sources.items()}
+        questions = (question[1] for question in self.tracer.conditions if question[0] == "is")
+        return [slot for of in questions for slot in known.get(of, ())]
+
+    def asked_for(self) -> str | None:
+        """The name of a number that the function counts with, and of which it asks what it is."""
+        return next((s.name for s in self.asked() if (id(s.holder), s.name) in self._counted), None)
 
     def written(self) -> Iterator[tuple[Slot, Any]]:
         """The places that hold something else in the end, with that.
@@ -250,12 +323,12 @@ class State:
         if changed:
             raise Varies(changed)
 
-    def _stand_in(self, container: Container, key: str, index: int | None, number: Any) -> Any:
+    def _stand_in(self, container: Any, key: str, index: int | None, number: Any) -> Any:
         slot = self._slot(container, key, index, number)
         self.slots[slot.value] = slot
         return HostNumber(self.tracer, slot.value, slot.kind, slot.now)
 
-    def _slot(self, container: Container, key: str, index: int | None, number: Any) -> Slot:
+    def _slot(self, container: Any, key: str, index: int | None, number: Any) -> Slot:
         self.made.append(Slot(container, key, index, number))
         return self.made[-1]
 

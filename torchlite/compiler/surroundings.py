@@ -38,6 +38,7 @@ from torchlite.compiler.noted import (
     Make,
     Place,
     Reading,
+    are_other_numbers,
     same,
 )
 from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
@@ -74,6 +75,7 @@ class Surroundings:
         left_out: the places that may change.
         telling: classes whose objects tell which of their attributes are read.
         refused: why some of these attributes can't be read: they lead to what can't be noted.
+        asks_for_types: whether code around it names `type`, so that nothing else may stand in the place of a number.
 
     Raises:
         Uncapturable: for an iterator among them, whose place can't be noted.
@@ -83,6 +85,7 @@ class Surroundings:
         self.reads = reads
         self.telling: set[type] = set()
         self.refused: dict[tuple[int, str], str] = {}
+        self.asks_for_types = False
         self._untold = False
         self._attributes: deque[tuple[int, str, Any, str]] = deque()
         self.places: list[Place] = []
@@ -242,6 +245,21 @@ class Surroundings:
             for key, now, before in zip(place.keys or (), place.now(), place.values, strict=True)
             if not same(now, before) and isinstance(now, (int, float, tuple)) and not isinstance(now, bool)
         }
+
+    def other_numbers(self) -> Iterator[tuple[Any, str]]:
+        """Containers and keys of the program's numbers that are others of the same type now."""
+        groups = {id(container) for container, _ in self.numbers}
+        for place in self.places:
+            if place.keys is None or not isinstance(place.container, dict) or id(place.container) in groups:
+                continue
+            if place.of is not place.container and _is_of_library(place.of):
+                continue
+            for key, before, now in zip(place.keys, place.values, place.now(), strict=True):
+                if isinstance(key, str) and are_other_numbers(before, now):
+                    yield place.container, key
+        for reading in self.readings:
+            if reading.is_of_cell() and are_other_numbers(reading.value, reading.now()):
+                yield Cell(reading.of), reading.name
 
     def _visit(self, start: Any, name: str) -> None:
         queue = deque([(start, name)])
@@ -421,6 +439,7 @@ class Surroundings:
             elif value is not MISSING:
                 yield value, variable
         self._untold |= not (attributes | names).isdisjoint(PAST_THEM)
+        self.asks_for_types |= "type" in names
         yield from self._named(x, x.__globals__, x.__module__, names, attributes)
         for module in modules:
             yield from self._module(x, imported_module(module, x.__globals__), attributes)
@@ -476,6 +495,11 @@ def _stream(x: Any) -> Hidden:
         return Hidden("a numpy.random.RandomState", x.get_state, x.set_state)
     bits: Any = x.bit_generator if isinstance(x, np.random.Generator) else x
     return Hidden("a generator of NumPy", lambda: bits.state, lambda state: setattr(bits, "state", state))
+
+
+def _is_of_library(x: Any) -> bool:
+    """Whether what has a namespace is none of the program's objects or functions."""
+    return isinstance(x, types.ModuleType) or (not isinstance(x, types.FunctionType) and is_library(type(x).__module__))
 
 
 def _is_plain(x: Any) -> bool:

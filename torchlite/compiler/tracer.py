@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
+from operator import is_
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from torchlite.backends import device_of, is_array
 from torchlite.backends.philox import blocks_for
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.numbers import HostNumber, as_array, host, item
-from torchlite.compiler.state import State
+from torchlite.compiler.state import Derived, State
 from torchlite.compiler.symbols import Memory, Symbol, ghost_of
 from torchlite.devices import CPU, META
 from torchlite.dispatch import common_device, on_device
@@ -72,6 +73,7 @@ class Tracer:
 
     Attributes:
         nodes: the operations so far.
+        arithmetic: of numbers: operation, operands and the value that stands for the result.
         externals: tensors from outside by id, in the order in which they were touched.
         conditions: what was asked about numbers from outside, with how to ask again and the answer.
         state: the numbers from outside that change from call to call.
@@ -85,6 +87,7 @@ class Tracer:
 
     def __init__(self, doubted: set[Site]) -> None:
         self.nodes: list[Node] = []
+        self.arithmetic: list[tuple[Op, Sequence[Any], Value]] = []
         self.externals: dict[int, External] = {}
         self.conditions: dict[Any, tuple[Callable[[], Any], Any]] = {}
         self.state = State(self, (), set())
@@ -171,6 +174,7 @@ class Tracer:
         device = common_device(op, arrays) if arrays else CPU
         if device == META:
             return on_device(op.infer(*arrays, **params), device)
+        params = {name: _settled(value) for name, value in params.items()}
         if op.kind == "view":
             return self._view(op, arrays[0], params)
         fixed = {k: v for k, v in params.items() if not isinstance(v, HostNumber)}
@@ -277,6 +281,8 @@ class Tracer:
         if not isinstance(number, HostNumber):
             made: Tensor = wrap(as_array.run(number, dtype=dtype))
             return made
+        if number.now is not None and np.dtype(dtype).kind == "f":
+            number = self.state.as_float(number)
         (value,) = self.emit(as_array, (number.value,), {"dtype": np.dtype(dtype)}, [Aval((), np.dtype(dtype))])
         lifted: Tensor = wrap(Symbol.of(Memory(value), (), dtype))
         return lifted
@@ -291,14 +297,18 @@ class Tracer:
 
     def compute_number(self, op: Op, operands: Sequence[Any], kind: type[Any]) -> HostNumber:
         """Arithmetic of numbers."""
-        values = [x.value if isinstance(x, HostNumber) else Value(None, constant=x) for x in operands]
-        (value,) = self.emit(op, values, {}, [None])
-        known = all(x.now is not None for x in operands if isinstance(x, HostNumber))
-
-        def now() -> Any:
-            return op.run(*(x.now() if isinstance(x, HostNumber) else x for x in operands))  # type: ignore[misc]
-
-        return HostNumber(self, value, kind, now if known else None)
+        numbers = [x for x in operands if isinstance(x, HostNumber)]
+        known = all(x.now is not None for x in numbers)
+        if known and any(x.kind is not float for x in numbers):
+            result = self.state.derive(op, operands, kind)
+        else:
+            if kind is float:
+                operands = [self.state.as_float(x) if _is_known_integer(x) else x for x in operands]
+            values = [x.value if isinstance(x, HostNumber) else Value(None, constant=x) for x in operands]
+            (value,) = self.emit(op, values, {}, [None])
+            result = HostNumber(self, value, kind, Derived(op, operands, kind).read if known else None)
+        self.arithmetic.append((op, operands, result.value))
+        return result
 
     def condition(self, key: Any, answer: Callable[[], Any]) -> Any:
         """An answer about numbers from outside, which has to be the same in every replay."""
@@ -344,6 +354,20 @@ class Tracer:
         if self.in_backward:
             raise Uncapturable("backward checks values")
         self.emit(check, (self.read(condition._data),), {"site": site}, [None])
+
+
+def _is_known_integer(x: Any) -> bool:
+    return isinstance(x, HostNumber) and x.now is not None and x.kind is int
+
+
+def _settled(parameter: Any) -> Any:
+    """A parameter of an operator without numbers that shapes may depend on: they are asked for."""
+    if isinstance(parameter, (tuple, list)):
+        settled = [x._known() if isinstance(x, HostNumber) else _settled(x) for x in parameter]
+        return parameter if all(map(is_, settled, parameter)) else type(parameter)(settled)
+    if isinstance(parameter, slice):
+        return slice(*map(_settled, (parameter.start, parameter.stop, parameter.step)))
+    return parameter._known() if _is_known_integer(parameter) else parameter
 
 
 def _put_back(attributes: dict[str, Any], before: dict[str, Any]) -> None:

@@ -25,11 +25,22 @@ from torchlite.compiler.reads import Reads
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.settings import modes_now
-from torchlite.compiler.state import Slot
+from torchlite.compiler.state import Given, Slot
 from torchlite.compiler.surroundings import Surroundings, Taken, own_attributes
 
 TENSOR = object()
 """What stands for a tensor among the arguments."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """What stands for a number among the arguments that may differ."""
+
+    kind: type[Any]
+
+    def __repr__(self) -> str:
+        return f"any {self.kind.__name__}"
+
 
 _MOST_MISSES = 8
 _hooks, _after, _grad = map(attrgetter, ("hooks", "after", "_grad"))
@@ -42,10 +53,11 @@ class Variant:
 
     Attributes:
         captured: the program.
-        structure, leaves: of the arguments, with `TENSOR` for tensors that may differ.
+        structure, leaves: of the arguments, with `TENSOR` for tensors that may differ, and `Number` for numbers.
         modes: at the call.
         surroundings: the Python values around the function that it may have read.
         taken: what the function takes out of dicts among its arguments.
+        given_numbers: the numbers among the arguments that may differ.
         slots: the places of Python numbers that may change.
         written: the places of Python numbers that the function writes or returns.
         conditions: questions about those numbers: what is asked, how, and the answer.
@@ -61,6 +73,7 @@ class Variant:
     modes: tuple[Any, ...]
     surroundings: Surroundings
     taken: list[Taken]
+    given_numbers: Given
     slots: list[Slot]
     written: list[Slot]
     conditions: list[tuple[str, Callable[[], Any], Any]]
@@ -138,10 +151,12 @@ class Variant:
             if known is TENSOR:
                 if not isinstance(given, Tensor):
                     return f"argument {i} is no tensor", []
-            elif given is not known and not same(given, known):
+            elif given is not known and not _alike(given, known):
                 return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
         if self._varying and firsts(leaves, self._varying) != self.firsts:
             return "other arguments are the same tensor", []
+        if self.given_numbers.places:
+            self.given_numbers.take(leaves)
         same_around = self._around is not None and self._around.hold()
         reason = self.surroundings.change_of_arrays() if same_around else self.surroundings.change()
         reason = reason or self._numbers() or self._missing(leaves)
@@ -154,6 +169,11 @@ class Variant:
             tensors[i] = (holder if at is None else leaves[at])._grad  # type: ignore[assignment]
         reason = self._unlike(tensors, same_around=same_around) or self._aliased(tensors)
         return reason, tensors
+
+    def takes(self, structure: Any, leaves: list[Any]) -> bool:
+        """Whether the arguments that are no tensors are those of this capture."""
+        pairs = zip(leaves, self.leaves, strict=False)
+        return structure == self.structure and all(known is TENSOR or _alike(given, known) for given, known in pairs)
 
     def given(self, arguments: Any) -> list[dict[Any, Any]] | None:
         """The dicts out of which something is taken; None where one is also elsewhere, so that it would be missed there."""
@@ -246,6 +266,10 @@ class Variant:
             if any(j != i and id(owner(tensors[j]._data)) == mine for j in others):
                 return "arguments share memory that is written into"
         return None
+
+
+def _alike(given: Any, known: Any) -> bool:
+    return same(given, known) or (type(known) is Number and known.kind is type(given))
 
 
 def firsts(leaves: list[Any], which: list[int]) -> list[int]:

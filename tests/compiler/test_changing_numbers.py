@@ -1,0 +1,200 @@
+"""Python numbers that are others from call to call: arguments, attributes, globals and closures."""
+
+import warnings
+
+import numpy as np
+import pytest
+from eager_and_compiled import both, captured, same
+
+import torchlite as torch
+from torchlite import nn
+
+EPOCH = 0
+
+
+def as_an_argument(f):
+    return f
+
+
+def by_name(f):
+    return lambda x, n: f(x, n=n)
+
+
+def in_a_tuple(f):
+    return lambda x, n: f((x, (n,)))
+
+
+class Kept:
+    def __init__(self):
+        self.n = 0
+
+
+@pytest.mark.parametrize("kind", [int, float])
+@pytest.mark.parametrize(
+    ("function", "call"),
+    [(lambda x, n: x * n, as_an_argument), (lambda x, n: x * n, by_name), (lambda b: b[0] * b[1][0], in_a_tuple)],
+)
+def test_an_argument(function, call, kind):
+    def program(compile_):
+        f = call(compile_(function))
+        return [f(torch.ones(2), kind(n // 2)) for n in range(24)]
+
+    (f,) = both(program)
+    assert len(f.variants) == 2
+
+
+def in_an_attribute():
+    kept = Kept()
+    return lambda x: x * kept.n, lambda n: setattr(kept, "n", n)
+
+
+def in_a_global():
+    return lambda x: x * EPOCH, lambda n: globals().update(EPOCH=n)
+
+
+def in_a_closure():
+    n = 0
+
+    def change(value):
+        nonlocal n
+        n = value
+
+    return lambda x: x * n, change
+
+
+def in_a_dict():
+    settings = {"n": 0, "others": {"name": 3}}
+    return lambda x: x * settings["n"] + settings["others"]["name"], lambda n: settings.update(n=n)
+
+
+def in_a_module():
+    class Scaled(nn.Module):
+        n = 0
+
+        def forward(self, x):
+            return x * self.n
+
+    module = Scaled()
+    return module.forward, lambda n: setattr(module, "n", n)
+
+
+@pytest.mark.parametrize("place", [in_an_attribute, in_a_global, in_a_closure, in_a_dict, in_a_module])
+def test_around_the_function(place):
+    def program(compile_):
+        f, change = place()
+        f = compile_(f)
+        results = []
+        for n in range(20):
+            change(n // 2)
+            results.append(f(torch.ones(2)))
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) <= 3
+
+
+def test_of_several_objects():
+    """Each of two that take turns as an argument has its own number."""
+
+    def program(compile_):
+        f = compile_(lambda kept, x: x * kept.n)
+        kept, results = [Kept(), Kept()], []
+        for n in range(20):
+            kept[n % 3 % 2].n = n
+            results += [f(one, torch.ones(2)) for one in kept]
+        return results
+
+    (f,) = both(program)
+    assert len(f.variants) <= 5
+
+
+def test_a_step_of_training():
+    """Warm-up, a decay and an average by the number of the step: an integer that goes on and one that changes now and then."""
+
+    def program(compile_):
+        weight = nn.Parameter(torch.ones(3))
+        optimizer = torch.optim.SGD([weight], 0.1)
+        shadow = torch.zeros(3)
+
+        def step(x, epoch, i):
+            optimizer.param_groups[0]["lr"] = 0.1 * min(1.0, (i + 1) / 5) * 0.5**epoch
+            optimizer.zero_grad()
+            loss = (weight * x).square().sum() / (epoch + 1)
+            loss.backward()
+            optimizer.step()
+            with torch.no_grad():
+                decay = (1 + i) / (10 + i)
+                shadow.mul_(decay).add_(weight, alpha=1 - decay)
+            return loss.detach(), loss.item() * i, i // 2, epoch
+
+        step = compile_(step)
+        results = [step(torch.full((3,), 1.0 + i), i // 4, i) for i in range(16)]
+        return results, weight.detach(), shadow, optimizer.param_groups[0]["lr"]
+
+    (step,) = both(program)
+    assert len(step.variants) <= 4
+
+
+DECIDING = {
+    "an index": lambda x, n: x[n % 3] * n,
+    "a branch": lambda x, n: x * n if n > 4 else x - n,
+    "a length": lambda x, n: x[:n],
+    "a text": lambda x, n: {f"{n % 3}": x * n},
+    "a comparison of tuples": lambda x, n: x * n if (n, 1) < (4, 0) else x,
+    "a number of times": lambda x, n: sum((x for _ in range(n % 3)), x),
+    "truth": lambda x, n: x * 2 if n % 3 else x * n,
+    "what it is": lambda x, n: x * 2 if type(n) is int else x,
+    "what else it is": lambda x, n: x * 2 if isinstance(n, int) and not isinstance(n, bool) else x,
+    "a power": lambda x, n: x * 2**-n + x * 2 ** (3 - n) + x**n,
+    "another dtype": lambda x, n: x.long() * n,
+    "a dimension": lambda x, n: x.reshape(3, 2).sum(n % 2),
+    "a parameter": lambda x, n: nn.functional.dropout(x, n / 100, True),
+}
+
+
+@pytest.mark.parametrize("what", DECIDING)
+@pytest.mark.parametrize("kind", [int, float])
+def test_what_decides_stays_a_condition(what, kind):
+    def program(compile_):
+        f = compile_(DECIDING[what])
+        results = []
+        for n in (0, 1, 2, 3, 5, 4, 3, 1, 6):
+            try:
+                results.append(f(torch.arange(6.0), kind(n)))
+            except (TypeError, IndexError) as error:
+                results.append(type(error).__name__)
+        return results
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both(program)
+
+
+def test_what_only_a_number_can_be_given_to():
+    """What raises an error for all but numbers: such a number has a capture for each value, as constants have."""
+
+    def program(compile_):
+        f = compile_(lambda x, n: x * np.float32(n).item() + int.__add__(n, 1))
+        return [f(torch.ones(2), n // 3) for n in range(12)]
+
+    (f,) = both(program)
+    assert len(f.variants) == 4
+
+
+def test_integers_of_any_size():
+    def program(compile_):
+        f = compile_(lambda x, n: (x * n, x.double() * (n + 1), n * n, 1 / n))
+        return [f(torch.ones(2), n) for n in (1, 2, 2**53 + 1, -(2**62), 10**40, 0.5, -0.0 + 3, 7)]
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_an_error_of_the_arithmetic():
+    f = torch.compile(lambda x, n: x * (1 / n))
+    for n in (1, 2, 3):
+        same(f(torch.ones(2), n), torch.full((2,), 1.0) / n)
+    with pytest.raises(ZeroDivisionError):
+        f(torch.ones(2), 0)
+    same(f(torch.ones(2), 4), torch.full((2,), 0.25))
+    assert len(f.variants) == 2

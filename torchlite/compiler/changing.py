@@ -1,0 +1,69 @@
+"""Python numbers that are others from call to call: which of them a program reads at every replay.
+
+A number is part of a capture until it is seen to change. From then on it is an input of the programs (a `HostNumber`
+while the function is traced), unless the function asks what it is: to index, for a length, in a text. Then each number
+has a capture of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from torchlite.compiler.noted import Cell, are_other_numbers
+from torchlite.compiler.state import Given, Slot
+from torchlite.compiler.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from torchlite.compiler.variant import Variant
+
+
+class Decide(BaseException):
+    """Numbers that change and of which the function asks what they are."""
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        super().__init__(slots)
+        self.slots = slots
+
+
+class Changing:
+    """The numbers around a function, by container and key, and among its arguments, by how many leaves these have and which it is.
+
+    Attributes:
+        used: those that are inputs of what was traced last.
+    """
+
+    def __init__(self) -> None:
+        self._around: dict[tuple[int, str], tuple[Any, str]] = {}
+        self._arguments: set[tuple[int, int]] = set()
+        self.used: list[Slot] = []
+        self._deciding: set[tuple[int, Any]] = set()
+
+    def note(self, variants: Iterable[Variant], structure: Any, leaves: Sequence[Any]) -> None:
+        """Take note of those that are others than they were for some capture."""
+        for variant in variants:
+            for container, key in variant.surroundings.other_numbers():
+                self._around[_place(container, key)] = (container, key)
+            if variant.structure == structure:
+                pairs = enumerate(zip(variant.leaves, leaves, strict=True))
+                self._arguments |= {(len(leaves), i) for i, (a, b) in pairs if are_other_numbers(a, b)}
+
+    def around(self, surroundings: Surroundings) -> list[tuple[Any, str]]:
+        """Those that a program may read around the function."""
+        found = [one for place, one in self._around.items() if place not in self._deciding]
+        return [one for one in found if surroundings.holds_place(*one)]
+
+    def among(self, names: dict[int, str], count: int) -> Given:
+        """Those that a program may read among so many arguments, of which these are numbers."""
+        chosen = {i for of, i in self._arguments - self._deciding if of == count}
+        return Given({name: i for i, name in names.items() if i in chosen})
+
+    def decide(self, slots: Iterable[Slot], count: int) -> None:
+        """Let each of these numbers have captures of its own; there are so many leaves of the arguments."""
+        for slot in slots:
+            given = slot.holder if isinstance(slot.holder, Given) else None
+            self._deciding.add(_place(slot.holder, slot.name) if given is None else (count, given.places[slot.name]))
+
+
+def _place(container: Any, key: str) -> tuple[int, str]:
+    return (id(container.cell), "") if isinstance(container, Cell) else (id(container), key)
