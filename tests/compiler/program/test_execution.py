@@ -232,6 +232,7 @@ def test_all_headers_can_be_in_one_program():
         "gemm.h",
         "vector_mathematics.h",
         "embeddings.h",
+        "needed.h",
         "recurrent.h",
         *bfloat16_convolution.HEADERS,
         "split_float32.h",

@@ -40,6 +40,40 @@ static inline long running(const Sequences *of, long t, long first, long rows) {
     return of->batch_sizes ? at_least(at_most(of->batch_sizes[t] - first, rows), 0) : rows;
 }
 
+// Samples of a task, whose numbers have so many bytes.
+typedef struct { const Sequences *of; long first, rows, size; } Samples;
+
+// What a task has of an array at a step, so many numbers a unit, will be needed.
+static inline void need_step(Needed *a, const Samples *own, long s, const void *array, long numbers) {
+    const Sequences *of = own->of;
+    long bytes = of->width * numbers * own->size;
+    if (array && s >= 0 && s < of->steps)
+        add_stretch(a, (const char *)array + (step_at(of, s) * of->samples + own->first) * bytes, own->rows * bytes);
+}
+
+// What step s of a layer of so many gates reads and writes, if there is one; c, or the gates: NULL where there are none.
+static inline Needed need_forward(const Samples *own, long s, long gates, const void *sums, const void *kept, const void *h,
+                                 const void *c) {
+    Needed a = {0};
+    need_step(&a, own, s, sums, gates);
+    need_step(&a, own, s, kept, 4);
+    need_step(&a, own, s, h, 1);
+    need_step(&a, own, s, c, 1);
+    return a;
+}
+
+// What it reads and writes in the gradient; d_own, g_h: NULL where there is none.
+static inline Needed need_backward(const Samples *own, long s, long gates, const void *kept, const void *states, const void *g_h,
+                                  const void *d_gates, const void *d_own) {
+    Needed a = {0};
+    need_step(&a, own, s, kept, 4);
+    need_step(&a, own, s, d_gates, gates);
+    need_step(&a, own, s, d_own, gates);
+    need_step(&a, own, s, g_h, 1);
+    need_step(&a, own, s - 1, states, 1);
+    return a;
+}
+
 // w_hh (gates * width, width) as [LANES units][width][gate][unit], filled up with zeros.
 static void pack_gates(const float *w_hh, long gates, long width, float *panels) {
     for (long unit = 0; unit < width; unit += LANES, panels += width * gates * LANES) {
@@ -50,40 +84,44 @@ static void pack_gates(const float *w_hh, long gates, long width, float *panels)
     }
 }
 
-// tile (rows, gates, LANES) += states (rows, width) times a panel; of `some` gates.
-static inline __attribute__((always_inline)) void gate_product(const int gates, const int some, const int rows, const float *states,
-                                                               const float *panel, long width, float *tile) {
+// sums (rows, vectors) += left (rows, k) right (k, vectors), all in registers; each with the step between its rows.
+static inline __attribute__((always_inline)) void add_product(const int rows, const int vectors, const float *left, long left_row,
+                                                              const float *right, long right_row, long k, float *sums,
+                                                              long sums_row, Needed *needed) {
     Vector sum[SUM_ROWS][MOST_GATES];
+    Lines lines = needed_lines(needed, k, left);
     UNROLLED for (int r = 0; r < rows; r++)
-        UNROLLED for (int v = 0; v < some; v++) sum[r][v] = load(tile + (r * gates + v) * LANES);
-    for (long i = 0; i < width; i++) {
+        UNROLLED for (int v = 0; v < vectors; v++) sum[r][v] = load(sums + r * sums_row + v * LANES);
+    for (long i = 0; i < k; i++) {
         Vector row[MOST_GATES];
-        UNROLLED for (int v = 0; v < some; v++) row[v] = load(panel + (i * gates + v) * LANES);
+        fetch_line(&lines);
+        UNROLLED for (int v = 0; v < vectors; v++) row[v] = load(right + i * right_row + v * LANES);
         UNROLLED for (int r = 0; r < rows; r++)
-            UNROLLED for (int v = 0; v < some; v++) sum[r][v] += states[r * width + i] * row[v];
+            UNROLLED for (int v = 0; v < vectors; v++) sum[r][v] += left[r * left_row + i] * row[v];
     }
     UNROLLED for (int r = 0; r < rows; r++)
-        UNROLLED for (int v = 0; v < some; v++) store(tile + (r * gates + v) * LANES, sum[r][v]);
+        UNROLLED for (int v = 0; v < vectors; v++) store(sums + r * sums_row + v * LANES, sum[r][v]);
 }
 
-// Functions of their own: what else a task computes must not take their registers. More rows than gates: a vector of the panel
-// then serves more products, and gcc does not read it again for each.
+// tile (rows, gates, LANES) += states (rows, width) times a panel. Functions of their own: what else a task computes must not take
+// their registers. More rows than gates at once: a vector of the panel then serves more products, and gcc does not read it again
+// for each.
 #define GATE_TILE(name, gates, some)                                                                                   \
     static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
-                                               float *tile) {                                                          \
-        long r = 0;                                                                                                    \
-        for (; r + SUM_ROWS <= rows; r += SUM_ROWS)                                                                    \
+                                               float *tile, Needed *needed) {                                            \
+        const long row = gates * LANES;                                                                                \
+        for (; rows >= SUM_ROWS; rows -= SUM_ROWS, states += SUM_ROWS * width, tile += SUM_ROWS * row)                 \
             for (int v = 0; v < gates; v += some)                                                                      \
-                gate_product(gates, some, SUM_ROWS, states + r * width, panel + v * LANES, width,                      \
-                             tile + (r * gates + v) * LANES);                                                          \
-        for (; r + GATE_ROWS <= rows; r += GATE_ROWS)                                                                  \
-            gate_product(gates, gates, GATE_ROWS, states + r * width, panel, width, tile + r * gates * LANES);         \
-        for (; r < rows; r++)                                                                                          \
-            gate_product(gates, gates, 1, states + r * width, panel, width, tile + r * gates * LANES);                 \
+                add_product(SUM_ROWS, some, states, width, panel + v * LANES, row, width, tile + v * LANES, row, needed); \
+        for (; rows >= GATE_ROWS; rows -= GATE_ROWS, states += GATE_ROWS * width, tile += GATE_ROWS * row)             \
+            add_product(GATE_ROWS, gates, states, width, panel, row, width, tile, row, needed);                         \
+        for (; rows > 0; rows--, states += width, tile += row)                                                         \
+            add_product(1, gates, states, width, panel, row, width, tile, row, needed);                                 \
     }
 
 GATE_TILE(lstm_tile, 4, 2)
 GATE_TILE(gru_tile, 3, 3)
+#undef GATE_TILE
 
 // The sums of gate i, f, g or o become its values.
 static inline __attribute__((always_inline)) void gate_values(const int gate, Vector *x, const int rows) {
@@ -143,8 +181,9 @@ static void lstm_task(void *argument, long index) {
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
     float tile[SUM_ROWS * 4 * LANES] = {0};
+    const Samples samples = {of, first, rows, sizeof(float)};
     for (long s = 0; s < of->steps; s++) {
-        long ahead = s + 1 < of->steps ? 4 * (step_at(of, s + 1) - step_at(of, s)) * of->samples * width : 0;
+        Needed needed = need_forward(&samples, s + 1, 4, l->taken ? NULL : l->gates, l->out_kept, l->out_h, l->out_c);
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = l->panels + unit * width * 4;
@@ -153,12 +192,10 @@ static void lstm_task(void *argument, long index) {
                 long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
                 for (int i = 0; i < own * 4; i++) {
                     const float *from = l->gates + gates_of(l->taken, width, place, i / 4) + i % 4 * width;
-                    if (!l->taken) __builtin_prefetch(from + ahead);
-                    __builtin_prefetch(l->out_kept + 4 * (place + i / 4 * width) + i % 4 * width - 3 * unit + ahead, 1);
                     if (units == LANES) store(tile + i * LANES, load(from));
                     else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
                 }
-                lstm_tile(own, h_before + r * width, panel, width, tile);
+                lstm_tile(own, h_before + r * width, panel, width, tile, &needed);
                 const float *c = c_before + r * width + unit;
                 long i = 0;
                 for (; i + GATE_ROWS <= own && units == LANES; i += GATE_ROWS)
@@ -180,7 +217,9 @@ static void gru_task(void *argument, long index) {
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *before = g->h0 + first * width;
     float tile[SUM_ROWS * 3 * LANES] = {0};
+    const Samples samples = {of, first, rows, sizeof(float)};
     for (long s = 0; s < of->steps; s++) {
+        Needed needed = need_forward(&samples, s + 1, 3, g->gates, g->out_kept, g->out_h, NULL);
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = g->panels + unit * width * 3;
@@ -190,7 +229,7 @@ static void gru_task(void *argument, long index) {
                 if (!g->bias) memset(tile, 0, sizeof tile);
                 for (long i = 0; g->bias && i < own * 3; i++)
                     memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);
-                gru_tile(own, before + r * width, panel, width, tile);
+                gru_tile(own, before + r * width, panel, width, tile, &needed);
                 for (long i = 0; i < own; i++) {
                     long place = at + (r + i) * width;
                     const float *gates = g->gates + 3 * place + unit, *old = before + (r + i) * width + unit;
@@ -213,12 +252,23 @@ static void add_cotangents(float *sum, long step, const float *g, long rows, lon
         for (long j = 0; j < width; j++) sum[r * step + j] += g[r * width + j];
 }
 
-// dh of the running samples = or += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
-static void through_weight(const Recurrent *r, const float *d, long gates, float *dh, long rows, int adding) {
-    static const float one = 1.0f;
-    long whole = whole_lanes(r->of.width);
-    multiply_strips((Matrix){d, gates * r->of.width, 1}, (Matrix){r->panels, whole, 1}, gates * r->of.width,
-                   (Target){dh, whole, &one, 0, adding}, rows, whole);
+// dh of some rows += d (rows, k) times vectors of the weight.
+static inline __attribute__((always_inline)) void add_columns(const int vectors, const float *d, const float *weight, long k,
+                                                              float *dh, long whole, long rows, Needed *needed) {
+    for (; rows >= SUM_ROWS; rows -= SUM_ROWS, d += SUM_ROWS * k, dh += SUM_ROWS * whole)
+        add_product(SUM_ROWS, vectors, d, k, weight, whole, k, dh, whole, needed);
+    for (; rows >= GATE_ROWS; rows -= GATE_ROWS, d += GATE_ROWS * k, dh += GATE_ROWS * whole)
+        add_product(GATE_ROWS, vectors, d, k, weight, whole, k, dh, whole, needed);
+    for (; rows > 0; rows--, d += k, dh += whole) add_product(1, vectors, d, k, weight, whole, k, dh, whole, needed);
+}
+
+// dh of the running samples += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
+static __attribute__((noinline)) void through_weight(const Recurrent *r, const float *d, long gates, float *dh, long rows,
+                                                     Needed *needed) {
+    long whole = whole_lanes(r->of.width), k = gates * r->of.width, column = 0;
+    for (; column + 2 * LANES <= whole; column += 2 * LANES)
+        add_columns(2, d, r->panels + column, k, dh + column, whole, rows, needed);
+    if (column < whole) add_columns(1, d, r->panels + column, k, dh + column, whole, rows, needed);
 }
 
 static void store_states(const float *from, long step, float *to, long rows, long width) {
@@ -279,6 +329,7 @@ static void lstm_grad_task(void *argument, long index) {
     long rows = at_most(each, of->samples - first);
     float *dh = l->scratch + index * recurrent_scratch(width), *dc = dh + TASK_SAMPLES * whole;
     memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
+    const Samples samples = {of, first, rows, sizeof(float)};
     for (long s = of->steps - 1; s >= 0; s--) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         const float *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
@@ -294,7 +345,9 @@ static void lstm_grad_task(void *argument, long index) {
             }
         }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
-        through_weight(l, l->d_gates + 4 * at, 4, dh, active, 0);
+        memset(dh, 0, (size_t)(active * whole) * sizeof *dh);
+        Needed needed = need_backward(&samples, s - 1, 4, l->kept, l->cs, l->g_h, l->d_gates, NULL);
+        through_weight(l, l->d_gates + 4 * at, 4, dh, active, &needed);
     }
     store_states(dh, whole, l->d_h0 + first * width, rows, width);
     store_states(dc, whole, l->d_c0 + first * width, rows, width);
@@ -307,6 +360,7 @@ static void gru_grad_task(void *argument, long index) {
     long rows = at_most(each, of->samples - first);
     float *dh = g->scratch + index * recurrent_scratch(width);
     memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
+    const Samples samples = {of, first, rows, sizeof(float)};
     for (long s = of->steps - 1; s >= 0; s--) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         const float *before = s ? g->hs + (step_at(of, s - 1) * of->samples + first) * width : g->h0 + first * width;
@@ -331,7 +385,8 @@ static void gru_grad_task(void *argument, long index) {
         size_t ended = (size_t)(3 * (rows - active) * width) * sizeof(float);
         memset(g->d_gates + 3 * (at + active * width), 0, ended);
         memset(g->d_own + 3 * (at + active * width), 0, ended);
-        through_weight(g, g->d_own + 3 * at, 3, dh, active, 1);
+        Needed needed = need_backward(&samples, s - 1, 3, g->kept, g->hs, g->g_h, g->d_gates, g->d_own);
+        through_weight(g, g->d_own + 3 * at, 3, dh, active, &needed);
     }
     store_states(dh, whole, g->d_h0 + first * width, rows, width);
 }

@@ -19,8 +19,9 @@ BatchSizes = tuple[int, ...] | None
 TILES = "recurrent_terms.h", "recurrent_products.h", "recurrent_weight.h", "recurrent_tiles.h"
 GRADIENT_TILES = *TILES, "recurrent_tiles_grad.h"
 C = Family(
-    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "recurrent.h", "bfloat16.h",
-    *GRADIENT_TILES, "recurrent.c", apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
+    "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "needed.h", "recurrent.h",
+    "bfloat16.h", *GRADIENT_TILES, "recurrent.c",
+    apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
     **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
     gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n", has_tiles="->i",

@@ -73,24 +73,28 @@ static inline __attribute__((always_inline)) void multiply_beside(const Depth *d
 // Some rows of bfloat16 times a vector of columns of each of two tiles. Two vectors for each number of a row: one would need more
 // loads than multiplications, and have too few sums under way.
 static inline __attribute__((always_inline)) void vector_sums(const uint16_t *left, const uint32_t *right, long depth, float *sums,
-                                                              long sums_step) {
+                                                              long sums_step, Needed *needed) {
     Bf16Sums sum[BF16_ROWS][2];
+    Lines lines = needed_lines(needed, depth * BF16_SIDE, left);
     UNROLLED for (int r = 0; r < BF16_ROWS; r++) UNROLLED for (int v = 0; v < 2; v++) sum[r][v] = (Bf16Sums){0};
     for (long d = 0; d < depth; d++, left += BF16_NUMBERS, right += LSTM_WORDS)
-        for (long pair = 0; pair < BF16_SIDE; pair++)
+        for (long pair = 0; pair < BF16_SIDE; pair++) {
+            fetch_line(&lines);
             UNROLLED for (int r = 0; r < BF16_ROWS; r++)
                 UNROLLED for (int v = 0; v < 2; v++)
                     sum[r][v] = bf16_dot(sum[r][v], bf16_pair(left + r * BF16_DEPTH + 2 * pair),
                                          right + pair * BF16_SIDE + v * BF16_TILE);
+        }
     UNROLLED for (int r = 0; r < BF16_ROWS; r++)
         UNROLLED for (int v = 0; v < 2; v++) store(sums + r * sums_step + v * BF16_SIDE, (Vector)sum[r][v]);
 }
 
 // sums (16 rows, 64 columns) = rows times packed columns, [tile][term][column]. Tiles are taken from `stretches` stretches of the
-// depth in turn. Vectors compute no more than so many rows, and some.
+// depth in turn. Vectors compute no more than so many rows, and some, and
+// fetch what is needed.
 static inline __attribute__((always_inline)) void tile_sums(int tiles, const uint16_t *left, const uint32_t *right, long depth,
                                                             long stretches, long rows, float *sums, long sums_step,
-                                                            Beside *beside, const int terms) {
+                                                            Beside *beside, Needed *needed, const int terms) {
 #ifdef __AMX_BF16__
     if (tiles) {
         __asm__ volatile("" ::: "memory");  // compilers don't know what tiles are loaded from
@@ -120,5 +124,5 @@ static inline __attribute__((always_inline)) void tile_sums(int tiles, const uin
         for (int tile = 0; tile < LSTM_TILES; tile += 2)
             for (int column = 0; column < BF16_SIDE; column += BF16_WIDE)
                 vector_sums(left + first * BF16_DEPTH, right + tile * BF16_TILE + column, depth,
-                            sums + first * sums_step + tile * BF16_SIDE + column, sums_step);
+                            sums + first * sums_step + tile * BF16_SIDE + column, sums_step, needed);
 }

@@ -97,16 +97,19 @@ static inline __attribute__((always_inline)) void tiled_lstm_task(const TiledLst
             store(c + r * own->whole + unit, load_numbers(l->c0, at, terms));
             store_terms(h + in_tiles_at(r, unit, terms), load_numbers(l->h0, at, terms), terms);
         }
+    const Samples samples = {of, own->first, own->rows, size};
     if (own->tiles) bf16_begin_tiles(BF16_SIDE);
     Cells cells;
     Beside waiting = {0};
     for (long s = 0; s < of->steps; s++) {
         long t = step_at(of, s), at = (t * of->samples + own->first) * width, active = running(of, t, own->first, own->rows);
+        Needed needed = own->tiles ? (Needed){0} : need_forward(&samples, s + 1, 4, l->taken ? NULL : l->gates, l->out_kept, l->out_h,
+                                                             l->out_c);
         for (long unit = 0; unit < width; unit += BF16_SIDE) {
             float *ready = free_sums;
             waiting.alone = unit ? tiles_deep(width, 0) : (width - BF16_SIDE) / BF16_DEPTH;
             column_sums(l, own->tiles, finite, unit / BF16_SIDE, h, before, active, (SumRows){ready, LSTM_COLUMNS}, 0, &waiting,
-                        terms);
+                        &needed, terms);
             cells = (Cells){l, own, at + unit, active, unit, ready, c + unit, next};
             long pieces = groups * parts(active, GATE_ROWS);
             waiting = (Beside){piece, &cells, 0, pieces, 0, pieces};

@@ -115,6 +115,7 @@ static inline __attribute__((always_inline)) void tiled_lstm_grad_task(const Til
     float sums[BF16_SIDE * LSTM_COLUMNS] __attribute__((aligned(64)));
     float *dh = (float *)own->room, *dc = dh + BF16_SIDE * own->whole;
     uint16_t *all = (uint16_t *)(dc + BF16_SIDE * own->whole);
+    const Samples samples = {of, own->first, own->rows, size};
     GradCells cells = {.l = l, .own = own, .dh = dh, .dc = dc};
 #define TERMS_OF(s) (all + (s) % steps_in_terms(l) * own->numbers)
     if (own->tiles) bf16_begin_tiles(BF16_SIDE);
@@ -131,15 +132,16 @@ static inline __attribute__((always_inline)) void tiled_lstm_grad_task(const Til
         uint16_t *d = TERMS_OF(s);
         void *by_gates = (char *)l->d_gates + 4 * cells.at * size;
         int finite = l->finite;
+        Needed needed = own->tiles ? (Needed){0} : need_backward(&samples, s - 1, 4, l->kept, l->cs, l->g_h, l->d_gates, NULL);
         for (long block = 0; block < blocks; block++) {
             Beside waiting = {0};
             if (!block) waiting = begin_block(&cells, blocks - 1, piece, alone, terms);
             else if (s) waiting = begin_block(&cells, block - 1, piece, depth, terms);
             SumRows to = active == BF16_SIDE ? (SumRows){dh + block * LSTM_COLUMNS, own->whole} : (SumRows){sums, LSTM_COLUMNS};
-            column_sums(l, own->tiles, finite, block, d, by_gates, active, to, 1, &waiting, terms);
+            column_sums(l, own->tiles, finite, block, d, by_gates, active, to, 1, &waiting, &needed, terms);
             if (!block) {
                 finite = l->finite && is_zero(cells.infinite);
-                if (!finite) column_sums(l, own->tiles, finite, block, d, by_gates, active, to, 1, &waiting, terms);
+                if (!finite) column_sums(l, own->tiles, finite, block, d, by_gates, active, to, 1, &waiting, &needed, terms);
                 if (l->following && !is_zero(cells.infinite)) l->following->infinite[index] = 1;
                 cells.d = TERMS_OF(s + steps_in_terms(l) - 1);
                 if (s) begin_step(&cells, s - 1);

@@ -93,7 +93,7 @@ typedef struct { float *at; long step; } SumRows;  // where sums go
 
 static inline __attribute__((always_inline)) void column_sums(const TiledLstm *l, int tiles, int finite, long block,
                                                               const uint16_t *left, const void *numbers, long rows, SumRows sums,
-                                                              int gradient, Beside *beside, const int terms) {
+                                                              int gradient, Beside *beside, Needed *needed, const int terms) {
     long width = l->of.width, whole = gradient && width % LSTM_COLUMNS == 0;
     if (terms > 1 && !finite) {
         Columns c = columns_of(width, block, gradient);
@@ -102,6 +102,6 @@ static inline __attribute__((always_inline)) void column_sums(const TiledLstm *l
         return;
     }
     tile_sums(tiles, left, (const uint32_t *)l->scratch + block * words_of_block(width, gradient, terms),
-              tiles_deep(width, gradient), whole ? 4 : 1, rows, sums.at, sums.step, beside, terms);
+              tiles_deep(width, gradient), whole ? 4 : 1, rows, sums.at, sums.step, beside, needed, terms);
     do_pieces(beside, beside->count);
 }

@@ -71,7 +71,7 @@ class _Recurrent(Kernel):
     """
 
     headers: tuple[str, ...] = (
-        "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "recurrent.h",
+        "mathematics.h", "vectors.h", "strips.h", "vector_mathematics.h", "embeddings.h", "needed.h", "recurrent.h",
     )  # fmt: skip
 
     def __init__(self, gates: int, names: tuple[str, ...], results: tuple[str, ...], *, gradient: bool) -> None:
