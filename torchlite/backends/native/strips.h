@@ -44,7 +44,7 @@ static inline __attribute__((always_inline)) void strip_product(const int height
         out.factor += height * out.factor_step;                    \
     }
 
-static inline __attribute__((always_inline)) void strips_down(const int width, const int dense_rows, Matrix x,
+static inline __attribute__((always_inline)) void rows_of_strips(const int width, const int dense_rows, Matrix x,
                                                             Matrix y, long k, Target out, long rows) {
     STRIP_OF(STRIP_ROWS)
     STRIP_OF(4)
@@ -54,11 +54,11 @@ static inline __attribute__((always_inline)) void strips_down(const int width, c
 static inline __attribute__((always_inline)) void strip_panels(const int dense_rows, Matrix x, Matrix y, long k, Target out,
                                                               long rows, long columns) {
     for (; columns >= 2 * LANES; columns -= 2 * LANES) {
-        strips_down(2, dense_rows, x, y, k, out, rows);
+        rows_of_strips(2, dense_rows, x, y, k, out, rows);
         y.at += 2 * LANES;
         out.at += 2 * LANES;
     }
-    if (columns > 0) strips_down(1, dense_rows, x, y, k, out, rows);
+    if (columns > 0) rows_of_strips(1, dense_rows, x, y, k, out, rows);
 }
 
 // out = or += factor * x y, with x (rows, k), of which one step is 1, and y (k, columns), whose rows are dense and columns
