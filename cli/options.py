@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -132,6 +132,30 @@ def parse_requirement(option: str, text: str) -> Requirement:
     return Requirement(match["name"], match["sign"], wanted)
 
 
+def expect_requirements(requirements: list[str] | None, config: Config | None = None) -> None:
+    """See before anything runs whether what ``--require`` asks for can be read, and of a configuration whether a run has it.
+
+    Raises:
+        UsageError: for a requirement that can't be read or names no result.
+    """
+    from torchlite.train.config.semantics import monitored_values
+
+    known = monitored_values(config) if config is not None and config.train.step is None else None
+    for text in requirements or ():
+        name = parse_requirement("--require", text).name
+        parts = config is not None and any(name.startswith(f"val/{metric.called}") for metric in config.metrics)
+        if known is not None and name not in known and not parts:
+            raise _no_result(text, name, known)
+
+
+def _no_result(text: str, name: str, results: Collection[str]) -> UsageError:
+    from torchlite.train.config.diagnostics import suggestion
+
+    best, hint = suggestion(name, results)
+    listed = f"the results are {', '.join(results)}"
+    return UsageError(f"--require {text!r}: there is no {name!r}; {f'{hint} ({listed})' if best else listed}")
+
+
 def check_requirements(
     requirements: list[str] | None, results: Mapping[str, float], groups: Mapping[str, Sequence[str]] | None = None
 ) -> None:
@@ -152,7 +176,7 @@ def check_requirements(
         names = (groups or {}).get(one.name, [one.name])
         for name in names:
             if name not in results:
-                raise UsageError(f"--require {text!r}: there is no {name!r}; the results are {', '.join(results)}")
+                raise _no_result(text, name, results)
             if not one.holds(results[name]):
                 failed.append(f"{name} is {results[name]:.6g}, required {one.sign} {one.value:g}")
     if failed:

@@ -46,6 +46,7 @@ def command(
     from torchlite.train.run_directory import find_run
 
     found = find_run(run)
+    options.expect_requirements(require)
     if verify:
         from torchlite.train.verification import verify as verify_run
 

@@ -34,8 +34,10 @@ def ls(
     """Every run, oldest first, with its state and last evaluation."""
     from torchlite.train.history import list_runs
 
-    found = [one for one in list_runs(runs) if all(_holds(one, text) for text in where or ())]
+    there = list_runs(runs)
+    found = [one for one in there if all(_holds(one, text) for text in where or ())]
     if sort is not None:
+        _check_key(sort.removeprefix("-"), there)
         found.sort(key=lambda one: _order(one, sort.removeprefix("-")), reverse=sort.startswith("-"))
     if json:
         _print_json([one.record() for one in found])
@@ -221,6 +223,16 @@ def _holds(one: RunRecord, text: str) -> bool:
     requirement = options.parse_requirement("--where", text)
     value = one.value(requirement.name)
     return isinstance(value, (int, float)) and requirement.holds(value)
+
+
+def _check_key(key: str, found: list[RunRecord]) -> None:
+    from torchlite.errors import UsageError
+    from torchlite.train.config.diagnostics import suggestion
+    from torchlite.train.history import RunRecord
+
+    known = dict.fromkeys([*RunRecord.KEYS, *(name for one in found for name in one.metrics)])
+    if key not in known:
+        raise UsageError(f"--sort {key!r}: {suggestion(key, known)[1]}")
 
 
 def _order(one: RunRecord, key: str) -> tuple[bool, Any]:

@@ -52,6 +52,7 @@ def command(
 
     changes = options.run_options(overrides, config=config, steps=steps, name=name, device=device, on_oom=on_oom)
     checked = require_config(config, changes)
+    options.expect_requirements(require, checked)
     if smoke:
         _smoke(config, changes)
         return

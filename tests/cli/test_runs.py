@@ -25,6 +25,9 @@ def test_listing_sorts_and_chooses(torchlite, two):
     text = torchlite("runs", "ls").out
     assert text.splitlines()[0].split() == ["run", "state", "step", "train/loss", "val/loss", "val/accuracy"]
     assert torchlite("runs", "ls", "--where", "nonsense").code == 2
+    unknown = torchlite("runs", "ls", "--sort", "-val/acuracy")
+    assert unknown.code == 2
+    assert "did you mean 'val/accuracy'?" in unknown.err
 
 
 def test_a_run_whose_process_is_gone_has_died(torchlite, two):

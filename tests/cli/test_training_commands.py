@@ -61,7 +61,10 @@ def test_require_decides_the_exit_code(torchlite, config):
     assert "required >= 1.5" in failed.err
     unknown = torchlite("train", config, *QUICK, "--quiet", "--require", "val/acuracy>=1")
     assert unknown.code == 2
-    assert "val/accuracy" in unknown.err
+    assert "did you mean 'val/accuracy'?" in unknown.err
+    unreadable = torchlite("train", config, *QUICK, "--quiet", "--require", "val/accuracy")
+    assert unreadable.code == 2
+    assert not unknown.out and not unreadable.out  # nothing was trained before
 
 
 def test_resume_goes_on_after_more_steps(torchlite, run):

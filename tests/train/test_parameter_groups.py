@@ -167,7 +167,7 @@ def test_a_group_takes_arguments_of_its_optimizer_only(tmp_path: Path) -> None:
     text = CONFIG.replace("momentum: 0.9}", "momentum: 0.9, groups: [{match: '5', betas: [0, 0]}, {mtch: a}, {lr: 1}]}")
     found = validate([str(write_config(tmp_path, text))], options=Options("schema", ignore=("TL409",))).diagnostics
     assert [(one.code, one.hint) for one in found] == [
-        ("TL405", "adam, adamax, adamw, nadam, radam has it"),
+        ("TL405", "adam, adamax, adamw, nadam, radam have it"),
         ("TL201", "did you mean 'match'?"),
         ("TL204", None),
     ]

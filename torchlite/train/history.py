@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from torchlite.errors import UsageError
 from torchlite.train.metrics_log import read_metrics
@@ -36,9 +36,11 @@ class RunRecord:
     metrics: dict[str, float]
     seconds: float
 
+    KEYS: ClassVar = ("step", "state", "name", "age")
+
     def value(self, key: str) -> float | str | None:
-        """A metric, or ``step``, ``state``, ``name`` or ``age``."""
-        own: dict[str, Any] = {"step": self.step, "state": self.state, "name": self.name, "age": self.seconds}
+        """A metric, or what one of `KEYS` says."""
+        own: dict[str, Any] = dict(zip(self.KEYS, (self.step, self.state, self.name, self.seconds), strict=True))
         return own[key] if key in own else self.metrics.get(key)
 
     def record(self) -> dict[str, Any]:

@@ -101,6 +101,20 @@ WORDS: dict[Kind, dict[str, str]] = {
 }
 """Words of other tools for the components here, for suggestions."""
 
+ARGUMENT_WORDS = {
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "l2": "weight_decay",
+    "epsilon": "eps",
+    "units": "out_features",
+    "filters": "out_channels",
+    "strides": "stride",
+    "rate": "p",
+    "prob": "p",
+    "probability": "p",
+}
+"""Words of other tools for arguments of components, for suggestions."""
+
 ALWAYS = {"csv": "metrics.csv is always written", "jsonl": "metrics.jsonl is always written"}
 """Loggers of other tools that need no naming here."""
 

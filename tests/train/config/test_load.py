@@ -119,6 +119,31 @@ def test_files_that_cannot_be_read(name: str, tmp_path: Path, monkeypatch: pytes
     assert config is None and (found.code, found.line, found.col) == ("TL100", 1, 1)
 
 
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [
+        ("metrics: accuracy", "write [accuracy]"),
+        ("metrics: {accuracy: }", "begin each item with '- '"),
+        ("export: onnx", "write [onnx]"),
+        ("metrics: 3", None),
+    ],
+)
+def test_what_is_no_list_is_shown_as_one(line: str, hint: str | None, inspect: Callable[..., Loaded]) -> None:
+    (found,) = inspect(f"{TEXT}{line}\n").diagnostics
+    assert (found.code, found.hint) == ("TL202", hint)
+
+
+def test_a_file_of_nearly_the_name(tmp_path: Path) -> None:
+    (tmp_path / "digits.yaml").write_text("version: 1\n")
+    _, (found,) = load_config(tmp_path / "digit.yaml")
+    assert found.hint == f"did you mean '{tmp_path / 'digits.yaml'}'?"
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "small.yaml").write_text("extends: digitz.yaml\ncode: [main.py]\n")
+    found_in = {one.code: one.hint for one in load_config(tmp_path / "small.yaml")[1]}
+    assert found_in["TL305"] == "did you mean 'digits.yaml'?"
+    assert found_in["TL307"] == f"did you mean '{tmp_path / 'mine.py'}'?"
+
+
 def test_level_syntax_checks_no_section(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("nonsense: 1\n")
     assert load_config(tmp_path / "a.yaml", level="syntax") == (None, [])

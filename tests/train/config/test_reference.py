@@ -82,6 +82,8 @@ def test_explained(name: str) -> None:
 def test_an_unknown_name_gets_a_suggestion() -> None:
     with pytest.raises(UsageError, match=r"did you mean 'train\.epochs'"):
         explain("train.epchs")
+    with pytest.raises(UsageError, match=r"did you mean 'train\.epochs'"):
+        explain("epochs")
 
 
 def test_the_page_is_current() -> None:

@@ -26,6 +26,7 @@ from torchlite.train.config.location import Location
 from torchlite.train.config.usercode import UserCode, import_class
 from torchlite.train.registry import (
     ALWAYS,
+    ARGUMENT_WORDS,
     LOSSES,
     OPTIMIZERS,
     RANGES,
@@ -163,7 +164,7 @@ class ComponentReader:
         if isinstance(node, Scalar) and isinstance(node.value, str) and node.value:
             return node.value, node.at, None
         if not isinstance(node, Mapping) or not node.entries:
-            self.findings.report("TL213", node.at, f"a {word} was expected, not {kind_name(node)}", hint=forms)
+            self.findings.report("TL213", node.at, f"{_a(word)} was expected, not {kind_name(node)}", hint=forms)
             return None
         type_entry = node.entries.get("type")
         if type_entry is None and len(node.entries) == 1:
@@ -177,20 +178,20 @@ class ComponentReader:
                 self.findings.report(
                     "TL201",
                     type_entry.key_at,
-                    f"a {word} has no key '{slip[0]}'",
+                    f"{_a(word)} has no key '{slip[0]}'",
                     key=slip[0],
                     hint="did you mean 'type'?",
                     replacement="type",
                 )
             else:
-                message = f"a {word} with several keys needs `type`"
+                message = f"{_a(word)} with several keys needs `type`"
                 self.findings.report("TL213", first.key_at, message, hint=forms)
                 return None
         value = type_entry.value
         if isinstance(value, Poison):
             return None
         if not isinstance(value, Scalar) or not isinstance(value.value, str):
-            self.findings.report("TL202", value.at, f"'type' must be the name of a {word}, not {kind_name(value)}")
+            self.findings.report("TL202", value.at, f"'type' must be the name of {_a(word)}, not {kind_name(value)}")
             return None
         rest = {key: entry for key, entry in node.entries.items() if entry is not type_entry}
         return value.value, value.at, Mapping(rest, node.at)
@@ -358,6 +359,8 @@ class _Arguments:
         """Reports an argument that does not exist; the one that is meant, where that is clear."""
         names = [parameter.name for parameter in self.taken.parameters]
         best, hint = suggestion(entry.key, names, what=f"{self.name} takes")
+        if best is None and (word := ARGUMENT_WORDS.get(entry.key.casefold())) in names:
+            best, hint = word, f"did you mean '{word}'?"
         if best is None and self.kind == "layer":
             best = closest(entry.key, _WIRING)
             hint = f"did you mean '{best}'?" if best is not None else hint
@@ -369,7 +372,9 @@ class _Arguments:
                 if (component := registry.find(self.kind, other)) and signature(self.kind, component).find(entry.key)
             ]
             if others and self.kind != "layer":
-                self.report("TL405", entry.key_at, message, f"{', '.join(others)} has it")
+                self.report(
+                    "TL405", entry.key_at, message, f"{', '.join(others)} {'has' if len(others) == 1 else 'have'} it"
+                )
                 return None
             if hint is None:
                 hint = f"{self.name} takes no arguments"
@@ -436,6 +441,10 @@ class _Arguments:
             names = ", ".join(f"'{name}'" for name in missing)
             self.report("TL207", self.name_at, f"{self.name} needs {names}")
             self.whole = False
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
 
 
 def _parts(node: Node) -> Iterator[Node]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from torchlite.train.config.diagnostics import Findings
+from torchlite.train.config.diagnostics import Findings, closest
 from torchlite.train.config.location import LINE_BREAK, Location, Source
 
 MAX_BYTES = 1_000_000
@@ -72,6 +72,15 @@ class Poison:
 Node = Scalar | Sequence | Mapping | Poison
 
 
+def nearly(path: Path, name: str) -> str | None:
+    """A hint that names the file which is nearly called so, in the folder where `path`, written `name`, is not."""
+    try:
+        best = closest(path.name, (one.name for one in path.parent.iterdir() if one.suffix[:2] == path.suffix[:2]))
+    except (OSError, ValueError):  # of a folder that is not there, or is none
+        return None
+    return None if best is None else f"did you mean '{Path(name).with_name(best)}'?"
+
+
 def read_text(path: Path, findings: Findings, at: Location) -> str | None:
     """The UTF-8 text of a file, or None after reporting at `at` why it cannot be had."""
     name = str(path)
@@ -79,7 +88,7 @@ def read_text(path: Path, findings: Findings, at: Location) -> str | None:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        findings.report("TL100", at, f"'{name}' does not exist")
+        findings.report("TL100", at, f"'{name}' does not exist", hint=nearly(path, name))
         return None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)

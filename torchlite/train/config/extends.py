@@ -18,6 +18,7 @@ from torchlite.train.config.document import (
     Sequence,
     core_scalar,
     kind_name,
+    nearly,
     parse,
     read_text,
 )
@@ -128,7 +129,7 @@ class _Reader:
             self.findings.report("TL306", entry.at, f"files extend each other: {shown}", key="extends")
             return None
         if not present:
-            hint = f"paths are relative to {path.parent}"
+            hint = nearly(target, str(entry.value)) or f"paths are relative to {path.parent}"
             self.findings.report("TL305", entry.at, f"there is no file '{target}'", key="extends", hint=hint)
             return None
         if len(self.sources) > MAX_FILES:

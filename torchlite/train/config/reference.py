@@ -17,6 +17,7 @@ from torchlite.train.config.diagnostics import CODES, WARNINGS, suggestion
 from torchlite.train.config.folders import Image
 from torchlite.train.config.own_data import OWN_DATA, Column, Target
 from torchlite.train.config.parts import Duration, Period, Seconds, Section, Time, mark_of, without_none
+from torchlite.train.config.places import elsewhere
 from torchlite.train.config.schedules import SCHEDULES, Schedule
 from torchlite.train.config.schema import Config, Data, Initial, Model, Optim, ParameterGroup
 from torchlite.train.config.search import Candidates, Sweep
@@ -149,6 +150,8 @@ def explain(name: str) -> str:
     known = [*CODES, *(key.path for path, model in sections() for key in keys(model, path))]
     known += [*SCHEDULES, *(one for kind in KINDS for one in registry.names(kind))]
     best, hint = suggestion(name, known)
+    if best is None:
+        best = hint = elsewhere(name.rpartition(".")[2], "")
     wanted = "a key such as train.epochs, a component such as Conv2d, or a code such as TL203"
     raise UsageError(f"there is nothing called '{name}': {hint if best else 'name ' + wanted}")
 

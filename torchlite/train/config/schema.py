@@ -518,6 +518,7 @@ SYNONYMS = {
     "datasets": "data",
     "criterion": "loss",
     "optimizer": "optim",
+    "optimiser": "optim",
     "scheduler": "schedule",
     "lr_scheduler": "schedule",
     "lr_schedule": "schedule",
@@ -587,6 +588,17 @@ SYNONYMS = {
     "n_trials": "trials",
 }
 """Words of other tools for the keys here, for suggestions."""
+
+VALUE_WORDS = {
+    "bfloat16": "bf16",
+    "float16": "fp16",
+    "float32": "fp32",
+    "half": "fp16",
+    "float": "fp32",
+    "safetensor": "safetensors",
+    "pth": "pt",
+}
+"""Words of other tools for values that keys choose among, for suggestions."""
 
 ADVICE = {
     "async": "a checkpoint is always whole before the next step",

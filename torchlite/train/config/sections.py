@@ -30,10 +30,12 @@ from torchlite.train.config.migrations import VERSION
 from torchlite.train.config.overrides import split_list
 from torchlite.train.config.own_data import OWN_DATA
 from torchlite.train.config.parts import UNITS, Of, Section, mark_of, without_none
+from torchlite.train.config.places import elsewhere
 from torchlite.train.config.schedules import PARTS, SCHEDULE_WORDS, SCHEDULES, Schedule
 from torchlite.train.config.schema import (
     ADVICE,
     SYNONYMS,
+    VALUE_WORDS,
     Clip,
     Config,
     Data,
@@ -90,7 +92,8 @@ class SectionReader:
             keys = model.from_list
             node = Mapping({key: Entry(key, node.at, node) for key in keys}, node.at)
         if not isinstance(node, Mapping):
-            self.wrong_type(path, node, "a mapping")
+            fields = [name for name, info in model.model_fields.items() if not info.exclude]
+            self.wrong_type(path, node, "a mapping", hint=f"its keys are: {', '.join(fields)}")
             return None
         if model is Config:
             self.read_code(node)
@@ -136,6 +139,8 @@ class SectionReader:
             best, hint = synonym, f"did you mean '{synonym}'?"
         elif name in ADVICE:
             best, hint = None, ADVICE[name]
+        elif best is None:
+            hint = elsewhere(name, _dotted(path)) or hint
         self.findings.report(
             "TL201",
             entry.key_at,
@@ -241,7 +246,8 @@ class SectionReader:
         if isinstance(node, Scalar) and isinstance(node.value, str):
             return Model(component=self.component(node, Of("layer"), path))
         if not isinstance(node, Mapping):
-            self.wrong_type(path, node, "a mapping with `layers` or `type`")
+            hint = "write {layers: [...]}" if isinstance(node, Sequence) else None
+            self.wrong_type(path, node, "a mapping with `layers` or `type`", hint=hint)
             return None
         beside = {name: node.entries[name] for name in ("input", "init") if name in node.entries}
         if beside:
@@ -561,9 +567,16 @@ class SectionReader:
         choices = [str(context["expected"]) for context in contexts if "expected" in context]
         if choices and isinstance(node, Scalar):
             named = [word.strip("'") for word in ", ".join(choices).replace(" or ", ", ").split(", ")]
-            replacement, hint = suggestion(str(node.value), named, what="one of")
+            word = VALUE_WORDS.get(str(node.value).casefold(), str(node.value))
+            replacement, hint = (
+                (word, f"did you mean '{word}'?") if word in named else suggestion(word, named, what="one of")
+            )
+        if expected == "must be a list":
+            hint = hint or _as_list(node)
         if name == "version":
-            code, hint = "TL212", f"this release reads version {VERSION}"
+            quoted = isinstance(node, Scalar) and node.value == str(VERSION)
+            code, hint = "TL212", "leave out the quotes" if quoted else f"this release reads version {VERSION}"
+            replacement = str(VERSION) if quoted else replacement
         if replacement is None and "TL202" in [one for one, _ in explained]:
             replacement, hint = _boolean_fix(node, expected, hint)
         got = to_plain(node) if detail["type"] == "bounds" else kind_name(node)
@@ -571,12 +584,13 @@ class SectionReader:
             code, node.at, f"'{name}' {expected}, not {got}", key=name, hint=hint, replacement=replacement
         )
 
-    def wrong_type(self, path: KeyPath, node: Node, expected: str) -> None:
+    def wrong_type(self, path: KeyPath, node: Node, expected: str, hint: str | None = None) -> None:
         """Reports a node of the wrong type, unless it is poisoned, and marks its path bad."""
         self.bad.add(path)
         if not isinstance(node, Poison):
             message = f"'{_dotted(path)}' must be {expected}, not {kind_name(node)}"
-            self.findings.report("TL202", node.at, message, key=_dotted(path))
+            hint = _as_list(node) if expected == "a list" else hint
+            self.findings.report("TL202", node.at, message, key=_dotted(path), hint=hint)
 
 
 _EXPECTED = {
@@ -649,6 +663,15 @@ def _explain(detail: ErrorDetails) -> tuple[str, str]:
         short = {"string_too_short": "must not be empty", "string_too_long": "is too long"}
         return "TL205", short.get(kind, words)
     return "TL202", _EXPECTED.get(kind, detail["msg"])
+
+
+def _as_list(node: Node) -> str | None:
+    """How to write as a list what is none."""
+    if isinstance(node, Mapping):
+        return "begin each item with '- '" if node.entries else "write []"
+    if isinstance(node, Scalar) and isinstance(node.value, str):
+        return f"write [{node.text}]" if node.plain else f"write [{node.text!r}]"
+    return None
 
 
 def _boolean_fix(node: Node, expected: str, hint: str | None) -> tuple[str | None, str | None]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from torchlite.errors import TorchliteError, UserCodeError
 from torchlite.train.config.diagnostics import Findings, suggestion
-from torchlite.train.config.document import MAX_BYTES
+from torchlite.train.config.document import MAX_BYTES, nearly
 from torchlite.train.config.location import Location
 from torchlite.train.registry import Parameter, Signature
 
@@ -45,7 +45,7 @@ class UserCode:
                 raise ValueError(f"it is larger than {MAX_BYTES:,} bytes")
             tree = ast.parse(path.read_bytes(), filename=str(path))
         except FileNotFoundError:
-            hint = "paths are relative to the configuration"
+            hint = nearly(path, str(path)) or "paths are relative to the configuration"
             findings.report("TL307", at, f"there is no file '{path}'", key="code", hint=hint)
             self.broken.add(module)
         except SyntaxError as error:
