@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import torchlite as torch
+from torchlite.backends.native import bfloat16_convolution
+from torchlite.compiler.program import convolutions
 from torchlite.compiler.program.lowering import lowering
 from torchlite.nn import functional
 
@@ -96,6 +98,38 @@ def test_a_training_step_under_autocast_is_what_it_is_uncompiled():
     got, expected = steps(True), steps(False)
     np.testing.assert_allclose(got, expected, rtol=2e-2)
     assert got[-1] < got[0]
+
+
+def test_convolutions_compute_what_they_read(monkeypatch):
+    """Batch norms, activations and residuals before convolutions, and gradients of batch norms, of 16 channels and more."""
+    torch.manual_seed(0)
+    conv, norm = torch.nn.Conv2d, torch.nn.BatchNorm2d
+    first = torch.nn.Sequential(conv(3, 16, 3, padding=1, bias=False), norm(16), torch.nn.ReLU())
+    block = torch.nn.Sequential(conv(16, 16, 3, padding=1, bias=False), norm(16))
+    strided = torch.nn.Sequential(conv(16, 33, 3, 2, 1, bias=False), norm(33))
+    x, parameters = drawn(6, 3, 9, 11).float(), [p for part in (first, block, strided) for p in part.parameters()]
+
+    def step(x):
+        for part in (first, block, strided):
+            part.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            y = first(x)
+            y = strided((block(y) + y).relu())
+        (y.float() ** 3).sum().backward()
+        return [y.detach().float(), *(p.grad for p in parameters)]
+
+    made, fill = [], convolutions.fill_of_channels
+    monkeypatch.setattr(convolutions, "fill_of_channels", lambda v, writer: made.append(v.shape) or fill(v, writer))
+    computed = bfloat16_convolution.fills()
+    got = replayed(step, x)
+    assert bool(made) == computed
+    monkeypatch.setattr(bfloat16_convolution, "fills", lambda: False)
+    made.clear()
+    stored = replayed(step, x)
+    assert not made
+    for a, b, c in zip(got, stored, step(x), strict=True):
+        np.testing.assert_array_equal(a.numpy(), b.numpy())
+        np.testing.assert_allclose(a.numpy(), c.numpy(), rtol=2**-5, atol=2**-6 * c.abs().max().item())
 
 
 def test_products_and_convolutions_are_lowered_as_bfloat16():

@@ -3,6 +3,7 @@
 import numpy as np
 
 import torchlite as torch
+from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.moments import take_moments
 from torchlite.compiler.program.again import computed_again, given
@@ -74,3 +75,16 @@ def test_what_is_done_where_the_array_is_stored_is_not_computed_again():
     active = add(nodes, "relu", add(nodes, "convolution", x, first, window=WINDOW, groups=1))
     out = add(nodes, "convolution", active, second, window=WINDOW, groups=1)
     assert not computed_again(Graph("f", inputs, tuple(nodes), (out,)))
+
+
+def test_wide_numbers_are_computed_from_narrow_ones_wherever_they_are_read():
+    x = Value(Aval((64, 128), BFLOAT16))
+    nodes = []
+    narrow = add(nodes, "exp", x)
+    wide = add(nodes, "cast", narrow, dtype=np.dtype(np.float32))
+    total = add(nodes, "sum", wide, dims=(0,), keepdim=True)
+    out = add(nodes, "sub", wide, total)
+    chains = computed_again(Graph("f", (x,), tuple(nodes), (out,)))
+    assert {v: names(chain) for v, chain in chains.items()} == {wide: ["cast"]}
+    assert list(given(nodes[-1], chains)) == [narrow, total]
+    assert not computed_again(Graph("f", (x,), tuple(nodes), (out, wide)))

@@ -13,6 +13,12 @@ typedef struct {                 // an array (N, C, H, W) of float32 or bfloat16
     long half, sample, channel, row, column;
 } Bf16Array;
 
+// What makes rows of the source that lie nowhere, if `each` is not NULL: in float32, though the numbers are bfloat16.
+typedef struct {
+    Finish each;
+    void *context;
+} Bf16Fill;
+
 typedef struct {                 // which sources the results along a dimension read
     long taps, step;             // of sources, from a result to the next
     long at[BF16_MOST_TAPS];     // of each tap, from the first source after `before` zeros
@@ -31,6 +37,7 @@ typedef struct {
     // the whole result of whole_rows x whole_columns, others some steps from there.
     Finish finish;
     void *context;
+    Bf16Fill fill;
     long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
     // how the copy of a sample lies, filled in by bf16_arranged:
     long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row; positions of one
@@ -38,32 +45,31 @@ typedef struct {
     int tiles;
 } Bf16Sum;
 
-static void bf16_arrange(Bf16Sum *s) {
+#ifdef __AMX_BF16__
+enum { BF16_BY_POSITIONS = 0 };
+#else
+enum { BF16_BY_POSITIONS = 1 };
+#endif
+
+// For tile registers, or by positions.
+static void bf16_arrange(Bf16Sum *s, int by_positions) {
     const Bf16Axis *down = &s->down, *across = &s->across;
     s->together = at_least(across->taps, 1);
     for (long k = 1; k < across->taps; k++)
         if (across->at[k] != across->at[k - 1] + 1) s->together = 1;
-#ifdef __AMX_BF16__
     // The fewest numbers a pixel with which a run is a whole number of equal tiles of pairs.
     for (s->wide = parts(s->channels, 2) * 2;; s->wide += 2) {
         long run = s->together * s->wide;
-        s->depth = parts(run, BF16_DEPTH);
+        s->depth = by_positions ? 1 : parts(run, BF16_DEPTH);
         s->pairs = run / s->depth / 2;
         if (s->pairs * s->depth * 2 == run) break;
     }
-#else
-    s->wide = parts(s->channels, 2) * 2, s->depth = 1, s->pairs = s->together * s->wide / 2;
-#endif
     s->terms = down->taps * across->taps / s->together;
     long lowest = 0, last = 0;
     for (long k = 0; k < down->taps; k++) lowest = at_least(lowest, down->at[k]);
     for (long k = 0; k < across->taps; k++) last = at_least(last, across->at[k]);
     s->padded = parts(last + (s->columns - 1) * across->step + 1, across->step) * across->step;
-#ifdef __AMX_BF16__
-    s->pitch = s->padded / across->step;
-#else
-    s->pitch = s->columns;
-#endif
+    s->pitch = by_positions ? s->columns : s->padded / across->step;
     s->plane_rows = parts(lowest + (s->rows - 1) * down->step + 1, down->step);
     s->sample_size = parts((down->step * s->plane_rows * s->padded + 2 * BF16_BLOCK * across->step) * s->wide, 32) * 32;
 }
@@ -73,9 +79,21 @@ static inline long bf16_weight_words(const Bf16Sum *s) {
     return parts(s->results, BF16_BLOCK) * s->terms * s->depth * 2 * s->pairs * BF16_SIDE;
 }
 static inline long bf16_shares(long samples) { return at_most(samples, BF16_SHARES); }
+
+// Bytes of a sample that is copied, and of a row of it that is made before.
+static inline long bf16_copied(const Bf16Sum *s) {
+    return s->sample_size * (long)sizeof(uint16_t) + parts(s->width * s->channels, BF16_SIDE) * BF16_SIDE * (long)sizeof(float);
+}
 static inline long bf16_sum_scratch(const Bf16Sum *s) {
-    return bf16_weight_words(s) * (long)sizeof(uint32_t) +
-           bf16_shares(s->samples) * s->sample_size * (long)sizeof(uint16_t) + 64;
+    return bf16_weight_words(s) * (long)sizeof(uint32_t) + bf16_shares(s->samples) * bf16_copied(s) + 64;
+}
+
+// However it is arranged: a program may be compiled for another processor than this one.
+static inline long bf16_most_scratch(Bf16Sum s) {
+    bf16_arrange(&s, 0);
+    long tiles = bf16_sum_scratch(&s);
+    bf16_arrange(&s, 1);
+    return at_least(tiles, bf16_sum_scratch(&s));
 }
 
 // [32 results][row of the window, and column where they do not lie together][depth][two tiles][pair][16 results]
@@ -145,17 +163,48 @@ static void bf16_copy_row(const Bf16Array *a, long at, long width, long channels
             bf16_copy_pixels(a, at + w * a->column, channels, at_most(BF16_SIDE, width - w), wide, to + w * wide);
 }
 
+// Makes a row of `all` pixels, and copies those of them that are read.
+static void bf16_fill_row(Bf16Fill fill, float *made, long first, long all, long width, long channels, long wide, uint16_t *to) {
+    fill.each(fill.context, made, channels, first, 0, all, channels);
+    long n = wide == channels ? at_least(width, 0) * channels : channels;
+    for (long w = 0; w < (wide == channels ? 1 : width); w++)
+        for (long i = 0; i < n; i++) to[w * wide + i] = bf16_same(made[w * channels + i]);
+}
+
 // Copies one sample; what is padding must be zero and stays so.
 static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
     const Bf16Array *a = &s->source;
+    float *made = (float *)(to + s->sample_size);
     long width = at_most(s->width, s->padded - s->across.before);
     for (long h = 0; h < s->height; h++) {
         long row = (h + s->down.before) / s->down.step, plane = (h + s->down.before) % s->down.step;
-        if (row >= s->plane_rows) continue;
+        int read = row < s->plane_rows;
         uint16_t *line = to + ((plane * s->plane_rows + row) * s->padded + s->across.before) * s->wide;
-        bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, s->wide, line);
+        if (s->fill.each)
+            bf16_fill_row(s->fill, made, (sample * s->height + h) * s->width, s->width, read ? width : 0, s->channels, s->wide,
+                          line);
+        else if (read) bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, s->wide, line);
     }
 }
+
+#ifndef __AMX_BF16__
+// Memory that the next samples are read from, some lines of which are asked for with each tile of sums.
+typedef struct { const char *at, *end; long lines; } Bf16Ahead;
+
+enum { BF16_LINE = 64 };
+
+static Bf16Ahead bf16_ahead(const Bf16Array *a, long sample, long samples, long height, long width, long channels, long tiles) {
+    long row = width * channels, size = a->half ? sizeof(uint16_t) : sizeof(float), bytes = samples * height * row * size;
+    if (a->channel != 1 || a->column != channels || a->row != row || a->sample != height * row) return (Bf16Ahead){0};
+    const char *at = (const char *)a->at + sample * a->sample * size;
+    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, BF16_LINE), tiles)};
+}
+
+static inline void bf16_ask(Bf16Ahead *ahead) {
+    const char *end = ahead->at + ahead->lines * BF16_LINE;
+    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += BF16_LINE) __builtin_prefetch(ahead->at, 0, 2);
+}
+#endif
 
 static inline void bf16_write(const Bf16Array *a, long at, float x) {
     if (a->half) ((uint16_t *)a->at)[at] = bf16_of(x);
@@ -225,7 +274,7 @@ static void bf16_sum_task(void *argument, long share) {
     const Bf16Sum *s = argument;
     long shares = bf16_shares(s->samples), runs = s->across.taps / s->together;
     long first = share * s->samples / shares, last = (share + 1) * s->samples / shares;
-    uint16_t *copy = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s)) + share * s->sample_size;
+    uint16_t *copy = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s)) + share * bf16_copied(s) / (long)sizeof(uint16_t);
     long end = (s->rows - 1) * s->pitch + s->columns, block = s->terms * s->depth * 2 * s->pairs * BF16_SIDE;
     Bf16Steps steps = {s->across.step * s->wide, s->across.step * s->wide * BF16_SIDE, 2 * s->pairs, s->pairs,
                        s->pairs * BF16_SIDE, 2 * s->pairs * BF16_SIDE};
@@ -234,7 +283,7 @@ static void bf16_sum_task(void *argument, long share) {
     if (s->tiles) bf16_begin_tiles(s->pairs);
     memset(copy, 0, (size_t)s->sample_size * sizeof *copy);
     for (long sample = first; sample < last; sample++) {
-        if (s->terms) bf16_copy_sample(s, sample, copy);
+        if (s->terms || s->fill.each) bf16_copy_sample(s, sample, copy);
         for (long b = 0; b < parts(s->results, BF16_BLOCK); b++)
             for (long p = 0; p < end; p += BF16_BLOCK) {
                 for (long t = 0; t < s->terms; t++) {

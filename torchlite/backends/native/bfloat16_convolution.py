@@ -23,6 +23,7 @@ C = Family(
     "mathematics.h", "vectors.h", *HEADERS, "bfloat16_convolution.c",
     apart=[("convolution", "input_grad", "weight_grad")],
     convolution="aaaaa->i", input_grad="aaaa->i", weight_grad="aaaa->i", scratch="an->n",
+    fills="->n",
 )  # fmt: skip
 
 _MOST_TAPS = 16  # rows and columns of a window
@@ -32,6 +33,11 @@ _FEWEST_POSITIONS = 16  # of a window: with fewer, products of columns copied ou
 def handles(window: Any, groups: int) -> bool:
     """Whether there are kernels for such a window."""
     return groups == 1 and window.ndim <= 2 and max(window.kernel) <= _MOST_TAPS
+
+
+def fills() -> bool:
+    """Whether kernels can be given what makes the rows of their sources: where there are no tile registers."""
+    return bool(C.fills())
 
 
 def _worth_it(window: Any, groups: int, positions: Shape, *arrays: Array) -> bool:

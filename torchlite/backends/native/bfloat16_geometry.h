@@ -37,7 +37,7 @@ static Bf16Sum bf16_forward(const Bf16Geometry *g) {
                  .down = bf16_forward_axis(g->kh, g->sh, g->ph, g->dh),
                  .across = bf16_forward_axis(g->kw, g->sw, g->pw, g->dw), .whole_rows = g->rows,
                  .whole_columns = g->columns, .row_steps = 1, .column_steps = 1};
-    bf16_arrange(&s);
+    bf16_arrange(&s, BF16_BY_POSITIONS);
     return s;
 }
 
@@ -52,7 +52,7 @@ static Bf16Sum bf16_backward(const Bf16Geometry *g, long down, long across) {
                  .across = bf16_backward_axis(g->kw, g->sw, g->pw, g->dw, across), .whole_rows = g->height,
                  .whole_columns = g->width, .first_row = down, .first_column = across, .row_steps = g->sh,
                  .column_steps = g->sw};
-    bf16_arrange(&s);
+    bf16_arrange(&s, BF16_BY_POSITIONS);
     return s;
 }
 
@@ -71,7 +71,7 @@ static Bf16WeightGrad bf16_of_weight(const Bf16Geometry *g, int beside) {
 // Bytes of scratch memory, at a multiple of 64.
 static inline long bf16_convolution_scratch(const Bf16Geometry *g) {
     Bf16Sum s = bf16_forward(g);
-    return bf16_sum_scratch(&s);
+    return bf16_most_scratch(s);
 }
 
 static inline long bf16_input_grad_scratch(const Bf16Geometry *g) {
@@ -79,7 +79,7 @@ static inline long bf16_input_grad_scratch(const Bf16Geometry *g) {
     for (long r = 0; r < g->sh * g->sw; r++)
         if (r / g->sw < g->height && r % g->sw < g->width) {
             Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
-            most = at_least(most, bf16_sum_scratch(&s));
+            most = at_least(most, bf16_most_scratch(s));
         }
     return most;
 }
@@ -91,30 +91,32 @@ static inline long bf16_of_weight_scratch(const Bf16Geometry *g) {
 }
 
 static inline void bf16_convolution(const Bf16Geometry *g, const void *x, const void *weight, const void *bias, void *y,
-                                    void *scratch, Finish finish, void *context) {
+                                    void *scratch, Finish finish, void *context, Bf16Fill fill) {
     Bf16Sum s = bf16_forward(g);
     s.source.at = (void *)x, s.weight = weight, s.bias = bias, s.result.at = y;
-    s.scratch = scratch, s.finish = finish, s.context = context;
+    s.scratch = scratch, s.finish = finish, s.context = context, s.fill = fill;
     bf16_sum(&s);
 }
 
 static inline void bf16_input_grad(const Bf16Geometry *g, const void *y, const void *weight, void *x, void *scratch,
-                                   Finish finish, void *context) {
+                                   Finish finish, void *context, Bf16Fill fill) {
     for (long r = 0; r < g->sh * g->sw; r++)
         if (r / g->sw < g->height && r % g->sw < g->width) {
             Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
             long start = s.first_row * g->x.row + s.first_column * g->x.column;
             s.source.at = (void *)y, s.weight = weight;
             s.result.at = g->x.half ? (void *)((uint16_t *)x + start) : (void *)((float *)x + start);
-            s.scratch = scratch, s.finish = finish, s.context = context;
+            s.scratch = scratch, s.finish = finish, s.context = context, s.fill = fill;
             bf16_sum(&s);
         }
 }
 
-static inline void bf16_gradient_of_weight(const Bf16Geometry *g, const void *x, const void *y, void *weight, void *scratch) {
-    int beside = g->y.channel == 1 && g->out > 1;
+static inline void bf16_gradient_of_weight(const Bf16Geometry *g, const void *x, const void *y, void *weight, void *scratch,
+                                           Bf16Fill fill) {
+    int beside = (g->y.channel == 1 && g->out > 1) || fill.each;
     Bf16WeightGrad s = bf16_of_weight(g, beside);
-    s.source.at = (void *)x, s.grad.at = (void *)y, s.weight = weight, s.scratch = scratch, s.tiles = bf16_tiles_allowed();
+    s.source.at = (void *)x, s.grad.at = (void *)y, s.weight = weight, s.scratch = scratch, s.fill = fill;
+    s.tiles = bf16_tiles_allowed();
     if (beside) bf16_weight_grad_beside(&s);
     else bf16_weight_grad(&s);
 }

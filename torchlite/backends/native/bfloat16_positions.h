@@ -43,13 +43,15 @@ static void bf16_sum_task(void *argument, long share) {
     const Bf16Sum *s = argument;
     long shares = bf16_shares(s->samples), runs = s->across.taps / s->together;
     long first = share * s->samples / shares, last = (share + 1) * s->samples / shares;
-    uint16_t *copy = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s)) + share * s->sample_size;
+    uint16_t *copy = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s)) + share * bf16_copied(s) / (long)sizeof(uint16_t);
     long end = bf16_positions_of(s), step = s->across.step * s->wide, block = s->terms * 2 * s->pairs * BF16_SIDE;
     Bf16Term terms[BF16_MOST_TAPS * BF16_MOST_TAPS];
     float sums[BF16_BLOCK * BF16_BLOCK] __attribute__((aligned(64)));
     memset(copy, 0, (size_t)s->sample_size * sizeof *copy);
     for (long sample = first; sample < last; sample++) {
-        if (s->terms) bf16_copy_sample(s, sample, copy);
+        if (s->terms || s->fill.each) bf16_copy_sample(s, sample, copy);
+        long tiles = parts(s->results, BF16_BLOCK) * parts(end, BF16_ROWS), following = sample + 1 < last && !s->fill.each;
+        Bf16Ahead ahead = bf16_ahead(&s->source, sample + 1, following, s->height, s->width, s->channels, tiles);
         for (long b = 0; b < parts(s->results, BF16_BLOCK); b++) {
             for (long t = 0; t < s->terms; t++) {
                 long down = s->down.at[t / runs], across = s->across.at[s->together > 1 ? 0 : t % runs];
@@ -65,11 +67,13 @@ static void bf16_sum_task(void *argument, long share) {
                     if (p + i + 1 < end && ++column == s->columns) column = 0, row++;
                 }
                 int pairs = narrow && s->columns % 2 == 0, each = pairs ? 2 * BF16_ROWS : BF16_ROWS;
-                for (int i = 0; i < at_most(BF16_BLOCK, end - p); i += each)
+                for (int i = 0; i < at_most(BF16_BLOCK, end - p); i += each) {
+                    bf16_ask(&ahead);
                     for (int wide = 0; wide < BF16_SIDE; wide += BF16_WIDE) {
                         if (pairs) bf16_sum_tile(2, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
                         else bf16_sum_tile(1, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
                     }
+                }
                 bf16_hand_over(s, sums, sample, p, b * BF16_BLOCK);
             }
         }

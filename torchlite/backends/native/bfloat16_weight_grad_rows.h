@@ -12,8 +12,10 @@ typedef struct {
     const Bf16WeightGrad *s;
     long first, last;       // tiles of 16 results
     uint16_t *pixels, *row; // a row of the input and one of the cotangent, with zeros beside them
+    float *made;            // a row of the input as it is made
     uint32_t *pairs;        // [residue of a row][beginning][tile of channels][sample][row][pair][16 channels]
     uint32_t *grad;         // [sample][row][pair][result]
+    Bf16Ahead ahead[2];     // of the input and the cotangent
 } Bf16Paired;
 
 static inline long bf16_beginnings(const Bf16WeightGrad *s) { return 2 * s->across.step; }
@@ -33,7 +35,9 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     long pixels = bf16_pixels_of_row(s) * tiles * BF16_SIDE + 2 * bf16_pairs_of_row(s) * results;
     long words = s->down.step * bf16_beginnings(s) * tiles * bf16_words_of_tile(s);
     s->copied_bytes = parts(pixels * (long)sizeof(uint16_t), 64) * 64 + words * (long)sizeof(uint32_t);
+    long made = parts(s->width * s->channels, BF16_SIDE) * BF16_SIDE;
     s->share_bytes = s->copied_bytes + s->together * s->band * bf16_pairs_of_row(s) * results * (long)sizeof(uint32_t);
+    s->share_bytes += made * (long)sizeof(float);
 }
 
 // Pairs the rows of a sample of the input from the one that is read at `begin` rows of the cotangent to those before `end`.
@@ -46,7 +50,10 @@ static void bf16_pair_rows(const Bf16Paired *b, long sample, long place, long be
     for (long h = first; h < last; h++) {
         long row = (h + s->down.before) / s->down.step, phase = (h + s->down.before) % s->down.step;
         if (!bf16_is_read(&s->down, phase)) continue;
-        bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, wide, b->pixels + s->across.before * wide);
+        uint16_t *pixels = b->pixels + s->across.before * wide;
+        if (s->fill.each)
+            bf16_fill_row(s->fill, b->made, (sample * s->height + h) * s->width, s->width, width, s->channels, wide, pixels);
+        else bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, wide, pixels);
         for (long v = 0; v < beginnings; v++) {
             int wanted = 0;
             for (long k = 0; k < s->across.taps; k++) wanted |= s->across.at[k] % beginnings == v;
@@ -113,7 +120,7 @@ static inline __attribute__((always_inline)) void bf16_add_tile(const int beside
 }
 
 // Adds what some rows make to the sums of all blocks, or begins them.
-static void bf16_add_rows(const Bf16Paired *b, long samples, long begin, long end, float *sums, int add) {
+static void bf16_add_rows(Bf16Paired *b, long samples, long begin, long end, float *sums, int add) {
     const Bf16WeightGrad *s = b->s;
     long few = s->channels <= BF16_SIDE, results = bf16_tiles_of(s->results) * BF16_SIDE;
     long row = bf16_words_of_row(s);
@@ -126,12 +133,14 @@ static void bf16_add_rows(const Bf16Paired *b, long samples, long begin, long en
                 const uint32_t *pairs[2] = {bf16_pairs_of(b, few ? 2 * t : t, 2 * c), NULL};
                 pairs[1] = alone ? pairs[0] : bf16_pairs_of(b, few ? 2 * t + 1 : t, few ? 0 : 2 * c + 1);
                 for (int v = 0; v < 2; v++) pairs[v] += begin * row;
-                for (long r = 0; r < rows; r += alone ? 2 * BF16_ROWS : BF16_ROWS)
+                for (long r = 0; r < rows; r += alone ? 2 * BF16_ROWS : BF16_ROWS) {
+                    for (int i = 0; i < 2; i++) bf16_ask(b->ahead + i);
                     for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
                         const uint32_t *grad = b->grad + tile * BF16_SIDE + r;
                         if (alone) bf16_add_tile(2, of, grad, pairs, column, block + r * BF16_BLOCK, add);
                         else bf16_add_tile(1, of, grad, pairs, column, block + r * BF16_BLOCK, add);
                     }
+                }
             }
 }
 
@@ -144,11 +153,17 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
     char *room = (char *)((float *)s->scratch + s->shares * s->sums) + index * s->share_bytes;
     long words = s->down.step * bf16_beginnings(s) * bf16_channel_tiles(s) * bf16_words_of_tile(s);
     Bf16Paired b = {s, split * blocks / s->splits * 2, at_most((split + 1) * blocks / s->splits * 2, bf16_tiles_of(s->results)),
-                    (uint16_t *)((uint32_t *)room + words), NULL, (uint32_t *)room, (uint32_t *)(room + s->copied_bytes)};
+                    .pixels = (uint16_t *)((uint32_t *)room + words), .pairs = (uint32_t *)room,
+                    .grad = (uint32_t *)(room + s->copied_bytes)};
+    b.made = (float *)(b.grad + s->together * s->band * bf16_pairs_of_row(s) * bf16_tiles_of(s->results) * BF16_SIDE);
     b.row = b.pixels + bf16_pixels_of_row(s) * bf16_channel_tiles(s) * BF16_SIDE;
     memset(room, 0, (size_t)s->copied_bytes);
     for (int add = 0; sample < last; sample += s->together) {
-        long count = at_most(s->together, last - sample);
+        long count = at_most(s->together, last - sample), next = sample + count;
+        long tiles = (b.last - b.first) * (BF16_SIDE / BF16_ROWS) * s->tiles_of_taps * s->channel_blocks * parts(s->rows, s->band);
+        long following = at_most(s->together, last - next);
+        b.ahead[0] = bf16_ahead(&s->source, next, s->fill.each ? 0 : following, s->height, s->width, s->channels, tiles);
+        b.ahead[1] = bf16_ahead(&s->grad, next, following, s->rows, s->columns, s->results, tiles);
         for (long begin = 0; begin < s->rows; begin += s->band, add = 1) {
             long end = at_most(begin + s->band, s->rows);
             for (long n = 0; n < count; n++) {

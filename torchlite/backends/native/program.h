@@ -8,6 +8,18 @@
 #define UNOPTIMIZED __attribute__((optimize("O0")))
 #endif
 
+// 16 numbers of bfloat16 as float32, and back. A loop over so few that did this itself would use half of the widest vectors.
+typedef uint32_t ShortRow __attribute__((vector_size(64), aligned(4), may_alias, unused));
+typedef bfloat16 ShortRowOfHalves __attribute__((vector_size(32), aligned(2), may_alias, unused));
+
+static inline void widen_row(const bfloat16 *from, float *to) {
+    *(ShortRow *)to = __builtin_convertvector(*(const ShortRowOfHalves *)from, ShortRow) << 16;
+}
+
+static inline void narrow_row(const float *from, bfloat16 *to) {
+    *(ShortRowOfHalves *)to = __builtin_convertvector(*(const ShortRow *)from >> 16, ShortRowOfHalves);
+}
+
 // Does elements begin to end - 1 of the arrays that lie at `at`.
 typedef void (*Range)(void *const *at, long begin, long end);
 

@@ -20,8 +20,8 @@ def computed_again(graph: Graph) -> Chains:
     """Results of cheap operations on elements of a single array, with numbers beside it some of which depend on all of that.
 
     So the array has to be kept, at least until these numbers are there, and to read it is as good as to read what follows
-    from it: what is normalized, and an activation of that, need not lie in memory at all. Only results are meant that all
-    readers can compute: operations on elements, reductions, and kernels that say so.
+    from it: what is normalized, and an activation of that, need not lie in memory at all. Neither need numbers that were only made
+    wider. Only results are meant that all readers can compute: operations on elements, reductions, and kernels that say so.
 
     Args:
         graph: optimized.
@@ -33,17 +33,25 @@ def computed_again(graph: Graph) -> Chains:
     leaving = set(graph.outputs)
     chains: dict[Value, tuple[Node, ...]] = {}
     arrays: dict[Value, Value] = {}
+    casts: list[Node] = []
     for node in graph.nodes:
-        array = _only_array(node, arrays)
-        if array is None:
+        array, widens = _only_array(node, arrays), _widens(node)
+        if array is None and not widens:
             continue
         (out,) = node.outputs
-        if out not in leaving and all(_computes(reader, out) for reader in readers.get(out, ())):
+        if out in leaving or not all(_computes(reader, out) for reader in readers.get(out, ())):
+            continue
+        if widens:
+            casts.append(node)
+        if array is not None:
             arrays[out] = array
             before = dict.fromkeys(n for v in node.inputs for n in chains.get(v, ()))
             chains[out] = (*before, node)
     kept = _summed_up(graph, arrays)
-    return {v: chain for v, chain in chains.items() if arrays[v] in kept}
+    found = {v: chain for v, chain in chains.items() if arrays[v] in kept}
+    for node in casts:
+        found.setdefault(node.outputs[0], (*found.get(node.inputs[0], ()), node))
+    return found
 
 
 def given(node: Node, chains: Chains) -> Iterable[Value]:
@@ -74,6 +82,14 @@ def _only_array(node: Node, arrays: Mapping[Value, Value]) -> Value | None:
     if array is None or array.node is None or array is not array.node.outputs[0] or _bytes(array) > _bytes(out):
         return None
     return array if lowering(array.node) is not None else None
+
+
+def _widens(node: Node) -> bool:
+    """Whether it only makes numbers wider, which each reader can do that reads the narrow ones."""
+    if node.op.name != "cast" or expression(node) is None:
+        return False
+    (v,), (out,) = node.inputs, node.outputs
+    return v.node is not None and v.aval is not None and v.aval.size > 1 and _bytes(v) < _bytes(out)
 
 
 def _computes(reader: Node, value: Value) -> bool:

@@ -55,12 +55,13 @@ def _axes(node: Node) -> tuple[Axis, Axis]:
     return (forward_axes if node.op.name == "convolution" else backward_axes)(node.params["window"])
 
 
-def _fill(v: Value, writer: Writer) -> str:
-    """What makes the rows of an input."""
+def _fill(v: Value, writer: Writer, kind: str = "OnRows") -> str:
+    """What makes the rows of an input, as such a struct in C."""
     if v not in writer.step.unit.before:
-        return "(OnRows){0}"
+        return f"({kind}){{0}}"
     name, context = fill_of_channels(v, writer)
-    return f"(OnRows){{{name}, {context}, {beside(v, writer.step.unit.before[v], writer)}}}"
+    arrays = f", {beside(v, writer.step.unit.before[v], writer)}" if kind == "OnRows" else ""
+    return f"({kind}){{{name}, {context}{arrays}}}"
 
 
 def _address(v: Value, writer: Writer) -> tuple[str, Sizes]:
@@ -193,6 +194,14 @@ class _BFloat16(_OfPositions):
 
     headers: tuple[str, ...] = of_bfloat16.HEADERS
 
+    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """What windows move over, unless they do so in tile registers."""
+        return number == 0 and of_bfloat16.fills()
+
+    def covers(self, node: Node, number: int) -> bool:
+        """Unless each residue by the stride is a sum of its own."""
+        return self.computes(node, number) and (node.op.name == "convolution" or max(node.params["window"].stride) == 1)
+
     def together(self, node: Node) -> int:
         """A sample."""
         return math.prod(node.outputs[0].shape[2:])
@@ -204,17 +213,33 @@ class _BFloat16(_OfPositions):
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
         target, finish, context = store_of_channels(node, writer)
-        source, weight, *bias = (writer.pointer(v) for v in node.inputs)
+        x = node.inputs[0]
+        source, lying = _source(x, writer)
+        weight, *bias = (writer.pointer(v) for v in node.inputs[1:])
         if node.op.name == "convolution" and not bias:
             bias = ["NULL"]
         out = writer.step.places.get(node.outputs[0])
-        lying = writer.step.places[node.inputs[0]].ghost, _dense(node.outputs[0]) if out is None else out.ghost
-        given = (_geometry(node, *lying), source, weight, *bias, target, writer.scratch(), finish, context)
+        geometry = _geometry(node, lying, _dense(node.outputs[0]) if out is None else out.ghost)
+        given = (
+            geometry,
+            source,
+            weight,
+            *bias,
+            target,
+            writer.scratch(),
+            finish,
+            context,
+            _fill(x, writer, "Bf16Fill"),
+        )
         writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
 
 
 class _BFloat16WeightGrad(Plain):
     headers: tuple[str, ...] = _BFloat16.headers
+
+    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+        """What windows move over, unless sums are taken in tile registers."""
+        return number == 0 and of_bfloat16.fills()
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides."""
@@ -226,9 +251,19 @@ class _BFloat16WeightGrad(Plain):
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        lying = (writer.step.places[v].ghost for v in node.inputs)
-        given = (_geometry(node, *lying), *map(writer.pointer, (*node.inputs, *node.outputs)), writer.scratch())
+        x, g = node.inputs
+        source, lying = _source(x, writer)
+        geometry = _geometry(node, lying, writer.step.places[g].ghost)
+        arrays = (source, writer.pointer(g), writer.pointer(node.outputs[0]))
+        given = (geometry, *arrays, writer.scratch(), _fill(x, writer, "Bf16Fill"))
         writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
+
+
+def _source(x: Value, writer: Writer) -> tuple[str, Array]:
+    """What windows move over, and how it lies; where it is computed it lies nowhere."""
+    if x in writer.step.unit.before:
+        return "NULL", _dense(x)
+    return writer.pointer(x), writer.step.places[x].ghost
 
 
 def _numbers(node: Node, first: Array, second: Array) -> Array:

@@ -139,6 +139,7 @@ def beside(v: Value, loop: Loop | None, writer: Writer) -> str:
     return f"(const float *const[]){{{', '.join([*addresses, 'NULL'])}}}" if addresses else "NULL"
 
 
+_SHORT = 16  # columns of a row that `widen_row` of ``program.h`` takes
 _BLOCK = 32  # columns that kernels of bfloat16 hand over, at most
 
 
@@ -247,9 +248,19 @@ class _Tile(Nest):
         inside: list[str] = []
         for k, (stream, name) in enumerate(self.body.reads):
             element = self._element(k)
-            (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
-        stores = enumerate(self.body.stores, len(self.body.reads))
-        stored = [f"{self._element(k)} = {written(s.kind, name)};" for k, (s, name) in stores]
+            if self._is_short(stream, element, width):
+                fixed += [f"float row{k}[{_SHORT}];", f"widen_row(s{k} + column, row{k});"]
+                inside.append(f"const float {name} = row{k}[i];")
+            else:
+                (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
+        stored, narrowed = [], []
+        for k, (stream, name) in enumerate(self.body.stores, len(self.body.reads)):
+            if self._is_short(stream, self._element(k), width):
+                fixed.append(f"float row{k}[{_SHORT}];")
+                stored.append(f"row{k}[i] = {name};")
+                narrowed.append(f"narrow_row(row{k}, s{k} + column);")
+            else:
+                stored.append(f"{self._element(k)} = {written(stream.kind, name)};")
         columns = self.lengths[self.across :]
         if len(columns) > 1:
             inside = [*self._coordinates("(column + i)", columns, self.across, prefix="q"), *inside]
@@ -257,7 +268,7 @@ class _Tile(Nest):
             inside.append(f"const float acc = {number};")
         parted = gelu_by_parts(self.body.lines)
         if parted is None:
-            return [*fixed, *_loop("0", width, [*inside, *self.body.lines, *stored, *more])]
+            return [*fixed, *_loop("0", width, [*inside, *self.body.lines, *stored, *more]), *narrowed]
         return [
             *fixed,
             f"for (long first = 0; first < {width}; first += {PART}) {{",
@@ -267,7 +278,14 @@ class _Tile(Nest):
             f"    {parted.call}",
             *indented(_loop("first", "end", [*inside, *parted.after, *stored, *more])),
             "}",
+            *narrowed,
         ]
+
+    @staticmethod
+    def _is_short(stream: Stream, element: str, width: str) -> bool:
+        """Whether these are bfloat16 numbers side by side that fill one vector when they are widened, but half of one as they lie,
+        for which compilers would halve all of the loop's vectors."""
+        return stream.kind == "bfloat16" and width == str(_SHORT) and element.endswith("[column + i]")
 
     def _gelu_of_row(self, number: str | None, width: str) -> str | None:
         """The call that does all for a row whose sums, with a bias, only become GELU and its slope; None for any other."""
