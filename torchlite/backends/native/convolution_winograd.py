@@ -25,7 +25,8 @@ _TAPS = 3
 _PLANES = 4
 _PAIRS = 8, 13  # of results: as many as a tile of several samples should have, and can have whatever the processor
 _MOST_WOVEN = 8  # samples, as in C
-_KEPT = 2 * 16 * 2 * 16  # numbers of a tile that wait for the rest, at most
+_NESTED = int(__import__("os").environ.get("NESTED", "16"))
+_KEPT = 6 * 16 * 2 * 16  # numbers of a tile that wait for the rest, at most
 _RESULTS = 4  # from which on a transformed number is of use often enough
 _CHANNELS = 16  # from which on a row is transformed by whole vectors
 
@@ -60,17 +61,24 @@ def _kernel(
 ) -> Kernel:
     _, height, width, channels = source
     samples, _, columns, results = result
-    woven, down = _woven(samples, columns), axes[0]
-    rows = min((down.taps - 1) * abs(down.dilation) + 1, height)
-    planes = rows * _PLANES * woven * -(-columns // 2) * channels
-    each = width * channels + planes + _KEPT + woven * columns * results
+    down, woven, high = axes[0], _woven(samples, columns), _high(source, result, axes[0])
+    rows = min((down.taps - 1) * abs(down.dilation) + 1, height) + high - 1
+    slot = _PLANES * woven * -(-columns // 2) * channels
+    each = width * channels + (rows + (1 + _PLANES if high == 2 else 0)) * slot + _KEPT + high * woven * columns * results
     # Rows of woven samples are rather not divided: at the edges of bands some would be transformed twice.
     shares = max(min(samples // woven, SHARES), SHARES // 2) if woven > 1 else SHARES
     fields, scratch, band = geometry(
-        source, result, axes, steps or dense(source), shares=shares, woven=woven, filled=True, more=each
+        source, result, axes, steps or dense(source), shares=shares, woven=woven, high=high, filled=True, more=each
     )
-    text = ", ".join([name, *map(str, (*of_weight, woven)), fields])
-    return Kernel(f"CONVOLUTION_BY_WINOGRAD({text})\n", scratch + _PLANES * packed(channels, results, down.taps), band)
+    text = ", ".join([name, *map(str, (*of_weight, woven, high)), fields])
+    weights = _PLANES * packed(channels, results, _PLANES if high == 2 else down.taps)
+    return Kernel(f"CONVOLUTION_BY_WINOGRAD({text})\n", scratch + weights, band)
+
+
+def _high(source: Sizes, result: Sizes, down: Axis) -> int:
+    """How many rows are computed at once: two, whose taps down are transformed, too."""
+    nested = (down.taps, abs(down.dilation)) == (_TAPS, 1) and min(source[3], result[3]) >= _NESTED and result[1] > 1
+    return 2 if nested else 1
 
 
 def _woven(samples: int, columns: int) -> int:
