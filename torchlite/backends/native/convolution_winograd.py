@@ -1,9 +1,10 @@
-"""C text of single convolutions of stride 1 with three taps across, and of their inputs' gradients, by Winograd's filtering along
-rows: as in ``convolution_nhwc.py``.
+"""C text of single convolutions of stride 1 with three taps across, and of their inputs' gradients, by Winograd's filtering: as in
+``convolution_nhwc.py``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torchlite.backends.native.convolution_nhwc import HEADER as PLAIN
@@ -25,7 +26,8 @@ _TAPS = 3
 _PLANES = 4
 _PAIRS = 8, 13  # of results: as many as a tile of several samples should have, and can have whatever the processor
 _MOST_WOVEN = 8  # samples, as in C
-_NESTED = int(__import__("os").environ.get("NESTED", "16"))
+_USES = 96, 512  # of a weight, from which on it is transformed along rows, and along both dimensions
+_SAVED = 0.87  # of the multiplications, so many are not too many
 _KEPT = 6 * 16 * 2 * 16  # numbers of a tile that wait for the rest, at most
 _RESULTS = 4  # from which on a transformed number is of use often enough
 _CHANNELS = 16  # from which on a row is transformed by whole vectors
@@ -39,6 +41,7 @@ def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:
         and (axes[1].taps, abs(axes[1].dilation)) == (_TAPS, 1)
         and channels >= _CHANNELS
         and results >= _RESULTS
+        and _positions(result) >= _USES[0]
     )
 
 
@@ -64,7 +67,7 @@ def _kernel(
     down, woven, high = axes[0], _woven(samples, columns), _high(source, result, axes[0])
     rows = min((down.taps - 1) * abs(down.dilation) + 1, height) + high - 1
     slot = _PLANES * woven * -(-columns // 2) * channels
-    each = width * channels + (rows + (1 + _PLANES if high == 2 else 0)) * slot + _KEPT + high * woven * columns * results
+    each = width * channels + (rows + (1 + _PLANES) * (high - 1)) * slot + _KEPT + high * woven * columns * results
     # Rows of woven samples are rather not divided: at the edges of bands some would be transformed twice.
     shares = max(min(samples // woven, SHARES), SHARES // 2) if woven > 1 else SHARES
     fields, scratch, band = geometry(
@@ -76,9 +79,19 @@ def _kernel(
 
 
 def _high(source: Sizes, result: Sizes, down: Axis) -> int:
-    """How many rows are computed at once: two, whose taps down are transformed, too."""
-    nested = (down.taps, abs(down.dilation)) == (_TAPS, 1) and min(source[3], result[3]) >= _NESTED and result[1] > 1
-    return 2 if nested else 1
+    """How many rows are computed at once: two, whose taps down are transformed, too, where that saves multiplications enough.
+
+    It multiplies also by zeros in place of rows that are not there, which single rows leave out.
+    """
+    if (down.taps, abs(down.dilation)) != (_TAPS, 1) or _positions(result) < _USES[1]:
+        return 1
+    shifts = [tap * down.dilation + down.shift for tap in range(_TAPS)]
+    met = sum(0 <= row + shift < source[1] for row in range(result[1]) for shift in shifts)
+    return 2 if _PLANES * -(-result[1] // 2) <= _SAVED * met else 1
+
+
+def _positions(result: Sizes) -> int:
+    return math.prod(result[:3])
 
 
 def _woven(samples: int, columns: int) -> int:
