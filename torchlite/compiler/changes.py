@@ -1,7 +1,8 @@
 """Which Python values a traced function has changed, as far as every replay can change them in the same way.
 
-A replay can write a number that was computed of numbers which it reads at its beginning (`steps += 1`), and what the
-function sets and never looks at before: results and constants. All else is left to the function itself.
+A replay can write a number that was computed of numbers which it reads at its beginning (`steps += 1`), what the
+function sets and never looks at before, results and constants, and append to lists (`growing`). All else is left to the
+function itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, can_be_made_again
 from torchlite.compiler.noted import MISSING, PLAIN, Cell, Place, same, short
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.reads import Reads
@@ -28,34 +30,44 @@ class Written(BaseException):
         self.numbers = numbers
 
 
-def repeat_changes(surroundings: Surroundings, reads: Reads, tracer: Tracer, *, once: bool) -> str | None:
+def repeat_changes(
+    surroundings: Surroundings, reads: Reads, tracer: Tracer, growing: Growing, result: Any, *, once: bool
+) -> str | None:
     """Let every replay do what the function has done to the Python values around it.
 
     Args:
         surroundings: as they were before.
         reads: of attributes.
         tracer: of the function.
+        growing: lists of which it is known that they become longer.
+        result: of the function.
         once: whether constants that it sets may be what it makes for later calls.
 
     Returns:
         What no replay can do, None without that.
 
     Raises:
-        Written: for numbers, with which the function has to be traced again.
+        Written, Grown: for numbers and lists, with which the function has to be traced again.
+        Looked: for lists that the function looks at.
     """
     covered = tracer.state.covers()
     places = {(id(container), key) for container, key in covered}
     cells = {id(container.cell) for container, _ in covered if isinstance(container, Cell)}
     numbers: list[tuple[Any, str]] = []
     assigned: list[Assigned] = []
+    grown: list[Holder] = []
+    growing.check()
     for place in surroundings.places:
         if place.keys is None or not isinstance(place.container, dict) or isinstance(place.of, types.ModuleType):
             if not place.holds():
-                return place.difference()
+                holder = _holder(surroundings, place)
+                if holder is None or not growing.is_new(holder):
+                    return place.difference()
+                grown.append(holder)
             continue
         told = place.of is not place.container and type(place.of) in surroundings.telling
         for key, before, now in _differences(place):
-            if (id(place.container), key) in places:
+            if (id(place.container), key) in places or growing.stands_in(now):
                 continue
             free = told and reads.only_set(place.of, key)
             if _is_number(before) and _is_number(now) and not free:
@@ -66,17 +78,46 @@ def repeat_changes(surroundings: Surroundings, reads: Reads, tracer: Tracer, *, 
                 return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
     for reading in surroundings.readings:
         before, now = reading.value, reading.now()
-        if not same(now, before) and id(reading.of) not in cells:
+        if not same(now, before) and id(reading.of) not in cells and not growing.stands_in(now):
             if not (reading.is_of_cell() and _is_number(before) and _is_number(now)):
                 return reading.difference()
             numbers.append((Cell(reading.of), reading.name))
     if numbers:
         raise Written(numbers)
+    if grown:
+        raise Grown(grown)
     if once and not all(one.free for one in assigned):
         return f"{assigned[0].key} becomes {short(assigned[0].value)}"
+    effects = list(growing.effects())
+    elsewhere = {id(x) for x in _containers((result, [one.value for one in assigned]))} | surroundings.ids()
+    if not all(can_be_made_again(e.args, elsewhere) for e in effects):
+        return "what is appended to a list is also elsewhere"
     for one in assigned:
         tracer.state.assign(one)
+    tracer.state.effects += effects
     return None
+
+
+def _holder(surroundings: Surroundings, place: Place) -> Holder | None:
+    """What holds a list that has become longer, where it is held once."""
+    x = place.container
+    if type(x) not in STAND_INS or surroundings.met[id(x)] != 1 or surroundings.asks_for_types:
+        return None
+    for other in surroundings.places:
+        if isinstance(other.container, dict) and not isinstance(other.of, types.ModuleType):
+            key = next((k for k, v in zip(other.keys or (), other.values, strict=True) if v is x), None)
+            if isinstance(key, str):
+                return other.container, key
+    reading = next((r for r in surroundings.readings if r.is_of_cell() and r.value is x), None)
+    return None if reading is None else (Cell(reading.of), reading.name)
+
+
+def _containers(x: Any) -> list[Any]:
+    """All lists and dicts in a structure."""
+    if not isinstance(x, (list, tuple, dict)):
+        return []
+    inner = [found for part in (x.values() if isinstance(x, dict) else x) for found in _containers(part)]
+    return inner if isinstance(x, tuple) else [x, *inner]
 
 
 def _differences(place: Place) -> Iterator[tuple[Any, Any, Any]]:

@@ -29,6 +29,7 @@ from torchlite.compiler.changing import Changing, Decide
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.executed import executed, names_of
 from torchlite.compiler.graph import Graph
+from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, Looked, holder_key
 from torchlite.compiler.reads import Reads, noted
 from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import State, Varies
@@ -79,6 +80,8 @@ class CompiledFunction:
         self.varying: set[str] = set()
         self.counted: list[tuple[Any, str]] = []
         self.changing = Changing()
+        self.growing: dict[tuple[int, str], Holder] = {}
+        self.looked_at: set[tuple[int, str]] = set()
         self.looks_at_code = False
         self._lock = threading.RLock()
 
@@ -203,16 +206,26 @@ class CompiledFunction:
                 self.varying |= found.keys
             except Written as found:
                 self.counted += found.numbers
+            except Grown as found:
+                self.growing |= {holder_key(holder): holder for holder in found.holders}
+            except Looked as found:
+                self.looked_at |= set(map(holder_key, found.holders))
             except Decide as found:
                 self.changing.decide(found.slots, len(leaves))
             except (Exception, Uncapturable):
-                if fixed or not self.changing.used:
+                if fixed or not (self.changing.used or self.growing_lists()):
                     raise
                 fixed = True  # what stands for numbers may have been more than it can work with
             else:
                 if fixed:
                     self.changing.decide(self.changing.used, len(leaves))
+                    self.looked_at |= self.growing.keys()
                 return variant
+
+    def growing_lists(self) -> list[Holder]:
+        """What holds lists that only become longer."""
+        known = (holder for key, holder in self.growing.items() if key not in self.looked_at)
+        return [(container, key) for container, key in known if type(container.get(key)) in STAND_INS]
 
     def _give_up(self, reason: str, *, keep: bool) -> None:
         if self.full:
@@ -280,7 +293,9 @@ def _traced(
     compiled: CompiledFunction, structure: Any, leaves: list[Any], args: Any, kwargs: Any, fixed: bool
 ) -> Variant:
     """A capture of a call, in which numbers that change are constants where they are ``fixed``."""
-    surroundings = Surroundings(compiled.function, (args, kwargs), leaves)
+    growing = Growing([] if fixed else compiled.growing_lists(), compiled.growing)
+    surroundings = Surroundings(compiled.function, (args, kwargs), leaves, growing=growing.ids)
+    growing.check_holders(surroundings)
     reads = Reads(surroundings.refused)
     noting = noted(reads, surroundings.telling)
     modes = modes_now()
@@ -296,7 +311,7 @@ def _traced(
     given = {id(x) for x in leaves if isinstance(x, Tensor)}
     given_args, given_kwargs = with_numbers(args, kwargs, stand_ins) if stand_ins else (args, kwargs)
     try:
-        with warnings.catch_warnings(), _own_conversions(), tracer.state, tracing(tracer), noting:
+        with warnings.catch_warnings(), _own_conversions(), tracer.state, growing.exchanged(), tracing(tracer), noting:
             warnings.simplefilter("ignore")
             with watched(surroundings.imported, given), executed(wanted=compiled.looks_at_code) as codes:
                 if free:
@@ -305,22 +320,24 @@ def _traced(
             reads.named = names_of(codes)
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
                 raise tracer.refusal
+            once = not (compiled.failures or compiled.full)
             deciding = tracer.state.deciding()
             if deciding:
                 raise Decide(deciding)
-            unrepeated = repeat_changes(surroundings, reads, tracer, once=not (compiled.failures or compiled.full))
+            unrepeated = repeat_changes(surroundings, reads, tracer, growing, result, once=once)
             if unrepeated is not None:
                 raise Changes(f"it changes Python values, which a replay would not: {unrepeated}")
             names = surroundings.names | names_of_arguments(compiled.function, args, kwargs)
             name = compiled.name.rpartition(".")[2]
             what = captured(name, tracer, result, names, cuda_graphs=compiled.cuda_graphs)
+            growing.check()
     except Changes:
         surroundings.restore()
         raise
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
-    except (Exception, Varies, Written, Decide):
+    except (Exception, Varies, Written, Decide, Grown, Looked):
         surroundings.restore()
         if tracer.refusal is not None:
             raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
@@ -334,7 +351,10 @@ def _traced(
         surroundings.restore()
         raise Changes(f"it changes Python values, which a replay would not: {effect}")
     if surroundings.telling or reads.named is not None:
-        everything, surroundings = surroundings, Surroundings(compiled.function, (args, kwargs), leaves, reads)
+        everything, surroundings = (
+            surroundings,
+            Surroundings(compiled.function, (args, kwargs), leaves, reads, growing.ids),
+        )
         if everything.change() is not None:
             raise Changes("another thread changes Python values around it")
     for container, key in tracer.state.covers():
@@ -356,6 +376,7 @@ def _traced(
         modes=modes,
         surroundings=surroundings,
         taken=taken,
+        growing=growing.holders,
         given_numbers=numbers,
         slots=list(tracer.state.slots.values()),
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],

@@ -14,8 +14,8 @@ import threading
 import types
 import weakref
 from array import array
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from operator import attrgetter
 from typing import Any
@@ -63,6 +63,7 @@ class Surroundings:
         function: that.
         arguments, leaves: of the call.
         reads: the attributes of the program's objects that count; all without it.
+        growing: ids of lists of which it does not matter what they hold.
 
     Attributes:
         places, readings, makes, arrays: what is watched.
@@ -71,6 +72,7 @@ class Surroundings:
         imported: functions of the standard library that ask something of the world, where the program has named them.
         names: of tensors, by id.
         numbers: containers of numbers that change from call to call, and under which keys.
+        met: how often each list was found, by id.
         kept: all objects in the order in which they were found.
         left_out: the places that may change.
         telling: classes whose objects tell which of their attributes are read.
@@ -81,8 +83,12 @@ class Surroundings:
         Uncapturable: for an iterator among them, whose place can't be noted.
     """
 
-    def __init__(self, function: Any, arguments: Any, leaves: Any, reads: Reads | None = None) -> None:
+    def __init__(
+        self, function: Any, arguments: Any, leaves: Any, reads: Reads | None = None, growing: Collection[int] = ()
+    ) -> None:
         self.reads = reads
+        self.met: Counter[int] = Counter()
+        self._growing = growing
         self.telling: set[type] = set()
         self.refused: dict[tuple[int, str], str] = {}
         self.asks_for_types = False
@@ -107,6 +113,7 @@ class Surroundings:
         self.left_out: list[tuple[Any, Any]] = []
         self._visit(function, getattr(function, "__name__", "function"))
         for x, held in containers(arguments):
+            self.met[id(x)] += 1
             keys, values = (tuple(held), tuple(held.values())) if isinstance(held, Mapping) else (None, tuple(held))
             self.given.append(Place("an argument", x, held, keys, values))
             self._visit(type(x), type(x).__name__)
@@ -213,6 +220,10 @@ class Surroundings:
         """Whether an object is among them."""
         return id(x) in self._seen
 
+    def ids(self) -> set[int]:
+        """Those of all objects and of the containers among the arguments."""
+        return self._seen | {id(place.of) for place in self.given}
+
     def leave_out(self, container: Any, key: Any) -> None:
         """Let ``container[key]`` change."""
         self.left_out.append((container, key))
@@ -265,6 +276,8 @@ class Surroundings:
         queue = deque([(start, name)])
         while queue:
             x, name = queue.popleft()
+            if type(x) in (list, deque):
+                self.met[id(x)] += 1
             if _is_plain(x) or id(x) in self._seen:
                 continue
             self._seen.add(id(x))
@@ -347,6 +360,8 @@ class Surroundings:
         elif isinstance(x, (dict, types.MappingProxyType)):
             yield from self._mapping(x, x, name)
             yield from self._object(x, name, of_program=True)
+        elif id(x) in self._growing:
+            return
         elif isinstance(x, (list, tuple, deque, set, frozenset)):
             if isinstance(x, (list, deque, set)):
                 self.places.append(Place(name, x, x, None, tuple(x)))

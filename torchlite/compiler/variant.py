@@ -7,7 +7,7 @@ the gradients of the last call are where it has left them, so that nothing has t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any
@@ -17,6 +17,7 @@ from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.captured import PLAIN, Captured
+from torchlite.compiler.growing import Holder
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.noted import same
@@ -57,6 +58,7 @@ class Variant:
         modes: at the call.
         surroundings: the Python values around the function that it may have read.
         taken: what the function takes out of dicts among its arguments.
+        growing: what holds the lists that become longer.
         given_numbers: the numbers among the arguments that may differ.
         slots: the places of Python numbers that may change.
         written: the places of Python numbers that the function writes or returns.
@@ -73,6 +75,7 @@ class Variant:
     modes: tuple[Any, ...]
     surroundings: Surroundings
     taken: list[Taken]
+    growing: list[Holder]
     given_numbers: Given
     slots: list[Slot]
     written: list[Slot]
@@ -121,13 +124,13 @@ class Variant:
             made = self.surroundings.made()
             self._around = Identities([*containers, *hooks], [*found, *of_leaves], keyed, chosen, of_tensors, *made)
 
-    def move(self, around: Callable[[Reads | None], Surroundings]) -> bool:
+    def move(self, around: Callable[[Reads | None, Collection[int]], Surroundings]) -> bool:
         """Whether the things around the function are the same in other objects; it is then a capture with those.
 
         Args:
-            around: what is around the function now, of the attributes that count.
+            around: what is around the function now, of the attributes that count, with lists that grow.
         """
-        now = around(self.surroundings.reads)
+        now = around(self.surroundings.reads, {id(container.get(key)) for container, key in self.growing})
         moves = Moves(self.surroundings, now)
         strange = any(not moves.knows(self._tensors[i]) for i in self._fixed)
         if strange or not moves.complete():
@@ -136,6 +139,7 @@ class Variant:
         for slot in (*self.slots, *self.written):
             slot.holder = moves(slot.holder)
         self.entry = [(moves(tensor), place, empty) for tensor, place, empty in self.entry]
+        self.growing = [(moves(container), key) for container, key in self.growing]
         self.surroundings = now
         self.__post_init__()
         return True
