@@ -30,7 +30,7 @@ _USES = 96, 512  # of a weight, from which on it is transformed along rows, and 
 _SAVED = 0.87  # of the multiplications, so many are not too many
 _KEPT = 6 * 16 * 2 * 16  # numbers of a tile that wait for the rest, at most
 _RESULTS = 4  # from which on a transformed number is of use often enough
-_CHANNELS = 16  # from which on a row is transformed by whole vectors
+_CHANNELS = 8  # from which on transforms take less than they save
 
 
 def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:

@@ -53,8 +53,12 @@ static inline void store(float *p, Vector v) { *(Anywhere *)p = v; }
 static inline __attribute__((always_inline)) Vector load_some(const float *from, long n) {
     if (n >= LANES) return load(from);
     Vector v = {0};
+#ifdef __AVX512F__  // which waits for no copy
+    return n > 0 ? __builtin_ia32_loadups512_mask(from, v, (1u << n) - 1) : v;
+#else
     if (n > 0) memcpy(&v, from, (size_t)n * sizeof *from);
     return v;
+#endif
 }
 
 static inline __attribute__((always_inline)) void store_some(float *to, Vector v, long n) {

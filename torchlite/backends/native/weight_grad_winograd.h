@@ -20,7 +20,7 @@ enum { MOST_TILE_CHANNELS = 16, MOST_TILE_TAPS = 3 };
 // Rows of taps that a tile has sums for. Where it has one vector of results, numbers of the source serve several of them.
 ALWAYS long taps_of_tile(const Convolution g) { return vectors_of(g) == 1 && g.down.taps <= MOST_TILE_TAPS ? g.down.taps : 1; }
 ALWAYS long channels_of_tile(const Convolution g) {
-    const long most = at_most((REGISTERS - 4) / vectors_of(g) / taps_of_tile(g), MOST_TILE_CHANNELS);
+    const long most = at_most(3 * REGISTERS / 4 / vectors_of(g) / taps_of_tile(g), MOST_TILE_CHANNELS);
     return parts(g.channels, parts(g.channels, most));
 }
 

@@ -22,6 +22,7 @@ _PLANES = 4
 _TAPS = 3  # across
 _CHANNELS = 8  # that are worth transforming gradients
 _RESULTS = 4  # that are worth transforming the input
+_WORK = 7 << 20  # multiplications that are worth it altogether
 _PLANE = 18 << 10  # numbers of a plane of both sides, which lie in a cache while its products pass by
 _PAIRS = 32  # products that are added up before their sum is added to what a cache has
 _LARGE, _PAIRS_OF_LARGE = 1 << 20, 128  # the same for so many sums that they lie in memory
@@ -60,7 +61,8 @@ def strip(x: Sizes, g: Sizes, window: Any) -> tuple[int, int] | None:
     down, across = forward_axes(window)
     plain = across.taps == _TAPS and {*window.stride, *window.dilation} == {1}
     pairs = -(-columns // 2)
-    if not plain or channels < _CHANNELS or results < _RESULTS or 5 * columns < 8 * pairs or not math.prod(g):
+    work = math.prod(g) * channels * down.taps * across.taps
+    if not plain or channels < _CHANNELS or results < _RESULTS or 5 * columns < 8 * pairs or work < _WORK:
         return None
     sums = _PLANES * down.taps * channels * results
     wanted = _PAIRS_OF_LARGE if sums > _LARGE else _PAIRS
