@@ -97,13 +97,6 @@ static inline float tanh_(float x) {
 
 static inline float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }
 
-// The same for arguments within 80; others count as 80.
-static inline float gate_(float x) {
-    float limited = x > 80.0f ? 80.0f : x;
-    limited = x < -80.0f ? -80.0f : limited;
-    return reciprocal_(1.0f + exp_within(-limited));
-}
-
 // tanh(x p(x^2)), as on NumPy; 3 ulp.
 static inline float erf_(float x) {
     float a = x > 4.0f ? 4.0f : x;

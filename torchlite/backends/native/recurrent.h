@@ -134,20 +134,6 @@ static inline __attribute__((always_inline)) void new_cells(Vector gates[4][GATE
     UNROLLED for (int r = 0; r < rows; r++) c[r] = gates[1][r] * c[r] + gates[0][r] * gates[2][r];
 }
 
-static inline __attribute__((always_inline)) void gru_units(const float *tile, long units, const float *gates,
-                                                            const float *before, float *h, float *kept, long width) {
-#pragma omp simd
-    for (int j = 0; j < units; j++) {
-        float own = tile[2 * LANES + j], r = gate_(gates[j] + tile[j]), z = gate_(gates[width + j] + tile[LANES + j]);
-        float n = tanh_(gates[2 * width + j] + r * own);
-        h[j] = n + z * (before[j] - n);
-        kept[j] = r;
-        kept[width + j] = z;
-        kept[2 * width + j] = n;
-        kept[3 * width + j] = own;
-    }
-}
-
 // Samples that have ended keep their states.
 static void keep_states(const float *before, float *after, long count, long width) {
     if (count > 0) memcpy(after, before, (size_t)(count * width) * sizeof *after);
@@ -211,6 +197,29 @@ static void lstm_task(void *argument, long index) {
     }
 }
 
+// The same of a GRU, where the sums are those of what the states add to the gates.
+static inline __attribute__((always_inline)) void gru_block(const Recurrent *g, const float *tile, long place, const float *h_before,
+                                                            const int rows, const long units) {
+    long width = g->of.width, row = place / width * width, gates_at = place + 2 * row, kept_at = place + 3 * row;
+    Vector gates[3][GATE_ROWS], own[GATE_ROWS];
+    UNROLLED for (int r = 0; r < rows; r++) {
+        own[r] = load(tile + (r * 3 + 2) * LANES);
+        UNROLLED for (int gate = 0; gate < 3; gate++)
+            gates[gate][r] = load_some(g->gates + gates_at + (3 * r + gate) * width, units);
+        UNROLLED for (int gate = 0; gate < 2; gate++) gates[gate][r] += load(tile + (r * 3 + gate) * LANES);
+    }
+    UNROLLED for (int gate = 0; gate < 2; gate++) sigmoids(gates[gate], rows);
+    UNROLLED for (int r = 0; r < rows; r++) gates[2][r] += gates[0][r] * own[r];
+    tanhs(gates[2], rows);
+    UNROLLED for (int r = 0; r < rows; r++) {
+        Vector n = gates[2][r];
+        store_some(g->out_h + place + r * width, n + gates[1][r] * (load_some(h_before + r * width, units) - n), units);
+        UNROLLED for (int gate = 0; gate < 3; gate++)
+            store_some(g->out_kept + kept_at + (4 * r + gate) * width, gates[gate][r], units);
+        store_some(g->out_kept + kept_at + (4 * r + 3) * width, own[r], units);
+    }
+}
+
 static void gru_task(void *argument, long index) {
     const Recurrent *g = argument;
     const Sequences *of = &g->of;
@@ -230,13 +239,11 @@ static void gru_task(void *argument, long index) {
                 for (long i = 0; g->bias && i < own * 3; i++)
                     memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);
                 gru_tile(own, before + r * width, panel, width, tile, &needed);
-                for (long i = 0; i < own; i++) {
-                    long place = at + (r + i) * width;
-                    const float *gates = g->gates + 3 * place + unit, *old = before + (r + i) * width + unit;
-                    float *h = g->out_h + place + unit, *kept = g->out_kept + 4 * place + unit;
-                    if (units == LANES) gru_units(tile + i * 3 * LANES, LANES, gates, old, h, kept, width);
-                    else gru_units(tile + i * 3 * LANES, units, gates, old, h, kept, width);
-                }
+                const float *h = before + r * width + unit;
+                long i = 0, place = at + r * width + unit;
+                for (; i + GATE_ROWS <= own && units == LANES; i += GATE_ROWS)
+                    gru_block(g, tile + i * 3 * LANES, place + i * width, h + i * width, GATE_ROWS, LANES);
+                for (; i < own; i++) gru_block(g, tile + i * 3 * LANES, place + i * width, h + i * width, 1, units);
             }
         }
         keep_states(before + active * width, g->out_h + at + active * width, rows - active, width);
