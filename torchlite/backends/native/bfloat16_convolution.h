@@ -187,25 +187,6 @@ static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
     }
 }
 
-#ifndef __AMX_BF16__
-// Memory that the next samples are read from, some lines of which are asked for with each tile of sums.
-typedef struct { const char *at, *end; long lines; } Bf16Ahead;
-
-enum { BF16_LINE = 64 };
-
-static Bf16Ahead bf16_ahead(const Bf16Array *a, long sample, long samples, long height, long width, long channels, long tiles) {
-    long row = width * channels, size = a->half ? sizeof(uint16_t) : sizeof(float), bytes = samples * height * row * size;
-    if (a->channel != 1 || a->column != channels || a->row != row || a->sample != height * row) return (Bf16Ahead){0};
-    const char *at = (const char *)a->at + sample * a->sample * size;
-    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, BF16_LINE), tiles)};
-}
-
-static inline void bf16_ask(Bf16Ahead *ahead) {
-    const char *end = ahead->at + ahead->lines * BF16_LINE;
-    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += BF16_LINE) __builtin_prefetch(ahead->at, 0, 2);
-}
-#endif
-
 static inline void bf16_write(const Bf16Array *a, long at, float x) {
     if (a->half) ((uint16_t *)a->at)[at] = bf16_of(x);
     else ((float *)a->at)[at] = x;

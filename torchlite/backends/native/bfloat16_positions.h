@@ -50,8 +50,6 @@ static void bf16_sum_task(void *argument, long share) {
     memset(copy, 0, (size_t)s->sample_size * sizeof *copy);
     for (long sample = first; sample < last; sample++) {
         if (s->terms || s->fill.each) bf16_copy_sample(s, sample, copy);
-        long tiles = parts(s->results, BF16_BLOCK) * parts(end, BF16_ROWS), following = sample + 1 < last && !s->fill.each;
-        Bf16Ahead ahead = bf16_ahead(&s->source, sample + 1, following, s->height, s->width, s->channels, tiles);
         for (long b = 0; b < parts(s->results, BF16_BLOCK); b++) {
             for (long t = 0; t < s->terms; t++) {
                 long down = s->down.at[t / runs], across = s->across.at[s->together > 1 ? 0 : t % runs];
@@ -67,13 +65,11 @@ static void bf16_sum_task(void *argument, long share) {
                     if (p + i + 1 < end && ++column == s->columns) column = 0, row++;
                 }
                 int pairs = narrow && s->columns % 2 == 0, each = pairs ? 2 * BF16_ROWS : BF16_ROWS;
-                for (int i = 0; i < at_most(BF16_BLOCK, end - p); i += each) {
-                    bf16_ask(&ahead);
+                for (int i = 0; i < at_most(BF16_BLOCK, end - p); i += each)
                     for (int wide = 0; wide < BF16_SIDE; wide += BF16_WIDE) {
                         if (pairs) bf16_sum_tile(2, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
                         else bf16_sum_tile(1, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
                     }
-                }
                 bf16_hand_over(s, sums, sample, p, b * BF16_BLOCK);
             }
         }

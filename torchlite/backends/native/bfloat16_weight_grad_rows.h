@@ -8,6 +8,23 @@
 
 enum { BF16_POSITIONS = 256 };  // whose pairs lie in the first-level cache while all sums pass by
 
+// Memory that the next samples are read from, some lines of which are asked for with each tile of sums.
+typedef struct { const char *at, *end; long lines; } Bf16Ahead;
+
+enum { BF16_LINE = 64 };
+
+static Bf16Ahead bf16_ahead(const Bf16Array *a, long sample, long samples, long height, long width, long channels, long tiles) {
+    long row = width * channels, size = a->half ? sizeof(uint16_t) : sizeof(float), bytes = samples * height * row * size;
+    if (a->channel != 1 || a->column != channels || a->row != row || a->sample != height * row) return (Bf16Ahead){0};
+    const char *at = (const char *)a->at + sample * a->sample * size;
+    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, BF16_LINE), tiles)};
+}
+
+static inline void bf16_ask(Bf16Ahead *ahead) {
+    const char *end = ahead->at + ahead->lines * BF16_LINE;
+    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += BF16_LINE) __builtin_prefetch(ahead->at, 0, 2);
+}
+
 typedef struct {
     const Bf16WeightGrad *s;
     long first, last;       // tiles of 16 results
