@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
-from torchlite.backends.native import accelerated
+from torchlite.backends.native import accelerated, kernel
 from torchlite.backends.nvidia import on_gpu
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
@@ -27,8 +28,53 @@ from torchlite.ops.windows import Lengths, Window, inside, padded, size_of
 _FEWEST = 1 << 12  # numbers of an input for which a compiled kernel is wanted
 
 
+_Description = tuple[Lengths, Lengths, Lengths, Window, int, int]
+
+
+def _in_bfloat16(
+    name: str, described: Callable[..., _Description]
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Decorate how a convolution runs: by kernels of bfloat16, except where it is faster to convert it.
+
+    Args:
+        name: of the kernel.
+        described: from what the operator takes, the shapes of the input, the weight and the result, the window, the groups,
+            and for how many channels sums are formed.
+    """
+
+    def decorate(run: Callable[..., Any]) -> Callable[..., Any]:
+        direct = accelerated(f"bfloat16_convolution.{name}", least=_FEWEST, of=BFLOAT16)(run)
+
+        @functools.wraps(run)
+        def chosen(xp: Any, *arrays: Any, **params: Any) -> Any:
+            if xp is np and arrays[0].dtype == BFLOAT16 and arrays[0].size >= _FEWEST:
+                better = kernel("convolution.better_than_bfloat16")
+                if better is not None and better(*described(*arrays, **params)):
+                    return run(xp, *arrays, **params)
+            return direct(xp, *arrays, **params)
+
+        return chosen
+
+    return decorate
+
+
+def _described(x: Any, weight: Any, *_bias: Any, window: Window, groups: int) -> _Description:
+    out = (x.shape[0], weight.shape[0], *window.out_size("convolution", size_of(x, window)))
+    return x.shape, weight.shape, out, window, groups, weight.shape[0] // groups
+
+
+def _described_input_grad(g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> _Description:
+    x = (g.shape[0], weight.shape[1] * groups, *size)
+    return x, weight.shape, g.shape, window, groups, weight.shape[1]
+
+
+def _described_weight_grad(x: Any, g: Any, *, window: Window, groups: int) -> _Description:
+    weight = (g.shape[1], x.shape[1] // groups, *window.kernel)
+    return x.shape, weight, g.shape, window, groups, min(weight[:2])
+
+
 @on_gpu("convolution.convolution")
-@accelerated("bfloat16_convolution.convolution", least=_FEWEST, of=BFLOAT16)
+@_in_bfloat16("convolution", _described)
 @widened
 @accelerated("convolution.convolution", least=_FEWEST)
 def _run_convolution(xp: Any, x: Any, weight: Any, *bias: Any, window: Window, groups: int) -> Any:
@@ -73,7 +119,7 @@ def _positions(part: range, out: Lengths) -> slice:
 
 
 @on_gpu("convolution.input_grad")
-@accelerated("bfloat16_convolution.input_grad", least=_FEWEST, of=BFLOAT16)
+@_in_bfloat16("input_grad", _described_input_grad)
 @widened
 @accelerated("convolution.input_grad", least=_FEWEST)
 def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int, size: Lengths) -> Any:
@@ -95,7 +141,7 @@ def _run_input_grad(xp: Any, g: Any, weight: Any, *, window: Window, groups: int
 
 
 @on_gpu("convolution.weight_grad")
-@accelerated("bfloat16_convolution.weight_grad", least=_FEWEST, of=BFLOAT16)
+@_in_bfloat16("weight_grad", _described_weight_grad)
 @widened
 @accelerated("convolution.weight_grad", least=_FEWEST)
 def _run_weight_grad(xp: Any, x: Any, g: Any, *, window: Window, groups: int) -> Any:

@@ -8,7 +8,9 @@ import pytest
 import torchlite as torch
 import torchlite.nn.functional
 from torchlite import ir
-from torchlite.backends.native import kernel
+from torchlite.backends import native
+from torchlite.backends.native import convolution, kernel
+from torchlite.ops.half_precision import BFLOAT16
 from torchlite.ops.windows import Window
 
 rng = np.random.default_rng(0)
@@ -138,3 +140,18 @@ def test_few_positions_samples_and_channels_decide(monkeypatch):
     assert not small_convolution.suits(8, (8, 8), (8, 8), 64, many)
     assert not small_convolution.suits(2, (4, 4), (4, 4), 64, few)
     assert not small_convolution.suits(16, (4, 4), (4, 4), 1, many)
+
+
+@pytest.mark.parametrize("tiles", [False, True])
+def test_bfloat16_is_converted_where_there_are_no_tile_registers(monkeypatch, tiles):
+    asked = set()
+    monkeypatch.setattr(convolution, "has_tiles", lambda: tiles)
+    monkeypatch.setattr(native, "kernel", lambda name: asked.add(name) or kernel(name))  # where `accelerated` finds it
+    for op, arrays, params in calls(Window.of((3, 3), padding=(1, 1)), (6, 6), samples=16, channels=(8, 8)):
+        halves = [a.astype(BFLOAT16) for a in arrays]
+        got = ir.REGISTRY[op].run(np, *halves, **params)
+        name = op.removeprefix("convolution_")
+        assert (f"bfloat16_convolution.{name}" in asked) is tiles
+        wide = ir.REGISTRY[op].run(np, *(a.astype(np.float32) for a in halves), **params)
+        if not tiles:
+            np.testing.assert_array_equal(got, wide.astype(BFLOAT16))

@@ -9,6 +9,7 @@ import numpy as np
 
 from torchlite.backends.native import small_convolution
 from torchlite.backends.native.library import Family
+from torchlite.backends.native.recurrent import has_tiles
 from torchlite.backends.native.windows import pairs
 
 Array = np.ndarray[Any, Any]
@@ -21,6 +22,8 @@ C = Family(
 _FEWEST_CHANNELS, _FEWEST_POSITIONS = 4, 32
 # With this many pairs of channels or less, whose weights stay in the second-level cache, half as many positions are enough to add up.
 _FEW_PAIRS = 1 << 14
+# Up to so many multiplications, the second number of images of a few positions, products of bfloat16 save less than packing it takes.
+_MOST_CONVERTED, _MOST_CONVERTED_SMALL = 1 << 21, 1 << 25
 
 
 def _kernels(
@@ -37,6 +40,18 @@ def _kernels(
         return small_convolution.C, geometry
     fewest = _FEWEST_POSITIONS // 2 if weight[0] * weight[1] <= _FEW_PAIRS else _FEWEST_POSITIONS
     return None if min(channels[1], channels[0] * 9) < _FEWEST_CHANNELS or count < fewest else (C, geometry)
+
+
+def better_than_bfloat16(
+    x: tuple[int, ...], weight: tuple[int, ...], out: tuple[int, ...], window: Any, groups: int, sums: int
+) -> bool:
+    """Whether bfloat16 is computed faster converted to float32, here: little of it, where there are no tile registers."""
+    multiplications = x[0] * math.prod(weight) * math.prod(out[2:])
+    if multiplications > _MOST_CONVERTED_SMALL:
+        return False
+    kernels = _kernels(x, weight, out, window, groups, sums)
+    fits = kernels is not None and (multiplications <= _MOST_CONVERTED or kernels[0] is small_convolution.C)
+    return fits and not has_tiles()
 
 
 def _dense(*arrays: Array) -> list[Array] | None:
