@@ -51,10 +51,13 @@ def texts():
     sources = {name: family.text for name, family in families().items()}
     common = ("parallel.h", "mathematics.h", "vectors.h")
     window = Window.of((3, 3), padding=(1, 1))
-    gradient = weight_grad_winograd.weight_grad("gradient", (64, 16, 16, 16), (64, 16, 16, 16), window).text
+    gradients = "".join(
+        weight_grad_winograd.weight_grad(f"gradient{n}", (64, 16, 16, 16), (64, 16, 16, n), window).text
+        for n in (16, 32)
+    )
     of_programs = {
         "gemm_tiles": library.text(*common, "gemm.h", "bfloat16.h", "split_float32.h", "gemm_tiles.h"),
-        "weight_grad_winograd": library.text(*common, *weight_grad_winograd.HEADERS) + gradient,
+        "weight_grad_winograd": library.text(*common, *weight_grad_winograd.HEADERS) + gradients,
     }
     return {"pool": library.text("pool.c"), **of_programs, **sources}
 

@@ -1,4 +1,6 @@
-"""Gradients of convolutions' weights by Winograd's F(2, 3): those of double precision, with errors like those of direct sums."""
+"""Gradients of convolutions' weights by Winograd's F(2, 3), along rows and nested: those of double precision, with errors like those
+of direct sums.
+"""
 
 import numpy as np
 import pytest
@@ -21,6 +23,9 @@ CASES = [
     (1, 12, (9, 12), 16, Window.of((2, 3))),
 ]
 STRIPS = [(5, 1), (8, 2), (3, 1), (5, 2), (2, 1), (1, 1)]
+SQUARES = [(4, 1), (4, 2), (3, 1)]  # of the first cases
+# How many of the last dimensions have taps whose products are formed together.
+TOGETHER, AXES = {"winograd": 1, "squares": 2}, (2, 3)
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +35,8 @@ def compiled(needs_compiler):
     for index, (case, strip) in enumerate(zip(CASES, STRIPS, strict=True)):
         x, g = sizes(case)
         kernels = {"winograd": weight_grad_winograd.of_strips(f"winograd{index}", x, g, case[-1], strip)}
+        if index < len(SQUARES):
+            kernels["squares"] = weight_grad_winograd.of_squares(f"squares{index}", x, g, case[-1], SQUARES[index])
         if not index:
             kernels["direct"] = convolution_nhwc.weight_grad("direct", x, g, case[-1])
             kernels["planes"] = weight_grad_winograd.of_strips("planes", x, g, case[-1], strip, planes(x))
@@ -50,8 +57,10 @@ def call(compiled, key, x, g):
 def test_every_kind_of_size(compiled, rng, index):
     x, g = drawn(rng, CASES[index])
     expected = reference(CASES[index], x, g)
-    for kind in ("winograd", "planes")[: 1 + (not index)]:
-        got = call(compiled, (index, kind), x, g)
+    for key in compiled:
+        if key[0] != index or key[1] == "direct":
+            continue
+        got = call(compiled, key, x, g)
         np.testing.assert_allclose(got, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
 
 
@@ -65,43 +74,68 @@ WITH_LARGE = {
     "large ones": lambda rng, x, g: (with_large(rng, x), with_large(rng, g)),
 }
 # By how much mean squares of errors may exceed those of direct sums, where most products are nothing beside a few.
-MARGINS = {"sparse": 1.8, "8 decades": 1.6, "12 decades": 2.0}
+MARGINS = {
+    "winograd": {"sparse": 1.8, "8 decades": 1.6, "12 decades": 2.0},
+    "squares": {"sparse": 3.2, "8 decades": 3.3, "12 decades": 3.8},
+}
 
 
 @pytest.mark.parametrize("data", [*DATA, *WITH_LARGE])
 def test_errors_are_like_those_of_direct_sums(compiled, rng, data):
-    """Beside the size of what three neighbouring taps add up, as their products are formed together."""
-    squares = []
+    """Beside the size of what taps add up whose products are formed together."""
+    errors = {kind: [] for kind in TOGETHER}
     for _ in range(8):
         x, g = (a.astype(np.float32) for a in (DATA | WITH_LARGE)[data](rng, *drawn(rng, CASES[0])))
-        true, scale = reference(CASES[0], x, g), reference(CASES[0], abs(x), abs(g)).max(-1, keepdims=True) + 1e-300
-        made = [call(compiled, (0, kind), x, g) for kind in ("winograd", "direct")]
-        squares.append([np.square(np.maximum(np.abs(got - true) - 2**-148, 0) / scale).mean() for got in made])
-    winograd, direct = np.mean(squares, axis=0)
-    assert winograd <= direct * MARGINS.get(data, 1.0)
+        true, scale = reference(CASES[0], x, g), reference(CASES[0], abs(x), abs(g)) + 1e-300
+        off = {kind: call(compiled, (0, kind), x, g) - true for kind in (*TOGETHER, "direct")}
+        for kind, squares in errors.items():
+            beside = scale.max(AXES[-TOGETHER[kind] :], keepdims=True)
+            made = (np.maximum(np.abs(off[which]) - 2**-148, 0) / beside for which in (kind, "direct"))
+            squares.append([np.square(error).mean() for error in made])
+    for kind, squares in errors.items():
+        winograd, direct = np.mean(squares, axis=0)
+        assert winograd <= direct * MARGINS[kind].get(data, 1.0)
 
 
+@pytest.mark.parametrize("kind", TOGETHER)
 @pytest.mark.parametrize("which", [0, 1])
-def test_what_is_not_finite_stays_in_its_row_of_taps(compiled, rng, which):
+def test_what_is_not_finite_stays_among_taps_that_are_formed_together(compiled, rng, which, kind):
     arrays = drawn(rng, CASES[0])
     arrays[which][0, 3, 0, 31], arrays[which][1, 5, 7, 11], arrays[which][2, 8, 11, 0] = np.nan, np.inf, -np.inf
-    winograd, direct = (np.isfinite(call(compiled, (0, kind), *arrays)) for kind in ("winograd", "direct"))
+    winograd, direct = (np.isfinite(call(compiled, (0, kind), *arrays)) for kind in (kind, "direct"))
     assert direct.any()
     assert not winograd[~direct].any()
-    np.testing.assert_array_equal(winograd.all(-1), direct.all(-1))
+    together = AXES[-TOGETHER[kind] :]
+    np.testing.assert_array_equal(winograd.all(together), direct.all(together))
 
 
-def test_threads_change_nothing(compiled, rng):
+@pytest.mark.parametrize("kind", TOGETHER)
+def test_threads_change_nothing(compiled, rng, kind):
     x, g = drawn(rng, CASES[1])
     before, results = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 5):
             torch.set_num_threads(threads)
-            results.append(call(compiled, (1, "winograd"), x, g))
+            results.append(call(compiled, (1, kind), x, g))
     finally:
         torch.set_num_threads(before)
     for other in results[1:]:
         np.testing.assert_array_equal(results[0], other)
+
+
+def test_squares_that_are_chosen():
+    def squares(samples, channels, size, results, window):
+        return weight_grad_winograd.squares(*sizes((samples, channels, (size, size), results, window)), window)
+
+    window = Window.of((3, 3), padding=(1, 1))
+    assert squares(128, 64, 8, 64, window) == (4, 2)
+    assert squares(128, 32, 16, 32, window) == (4, 1)
+    assert squares(64, 32, 26, 64, Window.of((3, 3))) == (3, 1)
+    assert squares(128, 16, 32, 16, window) is None  # few results
+    assert squares(128, 256, 8, 256, window) is None  # many sums
+    assert squares(128, 64, 3, 64, window) is None  # rows of which a quarter is missing
+    assert squares(1, 128, 4, 128, window) is None  # few products
+    assert squares(128, 64, 8, 64, Window.of((5, 3), padding=(2, 1))) is None
 
 
 def test_what_is_chosen():

@@ -59,8 +59,8 @@ def test_a_step(samples, size):
     assert source.count("CONVOLUTION_IN_TILES(") >= 3
     assert source.count("WEIGHT_GRADIENT_IN_TILES(") >= 2
     assert source.count("CONVOLUTION_BY_WINOGRAD(") >= 3
-    assert source.count("WEIGHT_GRADIENT_BY_WINOGRAD(") >= 2
-    assert "_IN_TILES(" not in other and "_BY_WINOGRAD(" not in other
+    assert source.count("WEIGHT_GRADIENT_BY_") >= 2
+    assert "_IN_TILES(" not in other and "_BY_" not in other
     for got, expected in zip(tiles, plain, strict=True):
         np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 

@@ -103,17 +103,24 @@ ALWAYS void transform_strip(const Convolution g, const Strip s, const Convolutio
 
 enum { ASKING_PAIRS = 8 };  // after which some of what the next strip reads is asked for
 
-ALWAYS void ask_for_next(const Convolution g, const Strip s, Next *next) {
-    const long tiles = groups_of(g) * parts(g.down.taps, taps_of_tile(g)) * parts(g.channels, channels_of_tile(g));
-    const long pieces = PLANES * tiles * s.samples * parts(s.rows * pairs_across(g), ASKING_PAIRS);
-    const long rows = s.samples * s.rows, size = (long)sizeof(float);
-    next->source = ask(next->source, rows * g.width * g.channels * size, pieces);
-    next->grad = ask(next->grad, rows * g.columns * g.results * size, pieces);
+// What the next strip reads, in pieces of so many bytes.
+typedef struct { Next next; long source_piece, grad_piece; } Asked;
+
+// For `rows` rows of either side, between `tiles` tiles of sums over `pairs` pairs.
+ALWAYS Asked asked_of(const Convolution g, Next next, long rows, long tiles, long pairs) {
+    const long pieces = tiles * parts(pairs, ASKING_PAIRS), size = (long)sizeof(float);
+    return (Asked){next, parts(rows * g.width * g.channels * size, pieces), parts(rows * g.columns * g.results * size, pieces)};
+}
+
+ALWAYS void ask_for_piece(Asked *asked) {
+    for (long i = 0; i < asked->source_piece; i += LINE_BYTES) __builtin_prefetch(asked->next.source + i, 0, 2);
+    for (long i = 0; i < asked->grad_piece; i += LINE_BYTES) __builtin_prefetch(asked->next.grad + i, 0, 2);
+    asked->next.source += asked->source_piece, asked->next.grad += asked->grad_piece;
 }
 
 // Adds a plane's outer products of some channels and a block of results for `taps` rows of taps, over `count` pairs of each sample.
 ALWAYS void add_pairs(const Convolution g, const Strip s, long channels, long taps, long samples, long count,
-                      const float *source, const float *grad, float *sums, Next *next) {
+                      const float *source, const float *grad, float *sums, Asked *asked) {
     const long vectors = vectors_of(g);
     Vector sum[MOST_TILE_TAPS][MOST_TILE_CHANNELS][2];
     WHOLLY for (long k = 0; k < taps; k++)
@@ -122,7 +129,7 @@ ALWAYS void add_pairs(const Convolution g, const Strip s, long channels, long ta
     for (long n = 0; n < samples; n++, source += s.rows * source_row(g), grad += grad_rows(g, s) * grad_row(g)) {
         const float *x = source, *h = grad;
         for (long left = count; left > 0; left -= ASKING_PAIRS) {
-            ask_for_next(g, s, next);
+            ask_for_piece(asked);
             for (long p = at_most(left, ASKING_PAIRS); p > 0; p--, x += g.channels, h += lanes_of(g)) {
                 Vector at[MOST_TILE_TAPS][2];
                 WHOLLY for (long k = 0; k < taps; k++)
@@ -161,6 +168,8 @@ ALWAYS long rows_of_taps(const Convolution g, StripRows strip, TapRows *all) {
 ALWAYS void add_strip(const Convolution g, const Strip s, const float *planes, StripRows strip, float *sums, Next next) {
     TapRows all[2 * MOST_DOWN + 1];
     const long count = rows_of_taps(g, strip, all), channels = channels_of_tile(g), rest = g.channels % channels;
+    const long tiles = PLANES * groups_of(g) * parts(g.down.taps, taps_of_tile(g)) * parts(g.channels, channels);
+    Asked asked = asked_of(g, next, s.samples * s.rows, tiles * s.samples, s.rows * pairs_across(g));
     for (long index = 0; index < PLANES * groups_of(g) * count; index++) {
         const TapRows rows = all[index % count];
         if (rows.begin >= rows.end) continue;
@@ -171,7 +180,7 @@ ALWAYS void add_strip(const Convolution g, const Strip s, const float *planes, S
                             (result - strip.first) * grad_row(g);
         float *to = sums + plane * sums_of_plane(g) + (block * g.down.taps + rows.tap) * sums_of_tap(g);
         for (long c = 0; c < g.channels; c += channels)
-#define ADD_PAIRS(channels, taps) add_pairs(g, s, channels, taps, strip.samples, pairs, source + c, grad, to + c * lanes_of(g), &next)
+#define ADD_PAIRS(channels, taps) add_pairs(g, s, channels, taps, strip.samples, pairs, source + c, grad, to + c * lanes_of(g), &asked)
             if (c + channels <= g.channels)
                 if (rows.taps > 1) ADD_PAIRS(channels, taps_of_tile(g));
                 else ADD_PAIRS(channels, 1);
