@@ -1,8 +1,8 @@
 // Convolutions of stride 1 with three taps across and the gradients of their inputs, as `convolution_nhwc.h` has them, with fewer
 // multiplications by `winograd.h`: along rows a third fewer, and with three taps down nested in itself, 2.25 times fewer.
 //
-// Rows of the source are transformed where they would be copied, once for all taps down and all results; where two rows of results
-// are computed at once, transformed rows are transformed once more down. Where rows are short those of some samples lie behind each
+// Rows of the source are transformed where they would be copied, once for all taps down and all results, or four of them at once for
+// two rows of results. Where rows are short those of some samples lie behind each
 // other and make one tile. The sums of a pair are formed one after the other, each from zero, so that they err less than one
 // direct sum of all; those that others are added to wait in the first-level cache.
 
@@ -14,8 +14,7 @@ enum {
     CHANNELS_AT_ONCE = 16,  // between which what comes next is asked for
     MOST_WOVEN = 8,
     MOST_HIGH = 2,
-    MOST_KEPT = MOST_PAIRS * 2 * LANES,  // numbers of a tile
-    KEPT = 2 + 2 * MOST_HIGH,            // that wait: two across, and two down for each of these
+    KEPT = 2 + 2 * MOST_HIGH,  // sums of a tile that wait: two across, and two down for each of these
 };
 
 ALWAYS long planes_of(const Winograd w) { return w.high == 2 ? PLANES * PLANES : PLANES; }
@@ -30,6 +29,8 @@ ALWAYS long pairs_of_tile(const Convolution g, const Winograd w) {
     const long room = (REGISTERS - 2) / vectors_of(g) - 1, all = pairs_of(g, w);
     return parts(all, parts(all, at_most(room, MOST_PAIRS)));
 }
+
+ALWAYS long kept_size(const Convolution g, const Winograd w) { return pairs_of_tile(g, w) * lanes_of(g); }
 
 // Transformed weights: [block of results][plane][tap down][channel][lanes], with zeros for results that are missing.
 ALWAYS long transformed_row(const Convolution g) { return g.channels * lanes_of(g); }
@@ -61,57 +62,100 @@ ALWAYS void transform_weights(const Convolution g, const Winograd w, long result
         }
 }
 
-// What a share works in: a row before it is transformed, zeros in place of one that is not there, transformed rows, those that are
-// transformed down, too, sums that wait, and rows of results.
-typedef struct { float *row, *zeros, *slots, *planes, *kept, *out; } WinogradScratch;
+// What a share works in: zeros in place of a pixel, rows that have to be copied, or computed, before they are transformed, planes of
+// rows, sums that wait, and rows of results.
+typedef struct { float *zeros, *copies, *planes, *kept, *out; } WinogradScratch;
+
+ALWAYS long row_size(const Convolution g) { return g.width * g.channels; }
 
 ALWAYS WinogradScratch winograd_scratch(const Convolution g, const Winograd w, float *all, long share) {
-    const long nested = w.high == 2, slot = slot_size(g, w);
-    const long sizes[] = {g.width * g.channels, nested * slot, slots_of(g, w) * slot, nested * PLANES * slot, KEPT * MOST_KEPT};
-    float *at[6];
-    at[0] = all + share * (sizes[0] + sizes[1] + sizes[2] + sizes[3] + sizes[4] + w.high * w.woven * g.columns * g.results);
-    for (long i = 0; i < 5; i++) at[i + 1] = at[i] + sizes[i];
-    if (nested) memset(at[1], 0, (size_t)slot * sizeof *all);
-    return (WinogradScratch){at[0], at[1], at[2], at[3], at[4], at[5]};
+    const long copies = w.high == 2 ? slots_of(g, w) * w.woven : 1, planes = w.high == 2 ? PLANES : slots_of(g, w);
+    const long sizes[] = {g.channels, copies * row_size(g), planes * slot_size(g, w), KEPT * kept_size(g, w)};
+    float *at[5];
+    at[0] = all + share * (sizes[0] + sizes[1] + sizes[2] + sizes[3] + w.high * w.woven * g.columns * g.results);
+    for (long i = 0; i < 4; i++) at[i + 1] = at[i] + sizes[i];
+    memset(at[0], 0, (size_t)g.channels * sizeof *all);
+    return (WinogradScratch){at[0], at[1], at[2], at[3], at[4]};
+}
+
+// Whether the channels of sources do not lie side by side yet.
+ALWAYS int must_copy(const Convolution g, const ConvolutionArrays *arrays) { return arrays->fill.each || g.channel_step != 1; }
+
+ALWAYS void copy_row_of(const Convolution g, const ConvolutionArrays *arrays, long sample, long row, float *to) {
+    const float *from = arrays->source + sample * g.sample_step + row * g.row_step;
+    if (arrays->fill.each)
+        arrays->fill.each(arrays->fill.context, to, g.channels, (sample * g.height + row) * g.width, 0, g.width, g.channels);
+    else
+        for (long c = 0; c < g.channels; c++)
+            for (long x = 0; x < g.width; x++) to[x * g.channels + c] = from[x * g.column_step + c * g.channel_step];
 }
 
 // Transforms row number `row` of woven samples.
-ALWAYS void transform_across(const Convolution g, const Winograd w, const ConvolutionArrays *arrays, float *scratch, long sample,
+ALWAYS void transform_across(const Convolution g, const Winograd w, const ConvolutionArrays *arrays, float *copy, long sample,
                              long row, float *to) {
     for (long s = 0; s < w.woven; s++, sample++) {
-        const float *from = scratch;
-        long step = g.channels, width = g.width;
-        if (sample >= g.samples) width = 0;
-        else if (arrays->fill.each)
-            arrays->fill.each(arrays->fill.context, scratch, g.channels, (sample * g.height + row) * g.width, 0, g.width,
-                              g.channels);
-        else {
-            from = arrays->source + sample * g.sample_step + row * g.row_step, step = g.column_step;
-            if (g.channel_step != 1) {
-                for (long c = 0; c < g.channels; c++)
-                    for (long x = 0; x < g.width; x++)
-                        scratch[x * g.channels + c] = from[x * g.column_step + c * g.channel_step];
-                from = scratch, step = g.channels;
-            }
-        }
-        transform_row(from, step, width, first_read(g.across, 0), pairs_across(g), g.channels,
-                      to + s * pairs_across(g) * g.channels, plane_size(g, w));
+        const int copied = must_copy(g, arrays), there = sample < g.samples;
+        if (copied && there) copy_row_of(g, arrays, sample, row, copy);
+        transform_row(copied ? copy : arrays->source + sample * g.sample_step + row * g.row_step,
+                      copied ? g.channels : g.column_step, there ? g.width : 0, first_read(g.across, 0), pairs_across(g),
+                      g.channels, to + s * pairs_across(g) * g.channels, plane_size(g, w));
     }
 }
 
-// Transforms four transformed rows of `slot` numbers down.
-ALWAYS void transform_down(const float *const *rows, long slot, float *to) {
-    const float *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
-    long i = 0;
-    for (; i + LANES <= slot; i += LANES) {
-        const Vector d0 = load(r0 + i), d1 = load(r1 + i), d2 = load(r2 + i), d3 = load(r3 + i);
-        store(to + i, d1 + d2);
-        store(to + slot + i, d2 - d1);
-        store(to + 2 * slot + i, d0 - d2);
-        store(to + 3 * slot + i, d3 - d1);
+// Four rows, and how far the pixels of each are apart.
+typedef struct { const float *at[PLANES]; long step[PLANES]; } FourRows;
+
+ALWAYS void down_at(const FourRows *rows, long width, long column, long channel, long n, Vector *to) {
+    Vector d[PLANES] = {0};
+    if ((unsigned long)column < (unsigned long)width)
+        UNROLLED for (long k = 0; k < PLANES; k++) d[k] = load_some(rows->at[k] + column * rows->step[k] + channel, n);
+    to[0] = d[1] + d[2], to[1] = d[2] - d[1], to[2] = d[0] - d[2], to[3] = d[3] - d[1];
+}
+
+// Transforms four rows of a sample, down and across.
+ALWAYS void transform_both(const Convolution g, const Winograd w, const FourRows *rows, float *planes) {
+    const long first = first_read(g.across, 0), plane = plane_size(g, w);
+    for (long c = 0; c < g.channels; c += LANES) {
+        const long n = g.channels % LANES ? g.channels - c : LANES;
+        Vector v0[PLANES], v1[PLANES], v2[PLANES], v3[PLANES];
+        down_at(rows, g.width, first, c, n, v0);
+        down_at(rows, g.width, first + 1, c, n, v1);
+        float *to = planes + c;
+        for (long p = 0, column = first + 2; p < pairs_across(g); p++, column += 2, to += g.channels) {
+            down_at(rows, g.width, column, c, n, v2);
+            down_at(rows, g.width, column + 1, c, n, v3);
+            UNROLLED for (long i = 0; i < PLANES; i++) {
+                float *at = to + i * PLANES * plane;
+                store_some(at, v1[i] + v2[i], n);
+                store_some(at + plane, v2[i] - v1[i], n);
+                store_some(at + 2 * plane, v0[i] - v2[i], n);
+                store_some(at + 3 * plane, v3[i] - v1[i], n);
+                v0[i] = v2[i], v1[i] = v3[i];
+            }
+        }
     }
-    for (; i < slot; i++)
-        to[i] = r1[i] + r2[i], to[slot + i] = r2[i] - r1[i], to[2 * slot + i] = r0[i] - r2[i], to[3 * slot + i] = r3[i] - r1[i];
+}
+
+// Copies what is missing, of woven samples, up to row `last`, and transforms what two rows of results from number `row` on read.
+ALWAYS void transform_block(const Convolution g, const Winograd w, const ConvolutionArrays *arrays, const WinogradScratch *scratch,
+                            long sample, long row, long missing, long last) {
+    const int copied = must_copy(g, arrays);
+    for (long s = 0; s < w.woven; s++) {
+        const int there = sample + s < g.samples;
+        float *copies = scratch->copies + s * slots_of(g, w) * row_size(g);
+        for (long r = missing; r <= last && copied && there; r++)
+            copy_row_of(g, arrays, sample + s, r, copies + r % slots_of(g, w) * row_size(g));
+        FourRows rows;
+        for (long k = 0; k < PLANES; k++) {
+            const long read = first_read(g.down, row) + k;
+            const int some = there && read >= 0 && read <= last;
+            rows.step[k] = !some ? 0 : copied ? g.channels : g.column_step;
+            rows.at[k] = !some    ? scratch->zeros
+                         : copied ? copies + read % slots_of(g, w) * row_size(g)
+                                  : arrays->source + (sample + s) * g.sample_step + read * g.row_step;
+        }
+        transform_both(g, w, &rows, scratch->planes + s * pairs_across(g) * g.channels);
+    }
 }
 
 // Rows that are wanted next, of which every call asks for a piece.
@@ -124,16 +168,17 @@ ALWAYS void ask_ahead(Asking *asking) {
         for (long at = begin; at < end; at += LINE_BYTES) __builtin_prefetch(asking->wanted->rows[i] + at, 0, 2);
 }
 
-// Takes up the sum of a plane; from number 2 on a result is finished, number `plane` - 2.
-ALWAYS Vector take_up(Vector sum, long plane, float *kept) {
+// Takes up the sum of a plane, where those that wait are `size` numbers apart; from number 2 on a result is finished, number
+// `plane` - 2.
+ALWAYS Vector take_up(Vector sum, long plane, float *kept, long size) {
     if (plane == 0) {
         store(kept, sum);
     } else if (plane == 1) {
         const Vector before = load(kept);
         store(kept, before + sum);
-        store(kept + MOST_KEPT, before - sum);
+        store(kept + size, before - sum);
     } else {
-        sum += load(kept + (plane - 2) * MOST_KEPT);
+        sum += load(kept + (plane - 2) * size);
     }
     return sum;
 }
@@ -141,7 +186,7 @@ ALWAYS Vector take_up(Vector sum, long plane, float *kept) {
 // Sums for `pairs` pairs of results from number `first` on; `out` has rows of results, each of woven samples.
 ALWAYS void convolve_pairs(const Convolution g, const Winograd w, long pairs, const Taps *taps, long first, const float *bias,
                            float *const *out, long width, float *kept, Asking *asking) {
-    const long vectors = vectors_of(g), across = pairs_across(g);
+    const long vectors = vectors_of(g), across = pairs_across(g), size = kept_size(g, w);
     Vector sum[MOST_PAIRS][2];
     WHOLLY for (long p = 0; p < pairs; p++) WHOLLY for (long v = 0; v < vectors; v++) sum[p][v] = (Vector){0};
     for (long plane = 0; plane < planes_of(w); plane++) {
@@ -164,10 +209,10 @@ ALWAYS void convolve_pairs(const Convolution g, const Winograd w, long pairs, co
             const Vector more = bias ? load_some(bias + v * LANES, width - v * LANES) : (Vector){0};
             WHOLLY for (long p = 0; p < pairs; p++) {
                 float *at = kept + (p * vectors + v) * LANES;
-                Vector made = take_up(sum[p][v], plane % PLANES, at);
+                Vector made = take_up(sum[p][v], plane % PLANES, at, size);
                 sum[p][v] = (Vector){0};
                 if (right < 0) continue;
-                if (w.high == 2) made = take_up(made, plane / PLANES, at + (2 + 2 * right) * MOST_KEPT);
+                if (w.high == 2) made = take_up(made, plane / PLANES, at + (2 + 2 * right) * size, size);
                 if (lower < 0) continue;
                 const long column = 2 * (w.woven > 1 ? p % across : first + p) + right;
                 float *to = out[lower * w.woven + (w.woven > 1 ? p / across : 0)] + column * g.results + v * LANES;
@@ -192,7 +237,7 @@ ALWAYS Taps winograd_taps(const Convolution g, const Winograd w, const WinogradS
     for (long k = 0; k < g.down.taps && w.high == 1; k++) {
         const long read = source_of(g.down, g.height, row, k);
         if (read < 0) continue;
-        taps.source[taps.count] = scratch->slots + (read - first) % slots_of(g, w) * slot_size(g, w);
+        taps.source[taps.count] = scratch->planes + (read - first) % slots_of(g, w) * slot_size(g, w);
         taps.weight[taps.count++] = weight + k * transformed_row(g);
     }
     return taps;
@@ -223,19 +268,12 @@ ALWAYS void convolve_transformed(const Convolution g, const Winograd w, const Co
                     fetch(source_of_band(g, arrays->source, (next.sample + s) * bands + next.begin / g.band),
                           row + h - strip.begin, g.band);
             }
-            for (; missing <= last_row(g, row + high); missing++)
-                transform_across(g, w, arrays, scratch.row, strip.sample, missing,
-                                 scratch.slots + (missing - first) % slots_of(g, w) * slot_size(g, w));
-            if (w.high == 2) {
-                const float *rows[PLANES];
-                for (long k = 0; k < PLANES; k++) {
-                    const long read = first_read(g.down, row) + k;
-                    rows[k] = read < 0 || read >= missing
-                                  ? scratch.zeros
-                                  : scratch.slots + (read - first) % slots_of(g, w) * slot_size(g, w);
-                }
-                transform_down(rows, slot_size(g, w), scratch.planes);
-            }
+            const long last = last_row(g, row + high);
+            if (w.high == 2) transform_block(g, w, arrays, &scratch, strip.sample, row, missing, last);
+            for (; missing <= last; missing++)
+                if (w.high == 1)
+                    transform_across(g, w, arrays, scratch.copies, strip.sample, missing,
+                                     scratch.planes + (missing - first) % slots_of(g, w) * slot_size(g, w));
             for (long s = 0; s < there; s++) {
                 want(&wanted, arrays->finish.arrays, ((strip.sample + s) * g.rows + row + w.high) * length);
                 want(&wanted, arrays->fill.arrays, ((strip.sample + s) * g.height + missing) * g.width * g.channels);

@@ -67,7 +67,8 @@ def _kernel(
     down, woven, high = axes[0], _woven(samples, columns), _high(source, result, axes[0])
     rows = min((down.taps - 1) * abs(down.dilation) + 1, height) + high - 1
     slot = _PLANES * woven * -(-columns // 2) * channels
-    each = width * channels + (rows + (1 + _PLANES) * (high - 1)) * slot + _KEPT + high * woven * columns * results
+    copies, planes = (rows * woven, _PLANES) if high == 2 else (1, rows)
+    each = channels + copies * width * channels + planes * slot + _KEPT + high * woven * columns * results
     # Rows of woven samples are rather not divided: at the edges of bands some would be transformed twice.
     shares = max(min(samples // woven, SHARES), SHARES // 2) if woven > 1 else SHARES
     fields, scratch, band = geometry(
