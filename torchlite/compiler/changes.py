@@ -1,8 +1,8 @@
 """Which Python values a traced function has changed, as far as every replay can change them in the same way.
 
 A replay can write a number that was computed of numbers which it reads at its beginning (`steps += 1`), what the
-function sets and never looks at before, results and constants, and append to lists (`growing`). All else is left to the
-function itself.
+function sets and never looks at before, results and constants, tensors in the place of others (`rebinding`), and append to
+lists (`growing`). All else is left to the function itself.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, can_be
 from torchlite.compiler.noted import MISSING, PLAIN, Cell, Place, same, short
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.reads import Reads
+from torchlite.compiler.rebinding import Rebinding, Rebound, tensors
 from torchlite.compiler.state import Assigned
 from torchlite.compiler.surroundings import Surroundings
-from torchlite.compiler.symbols import Symbol
 from torchlite.compiler.tracer import Tracer
 
 
@@ -31,7 +31,14 @@ class Written(BaseException):
 
 
 def repeat_changes(
-    surroundings: Surroundings, reads: Reads, tracer: Tracer, growing: Growing, result: Any, *, once: bool
+    surroundings: Surroundings,
+    reads: Reads,
+    tracer: Tracer,
+    growing: Growing,
+    rebinding: Rebinding,
+    result: Any,
+    *,
+    once: bool,
 ) -> str | None:
     """Let every replay do what the function has done to the Python values around it.
 
@@ -40,6 +47,7 @@ def repeat_changes(
         reads: of attributes.
         tracer: of the function.
         growing: lists of which it is known that they become longer.
+        rebinding: tensors of which it is known that they are replaced.
         result: of the function.
         once: whether constants that it sets may be what it makes for later calls.
 
@@ -47,7 +55,7 @@ def repeat_changes(
         What no replay can do, None without that.
 
     Raises:
-        Written, Grown: for numbers and lists, with which the function has to be traced again.
+        Written, Grown, Rebound: for numbers, lists and tensors, with which the function has to be traced again.
         Looked: for lists that the function looks at.
     """
     covered = tracer.state.covers()
@@ -56,6 +64,7 @@ def repeat_changes(
     numbers: list[tuple[Any, str]] = []
     assigned: list[Assigned] = []
     grown: list[Holder] = []
+    rebound: list[Holder] = []
     growing.check()
     for place in surroundings.places:
         if place.keys is None or not isinstance(place.container, dict) or isinstance(place.of, types.ModuleType):
@@ -72,20 +81,34 @@ def repeat_changes(
             free = told and reads.only_set(place.of, key)
             if _is_number(before) and _is_number(now) and not free:
                 numbers.append((place.container, key))
-            elif isinstance(key, str) and (_is_result(now) if free else _is_constant(now) and _is_constant(before)):
+            elif _are_results(now) and rebinding.takes(place.container, key, before):
+                assigned.append(Assigned(place.container, key, before, now, free=True))
+            elif _are_results(now) and rebinding.is_new(place.container, key, before):
+                rebound.append((place.container, key))
+            elif isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
                 assigned.append(Assigned(place.container, key, before, now, free=free))
             else:
                 return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
     for reading in surroundings.readings:
         before, now = reading.value, reading.now()
         if not same(now, before) and id(reading.of) not in cells and not growing.stands_in(now):
-            if not (reading.is_of_cell() and _is_number(before) and _is_number(now)):
+            cell = Cell(reading.of) if reading.is_of_cell() else None
+            if cell is None:
                 return reading.difference()
-            numbers.append((Cell(reading.of), reading.name))
+            if _is_number(before) and _is_number(now):
+                numbers.append((cell, reading.name))
+            elif _are_results(now) and (known := rebinding.cell(reading.of)) is not None:
+                assigned.append(Assigned(known, reading.name, before, now, free=True))
+            elif _are_results(now) and rebinding.is_new(cell, reading.name, before):
+                rebound.append((cell, reading.name))
+            else:
+                return reading.difference()
     if numbers:
         raise Written(numbers)
     if grown:
         raise Grown(grown)
+    if rebound:
+        raise Rebound(rebound)
     if once and not all(one.free for one in assigned):
         return f"{assigned[0].key} becomes {short(assigned[0].value)}"
     effects = list(growing.effects())
@@ -138,8 +161,14 @@ def _is_constant(x: Any) -> bool:
     return type(x) in PLAIN
 
 
+def _is_new(x: Any) -> bool:
+    return _is_constant(x) or _are_results(x)
+
+
+def _are_results(x: Any) -> bool:
+    held = tensors(x)
+    return held is not None and all(map(_is_result, held))
+
+
 def _is_result(x: Any) -> bool:
-    if type(x) is Tensor:
-        data = x.__dict__["_data"]
-        return isinstance(data, Symbol) and data.memory.external is None
-    return type(x) is HostNumber or _is_constant(x)
+    return type(x) in (Tensor, HostNumber) or _is_constant(x)

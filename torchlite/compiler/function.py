@@ -31,6 +31,7 @@ from torchlite.compiler.executed import executed, names_of
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, Looked, holder_key
 from torchlite.compiler.reads import Reads, noted
+from torchlite.compiler.rebinding import Rebinding, Rebound
 from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import State, Varies
 from torchlite.compiler.surroundings import Surroundings
@@ -81,6 +82,7 @@ class CompiledFunction:
         self.counted: list[tuple[Any, str]] = []
         self.changing = Changing()
         self.growing: dict[tuple[int, str], Holder] = {}
+        self.rebound: dict[tuple[int, str], Holder] = {}
         self.looked_at: set[tuple[int, str]] = set()
         self.looks_at_code = False
         self._lock = threading.RLock()
@@ -208,12 +210,14 @@ class CompiledFunction:
                 self.counted += found.numbers
             except Grown as found:
                 self.growing |= {holder_key(holder): holder for holder in found.holders}
+            except Rebound as found:
+                self.rebound |= {holder_key(holder): holder for holder in found.holders}
             except Looked as found:
                 self.looked_at |= set(map(holder_key, found.holders))
             except Decide as found:
                 self.changing.decide(found.slots, len(leaves))
             except (Exception, Uncapturable):
-                if fixed or not (self.changing.used or self.growing_lists()):
+                if fixed or not (self.changing.used or self.growing_lists() or self.rebound):
                     raise
                 fixed = True  # what stands for numbers may have been more than it can work with
             else:
@@ -309,11 +313,15 @@ def _traced(
     tracer.state = State(tracer, surroundings.numbers, compiled.varying, counted, changing)
     stand_ins = {i: tracer.state.argument(numbers, name) for name, i in numbers.places.items()}
     given = {id(x) for x in leaves if isinstance(x, Tensor)}
+    rebinding = Rebinding(compiled.rebound, surroundings, given, fixed=fixed)
     given_args, given_kwargs = with_numbers(args, kwargs, stand_ins) if stand_ins else (args, kwargs)
     try:
         with warnings.catch_warnings(), _own_conversions(), tracer.state, growing.exchanged(), tracing(tracer), noting:
             warnings.simplefilter("ignore")
-            with watched(surroundings.imported, given), executed(wanted=compiled.looks_at_code) as codes:
+            with (
+                watched(surroundings.imported, given | rebinding.spots.keys()),
+                executed(wanted=compiled.looks_at_code) as codes,
+            ):
                 if free:
                     compiled.changing.used = tracer.state.changing()
                 result = compiled.function(*given_args, **given_kwargs)
@@ -321,10 +329,12 @@ def _traced(
             if tracer.refusal is not None:  # an "except:" in the function has swallowed it
                 raise tracer.refusal
             once = not (compiled.failures or compiled.full)
+            if not rebinding.spots.keys().isdisjoint(tracer.gradients):
+                raise Uncapturable("a tensor around the function is replaced that has a gradient")
             deciding = tracer.state.deciding()
             if deciding:
                 raise Decide(deciding)
-            unrepeated = repeat_changes(surroundings, reads, tracer, growing, result, once=once)
+            unrepeated = repeat_changes(surroundings, reads, tracer, growing, rebinding, result, once=once)
             if unrepeated is not None:
                 raise Changes(f"it changes Python values, which a replay would not: {unrepeated}")
             names = surroundings.names | names_of_arguments(compiled.function, args, kwargs)
@@ -337,7 +347,7 @@ def _traced(
     except Uncapturable as refusal:
         surroundings.restore()
         raise Uncapturable(f"{refusal}{_where(refusal)}") from None
-    except (Exception, Varies, Written, Decide, Grown, Looked):
+    except (Exception, Varies, Written, Decide, Grown, Looked, Rebound):
         surroundings.restore()
         if tracer.refusal is not None:
             raise Uncapturable(f"{tracer.refusal}{_where(tracer.refusal)}") from None
@@ -357,13 +367,15 @@ def _traced(
         )
         if everything.change() is not None:
             raise Changes("another thread changes Python values around it")
-    for container, key in tracer.state.covers():
+    for container, key in (*tracer.state.covers(), *rebinding.holders):
         surroundings.leave_out(container, key)
     if modes != modes_now():
         raise Uncapturable("it changes a mode, such as set_grad_enabled, and leaves it so")
     varying = [isinstance(x, Tensor) and not surroundings.hold(x) for x in leaves]
     position = {id(x): i for i, x in reversed(list(enumerate(leaves))) if varying[i]}
-    if any(e.owner is not None and id(e.tensor) in position for e in what.externals):
+    if any(
+        e.owner is not None and (id(e.tensor) in position or id(e.tensor) in rebinding.spots) for e in what.externals
+    ):
         raise Uncapturable("an argument is also the gradient of a tensor that the function uses")
     places = [position.get(id(e.tensor)) for e in what.externals]
     return Variant(
@@ -377,6 +389,8 @@ def _traced(
         surroundings=surroundings,
         taken=taken,
         growing=growing.holders,
+        rebound=[rebinding.spots.get(id(e.tensor)) for e in what.externals],
+        rebinding=rebinding.kinds(),
         given_numbers=numbers,
         slots=list(tracer.state.slots.values()),
         written=[slot for slot in tracer.state.made if slot.value not in tracer.state.slots],

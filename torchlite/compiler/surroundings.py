@@ -72,7 +72,7 @@ class Surroundings:
         imported: functions of the standard library that ask something of the world, where the program has named them.
         names: of tensors, by id.
         numbers: containers of numbers that change from call to call, and under which keys.
-        met: how often each list was found, by id.
+        met: how often each list, tuple and tensor was found, by id.
         kept: all objects in the order in which they were found.
         left_out: the places that may change.
         telling: classes whose objects tell which of their attributes are read.
@@ -276,7 +276,7 @@ class Surroundings:
         queue = deque([(start, name)])
         while queue:
             x, name = queue.popleft()
-            if type(x) in (list, deque):
+            if type(x) in (list, deque, tuple, Tensor):
                 self.met[id(x)] += 1
             if _is_plain(x) or id(x) in self._seen:
                 continue

@@ -23,6 +23,7 @@ from torchlite.compiler.moves import Moves
 from torchlite.compiler.noted import same
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.reads import Reads
+from torchlite.compiler.rebinding import Kind, Spot, found, kind_of
 from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.settings import modes_now
@@ -59,6 +60,8 @@ class Variant:
         surroundings: the Python values around the function that it may have read.
         taken: what the function takes out of dicts among its arguments.
         growing: what holds the lists that become longer.
+        rebound: for each external where it is found at each call, None where it stays the same tensor.
+        rebinding: what holds such tensors, and which kind of thing is there.
         given_numbers: the numbers among the arguments that may differ.
         slots: the places of Python numbers that may change.
         written: the places of Python numbers that the function writes or returns.
@@ -76,6 +79,8 @@ class Variant:
     surroundings: Surroundings
     taken: list[Taken]
     growing: list[Holder]
+    rebound: list[Spot | None]
+    rebinding: list[tuple[Any, str, Kind]]
     given_numbers: Given
     slots: list[Slot]
     written: list[Slot]
@@ -96,10 +101,12 @@ class Variant:
             for i, (e, place) in enumerate(zip(externals, self.places, strict=True))
             if place is None and e.owner is not None
         ]
+        self._rebound = [(i, spot) for i, spot in enumerate(self.rebound) if spot is not None]
         self._empty = [tensor for tensor, place, empty in self.entry if place is None and empty]
         self._full = [tensor for tensor, place, empty in self.entry if place is None and not empty]
         self._of_arguments = [(place, empty) for _, place, empty in self.entry if place is not None]
-        self._moving = sorted([i for i, _ in self._given] + [i for i, _, _ in self._gradients])
+        self._free = sorted([i for i, _ in self._given] + [i for i, _ in self._rebound])
+        self._moving = sorted([*self._free, *(i for i, _, _ in self._gradients)])
         self._fixed = sorted(set(range(len(externals))).difference(self._moving))
         self._repetitions: list[tuple[Identities | None, Repetition]] = []
         self._misses = 0
@@ -140,8 +147,11 @@ class Variant:
             slot.holder = moves(slot.holder)
         self.entry = [(moves(tensor), place, empty) for tensor, place, empty in self.entry]
         self.growing = [(moves(container), key) for container, key in self.growing]
+        self.rebinding = [(moves(container), key, kind) for container, key, kind in self.rebinding]
+        self.rebound = [spot and (moves(spot[0]), *spot[1:]) for spot in self.rebound]
         self.surroundings = now
         self.__post_init__()
+        self._around = None  # whether the tensors are of the same kind is not known yet
         return True
 
     def fits(self, structure: Any, leaves: list[Any]) -> tuple[str | None, list[Tensor]]:
@@ -171,6 +181,12 @@ class Variant:
             tensors[i] = leaves[place]
         for i, holder, at in self._gradients:
             tensors[i] = (holder if at is None else leaves[at])._grad  # type: ignore[assignment]
+        if self.rebinding:
+            for container, key, kind in self.rebinding:
+                if kind_of(container.get(key)) != kind:
+                    return f"what is replaced at every call, {key}, is of another kind", []
+            for i, spot in self._rebound:
+                tensors[i] = found(spot)
         reason = self._unlike(tensors, same_around=same_around) or self._aliased(tensors)
         return reason, tensors
 
@@ -259,14 +275,14 @@ class Variant:
         known = {id(tensor) for tensor in moving}
         if len(known) != len(moving) or not known.isdisjoint(self._ids):
             return "the same tensor is given twice, or is also one around the function"
-        if not self.captured.written or not self._given:
+        if not self.captured.written or not self._free:
             return None
-        arguments = [id(owner(tensors[i]._data)) for i, _ in self._given]
+        arguments = [id(owner(tensors[i]._data)) for i in self._free]
         if not self._written.isdisjoint(arguments):
             return "arguments share memory that is written into"
         for i in self._written_later:
             mine = id(owner(tensors[i]._data))
-            others = range(len(tensors)) if self.places[i] is not None else (j for j, _ in self._given)
+            others = range(len(tensors)) if i in self._free else self._free
             if any(j != i and id(owner(tensors[j]._data)) == mine for j in others):
                 return "arguments share memory that is written into"
         return None
