@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import torchlite as torch
-from torchlite.backends.native import bfloat16_convolution
+from torchlite.backends.native import bfloat16_convolution, toolchain
 from torchlite.compiler.program import convolutions
 from torchlite.compiler.program.lowering import lowering
 from torchlite.nn import functional
@@ -151,6 +151,25 @@ def test_products_and_convolutions_are_lowered_as_bfloat16():
     assert all(how is not None and "bfloat16.h" in how.headers for how in found.values())
     for a, b in zip(got, expected, strict=True):
         np.testing.assert_allclose(a.float().numpy(), b.float().numpy(), rtol=2**-7, atol=2**-7)
+
+
+def test_large_products_ask_for_the_float32_rows_that_their_store_takes_part_in():
+    def step(x, y, small, average, other):
+        large = (x.mT @ y).float() * 0.5 + average
+        return large, (x.mT @ small).float() + other
+
+    shapes = (70, 481), (70, 550), (70, 33), (481, 550), (481, 33)  # ragged blocks; the first result has 2¹⁸ numbers
+    x, y, small, average, other = (drawn(*shape, seed=i) for i, shape in enumerate(shapes))
+    arguments = x, y, small, average.float(), other.float()
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(3):
+        got = compiled(*arguments)
+    for a, b in zip(got, step(*arguments), strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-6, atol=1e-6)
+    if toolchain.enabled():
+        products = [line for line in compiled.source.splitlines() if "bf16_product(&" in line]
+        streams = sorted(line.count("{(const float *)") for line in products)
+        assert streams == [0, 2]
 
 
 @pytest.mark.parametrize("width", [20, 48])

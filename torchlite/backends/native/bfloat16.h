@@ -153,13 +153,27 @@ static void bf16_pack_block(const Bf16Operand *o, long offset, long lines, long 
 // 16 columns are computed alone, of a low one the first 16 rows.
 
 typedef struct { const uint16_t *left; const uint32_t *right; } Bf16Term;
+
+// What vectors ask for while they multiply, because a finished block reads and writes it: rows of some lines of the caches, `step`
+// numbers apart, of which `left` are to be asked for and `each` before some rows of the block. Tiles leave that to the stores.
+typedef struct { const float *at; long step, lines, left, each; } Bf16Rows;
+typedef struct { Bf16Rows later[MOST_STREAMS]; int count; } Bf16Wanted;
+
+enum { BF16_LINE_LENGTH = 16 };  // numbers of a line
+#ifdef __AMX_BF16__
+enum { BF16_STORES_FETCH = 1 };
+#else
+enum { BF16_STORES_FETCH = 0 };
+#endif
+
 typedef struct {
     long row, tile, step, pairs;   // on the left, in numbers: to the next row, the lower tile, the next depth
     long right_tile, right_step;   // on the right, in pairs: to the second tile, the next depth
     int upright;
+    Bf16Wanted *wanted;            // NULL where nothing is asked for
 } Bf16Steps;
 
-static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE, BF16_TILE, 2 * BF16_TILE, 0};
+static const Bf16Steps bf16_packed = {2 * BF16_SIDE, 2 * BF16_TILE, 4 * BF16_TILE, BF16_SIDE, BF16_TILE, 2 * BF16_TILE, 0, NULL};
 
 enum { BF16_CHUNK = 2 };  // tiles of one pair before those of the next, whose left ones are nearly the same numbers: taps of a window
 
@@ -263,6 +277,12 @@ static inline uint32_t bf16_pair(const uint16_t *x) {
     return pair;
 }
 
+static inline void bf16_fetch(Bf16Wanted *wanted) {
+    for (Bf16Rows *l = wanted->later; l < wanted->later + wanted->count; l++)
+        for (long n = at_most(l->each, l->left); n > 0; n--, l->left--, l->at += l->step)
+            for (long line = 0; line < l->lines; line++) __builtin_prefetch(l->at + line * BF16_LINE_LENGTH, 1);
+}
+
 // The sums of BF16_ROWS rows from `row` on and of one or two `vectors` of columns; the steps are the left ones', in numbers.
 static inline __attribute__((always_inline)) void bf16_rows_in_vectors(const Bf16Term *term, int terms, const Bf16Steps *steps,
                                                                         long depth, float *target, int add, int row, int column,
@@ -290,6 +310,7 @@ static void bf16_part_in_vectors(const Bf16Term *term, int terms, Bf16Steps step
     for (int row = 0; row < (low ? BF16_SIDE : BF16_BLOCK); row += BF16_ROWS)
         for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
             float *target = sums + row * BF16_BLOCK + column;
+            if (steps.wanted) bf16_fetch(steps.wanted);
             if (steps.upright)
                 bf16_rows_in_vectors(term, terms, &steps, depth, target, add, row, column, 2, 2, 2 * BF16_SIDE);
             else if (narrow)
@@ -337,6 +358,7 @@ typedef struct {
     Finish finish;
     void *context;
     void *scratch;  // bf16_scratch bytes at a multiple of 64
+    Stream streams[MOST_STREAMS];  // arrays of float32 like the result that `finish` reads or writes, up to the first NULL
 } Bf16Product;
 
 enum {
@@ -391,6 +413,15 @@ static inline long bf16_begin(const Bf16Product *p, const Bf16Operand *o, long b
     return batch / p->inner * o->outer_step + batch % p->inner * o->inner_step;
 }
 
+// What a block asks for that is finished next, of so many numbers deep: its rows of the streams, from (row, column) on.
+static void bf16_want(const Bf16Product *p, long row, long column, long rows, long columns, long depth, Bf16Wanted *wanted) {
+    long times = parts(at_least(depth, 1), BF16_PART * BF16_DEPTH) * (BF16_BLOCK / BF16_ROWS);
+    wanted->count = 0;
+    for (const Stream *s = p->streams; s < p->streams + MOST_STREAMS && s->at; s++)
+        wanted->later[wanted->count++] =
+            (Bf16Rows){s->at + row * s->row + column, s->row, parts(columns, BF16_LINE_LENGTH), rows, parts(rows, times)};
+}
+
 // One slice of the sums of a task's blocks.
 static void bf16_slice(const Bf16Job *job, long index, long batch, long first_row, long first_column, long k) {
     const Bf16Product *p = job->p;
@@ -401,28 +432,38 @@ static void bf16_slice(const Bf16Job *job, long index, long batch, long first_ro
     long depth = at_most(BF16_SLICE, p->k - k), words = bf16_block_words(depth);
     long last_row = at_most(first_row + d->rows * BF16_BLOCK, p->rows);
     long last_column = at_most(first_column + d->columns * BF16_BLOCK, p->columns);
-    for (long c = first_column; c < last_column; c += BF16_BLOCK)
-        bf16_pack_block(&p->right, bf16_begin(p, &p->right, batch) + c * p->right.line_step + k * p->right.k_step,
-                        p->columns - c, depth, 0, right + (c - first_column) / BF16_BLOCK * words);
+    long together = !job->tiles && p->right.line_step == 1 ? BF16_DEPTH : depth;  // so that rows of memory are read from end to end
+    for (long at = 0; at < depth; at += together)
+        for (long c = first_column; c < last_column; c += BF16_BLOCK)
+            bf16_pack_block(&p->right, bf16_begin(p, &p->right, batch) + c * p->right.line_step + (k + at) * p->right.k_step,
+                            p->columns - c, at_most(together, depth - at), 0,
+                            right + (c - first_column) / BF16_BLOCK * words + bf16_block_words(at));
     for (long r = first_row; r < last_row; r += BF16_BLOCK) {
         long offset = bf16_begin(p, &p->left, batch) + r * p->left.line_step + k * p->left.k_step;
         int in_place = r + BF16_BLOCK <= p->rows && bf16_in_place(&p->left, p->k);
         int upright = !job->tiles && p->left.line_step == 1;
         Bf16Steps steps = bf16_packed;
         const uint16_t *from = (const uint16_t *)left;
+        Bf16Wanted wanted;
         if (in_place) {
             from = bf16_at(&p->left, offset);
-            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE, BF16_TILE, 2 * BF16_TILE, 0};
+            steps = (Bf16Steps){p->left.line_step, p->left.line_step * BF16_SIDE, BF16_DEPTH, BF16_SIDE, BF16_TILE, 2 * BF16_TILE,
+                                0, NULL};
         } else {
             steps.upright = upright;
             bf16_pack_block(&p->left, offset, p->rows - r, depth, !upright, left);
         }
+        int asks = !job->tiles && p->streams[0].at && k + depth >= p->k;
+        if (asks) steps.wanted = &wanted;
         for (long c = first_column; c < last_column; c += BF16_BLOCK) {
             Bf16Term term = {from, right + (c - first_column) / BF16_BLOCK * words};
             float *sums = own;
             if (p->k > BF16_SLICE)
                 sums = all + ((batch * parts(p->rows, BF16_BLOCK) + r / BF16_BLOCK) * parts(p->columns, BF16_BLOCK) +
                               c / BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
+            if (asks)
+                bf16_want(p, batch * p->rows + r, c, at_most(BF16_BLOCK, p->rows - r), at_most(BF16_BLOCK, p->columns - c), depth,
+                         &wanted);
             bf16_block(job->tiles, &term, 1, steps, parts(depth, BF16_DEPTH), sums, k > 0,
                        p->columns - c <= BF16_SIDE, !job->tiles && p->rows - r <= BF16_SIDE);
             if (k + BF16_SLICE >= p->k)

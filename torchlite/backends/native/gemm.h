@@ -14,7 +14,6 @@ enum {
     LINE = 16,      // numbers of a line of the caches
     MOST_ROWS = 384,  // of C that are summed up over several blocks at once
     AHEAD = 8,        // steps of k, when the numbers of a row of A lie apart
-    MOST_STREAMS = 8,
     TALLEST = 16,  // rows of a tile by the vectors that it is wide, as many as there are registers for
     TILE_ROWS_1 = REGISTERS >= 32 ? 16 : 12,
     TILE_ROWS_2 = REGISTERS >= 32 ? 12 : 6,
@@ -22,8 +21,6 @@ enum {
     TILE_ROWS_4 = 6,
     LOW_ROWS = 4,  // of a low tile, for the last rows of a panel
 };
-
-typedef struct { const float *at; long row; } Stream;  // dense rows, with the step from one to the next
 
 typedef struct Ahead Ahead;
 

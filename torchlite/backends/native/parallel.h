@@ -24,6 +24,11 @@ static void (*parallel)(Task task, void *argument, long count);
 // and columns are channels. The tile may be changed in place.
 typedef void (*Finish)(void *context, float *tile, long tile_step, long row, long column, long rows, long columns);
 
+// An array whose rows a Finish reads or writes along with its tile: where it begins, with the step from row to row.
+typedef struct { const float *at; long row; } Stream;
+
+enum { MOST_STREAMS = 8 };
+
 void bind(void (*run)(Task, void *, long)) { parallel = run; }
 
 enum { GRAIN = 1 << 14 };  // numbers that a task takes: 64 KB of each array of float32, which is worth waking a thread

@@ -25,7 +25,9 @@ from torchlite.compiler.program.tile_sums import rows_of_a_sum
 from torchlite.compiler.program.writer import Writer
 
 _COLUMNS = 64  # of a tile, at most
+_BLOCK = 32  # columns of a tile in bfloat16, at most
 _MANY = 1 << 16  # numbers of a result which are no longer in the first-level cache when it is complete
+_FAR = 1 << 18  # numbers of a result beside which other arrays like it are in no second-level cache
 
 
 def lowered(node: Node) -> Lowering | None:
@@ -85,7 +87,7 @@ class _Float32(_Product):
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
         finish, context, streams = store_of_rows(
-            node, writer, _COLUMNS, bias[0] if bias else None, fetches=False, most=self.most
+            node, writer, _COLUMNS, bias[0] if bias else None, fetches="0", most=self.most
         )
         left, right = (writer.step.places[v].ghost for v in (x, y))
         if node.op.name == "linear":
@@ -147,14 +149,18 @@ class _BFloat16(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        finish, context, _ = store_of_rows(node, writer, _COLUMNS, bias[0] if bias else None)
+        finish, context, streams = store_of_rows(
+            node, writer, _COLUMNS, bias[0] if bias else None, fetches="BF16_STORES_FETCH", most=_BLOCK
+        )
+        if math.prod(node.outputs[0].shape) < _FAR:  # asking for what is near costs more than it brings
+            streams = "{0}"
         at = [writer.step.places[v] for v in (x, y)]
         left, right = _operands(node, *(place.ghost for place in at))
         steps = bfloat16.steps(left, 2, 3), bfloat16.steps(right, 3, 2)
         operands = ", ".join(_operand(writer, place, own) for place, own in zip(at, steps, strict=True))
         sizes = ", ".join(map(str, bfloat16.sizes(left, right)))
         writer.statement(
-            f"bf16_product(&(Bf16Product){{{operands}, {sizes}, {finish}, {context}, {writer.scratch()}}});"
+            f"bf16_product(&(Bf16Product){{{operands}, {sizes}, {finish}, {context}, {writer.scratch()}, {streams}}});"
         )
 
 

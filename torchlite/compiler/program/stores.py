@@ -52,7 +52,7 @@ class StoreOfTiles(NamedTuple):
 
 
 def store_of_rows(
-    node: Node, writer: Writer, width: int, bias: Value | None = None, *, fetches: bool = True, most: int | None = None
+    node: Node, writer: Writer, width: int, bias: Value | None = None, *, fetches: str = "1", most: int | None = None
 ) -> StoreOfTiles:
     """The store of a product, or of other rows, where all that is needed of them is left to the function.
 
@@ -61,7 +61,7 @@ def store_of_rows(
         writer: of the program.
         width: how many columns a tile has, at most.
         bias: of as many numbers as a row has, which is added to each before anything else.
-        fetches: whether the function itself asks for what the rows below need.
+        fetches: when the function itself asks for what the rows below need, as a condition in C.
         most: how many columns most tiles of a wide result have, for which the loop is compiled once more.
     """
     out = node.outputs[0]
@@ -83,7 +83,7 @@ def store_of_rows(
         else None
     )
     tile = _Tile(lengths, across, made, sums, most=most if sums is None and most and columns >= most else None)
-    called = tile.called(number, writer, tile.ahead() if fetches else [])
+    called = tile.called(number, writer, tile.ahead(fetches))
     return StoreOfTiles(*called, tile.streams(writer))
 
 
@@ -228,7 +228,7 @@ class _Tile(Nest):
         streams = [f"{{(const float *)({address}), {step}}}" for address, step in found.items()]
         return f"{{{', '.join(streams[:_MOST_STREAMS]) or '0'}}}"
 
-    def ahead(self) -> list[str]:
+    def ahead(self, fetches: str) -> list[str]:
         """Fetch what the tile below needs, while that is computed: rows of tiles are too short for the processor to guess."""
         if self.across != 1 or len(self.lengths) != 2:
             return []
@@ -237,7 +237,8 @@ class _Tile(Nest):
             for k in range(len(self.body.streams()))
             if self.strides[k][0] and self.strides[k][1] == 1
         ]
-        return [f"for (long i = 0; i < {self.columns}; i += LANES) {{", *indented(far), "}"] if far else []
+        loop = [f"for (long i = 0; {fetches} && i < {self.columns}; i += LANES) {{", *indented(far), "}"]
+        return loop if far and fetches != "0" else []
 
     def _along_row(self, number: str | None, more: list[str], width: str) -> list[str]:
         """The loop over so many columns, which streams may see as several dimensions."""
