@@ -209,7 +209,8 @@ def type_as(self: Tensor, other: Tensor) -> Tensor:
 
 def _shorthand(name: str, dtype: dtypes.dtype) -> None:
     def convert(self: Tensor, memory_format: memory_format = preserve_format) -> Tensor:
-        return to(self, dtype, memory_format=memory_format)
+        converted = _as_dtype(self, dtype)
+        return converted if memory_format is preserve_format else contiguous(converted, memory_format)
 
     convert.__name__ = name
     convert.__doc__ = f"The tensor as {dtype.name}."

@@ -84,6 +84,8 @@ def test_null_and_unset_differ(inspect: Callable[..., Loaded]) -> None:
         ("train.precision=bfloat16", "TL206", 17, 25, "did you mean 'bf16'?"),
         ("train.clip=1.0", "TL202", 12, 15, "its keys are: norm, value"),
         ("model=[Flatten]", "TL202", 7, 16, "write {layers: [...]}"),
+        ("optim={adamw: , lr: 1}", "TL213", 8, 13, "write type: adamw"),
+        ("schedule={cosine: , warmup: 1 epoch}", "TL213", 11, 17, "write type: cosine"),
         ("version='1'", "TL212", 9, 12, "leave out the quotes"),
         ("train.epochs=", "TL310", 14, 15, "null"),
         ("train..epochs=5", "TL310", 7, 8, "dots"),

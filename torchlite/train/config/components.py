@@ -3,7 +3,7 @@
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from collections.abc import Sequence as AbstractSequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -137,7 +137,7 @@ class ComponentReader:
 
         Of a `partial` one, which stands over another, nothing is missing.
         """
-        named = self.name_of(node, kind)
+        named = self.name_of(node, kind, registry.table(kind))
         if named is None:
             return None
         written, name_at, arguments = named
@@ -156,8 +156,8 @@ class ComponentReader:
             kind, name, reading.values, path, reading.layers, file, reading.label, reading.inputs, reading.output
         )
 
-    def name_of(self, node: Node, word: str) -> tuple[str, Location, Node | None] | None:
-        """The name as written, its place, and what holds the arguments; `word` is what it names."""
+    def name_of(self, node: Node, word: str, names: Container[str]) -> tuple[str, Location, Node | None] | None:
+        """The name as written, its place, and what holds the arguments; `word` is what it names, `names` what there is."""
         forms = "write `name`, `{name: args}` or `{type: name, ...}`"
         if isinstance(node, Poison):
             return None
@@ -185,7 +185,9 @@ class ComponentReader:
                 )
             else:
                 message = f"{_a(word)} with several keys needs `type`"
-                self.findings.report("TL213", first.key_at, message, hint=forms)
+                named = next((key for key in node.entries if key in names), None)
+                hint = forms if named is None else f"write type: {named}"
+                self.findings.report("TL213", first.key_at, message, hint=hint)
                 return None
         value = type_entry.value
         if isinstance(value, Poison):

@@ -447,7 +447,7 @@ class SectionReader:
 
         One inside another keeps no time of its own.
         """
-        named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule")
+        named = ComponentReader(self.findings, self.code).name_of(_spread_schedule(node), "schedule", table)
         if named is None:
             self.bad.add(path)
             return None
