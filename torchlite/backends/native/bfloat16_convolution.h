@@ -154,8 +154,8 @@ static void bf16_copy_pixels(const Bf16Array *a, long at, long channels, long co
 
 // Copies a row of pixels to where their channels lie side by side.
 static void bf16_copy_row(const Bf16Array *a, long at, long width, long channels, long wide, uint16_t *to) {
-    if (a->channel == 1 && a->half && a->column == channels && wide == channels)
-        memcpy(to, (const uint16_t *)a->at + at, (size_t)at_least(width, 0) * (size_t)wide * sizeof *to);
+    if ((a->channel == 1 || channels == 1) && a->column == channels && wide == channels)
+        bf16_narrow(a, at, at_least(width, 0) * wide, to);
     else if (a->channel == 1)
         for (long w = 0; w < width; w++) bf16_narrow(a, at + w * a->column, channels, to + w * wide);
     else

@@ -16,6 +16,7 @@ typedef struct {
     int tiles;
     // filled in by bf16_arrange_beside:
     long together, copied_bytes, band;         // samples in a plane, bytes of the copies of them, rows at a time
+    long joined;                               // taps of a row whose channels are one tile's, or 1
 } Bf16WeightGrad;
 
 enum { BF16_PARTIAL = 1 << 22 };  // numbers that the sums of all shares may take
@@ -29,6 +30,7 @@ static void bf16_arrange_weight_grad(Bf16WeightGrad *s) {
     s->plane = parts(s->plane_rows * s->pitch + BF16_DEPTH, 32) * 32;
     s->positions = parts((s->rows - 1) * s->pitch + s->columns, BF16_DEPTH) * BF16_DEPTH;
     s->taps = s->down.taps * s->across.taps;
+    s->joined = 1;
     // Few channels are one tile: then a block takes two taps.
     s->channel_blocks = s->channels > BF16_SIDE ? parts(s->channels, BF16_BLOCK) : 1;
     s->tiles_of_taps = s->channels > BF16_SIDE ? s->taps : parts(s->taps, 2);

@@ -2,7 +2,7 @@
 //
 // Pixels are paired within rows, so that no position between two rows is multiplied: a row of the input once for each place
 // in a pair and each residue by the stride at which a tap begins, a row of the cotangent once. The words of the cotangent are
-// read one by one, so nothing is turned.
+// read one by one, so nothing is turned. Where channels are few, those of all taps of a row are one tile.
 
 #ifndef __AMX_BF16__
 
@@ -37,6 +37,9 @@ typedef struct {
 
 static inline long bf16_beginnings(const Bf16WeightGrad *s) { return 2 * s->across.step; }
 static inline long bf16_pairs_of_row(const Bf16WeightGrad *s) { return parts(s->columns, 2); }
+static inline long bf16_wide_of_pixel(const Bf16WeightGrad *s) {
+    return s->joined > 1 ? s->channels : bf16_channel_tiles(s) * BF16_SIDE;
+}
 static inline long bf16_pixels_of_row(const Bf16WeightGrad *s) { return bf16_beginnings(s) * s->pitch + s->across.step; }
 static inline long bf16_words_of_row(const Bf16WeightGrad *s) { return s->pitch * BF16_SIDE; }
 static inline long bf16_words_of_tile(const Bf16WeightGrad *s) { return s->together * s->plane_rows * bf16_words_of_row(s); }
@@ -49,7 +52,12 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     s->pitch = bf16_pairs_of_row(s) + across;
     s->band = at_most(at_least(BF16_POSITIONS / s->columns, 1), s->rows);
     s->together = at_most(at_least(BF16_POSITIONS / (s->rows * s->columns), 1), parts(s->samples, s->shares));
-    long pixels = bf16_pixels_of_row(s) * tiles * BF16_SIDE + 2 * bf16_pairs_of_row(s) * results;
+    if (s->channels * s->across.taps <= BF16_SIDE) {
+        s->joined = s->across.taps;
+        s->tiles_of_taps = parts(s->down.taps, 2);
+        s->sums = s->tiles_of_taps * parts(s->results, BF16_BLOCK) * BF16_BLOCK * BF16_BLOCK;
+    }
+    long pixels = bf16_pixels_of_row(s) * bf16_wide_of_pixel(s) + 2 * bf16_pairs_of_row(s) * results;
     long words = s->down.step * bf16_beginnings(s) * tiles * bf16_words_of_tile(s);
     s->copied_bytes = parts(pixels * (long)sizeof(uint16_t), 64) * 64 + words * (long)sizeof(uint32_t);
     long made = parts(s->width * s->channels, BF16_SIDE) * BF16_SIDE;
@@ -57,12 +65,37 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     s->share_bytes += made * (long)sizeof(float);
 }
 
+// Pairs of a row, with the channels of all taps side by side.
+static void bf16_pair_taps(const Bf16WeightGrad *s, const uint16_t *pixels, uint32_t *to) {
+    long step = s->across.step * s->channels;
+    for (long i = 0; i < bf16_pairs_of_row(s); i++, pixels += 2 * step, to += BF16_SIDE)
+        for (long k = 0; k < s->across.taps; k++)
+            for (long c = 0; c < s->channels; c++) {
+                const uint16_t *x = pixels + s->across.at[k] * s->channels + c;
+                to[k * s->channels + c] = x[0] | (uint32_t)x[step] << 16;
+            }
+}
+
+// Pairs of a row from each beginning that a tap has.
+static void bf16_pair_beginnings(const Bf16WeightGrad *s, const uint16_t *pixels, uint32_t *to) {
+    long tiles = bf16_channel_tiles(s), wide = tiles * BF16_SIDE, beginnings = bf16_beginnings(s);
+    for (long v = 0; v < beginnings; v++) {
+        int wanted = 0;
+        for (long k = 0; k < s->across.taps; k++) wanted |= s->across.at[k] % beginnings == v;
+        for (long tile = 0; tile < (wanted ? tiles : 0); tile++) {
+            const uint16_t *from = pixels + v * wide + tile * BF16_SIDE;
+            uint32_t *target = to + (v * tiles + tile) * bf16_words_of_tile(s);
+            for (long i = 0; i < s->pitch; i++, from += beginnings * wide, target += BF16_SIDE)
+                bf16_across(from, from + s->across.step * wide, 1, target);
+        }
+    }
+}
+
 // Pairs the rows of a sample of the input from the one that is read at `begin` rows of the cotangent to those before `end`.
 static void bf16_pair_rows(const Bf16Paired *b, long sample, long place, long begin, long end) {
     const Bf16WeightGrad *s = b->s;
     const Bf16Array *a = &s->source;
-    long tiles = bf16_channel_tiles(s), wide = tiles * BF16_SIDE, beginnings = bf16_beginnings(s);
-    long width = at_most(s->width, bf16_pixels_of_row(s) - s->across.before);
+    long wide = bf16_wide_of_pixel(s), width = at_most(s->width, bf16_pixels_of_row(s) - s->across.before);
     long first = at_least(begin * s->down.step - s->down.before, 0), last = at_most(end * s->down.step - s->down.before, s->height);
     for (long h = first; h < last; h++) {
         long row = (h + s->down.before) / s->down.step, phase = (h + s->down.before) % s->down.step;
@@ -71,18 +104,10 @@ static void bf16_pair_rows(const Bf16Paired *b, long sample, long place, long be
         if (s->fill.each)
             bf16_fill_row(s->fill, b->made, (sample * s->height + h) * s->width, s->width, width, s->channels, wide, pixels);
         else bf16_copy_row(a, sample * a->sample + h * a->row, width, s->channels, wide, pixels);
-        for (long v = 0; v < beginnings; v++) {
-            int wanted = 0;
-            for (long k = 0; k < s->across.taps; k++) wanted |= s->across.at[k] % beginnings == v;
-            if (!wanted) continue;
-            for (long tile = 0; tile < tiles; tile++) {
-                const uint16_t *from = b->pixels + v * wide + tile * BF16_SIDE;
-                uint32_t *to = b->pairs + ((phase * beginnings + v) * tiles + tile) * bf16_words_of_tile(s) +
-                               (place * s->plane_rows + row) * bf16_words_of_row(s);
-                for (long i = 0; i < s->pitch; i++, from += beginnings * wide, to += BF16_SIDE)
-                    bf16_across(from, from + s->across.step * wide, 1, to);
-            }
-        }
+        uint32_t *to = b->pairs + phase * bf16_beginnings(s) * bf16_channel_tiles(s) * bf16_words_of_tile(s) +
+                       (place * s->plane_rows + row) * bf16_words_of_row(s);
+        if (s->joined > 1) bf16_pair_taps(s, b->pixels, to);
+        else bf16_pair_beginnings(s, b->pixels, to);
     }
 }
 
@@ -103,7 +128,8 @@ static void bf16_pair_grad(const Bf16Paired *b, long sample, long place, long be
 // Where the pairs begin that a tap reads, of a tile of channels.
 static const uint32_t *bf16_pairs_of(const Bf16Paired *b, long tap, long tile) {
     const Bf16WeightGrad *s = b->s;
-    long down = s->down.at[tap / s->across.taps], across = s->across.at[tap % s->across.taps], beginnings = bf16_beginnings(s);
+    long runs = s->across.taps / s->joined, beginnings = bf16_beginnings(s);
+    long down = s->down.at[tap / runs], across = s->joined > 1 ? 0 : s->across.at[tap % runs];
     long plane = down % s->down.step * beginnings + across % beginnings;
     return b->pairs + (plane * bf16_channel_tiles(s) + tile) * bf16_words_of_tile(s) + down / s->down.step * bf16_words_of_row(s) +
            across / beginnings * BF16_SIDE;
@@ -146,7 +172,7 @@ static void bf16_add_rows(Bf16Paired *b, long samples, long begin, long end, flo
         for (long t = 0; t < s->tiles_of_taps; t++)
             for (long c = 0; c < s->channel_blocks; c++) {
                 float *block = sums + ((tile / 2 * s->tiles_of_taps + t) * s->channel_blocks + c) * BF16_BLOCK * BF16_BLOCK;
-                long alone = few && 2 * t + 1 == s->taps, rows = tile + 1 == b->last ? BF16_SIDE : BF16_BLOCK;
+                long alone = few && 2 * t + 1 == s->taps / s->joined, rows = tile + 1 == b->last ? BF16_SIDE : BF16_BLOCK;
                 const uint32_t *pairs[2] = {bf16_pairs_of(b, few ? 2 * t : t, 2 * c), NULL};
                 pairs[1] = alone ? pairs[0] : bf16_pairs_of(b, few ? 2 * t + 1 : t, few ? 0 : 2 * c + 1);
                 for (int v = 0; v < 2; v++) pairs[v] += begin * row;
@@ -173,7 +199,7 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
                     .pixels = (uint16_t *)((uint32_t *)room + words), .pairs = (uint32_t *)room,
                     .grad = (uint32_t *)(room + s->copied_bytes)};
     b.made = (float *)(b.grad + s->together * s->band * bf16_pairs_of_row(s) * bf16_tiles_of(s->results) * BF16_SIDE);
-    b.row = b.pixels + bf16_pixels_of_row(s) * bf16_channel_tiles(s) * BF16_SIDE;
+    b.row = b.pixels + bf16_pixels_of_row(s) * bf16_wide_of_pixel(s);
     memset(room, 0, (size_t)s->copied_bytes);
     for (int add = 0; sample < last; sample += s->together) {
         long count = at_most(s->together, last - sample), next = sample + count;
@@ -197,18 +223,20 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
 static void bf16_add_shares_beside_task(void *argument, long result) {
     const Bf16WeightGrad *s = argument;
     long few = s->channels <= BF16_SIDE, each = few ? BF16_SIDE : BF16_BLOCK;
+    long runs = s->across.taps / s->joined, channels = s->channels * s->joined;
     Bf16Array to = {.at = s->weight, .half = s->weight_half};
-    for (long tap = 0; tap < s->taps; tap++)
-        for (long c = 0; c < s->channels; c += each) {
+    for (long tap = 0; tap < s->down.taps * runs; tap++)
+        for (long c = 0; c < channels; c += each) {
             long t = few ? tap / 2 : tap, block = (result / BF16_BLOCK * s->tiles_of_taps + t) * s->channel_blocks + c / BF16_BLOCK;
             const float *sums = (const float *)s->scratch + (block * BF16_BLOCK + result % BF16_BLOCK) * BF16_BLOCK +
                                 (few ? tap % 2 * BF16_SIDE : 0);
             float total[BF16_BLOCK] = {0};
             for (long share = 0; share < s->shares; share++)
                 for (long i = 0; i < each; i++) total[i] += sums[share * s->sums + i];
-            long at = result * s->weight_result + s->down.tap[tap / s->across.taps] * s->weight_row +
-                      s->across.tap[tap % s->across.taps] * s->weight_column + c * s->weight_channel;
-            for (long i = 0; i < at_most(each, s->channels - c); i++) bf16_write(&to, at + i * s->weight_channel, total[i]);
+            long at = result * s->weight_result + s->down.tap[tap / runs] * s->weight_row;
+            for (long i = c; i < at_most(c + each, channels); i++)
+                bf16_write(&to, at + s->across.tap[tap % runs + i / s->channels] * s->weight_column +
+                                    i % s->channels * s->weight_channel, total[i - c]);
         }
 }
 
