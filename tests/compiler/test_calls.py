@@ -6,7 +6,7 @@ from collections import namedtuple
 from contextlib import nullcontext
 
 import pytest
-from eager_and_compiled import both, captured, falls_back
+from eager_and_compiled import both, captured
 
 import torchlite as torch
 from torchlite.compiler import function
