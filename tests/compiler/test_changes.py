@@ -337,6 +337,25 @@ def test_a_flag_that_is_set_once_for_all():
     both(program)
 
 
+def test_a_counter_of_a_class():
+    """What a class keeps is counted once a call, also where it can't be repeated."""
+
+    def program(compile_):
+        class Kept:
+            steps = 0
+            last = None
+
+        def f(x):
+            Kept.steps += 1
+            Kept.last = Kept.new = x * Kept.steps
+            return Kept.last
+
+        f = compile_(f)
+        return [[f(torch.ones(2)), Kept.steps, Kept.last] for _ in range(5)]
+
+    falls_back(program, "changes Python values")
+
+
 def test_fullgraph_takes_counters():
     kept = Counting()
 

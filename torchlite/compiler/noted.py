@@ -112,6 +112,8 @@ class Place:
                 container[:] = bytes(self.values)
             elif isinstance(container, array):
                 container[:] = array(container.typecode, self.values)
+        elif isinstance(self.of, type) and isinstance(container, types.MappingProxyType):
+            self._restore_class(self.of, self.keys)
         elif isinstance(container, (dict, Attributes)):
             if self.whole and self.direct and isinstance(container, dict):
                 known = set(self.keys)
@@ -124,6 +126,16 @@ class Place:
                     del container[key]
                 else:
                     container[key] = value
+
+    def _restore_class(self, cls: type, keys: tuple[Any, ...]) -> None:
+        """Put back the attributes of a class, whose dict can only be read."""
+        before = dict(zip(keys, self.values, strict=True))
+        now = dict(without_notes(vars(cls)))
+        for key in now.keys() - before.keys() if self.direct else ():
+            type.__delattr__(cls, key)
+        for key, value in before.items():
+            if now.get(key, MISSING) is not value:
+                type.__setattr__(cls, key, value)
 
 
 MISSING = object()
