@@ -1,5 +1,6 @@
 """What a program gives away stays what it is; what nobody has is used again; inputs are overwritten in place."""
 
+import platform
 from types import SimpleNamespace
 
 import numpy as np
@@ -218,7 +219,9 @@ def test_inputs_of_another_layout_are_another_capture():
     np.testing.assert_array_equal(f(x.contiguous()).numpy(), x.numpy() * 2 + 1)
 
 
-def test_all_headers_can_be_in_one_program():
+@pytest.mark.parametrize("flags", [None, *(["-march=sapphirerapids"] if platform.machine() == "x86_64" else [])])
+def test_all_headers_can_be_in_one_program(monkeypatch, flags):
+    """For this processor, and for one with tile registers, whose code others leave out."""
     from torchlite.backends.native import bfloat16_convolution, library
     from torchlite.backends.native import recurrent as recurrent_kernels
     from torchlite.compiler.program.writer import HEADERS
@@ -238,11 +241,14 @@ def test_all_headers_can_be_in_one_program():
         "split_float32.h",
         "convolution_nhwc.h",
         "winograd.h",
+        "weight_grad_winograd.h",
         "gemm_tiles.h",
         *recurrent_kernels.GRADIENT_TILES,
     ]
     others = first + sorted({path.name for path in folder.glob("*.h")} - {*HEADERS, *first, "lists.h"})
     source = library.text(*HEADERS, *others)
+    if flags is not None:
+        monkeypatch.setenv("TORCHLITE_CFLAGS", flags)
     toolchain.compiled(source)
 
 

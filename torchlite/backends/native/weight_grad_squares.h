@@ -10,30 +10,30 @@ enum {
 };
 
 ALWAYS long squares_down(const Convolution g) { return parts(g.rows, 2); }
-ALWAYS long squares_of_strip(const Convolution g, const Strip s) { return s.samples * s.rows * pairs_across(g); }
+ALWAYS long squares_of_strip(const Convolution g, const Strips s) { return s.samples * s.rows * pairs_across(g); }
 
 // Planes of the source are [sample][pair of rows][pair][channel], those of gradients [block of results][sample][pair of rows][pair]
 // [lanes].
-ALWAYS long squares_of_source(const Convolution g, const Strip s) { return squares_of_strip(g, s) * g.channels + PLANE_GAP; }
-ALWAYS long squares_of_block(const Convolution g, const Strip s) { return squares_of_strip(g, s) * lanes_of(g); }
-ALWAYS long squares_of_grad(const Convolution g, const Strip s) { return groups_of(g) * squares_of_block(g, s) + PLANE_GAP; }
+ALWAYS long squares_of_source(const Convolution g, const Strips s) { return squares_of_strip(g, s) * g.channels + PLANE_GAP; }
+ALWAYS long squares_of_block(const Convolution g, const Strips s) { return squares_of_strip(g, s) * lanes_of(g); }
+ALWAYS long squares_of_grad(const Convolution g, const Strips s) { return groups_of(g) * squares_of_block(g, s) + PLANE_GAP; }
 
 // Before them: a row of the source that is copied or computed, zeros in place of one that is not there, and four transformed rows.
 ALWAYS long transformed_source(const Convolution g) { return PLANES * source_row(g); }
 ALWAYS long before_squares(const Convolution g) { return copied_row(g) + (1 + PLANES) * transformed_source(g); }
-ALWAYS long squares_scratch(const Convolution g, const Strip s) {
+ALWAYS long squares_scratch(const Convolution g, const Strips s) {
     return before_squares(g) + SQUARE_PLANES * (squares_of_source(g, s) + squares_of_grad(g, s));
 }
 
 // Sums are [plane][block of results][channel][lanes].
 ALWAYS long sums_of_square(const Convolution g) { return groups_of(g) * sums_of_tap(g); }
 
-ALWAYS long square_strips_down(const Convolution g, const Strip s) { return parts(squares_down(g), s.rows); }
-ALWAYS long square_strips(const Convolution g, const Strip s) { return parts(g.samples, s.samples) * square_strips_down(g, s); }
-ALWAYS long shares_of_squares(const Convolution g, const Strip s) { return at_most(g.shares, square_strips(g, s)); }
+ALWAYS long square_strips_down(const Convolution g, const Strips s) { return parts(squares_down(g), s.rows); }
+ALWAYS long square_strips(const Convolution g, const Strips s) { return parts(g.samples, s.samples) * square_strips_down(g, s); }
+ALWAYS long shares_of_squares(const Convolution g, const Strips s) { return at_most(g.shares, square_strips(g, s)); }
 
 // Transforms four transformed rows down.
-ALWAYS void transform_down_squares(const Convolution g, const Strip s, const float *const *rows, float *planes) {
+ALWAYS void transform_down_squares(const Convolution g, const Strips s, const float *const *rows, float *planes) {
     const long plane = squares_of_source(g, s), down = PLANES * plane;
     for (long across = 0; across < PLANES; across++) {
         const float *row[PLANES];
@@ -52,7 +52,7 @@ ALWAYS void transform_down_squares(const Convolution g, const Strip s, const flo
 }
 
 // Makes the planes of two rows of gradients, of which the lower may not be there.
-ALWAYS void transform_square_grads(const Convolution g, const Strip s, const float *row, int both, float *planes) {
+ALWAYS void transform_square_grads(const Convolution g, const Strips s, const float *row, int both, float *planes) {
     const long lanes = lanes_of(g), plane = squares_of_grad(g, s), below = g.columns * g.results;
     for (long p = 0; p < pairs_across(g); p++, row += 2 * g.results, planes += lanes)
         for (long i = 0; i < groups_of(g) * lanes; i += LANES) {
@@ -75,7 +75,7 @@ ALWAYS void transform_square_grads(const Convolution g, const Strip s, const flo
 
 typedef struct { long sample, samples, begin, end; } SquareRows;  // pairs of rows of the result, of some samples
 
-ALWAYS SquareRows squares_at(const Convolution g, const Strip s, long index) {
+ALWAYS SquareRows squares_at(const Convolution g, const Strips s, long index) {
     const long down = square_strips_down(g, s), sample = index / down * s.samples, begin = index % down * s.rows;
     return (SquareRows){sample, at_most(s.samples, g.samples - sample), begin, at_most(begin + s.rows, squares_down(g))};
 }
@@ -86,7 +86,7 @@ ALWAYS const float *grad_of_squares(const Convolution g, const float *grad, Squa
     return grad + (r.sample * g.rows + 2 * r.begin) * g.columns * g.results;
 }
 
-ALWAYS void transform_squares(const Convolution g, const Strip s, const ConvolutionArrays *arrays, SquareRows strip, float *scratch) {
+ALWAYS void transform_squares(const Convolution g, const Strips s, const ConvolutionArrays *arrays, SquareRows strip, float *scratch) {
     const int lies = !arrays->fill.each && g.channel_step == 1;
     float *copied = scratch, *zeros = copied + copied_row(g), *slots = zeros + transformed_source(g);
     float *sources = scratch + before_squares(g), *grads = sources + SQUARE_PLANES * squares_of_source(g, s);
@@ -116,7 +116,7 @@ ALWAYS void transform_squares(const Convolution g, const Strip s, const Convolut
 }
 
 // Adds what a strip makes.
-ALWAYS void add_squares(const Convolution g, const Strip s, const float *planes, SquareRows strip, float *sums, Next next) {
+ALWAYS void add_squares(const Convolution g, const Strips s, const float *planes, SquareRows strip, float *sums, Next next) {
     const long most = at_most(3 * REGISTERS / 4 / vectors_of(g), MOST_TILE_CHANNELS);
     const long channels = parts(g.channels, parts(g.channels, most)), rest = g.channels % channels;
     const long squares = strip.samples * (strip.end - strip.begin) * pairs_across(g);
@@ -134,7 +134,7 @@ ALWAYS void add_squares(const Convolution g, const Strip s, const float *planes,
 }
 
 // The sum over a share of the strips, left in its place of `target`.
-ALWAYS void sum_squares(const Convolution g, const Strip s, const ConvolutionArrays *arrays, long share) {
+ALWAYS void sum_squares(const Convolution g, const Strips s, const ConvolutionArrays *arrays, long share) {
     const long shares = shares_of_squares(g, s), size = SQUARE_PLANES * sums_of_square(g), strips = square_strips(g, s);
     float *scratch = arrays->scratch + share * squares_scratch(g, s), *sums = arrays->target + share * size;
     memset(scratch, 0, (size_t)before_squares(g) * sizeof *scratch);
@@ -157,7 +157,7 @@ ALWAYS void taps_of_sums(float m0, float m1, float m2, float m3, float *taps) {
 }
 
 // Adds up what the shares have for a block and some channels, and makes (result, channel, tap) of it.
-ALWAYS void total_of_squares(const Convolution g, const Strip s, const float *sums, float *out, long index) {
+ALWAYS void total_of_squares(const Convolution g, const Strips s, const float *sums, float *out, long index) {
     const long lanes = lanes_of(g), each = parts(g.channels, TOTAL_CHANNELS), block = index / each;
     const long width = at_most(g.results - block * lanes, lanes), begin = index % each * TOTAL_CHANNELS;
     for (long c = begin; c < at_most(begin + TOTAL_CHANNELS, g.channels); c++) {
@@ -179,15 +179,15 @@ ALWAYS void total_of_squares(const Convolution g, const Strip s, const float *su
 #define WEIGHT_GRADIENT_BY_SQUARES(name, rows, samples, ...)                                                        \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_share(void *argument, long share) {                                                          \
-        sum_squares(name##_geometry(), (Strip){rows, samples}, argument, share);                                    \
+        sum_squares(name##_geometry(), (Strips){rows, samples}, argument, share);                                   \
     }                                                                                                               \
     static void name##_total(void *argument, long index) {                                                          \
         const ConvolutionArrays *arrays = argument;                                                                 \
-        total_of_squares(name##_geometry(), (Strip){rows, samples}, arrays->source, arrays->target, index);         \
+        total_of_squares(name##_geometry(), (Strips){rows, samples}, arrays->source, arrays->target, index);        \
     }                                                                                                               \
     static void name(const float *source, const float *grad, float *target, float *scratch, OnRows fill) {          \
         const Convolution g = name##_geometry();                                                                    \
-        const long shares = shares_of_squares(g, (Strip){rows, samples});                                           \
+        const long shares = shares_of_squares(g, (Strips){rows, samples});                                          \
         ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch, .fill = fill,                \
                                     .scratch = scratch + shares * SQUARE_PLANES * sums_of_square(g)};               \
         parallel(name##_share, &arrays, shares);                                                                    \

@@ -11,7 +11,7 @@
 // Both sides are transformed a strip at a time, into planes that lie in a cache while all products pass by.
 
 // What is chosen for a convolution: a strip has so many rows of the source, of so many samples.
-typedef struct { long rows, samples; } Strip;
+typedef struct { long rows, samples; } Strips;
 
 // ---- what a tile is ----
 
@@ -29,15 +29,15 @@ ALWAYS long channels_of_tile(const Convolution g) {
 // Planes of the source are [sample][row][pair][channel], those of gradients [block of results][sample][row][pair][lanes], of as
 // many rows as read those of the source.
 ALWAYS long source_row(const Convolution g) { return pairs_across(g) * g.channels; }
-ALWAYS long source_plane(const Convolution g, const Strip s) { return s.samples * s.rows * source_row(g); }
+ALWAYS long source_plane(const Convolution g, const Strips s) { return s.samples * s.rows * source_row(g); }
 ALWAYS long grad_row(const Convolution g) { return pairs_across(g) * lanes_of(g); }
-ALWAYS long grad_rows(const Convolution g, const Strip s) { return at_most(s.rows + g.down.taps - 1, g.rows); }
-ALWAYS long grad_block(const Convolution g, const Strip s) { return s.samples * grad_rows(g, s) * grad_row(g); }
-ALWAYS long grad_plane(const Convolution g, const Strip s) { return groups_of(g) * grad_block(g, s); }
+ALWAYS long grad_rows(const Convolution g, const Strips s) { return at_most(s.rows + g.down.taps - 1, g.rows); }
+ALWAYS long grad_block(const Convolution g, const Strips s) { return s.samples * grad_rows(g, s) * grad_row(g); }
+ALWAYS long grad_plane(const Convolution g, const Strips s) { return groups_of(g) * grad_block(g, s); }
 
 // Before them: a row of the source that is copied or computed.
 ALWAYS long copied_row(const Convolution g) { return g.width * g.channels; }
-ALWAYS long strip_scratch(const Convolution g, const Strip s) {
+ALWAYS long strip_scratch(const Convolution g, const Strips s) {
     return copied_row(g) + PLANES * (source_plane(g, s) + grad_plane(g, s));
 }
 
@@ -45,14 +45,14 @@ ALWAYS long strip_scratch(const Convolution g, const Strip s) {
 ALWAYS long sums_of_tap(const Convolution g) { return g.channels * lanes_of(g); }
 ALWAYS long sums_of_plane(const Convolution g) { return groups_of(g) * g.down.taps * sums_of_tap(g); }
 
-ALWAYS long strips_down(const Convolution g, const Strip s) { return parts(g.height, s.rows); }
-ALWAYS long strips_of(const Convolution g, const Strip s) { return parts(g.samples, s.samples) * strips_down(g, s); }
-ALWAYS long shares_of_strips(const Convolution g, const Strip s) { return at_most(g.shares, strips_of(g, s)); }
+ALWAYS long strips_down(const Convolution g, const Strips s) { return parts(g.height, s.rows); }
+ALWAYS long count_strips(const Convolution g, const Strips s) { return parts(g.samples, s.samples) * strips_down(g, s); }
+ALWAYS long shares_of_strips(const Convolution g, const Strips s) { return at_most(g.shares, count_strips(g, s)); }
 
 // ---- transforms ----
 
 // Makes the planes of a row of gradients: h0 + h1, h0 - h1, h0 and h1.
-ALWAYS void transform_grads(const Convolution g, const Strip s, const float *row, float *planes) {
+ALWAYS void transform_grads(const Convolution g, const Strips s, const float *row, float *planes) {
     const long lanes = lanes_of(g), plane = grad_plane(g, s);
     for (long p = 0; p < pairs_across(g); p++, row += 2 * g.results, planes += lanes)
         for (long i = 0; i < groups_of(g) * lanes; i += LANES) {
@@ -70,7 +70,7 @@ ALWAYS void transform_grads(const Convolution g, const Strip s, const float *row
 // Rows `begin` to end - 1 of the source, of some samples, and rows `first` to `last` of results, which read them.
 typedef struct { long sample, samples, begin, end, first, last; } StripRows;
 
-ALWAYS StripRows strip_at(const Convolution g, const Strip s, long index) {
+ALWAYS StripRows strip_at(const Convolution g, const Strips s, long index) {
     const long sample = index / strips_down(g, s) * s.samples, begin = index % strips_down(g, s) * s.rows;
     const long end = at_most(begin + s.rows, g.height);
     return (StripRows){sample, at_most(s.samples, g.samples - sample), begin, end,
@@ -84,7 +84,7 @@ ALWAYS const float *grad_of_strip(const Convolution g, const float *grad, StripR
     return grad + (r.sample * g.rows + r.first) * g.columns * g.results;
 }
 
-ALWAYS void transform_strip(const Convolution g, const Strip s, const ConvolutionArrays *arrays, StripRows strip, float *scratch) {
+ALWAYS void transform_strip(const Convolution g, const Strips s, const ConvolutionArrays *arrays, StripRows strip, float *scratch) {
     const int lies = !arrays->fill.each && g.channel_step == 1;
     float *copied = scratch, *sources = scratch + copied_row(g), *grads = sources + PLANES * source_plane(g, s);
     for (long n = 0; n < strip.samples; n++, strip.sample++) {
@@ -119,7 +119,7 @@ ALWAYS void ask_for_piece(Asked *asked) {
 }
 
 // Adds a plane's outer products of some channels and a block of results for `taps` rows of taps, over `count` pairs of each sample.
-ALWAYS void add_pairs(const Convolution g, const Strip s, long channels, long taps, long samples, long count,
+ALWAYS void add_pairs(const Convolution g, const Strips s, long channels, long taps, long samples, long count,
                       const float *source, const float *grad, float *sums, Asked *asked) {
     const long vectors = vectors_of(g);
     Vector sum[MOST_TILE_TAPS][MOST_TILE_CHANNELS][2];
@@ -165,7 +165,7 @@ ALWAYS long rows_of_taps(const Convolution g, StripRows strip, TapRows *all) {
 }
 
 // Adds what a strip makes.
-ALWAYS void add_strip(const Convolution g, const Strip s, const float *planes, StripRows strip, float *sums, Next next) {
+ALWAYS void add_strip(const Convolution g, const Strips s, const float *planes, StripRows strip, float *sums, Next next) {
     TapRows all[2 * MOST_DOWN + 1];
     const long count = rows_of_taps(g, strip, all), channels = channels_of_tile(g), rest = g.channels % channels;
     const long tiles = PLANES * groups_of(g) * parts(g.down.taps, taps_of_tile(g)) * parts(g.channels, channels);
@@ -191,11 +191,11 @@ ALWAYS void add_strip(const Convolution g, const Strip s, const float *planes, S
 }
 
 // The sum over a share of the strips, left in its place of `target`.
-ALWAYS void sum_strips(const Convolution g, const Strip s, const ConvolutionArrays *arrays, long share) {
+ALWAYS void sum_strips(const Convolution g, const Strips s, const ConvolutionArrays *arrays, long share) {
     const long shares = shares_of_strips(g, s), size = PLANES * sums_of_plane(g);
     float *scratch = arrays->scratch + share * strip_scratch(g, s), *sums = arrays->target + share * size;
     memset(sums, 0, (size_t)size * sizeof *sums);
-    for (long i = share * strips_of(g, s) / shares; i < (share + 1) * strips_of(g, s) / shares; i++) {
+    for (long i = share * count_strips(g, s) / shares; i < (share + 1) * count_strips(g, s) / shares; i++) {
         const StripRows strip = strip_at(g, s, i), behind = strip_at(g, s, i + 1);
         const float *grad = grad_of_strip(g, arrays->grad, behind);
         const float *source = arrays->source && g.channel_step == 1 ? source_of_strip(g, arrays->source, behind) : grad;
@@ -205,7 +205,7 @@ ALWAYS void sum_strips(const Convolution g, const Strip s, const ConvolutionArra
 }
 
 // Adds up what the shares have for a block and a row of taps, and makes (result, channel, tap) of it.
-ALWAYS void total_of_strips(const Convolution g, const Strip s, const float *sums, float *out, long index) {
+ALWAYS void total_of_strips(const Convolution g, const Strips s, const float *sums, float *out, long index) {
     const long lanes = lanes_of(g), block = index / g.down.taps, down = index % g.down.taps;
     const long taps = g.down.taps * g.across.taps, width = at_most(g.results - block * lanes, lanes);
     const float *from = sums + index * sums_of_tap(g);
@@ -228,15 +228,15 @@ ALWAYS void total_of_strips(const Convolution g, const Strip s, const float *sum
 #define WEIGHT_GRADIENT_BY_WINOGRAD(name, rows, samples, ...)                                                       \
     ALWAYS Convolution name##_geometry(void) { return (Convolution)__VA_ARGS__; }                                   \
     static void name##_share(void *argument, long share) {                                                          \
-        sum_strips(name##_geometry(), (Strip){rows, samples}, argument, share);                                     \
+        sum_strips(name##_geometry(), (Strips){rows, samples}, argument, share);                                    \
     }                                                                                                               \
     static void name##_total(void *argument, long index) {                                                          \
         const ConvolutionArrays *arrays = argument;                                                                 \
-        total_of_strips(name##_geometry(), (Strip){rows, samples}, arrays->source, arrays->target, index);          \
+        total_of_strips(name##_geometry(), (Strips){rows, samples}, arrays->source, arrays->target, index);         \
     }                                                                                                               \
     static void name(const float *source, const float *grad, float *target, float *scratch, OnRows fill) {          \
         const Convolution g = name##_geometry();                                                                    \
-        const long shares = shares_of_strips(g, (Strip){rows, samples});                                            \
+        const long shares = shares_of_strips(g, (Strips){rows, samples});                                           \
         ConvolutionArrays arrays = {.source = source, .grad = grad, .target = scratch, .fill = fill,                \
                                     .scratch = scratch + shares * PLANES * sums_of_plane(g)};                       \
         parallel(name##_share, &arrays, shares);                                                                    \
