@@ -13,9 +13,14 @@ from torchlite.ops.windows import Window
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 WAYS = {
-    "as the processor allows": (),
-    "without tile registers": ("__AMX_BF16__",),
-    "without AVX-512-BF16": ("__AMX_BF16__", "__AVX512BF16__"),
+    "as the processor allows": "",
+    "as for tile registers": """
+#if defined(__x86_64__) && !defined(__clang__)
+#pragma GCC target("amx-tile,amx-bf16")
+#endif
+""",  # which the system need not allow
+    "without tile registers": "#undef __AMX_BF16__\n",
+    "without AVX-512-BF16": "#undef __AMX_BF16__\n#undef __AVX512BF16__\n",
 }
 # samples, channels, size, results, window
 CASES = [
@@ -35,12 +40,11 @@ CASES = [
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    """The same text with instruction sets undefined, so that what other processors run is run here."""
+    """The same text with instruction sets defined or not, so that what other processors run is run here."""
     if kernel("bfloat16_convolution.convolution") is None:
         pytest.skip("kernels are switched off or can't be compiled")
-    text = "".join(f"#undef {name}\n" for name in WAYS[request.param])
     variant = Family(*bfloat16_convolution.C._files, **bfloat16_convolution.C._functions)
-    variant.text = text + bfloat16_convolution.C.text
+    variant.text = WAYS[request.param] + bfloat16_convolution.C.text
     monkeypatch.setattr(bfloat16_convolution, "C", variant)
 
 

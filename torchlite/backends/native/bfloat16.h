@@ -324,7 +324,7 @@ enum { BF16_PART = 8 };  // of the depth, of which both blocks stay in the first
 
 static void bf16_block_in_vectors(const Bf16Term *term, int terms, Bf16Steps steps, long depth, float *sums, int add,
                                   int narrow, int low) {
-    if (terms > 1) {
+    if (terms != 1) {
         bf16_part_in_vectors(term, terms, steps, depth, sums, add, narrow, low);
         return;
     }
