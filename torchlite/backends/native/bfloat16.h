@@ -159,7 +159,7 @@ typedef struct { const uint16_t *left; const uint32_t *right; } Bf16Term;
 typedef struct { const float *at; long step, lines, left, each; } Bf16Rows;
 typedef struct { Bf16Rows later[MOST_STREAMS]; int count; } Bf16Wanted;
 
-enum { BF16_LINE_LENGTH = 16 };  // numbers of a line
+enum { BF16_LINE_LENGTH = LINE_BYTES / sizeof(float) };  // numbers of a line
 #ifdef __AMX_BF16__
 enum { BF16_STORES_FETCH = 1 };
 #else

@@ -39,7 +39,7 @@ typedef struct {
     void *context;
     Bf16Fill fill;
     long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
-    // how the copy of a sample lies, filled in by bf16_arranged:
+    // how the copy of a sample lies, filled in by bf16_arrange:
     long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row; positions of one
     long together, pairs, depth, terms;                 // taps of a row in one run, and the tiles that it is cut into
     int tiles;

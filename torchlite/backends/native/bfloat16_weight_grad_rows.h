@@ -1,4 +1,5 @@
-// The same where there are no tile registers.
+// The gradient of the weight of a convolution in bfloat16, of channels that lie side by side, where there are no tile registers;
+// then, for both ways, the sum of what shares have.
 //
 // Pixels are paired within rows, so that no position between two rows is multiplied: a row of the input once for each place
 // in a pair and each residue by the stride at which a tap begins, a row of the cotangent once. The words of the cotangent are
@@ -11,18 +12,16 @@ enum { BF16_POSITIONS = 256 };  // whose pairs lie in the first-level cache whil
 // Memory that the next samples are read from, some lines of which are asked for with each tile of sums.
 typedef struct { const char *at, *end; long lines; } Bf16Ahead;
 
-enum { BF16_LINE = 64 };
-
 static Bf16Ahead bf16_ahead(const Bf16Array *a, long sample, long samples, long height, long width, long channels, long tiles) {
     long row = width * channels, size = a->half ? sizeof(uint16_t) : sizeof(float), bytes = samples * height * row * size;
     if (a->channel != 1 || a->column != channels || a->row != row || a->sample != height * row) return (Bf16Ahead){0};
     const char *at = (const char *)a->at + sample * a->sample * size;
-    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, BF16_LINE), tiles)};
+    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, LINE_BYTES), tiles)};
 }
 
 static inline void bf16_ask(Bf16Ahead *ahead) {
-    const char *end = ahead->at + ahead->lines * BF16_LINE;
-    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += BF16_LINE) __builtin_prefetch(ahead->at, 0, 2);
+    const char *end = ahead->at + ahead->lines * LINE_BYTES;
+    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += LINE_BYTES) __builtin_prefetch(ahead->at, 0, 2);
 }
 
 typedef struct {

@@ -173,7 +173,6 @@ ALWAYS long first_band(const Convolution g, long share) { return share * bands_o
 
 // ---- what comes next, fetched while the rest is computed ----
 
-enum { LINE_BYTES = 64 };  // bytes of memory that come together
 typedef struct { const float *at; long size; } Run;  // of numbers side by side
 
 // Asks for one of `pieces` equal pieces. Read when they are wanted, numbers come faster than memory gives them, and later none.

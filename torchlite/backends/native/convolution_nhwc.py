@@ -69,20 +69,20 @@ def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | Non
         out: sizes of the result, which has no gaps.
         window: kernel, stride, padding and dilation.
     """
-    down, across = forward_axes(window)
-    taps = down.taps * across.taps
-    fields, scratch, band = geometry(x, out, (down, across), steps or dense(x))
-    text = f"CONVOLUTION({name}, {x[3] * taps}, {taps}, {fields})\n"
-    return Kernel(text, scratch + packed(x[3], out[3], taps), band)
+    return _kernel(name, x, out, *forward(x, window), steps)
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
-    down, across = backward_axes(window)
-    taps = down.taps * across.taps
-    fields, scratch, band = geometry(g, x, (down, across), steps or dense(g))
-    text = f"CONVOLUTION({name}, {taps}, {x[3] * taps}, {fields})\n"
-    return Kernel(text, scratch + packed(g[3], x[3], taps), band)
+    return _kernel(name, g, x, *backward(x, window), steps)
+
+
+def _kernel(
+    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], of_weight: tuple[int, int], steps: Sizes | None
+) -> Kernel:
+    fields, scratch, band = geometry(source, result, axes, steps or dense(source))
+    text = f"CONVOLUTION({name}, {of_weight[0]}, {of_weight[1]}, {fields})\n"
+    return Kernel(text, scratch + packed(source[3], result[3], axes[0].taps * axes[1].taps), band)
 
 
 def weight_grad(
@@ -126,6 +126,20 @@ def backward_axes(window: Any) -> tuple[Axis, Axis]:
     """How the gradient of an input reads that of the result."""
     down, across = (Axis(axis.taps, 1, axis.step, -axis.dilation, -axis.shift) for axis in forward_axes(window))
     return down, across
+
+
+def forward(x: Sizes, window: Any) -> tuple[tuple[Axis, Axis], tuple[int, int]]:
+    """How a convolution of x reads down and across, and how far its weight's results and channels are apart."""
+    axes = forward_axes(window)
+    taps = axes[0].taps * axes[1].taps
+    return axes, (x[3] * taps, taps)
+
+
+def backward(x: Sizes, window: Any) -> tuple[tuple[Axis, Axis], tuple[int, int]]:
+    """The same of the gradient of x, whose results are the channels of x."""
+    axes = backward_axes(window)
+    taps = axes[0].taps * axes[1].taps
+    return axes, (taps, x[3] * taps)
 
 
 def packed(channels: int, results: int, taps: int) -> int:

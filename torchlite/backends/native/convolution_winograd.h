@@ -2,9 +2,9 @@
 // multiplications by `winograd.h`: along rows a third fewer, and with three taps down nested in itself, 2.25 times fewer.
 //
 // Rows of the source are transformed where they would be copied, once for all taps down and all results, or four of them at once for
-// two rows of results. Where rows are short those of some samples lie behind each
-// other and make one tile. The sums of a pair are formed one after the other, each from zero, so that they err less than one
-// direct sum of all; those that others are added to wait in the first-level cache.
+// two rows of results. Where rows are short those of some samples lie behind each other and make one tile. The sums of a pair
+// are formed one after the other, each from zero, so that they err less than one direct sum of all; those that others are added
+// to wait in the first-level cache.
 
 // How the work is laid out: samples whose rows are one, and rows of results at once, 1 or 2.
 typedef struct { long woven, high; } Winograd;
@@ -66,11 +66,9 @@ ALWAYS void transform_weights(const Convolution g, const Winograd w, long result
 // rows, sums that wait, and rows of results.
 typedef struct { float *zeros, *copies, *planes, *kept, *out; } WinogradScratch;
 
-ALWAYS long row_size(const Convolution g) { return g.width * g.channels; }
-
 ALWAYS WinogradScratch winograd_scratch(const Convolution g, const Winograd w, float *all, long share) {
     const long copies = w.high == 2 ? slots_of(g, w) * w.woven : 1, planes = w.high == 2 ? PLANES : slots_of(g, w);
-    const long sizes[] = {g.channels, copies * row_size(g), planes * slot_size(g, w), KEPT * kept_size(g, w)};
+    const long sizes[] = {g.channels, copies * copied_row(g), planes * slot_size(g, w), KEPT * kept_size(g, w)};
     float *at[5];
     at[0] = all + share * (sizes[0] + sizes[1] + sizes[2] + sizes[3] + w.high * w.woven * g.columns * g.results);
     for (long i = 0; i < 4; i++) at[i + 1] = at[i] + sizes[i];
@@ -78,16 +76,8 @@ ALWAYS WinogradScratch winograd_scratch(const Convolution g, const Winograd w, f
     return (WinogradScratch){at[0], at[1], at[2], at[3], at[4]};
 }
 
-// Whether the channels of sources do not lie side by side yet.
-ALWAYS int must_copy(const Convolution g, const ConvolutionArrays *arrays) { return arrays->fill.each || g.channel_step != 1; }
-
-ALWAYS void copy_row_of(const Convolution g, const ConvolutionArrays *arrays, long sample, long row, float *to) {
-    const float *from = arrays->source + sample * g.sample_step + row * g.row_step;
-    if (arrays->fill.each)
-        arrays->fill.each(arrays->fill.context, to, g.channels, (sample * g.height + row) * g.width, 0, g.width, g.channels);
-    else
-        for (long c = 0; c < g.channels; c++)
-            for (long x = 0; x < g.width; x++) to[x * g.channels + c] = from[x * g.column_step + c * g.channel_step];
+ALWAYS const float *row_of_source(const Convolution g, const ConvolutionArrays *arrays, long sample, long row) {
+    return arrays->source + sample * g.sample_step + row * g.row_step;
 }
 
 // Transforms row number `row` of woven samples.
@@ -95,10 +85,10 @@ ALWAYS void transform_across(const Convolution g, const Winograd w, const Convol
                              long row, float *to) {
     for (long s = 0; s < w.woven; s++, sample++) {
         const int copied = must_copy(g, arrays), there = sample < g.samples;
-        if (copied && there) copy_row_of(g, arrays, sample, row, copy);
-        transform_row(copied ? copy : arrays->source + sample * g.sample_step + row * g.row_step,
-                      copied ? g.channels : g.column_step, there ? g.width : 0, first_read(g.across, 0), pairs_across(g),
-                      g.channels, to + s * pairs_across(g) * g.channels, plane_size(g, w));
+        const float *from = row_of_source(g, arrays, sample, row);
+        if (copied && there) copy_source(g, arrays, sample, row, from, copy);
+        transform_row(copied ? copy : from, copied ? g.channels : g.column_step, there ? g.width : 0, first_read(g.across, 0),
+                      pairs_across(g), g.channels, to + s * pairs_across(g) * g.channels, plane_size(g, w));
     }
 }
 
@@ -142,17 +132,18 @@ ALWAYS void transform_block(const Convolution g, const Winograd w, const Convolu
     const int copied = must_copy(g, arrays);
     for (long s = 0; s < w.woven; s++) {
         const int there = sample + s < g.samples;
-        float *copies = scratch->copies + s * slots_of(g, w) * row_size(g);
+        float *copies = scratch->copies + s * slots_of(g, w) * copied_row(g);
         for (long r = missing; r <= last && copied && there; r++)
-            copy_row_of(g, arrays, sample + s, r, copies + r % slots_of(g, w) * row_size(g));
+            copy_source(g, arrays, sample + s, r, row_of_source(g, arrays, sample + s, r),
+                        copies + r % slots_of(g, w) * copied_row(g));
         FourRows rows;
         for (long k = 0; k < PLANES; k++) {
             const long read = first_read(g.down, row) + k;
             const int some = there && read >= 0 && read <= last;
             rows.step[k] = !some ? 0 : copied ? g.channels : g.column_step;
             rows.at[k] = !some    ? scratch->zeros
-                         : copied ? copies + read % slots_of(g, w) * row_size(g)
-                                  : arrays->source + (sample + s) * g.sample_step + read * g.row_step;
+                         : copied ? copies + read % slots_of(g, w) * copied_row(g)
+                                  : row_of_source(g, arrays, sample + s, read);
         }
         transform_both(g, w, &rows, scratch->planes + s * pairs_across(g) * g.channels);
     }

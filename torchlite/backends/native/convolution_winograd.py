@@ -13,9 +13,9 @@ from torchlite.backends.native.convolution_nhwc import (
     Axis,
     Kernel,
     Sizes,
-    backward_axes,
+    backward,
     dense,
-    forward_axes,
+    forward,
     geometry,
     packed,
 )
@@ -47,20 +47,16 @@ def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:
 
 def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """As in ``convolution_nhwc.py``."""
-    axes = forward_axes(window)
-    taps = axes[0].taps * axes[1].taps
-    return _kernel(name, x, out, axes, steps, (x[3] * taps, taps))
+    return _kernel(name, x, out, *forward(x, window), steps)
 
 
 def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
     """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
-    axes = backward_axes(window)
-    taps = axes[0].taps * axes[1].taps
-    return _kernel(name, g, x, axes, steps, (taps, x[3] * taps))
+    return _kernel(name, g, x, *backward(x, window), steps)
 
 
 def _kernel(
-    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], steps: Sizes | None, of_weight: tuple[int, int]
+    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], of_weight: tuple[int, int], steps: Sizes | None
 ) -> Kernel:
     _, height, width, channels = source
     samples, _, columns, results = result

@@ -1,7 +1,7 @@
 // What will be read or written soon, fetched while something is multiplied that leaves memory idle: a line for each number that
 // is summed over, not all at once, for which a processor would have to wait.
 
-enum { MOST_NEEDED = 5, NEEDED_LINE = 64, ROOM_TO_FETCH = REGISTERS >= 32 };  // loops of few registers have no room for it
+enum { MOST_NEEDED = 5, ROOM_TO_FETCH = REGISTERS >= 32 };  // loops of few registers have no room for it
 
 typedef struct { const char *at; long bytes; } Stretch;
 typedef struct { Stretch of[MOST_NEEDED]; int count, next; } Needed;
@@ -16,9 +16,9 @@ typedef struct { const char *at; long step; } Lines;
 static inline Lines needed_lines(Needed *a, long count, const void *otherwise) {
     if (a->next == a->count) return (Lines){otherwise, 0};
     Stretch *s = &a->of[a->next];
-    Lines lines = {s->at, NEEDED_LINE};
-    s->at += count * NEEDED_LINE;
-    s->bytes -= count * NEEDED_LINE;
+    Lines lines = {s->at, LINE_BYTES};
+    s->at += count * LINE_BYTES;
+    s->bytes -= count * LINE_BYTES;
     a->next += s->bytes <= 0;
     return lines;
 }

@@ -90,8 +90,7 @@ static inline __attribute__((always_inline)) void vector_sums(const uint16_t *le
 }
 
 // sums (16 rows, 64 columns) = rows times packed columns, [tile][term][column]. Tiles are taken from `stretches` stretches of the
-// depth in turn. Vectors compute no more than so many rows, and some, and
-// fetch what is needed.
+// depth in turn. Vectors compute no more rows than whole groups of BF16_ROWS that hold `rows`, and fetch what is needed.
 static inline __attribute__((always_inline)) void tile_sums(int tiles, const uint16_t *left, const uint32_t *right, long depth,
                                                             long stretches, long rows, float *sums, long sums_step,
                                                             Beside *beside, Needed *needed, const int terms) {

@@ -34,6 +34,8 @@ enum { LANES = 4, REGISTERS = 16 };
 #define UPPER_HALVES_OF_QUARTERS 2, 3, 6, 7
 #endif
 
+enum { LINE_BYTES = 64 };  // bytes of memory that come together
+
 // Loops over the registers of a tile must be unrolled completely, or the tile lies in memory.
 #if defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")

@@ -87,7 +87,7 @@ ALWAYS const float *grad_of_squares(const Convolution g, const float *grad, Squa
 }
 
 ALWAYS void transform_squares(const Convolution g, const Strips s, const ConvolutionArrays *arrays, SquareRows strip, float *scratch) {
-    const int lies = !arrays->fill.each && g.channel_step == 1;
+    const int copies = must_copy(g, arrays);
     float *copied = scratch, *zeros = copied + copied_row(g), *slots = zeros + transformed_source(g);
     float *sources = scratch + before_squares(g), *grads = sources + SQUARE_PLANES * squares_of_source(g, s);
     for (long n = 0; n < strip.samples; n++, strip.sample++) {
@@ -102,8 +102,8 @@ ALWAYS void transform_squares(const Convolution g, const Strips s, const Convolu
                 const int there = row >= 0 && row < g.height;
                 if (row == next && next++ >= 0 && there) {
                     const float *from = source_of_squares(g, arrays->source, strip, row);
-                    if (!lies) copy_source(g, arrays, strip.sample, row, from, copied);
-                    transform_row(lies ? from : copied, lies ? g.column_step : g.channels, g.width, g.across.shift,
+                    if (copies) copy_source(g, arrays, strip.sample, row, from, copied);
+                    transform_row(copies ? copied : from, copies ? g.channels : g.column_step, g.width, g.across.shift,
                                   pairs_across(g), g.channels, slot, source_row(g));
                 }
                 rows[k] = there ? slot : zeros;
@@ -117,8 +117,7 @@ ALWAYS void transform_squares(const Convolution g, const Strips s, const Convolu
 
 // Adds what a strip makes.
 ALWAYS void add_squares(const Convolution g, const Strips s, const float *planes, SquareRows strip, float *sums, Next next) {
-    const long most = at_most(3 * REGISTERS / 4 / vectors_of(g), MOST_TILE_CHANNELS);
-    const long channels = parts(g.channels, parts(g.channels, most)), rest = g.channels % channels;
+    const long channels = channels_of_tile(g, 1), rest = g.channels % channels;
     const long squares = strip.samples * (strip.end - strip.begin) * pairs_across(g);
     const long tiles = SQUARE_PLANES * groups_of(g) * parts(g.channels, channels);
     Asked asked = asked_of(g, next, 2 * s.samples * s.rows, tiles, squares_of_strip(g, s));
@@ -148,12 +147,6 @@ ALWAYS void sum_squares(const Convolution g, const Strips s, const ConvolutionAr
         transform_squares(g, s, arrays, strip, scratch);
         add_squares(g, s, scratch + before_squares(g), strip, sums, (Next){(const char *)source, (const char *)grad});
     }
-}
-
-// The three taps that a transform's four sums make.
-ALWAYS void taps_of_sums(float m0, float m1, float m2, float m3, float *taps) {
-    const float half = 0.5f * (m0 + m1);
-    taps[0] = half + m2, taps[1] = 0.5f * (m0 - m1), taps[2] = half + m3;
 }
 
 // Adds up what the shares have for a block and some channels, and makes (result, channel, tap) of it.

@@ -19,8 +19,8 @@ enum { MOST_TILE_CHANNELS = 16, MOST_TILE_TAPS = 3 };
 
 // Rows of taps that a tile has sums for. Where it has one vector of results, numbers of the source serve several of them.
 ALWAYS long taps_of_tile(const Convolution g) { return vectors_of(g) == 1 && g.down.taps <= MOST_TILE_TAPS ? g.down.taps : 1; }
-ALWAYS long channels_of_tile(const Convolution g) {
-    const long most = at_most(3 * REGISTERS / 4 / vectors_of(g) / taps_of_tile(g), MOST_TILE_CHANNELS);
+ALWAYS long channels_of_tile(const Convolution g, long taps) {
+    const long most = at_most(3 * REGISTERS / 4 / vectors_of(g) / taps, MOST_TILE_CHANNELS);
     return parts(g.channels, parts(g.channels, most));
 }
 
@@ -36,7 +36,6 @@ ALWAYS long grad_block(const Convolution g, const Strips s) { return s.samples *
 ALWAYS long grad_plane(const Convolution g, const Strips s) { return groups_of(g) * grad_block(g, s); }
 
 // Before them: a row of the source that is copied or computed.
-ALWAYS long copied_row(const Convolution g) { return g.width * g.channels; }
 ALWAYS long strip_scratch(const Convolution g, const Strips s) {
     return copied_row(g) + PLANES * (source_plane(g, s) + grad_plane(g, s));
 }
@@ -85,13 +84,13 @@ ALWAYS const float *grad_of_strip(const Convolution g, const float *grad, StripR
 }
 
 ALWAYS void transform_strip(const Convolution g, const Strips s, const ConvolutionArrays *arrays, StripRows strip, float *scratch) {
-    const int lies = !arrays->fill.each && g.channel_step == 1;
+    const int copies = must_copy(g, arrays);
     float *copied = scratch, *sources = scratch + copied_row(g), *grads = sources + PLANES * source_plane(g, s);
     for (long n = 0; n < strip.samples; n++, strip.sample++) {
         const float *from = source_of_strip(g, arrays->source, strip), *grad = grad_of_strip(g, arrays->grad, strip);
         for (long row = 0; row < strip.end - strip.begin; row++, from += g.row_step) {
-            if (!lies) copy_source(g, arrays, strip.sample, strip.begin + row, from, copied);
-            transform_row(lies ? from : copied, lies ? g.column_step : g.channels, g.width, g.across.shift, pairs_across(g),
+            if (copies) copy_source(g, arrays, strip.sample, strip.begin + row, from, copied);
+            transform_row(copies ? copied : from, copies ? g.channels : g.column_step, g.width, g.across.shift, pairs_across(g),
                           g.channels, sources + (n * s.rows + row) * source_row(g), source_plane(g, s));
         }
         for (long row = 0; row <= strip.last - strip.first; row++)
@@ -167,7 +166,7 @@ ALWAYS long rows_of_taps(const Convolution g, StripRows strip, TapRows *all) {
 // Adds what a strip makes.
 ALWAYS void add_strip(const Convolution g, const Strips s, const float *planes, StripRows strip, float *sums, Next next) {
     TapRows all[2 * MOST_DOWN + 1];
-    const long count = rows_of_taps(g, strip, all), channels = channels_of_tile(g), rest = g.channels % channels;
+    const long count = rows_of_taps(g, strip, all), channels = channels_of_tile(g, taps_of_tile(g)), rest = g.channels % channels;
     const long tiles = PLANES * groups_of(g) * parts(g.down.taps, taps_of_tile(g)) * parts(g.channels, channels);
     Asked asked = asked_of(g, next, s.samples * s.rows, tiles * s.samples, s.rows * pairs_across(g));
     for (long index = 0; index < PLANES * groups_of(g) * count; index++) {
@@ -204,6 +203,12 @@ ALWAYS void sum_strips(const Convolution g, const Strips s, const ConvolutionArr
     }
 }
 
+// The three taps that the four sums of a transform make.
+ALWAYS void taps_of_sums(float m0, float m1, float m2, float m3, float *taps) {
+    const float half = 0.5f * (m0 + m1);
+    taps[0] = half + m2, taps[1] = 0.5f * (m0 - m1), taps[2] = half + m3;
+}
+
 // Adds up what the shares have for a block and a row of taps, and makes (result, channel, tap) of it.
 ALWAYS void total_of_strips(const Convolution g, const Strips s, const float *sums, float *out, long index) {
     const long lanes = lanes_of(g), block = index / g.down.taps, down = index % g.down.taps;
@@ -215,11 +220,8 @@ ALWAYS void total_of_strips(const Convolution g, const Strips s, const float *su
         for (long share = 0; share < shares_of_strips(g, s); share++)
             for (long plane = 0; plane < PLANES; plane++)
                 for (long i = 0; i < lanes; i++) total[plane][i] += from[(share * PLANES + plane) * sums_of_plane(g) + i];
-        for (long i = 0; i < width; i++) {
-            const float half = 0.5f * (total[0][i] + total[1][i]);
-            float *tap = to + i * g.channels * taps;
-            tap[0] = half + total[2][i], tap[1] = 0.5f * (total[0][i] - total[1][i]), tap[2] = half + total[3][i];
-        }
+        for (long i = 0; i < width; i++)
+            taps_of_sums(total[0][i], total[1][i], total[2][i], total[3][i], to + i * g.channels * taps);
     }
 }
 

@@ -12,6 +12,10 @@ enum { PLANES = 4 };  // V0 ... V3 of a row, each [pair of results][channel]
 
 ALWAYS long pairs_across(const Convolution g) { return parts(g.columns, 2); }
 
+// Rows of the source are copied, or computed, where their channels do not lie side by side yet.
+ALWAYS int must_copy(const Convolution g, const ConvolutionArrays *arrays) { return arrays->fill.each || g.channel_step != 1; }
+ALWAYS long copied_row(const Convolution g) { return g.width * g.channels; }
+
 static inline __attribute__((always_inline)) Vector source_at(const float *from, long step, long width, long column, long n) {
     return (unsigned long)column < (unsigned long)width ? load_some(from + column * step, n) : (Vector){0};
 }

@@ -15,9 +15,6 @@ from torchlite.compiler.program.reductions import Reduction, reduction
 from torchlite.compiler.program.units import Loop, flat, refinement
 from torchlite.ir import Shape
 
-_MOST_PARTS = 512
-_NEAR = 128  # sums side by side that registers can hold
-
 
 @dataclass(frozen=True, eq=False)
 class Stream:
