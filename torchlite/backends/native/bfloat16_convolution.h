@@ -2,9 +2,10 @@
 //
 // A sample is copied into bfloat16 with its padding, channels side by side, so that the numbers that a row of the window
 // meets lie in one run: without columns copied out, a tile's 16 rows are 16 neighbouring windows. Where the stride is s,
-// every s-th row of the sample lies in the same one of s planes. Positions between the end of a row of windows and the next
-// row are computed too and dropped. The gradient of the input is the same sum over the cotangent, for each residue of a
-// position by the stride; that of the weight (`bfloat16_weight_grad.h`) is a sum over positions instead.
+// every s-th row of the sample lies in the same one of s planes. In tile registers positions between the end of a row of windows
+// and the next row are computed too and dropped; without them `bfloat16_positions.h` leaves these out. The gradient of the input
+// is the same sum over the cotangent, for each residue of a position by the stride; that of the weight
+// (`bfloat16_weight_grad.h`) is a sum over positions instead.
 
 enum { BF16_MOST_TAPS = 16, BF16_SHARES = 16 };  // rows or columns of a window; parts that samples are divided into
 

@@ -1,4 +1,5 @@
-// The gradient of the weight of a convolution in bfloat16 where the cotangent's channels lie side by side.
+// The gradient of the weight of a convolution in bfloat16 where the cotangent's channels lie side by side, for tile registers
+// (`bfloat16_weight_grad_rows.h` does without them).
 //
 // Products of bfloat16 want pairs of what is summed over, here of neighbouring pixels. Those of the input are paired as they
 // lie, once beginning with even pixels and once with odd ones, so that every tap of the window finds its pairs somewhere

@@ -1,5 +1,5 @@
-// The gradient of the weight of a convolution in bfloat16, of channels that lie side by side, where there are no tile registers;
-// then, for both ways, the sum of what shares have.
+// The gradient of the weight of a convolution in bfloat16 where the cotangent's channels lie side by side, without tile registers;
+// with them and without, the sum of what shares have.
 //
 // Pixels are paired within rows, so that no position between two rows is multiplied: a row of the input once for each place
 // in a pair and each residue by the stride at which a tap begins, a row of the cotangent once. The words of the cotangent are
