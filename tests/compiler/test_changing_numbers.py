@@ -198,3 +198,30 @@ def test_an_error_of_the_arithmetic():
         f(torch.ones(2), 0)
     same(f(torch.ones(2), 4), torch.full((2,), 0.25))
     assert len(f.variants) == 2
+
+
+@pytest.mark.parametrize("function", [lambda x, n: x * n**2, lambda x, n: x * (n * 10**400 if n > 2 else n)])
+def test_what_is_too_large_for_a_float(function):
+    """Python says so, where C would go on with infinity."""
+
+    def program(compile_):
+        f = compile_(function)
+        results = []
+        for n in (0.5, 1.5, 1e300, 2.5, 1.0):
+            try:
+                results.append(f(torch.ones(2), n))
+            except OverflowError:
+                results.append("too large")
+        return results
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_infinity_as_a_constant():
+    def program(compile_):
+        f = compile_(lambda x, n: x * (1 + n / float("inf")))
+        return [f(torch.ones(2), n) for n in (0.5, 1.5, 2.5)]
+
+    (f,) = both(program)
+    assert "mul" in f.source

@@ -274,10 +274,10 @@ class Writer:
             kind = "float" if target.aval is not None and target.aval.dtype.itemsize == 4 else "double"
             self.statement(f"*({kind} *)({self.pointer(target)}) = ({kind}){self.number(node.inputs[0])};")
         else:
-            text, unless = arithmetic(node, [self.number(v) for v in node.inputs])
+            text, unless = arithmetic(node, [self.number(v) for v in (*node.inputs, target)])
+            self.statement(f"{self.number(target)} = {text};")
             if unless is not None:
                 self.statement(f"if ({unless}) return {self.failing(node)};")
-            self.statement(f"{self.number(target)} = {text};")
 
     def _write_check(self, unit: Unit) -> None:
         node = unit.root
