@@ -225,3 +225,20 @@ def test_infinity_as_a_constant():
 
     (f,) = both(program)
     assert "mul" in f.source
+
+
+@pytest.mark.parametrize("kind", [int, float])
+def test_the_norm_to_which_gradients_are_clipped(kind):
+    def program(compile_):
+        weight = nn.Parameter(torch.ones(3))
+
+        def step(x, limit):
+            weight.grad = None
+            (weight * x).sum().backward()
+            return nn.utils.clip_grad_norm_([weight], limit), weight.grad
+
+        f = compile_(step)
+        return [f(torch.arange(3.0), kind(n // 2 + 1)) for n in range(10)]
+
+    (f,) = both(program)
+    assert len(f.variants) == 2

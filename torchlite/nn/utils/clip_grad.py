@@ -53,7 +53,9 @@ def clip_grads_with_norm_(
     foreach: bool | None = None,  # noqa: ARG001 - PyTorch's choice of an implementation
 ) -> None:
     """Scale all gradients by min(1, max_norm / (total_norm + 1e-6))."""
-    factor = (float(max_norm) / (total_norm + 1e-6)).clamp(max=1.0)
+    # A Python number is not converted: one that changes from step to step is then an input of a compiled step.
+    limit = float(max_norm) if isinstance(max_norm, (Tensor, np.generic)) else max_norm
+    factor = (limit / (total_norm + 1e-6)).clamp(max=1.0)
     gradients = _gradients(parameters)
     if not _scaled_in_one_pass(gradients, factor):
         for g in gradients:
