@@ -242,3 +242,12 @@ def test_the_norm_to_which_gradients_are_clipped(kind):
 
     (f,) = both(program)
     assert len(f.variants) == 2
+
+
+def test_bounds_that_are_scalars_of_numpy():
+    def program(compile_):
+        f = compile_(lambda x, n: x.clamp(min=-n, max=n))
+        return [f(torch.arange(3.0), n) for n in (1, np.float64(1.5), np.int64(1), np.float32(0.5), 2.5)]
+
+    both(program)
+    assert torch.arange(3.0).clamp(max=np.float64(1.5)).dtype is torch.float32

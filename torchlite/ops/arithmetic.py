@@ -280,6 +280,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
             raise TypeError("clamp(): min and max must both be tensors or both be numbers")
         raised = input if min is None else maximum(input, min)
         return raised if max is None else minimum(raised, max)
+    min, max = (b.item() if isinstance(b, np.generic) else b for b in (min, max))  # NumPy's scalars widen its results
     bounds = [b for b in (min, max) if b is not None]
     dtype = common_dtype((input, *bounds))
     return apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
