@@ -8,6 +8,7 @@ import inspect
 
 import numpy as np
 
+import torchlite as torch
 from torchlite import ir
 
 KINDS = ("convolution", "input_grad")
@@ -34,6 +35,20 @@ def exact(op, *arrays, **params):
     """An operator of arrays (N, C, H, W) in double precision."""
     wide = [array.astype(np.float64) for array in arrays]
     return inspect.unwrap(ir.REGISTRY[op].run)(np, *wide, groups=1, **params)
+
+
+def on_any_threads(run):
+    """What ``run`` gives on one thread, which has the same bits on two and on five."""
+    before, results = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            results.append(run())
+    finally:
+        torch.set_num_threads(before)
+    for other in results[1:]:
+        np.testing.assert_array_equal(results[0], other)
+    return results[0]
 
 
 def aligned(count):
