@@ -61,7 +61,7 @@ def apply(op: Op, inputs: Sequence[Tensor], params: dict[str, Any] = NO_PARAMS) 
             level = innermost(arrays)
             if level is not None:
                 return _apply_batched(level, op, inputs, params)
-            result = _run_elsewhere(op, arrays, params)
+            result = run_elsewhere(op, arrays, params)
     except RuntimeWarning:  # where warnings are errors: infinities and NaN are results here, as in PyTorch
         with np.errstate(all="ignore"):
             result = op.run(np, *arrays, **params)
@@ -95,7 +95,7 @@ def apply_view(op: Op, x: Tensor, params: dict[str, Any]) -> Tensor:
         batched: Tensor = _apply_batched(array.level, op, [x], params)
         return batched
     try:
-        result = op.run(np, array, **params) if type(array) is _ndarray else _run_elsewhere(op, [array], params)
+        result = op.run(np, array, **params) if type(array) is _ndarray else run_elsewhere(op, [array], params)
     except Exception as error:
         raise _explained(error, op, [array], params) from None
     if isinstance(result, np.generic):
@@ -175,7 +175,7 @@ def _apply_batched(level: Level, op: Op, inputs: Sequence[Tensor], params: dict[
     return out
 
 
-def _run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
+def run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
     """Run where not every array is NumPy's: on a GPU, on shapes and dtypes alone, or into the graph of a tracer."""
     if active.tracer is not None:
         return active.tracer.record(op, arrays, params)

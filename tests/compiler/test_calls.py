@@ -9,7 +9,7 @@ import pytest
 from eager_and_compiled import both, captured
 
 import torchlite as torch
-from torchlite.compiler.trace import Trace
+from torchlite.compiler import function
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -141,13 +141,13 @@ def test_many_operations():
 @pytest.mark.parametrize("fails", [True, False])
 def test_the_collector_of_garbage_waits_while_a_function_is_captured(enabled, fails, monkeypatch):
     collecting = []
-    traced = Trace.variant
+    traced = function._traced
 
-    def watched(trace):
+    def watched(*given):
         collecting.append(gc.isenabled())
-        return traced(trace)
+        return traced(*given)
 
-    monkeypatch.setattr(Trace, "variant", watched)
+    monkeypatch.setattr(function, "_traced", watched)
     f = torch.compile(lambda x: x.tolist() if fails else x + 1)
     before = gc.isenabled()
     (gc.enable if enabled else gc.disable)()

@@ -89,6 +89,12 @@ def is_array(x: Any) -> bool:
     return isinstance(x, np.ndarray) or (module is not None and isinstance(x, module.ndarray))
 
 
+def on_gpu(x: Any) -> bool:
+    """Whether ``x`` is an array of CuPy."""
+    module = sys.modules.get("cupy")
+    return module is not None and isinstance(x, module.ndarray)
+
+
 def gpu(index: int | None) -> AbstractContextManager[Any]:
     """A context in which that GPU is CuPy's current one; where there is but one it always is, and to ask takes a microsecond."""
     context: AbstractContextManager[Any] = _NOTHING_TO_DO if has_one_gpu() else cupy().cuda.Device(index)

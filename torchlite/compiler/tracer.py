@@ -209,10 +209,14 @@ class Tracer:
         several: bool = False,
     ) -> tuple[Value, ...]:
         """Append an operation to the graph."""
-        node = Node(op, tuple(inputs), params, lifted=lifted or {}, several=several, line=user_line())
+        node = Node(op, tuple(inputs), params, lifted=lifted or {}, several=several, line=self.user_line())
         node.outputs = tuple(Value(aval, node) for aval in results)
         self.nodes.append(node)
         return node.outputs
+
+    def user_line(self) -> str:
+        """Where the code is that asks for an operation."""
+        return user_line()
 
     def _view(self, op: Op, x: Symbol, params: dict[str, Any]) -> Symbol:
         if "own" in params:

@@ -15,6 +15,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends.native import LARGE, kernel
+from torchlite.compiler.rows import Row, together
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.construct import constant
@@ -23,7 +24,6 @@ from torchlite.optim.options import Options
 from torchlite.tracing import active
 
 State = dict[str, Any]
-Row = list[Tensor]
 
 _BLOCK = 1 << 16
 _SMALL = 1 << 13
@@ -100,13 +100,15 @@ class Pack:
     def blocks(self, *names: str) -> Iterator[Row]:
         """As `whole`, for rules that treat each number by itself: in parts of a convenient size, complex as pairs.
 
-        What the rule writes into a part has arrived in the tensors themselves when the next one is asked for.
+        What the rule writes into a part has arrived in the tensors themselves when the next one is asked for. On a GPU one
+        row without numbers stands for all parameters.
         """
-        rows = list(self.whole(*names))
+        rows: Sequence[Row] = list(self.whole(*names))
         if grad_mode.enabled:
             for row in rows:
                 yield from _differentiable(row)
             return
+        rows = yield from together(rows)
         small = []
         for row in rows:
             if len(rows) > 1 and row[0].numel() <= _SMALL and not self.symbolic and not row[0].is_meta:

@@ -5,18 +5,15 @@ finds what becomes one kernel, `arguments` names what it is called with (`layout
 `scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it,
 `copies` leaves out copies of what a kernel has just written, `biases` gives products back what no kernel adds to them, and
 `together` runs many kernels at once, over `tables`.
+`texts` is a module of them, and `rules` makes one kernel of what an uncompiled rule does to all parameters.
 `parts` separates what the host computes, whose numbers are put into `slots`; `execution` runs the parts one after the other,
 and `recording` has each be a single launch.
 """
 
 from __future__ import annotations
 
-import functools
-import warnings
 from collections.abc import Mapping, Sequence
 
-from torchlite.backends import cupy
-from torchlite.compiler.cuda import pointwise, reductions, scalars
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.biases import with_biases
 from torchlite.compiler.cuda.copies import in_rows, without_copies
@@ -27,14 +24,12 @@ from torchlite.compiler.cuda.parts import parts
 from torchlite.compiler.cuda.recording import Recorded
 from torchlite.compiler.cuda.regions import Region, regions
 from torchlite.compiler.cuda.tables import TableKernel
+from torchlite.compiler.cuda.texts import Texts, warn_once
 from torchlite.compiler.cuda.together import together, writes_inputs
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes import without_dead_code, without_duplicates
 from torchlite.compiler.program.interface import Interface
 from torchlite.ir import Op
-
-# Each operation is rounded as it is uncompiled: a product and a sum are not contracted.
-OPTIONS = ("--fmad=false", "--std=c++17")
 
 
 def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
@@ -58,18 +53,17 @@ def fused(graph: Graph, writes: Mapping[int, Value]) -> tuple[Graph, str]:
     for node in result.nodes:
         if isinstance(node.op.run, (Kernel, TableKernel)):
             node.op.run.doubtful = [i for i, v in enumerate(node.inputs) if v not in known]
-    texts: dict[str, str] = {}
+    texts = Texts()
     for kernel in kernels:
-        kernel.write(lambda declared, body: _named(texts, declared, body))
-    source = _source(texts)
+        kernel.write(texts.named)
     try:
-        module = cupy().RawModule(code=source, options=OPTIONS)
+        module = texts.module()
         for kernel in kernels:
             kernel.bind(module)
     except Exception as error:  # of NVRTC, or because it is not there
-        _warn_once(f"torchlite.compile: kernels for a GPU can't be compiled, so operations are not fused: {error}")
+        warn_once(f"torchlite.compile: kernels for a GPU can't be compiled, so operations are not fused: {error}")
         return graph, ""
-    return result, source
+    return result, texts.source
 
 
 def in_parts(graph: Graph, interface: Interface, source: str) -> Execution | None:
@@ -81,16 +75,6 @@ def in_parts(graph: Graph, interface: Interface, source: str) -> Execution | Non
     return (Recorded if recorded else Execution)(graph, found, interface, source)
 
 
-def _named(texts: dict[str, str], declared: Sequence[str], body: str) -> str:
-    """The name of the function with this body; those with the same text are one."""
-    return texts.setdefault(f"({', '.join(declared)}) {{\n{body}\n}}\n", f"fused{len(texts)}")
-
-
-def _source(texts: Mapping[str, str]) -> str:
-    kernels = "\n".join(f'extern "C" __global__ void {name}{text}' for text, name in texts.items())
-    return "\n".join([scalars.prelude(kernels), pointwise.PRELUDE, reductions.PRELUDE, kernels])
-
-
 def _operation(region: Region, results: Sequence[Value], count: int) -> Node:
     """A region as one operation."""
     arguments, first = Arguments(region, results), region.nodes[0]
@@ -98,13 +82,6 @@ def _operation(region: Region, results: Sequence[Value], count: int) -> Node:
     node = Node(op, arguments.inputs, {}, several=True, line=first.line)
     node.outputs = tuple(results)
     return node
-
-
-@functools.cache
-def _warn_once(message: str) -> None:
-    with warnings.catch_warnings():  # those of what is traced are switched off
-        warnings.simplefilter("always")
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
 
 
 def _on_gpu(node: Node) -> bool:

@@ -19,21 +19,24 @@ class Arguments:
     Attributes:
         region: the operations.
         results: what is computed.
-        arrays: sources of what is read, each once.
+        numbers: of what is read, those that are given as numbers of the host.
+        arrays: sources of all else that is read, each once.
         names: of all values in the text, as far as they have one.
     """
 
     region: Region
     results: Sequence[Value]
+    numbers: Sequence[Value] = ()
     arrays: list[Value] = field(default_factory=list)
     names: dict[Value, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.names.update((v, f"n{i}") for i, v in enumerate(self.numbers))
         for v in self.region.reads:
             written = number(v)
             if written is not None:
                 self.names[v] = written
-            elif reading(v).source not in self.arrays:
+            elif v not in self.names and reading(v).source not in self.arrays:
                 self.arrays.append(reading(v).source)
         for i, node in enumerate(self.region.nodes):
             self.names[node.outputs[0]] = f"v{i}"

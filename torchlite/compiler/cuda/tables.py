@@ -17,18 +17,15 @@ from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, row_by_r
 from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
 from torchlite.compiler.cuda.reductions import WARP, Reduction
-from torchlite.compiler.cuda.scalars import stored, stored_type
+from torchlite.compiler.cuda.scalars import computed_type, stored, stored_type
 from torchlite.compiler.cuda.slots import sent
 from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
 
 CHUNK = 1 << 14  # elements of a row that one block takes
 MOST_TABLES = 4  # of one kernel that are kept: a pool tends to give the memory of the steps before
-_LENGTH, _FIRST, _POINTERS = (
-    0,
-    1,
-    2,
-)  # columns: how many elements, the number of the first chunk, and addresses from there
+# Columns: how many elements, the number of the first chunk, and addresses from there.
+_LENGTH, _FIRST, POINTERS = 0, 1, 2
 
 
 def linear(arguments: Arguments) -> bool:
@@ -62,7 +59,7 @@ class Text:
     def __init__(self, arguments: Arguments) -> None:
         self.arguments = arguments
         self.reduction = Reduction(arguments) if arguments.region.dims else None
-        self.width = _POINTERS + len(arguments.arrays) + len(arguments.results)
+        self.width = POINTERS + len(arguments.arrays) + len(arguments.results)
         self.partials = (
             [] if self.reduction is None else [self.reduction.partial_type(n) for n in self.reduction.reductions]
         )
@@ -71,7 +68,8 @@ class Text:
     def declared(self) -> list[str]:
         """The parameters in C++."""
         given = ["const unsigned long long *chunks", "const unsigned long long *rows"]
-        return given + [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(self.partials)]
+        given += [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(self.partials)]
+        return given + [f"const {computed_type(v)} {self.arguments.names[v]}" for v in self.arguments.numbers]
 
     def bodies(self) -> list[str]:
         """The kernels; what the first finds in each chunk the second puts together."""
@@ -106,7 +104,7 @@ class Text:
             f"const unsigned long long *row = rows + ({place}) * {self.width};",
             f"const Index n = (Index)row[{_LENGTH}];",
         ]
-        lines += [f"{kind} *{name} = ({kind} *)row[{i}];" for i, (kind, name) in enumerate(pointers, _POINTERS)]
+        lines += [f"{kind} *{name} = ({kind} *)row[{i}];" for i, (kind, name) in enumerate(pointers, POINTERS)]
         return lines
 
 
@@ -126,6 +124,50 @@ def _whole(arguments: Arguments, v: Value) -> bool:
     source = reading(v).source
     assert source.aval is not None
     return any(arguments.strides(v)) or source.aval.shape == arguments.region.shape
+
+
+class Chunks:
+    """How rows of these lengths are divided, and the launches of a text for them.
+
+    Attributes:
+        table: what is known of each row before its addresses are.
+        functions: the kernels of the text, once they are compiled.
+    """
+
+    def __init__(self, text: Text, lengths: Sequence[int]) -> None:
+        self.text = text
+        counts = [-(-n // CHUNK) for n in lengths]
+        first_chunks = np.cumsum([0, *counts[:-1]])
+        chunks = [row << 32 | chunk for row, count in enumerate(counts) for chunk in range(count)]
+        self.chunks = np.array(chunks, np.uint64)
+        self.grids = [(len(chunks), THREADS), (len(lengths), WARP)]
+        self.table = np.zeros((len(lengths), text.width), np.uint64)
+        self.table[:, _LENGTH], self.table[:, _FIRST] = lengths, first_chunks
+        self.functions: list[Any] = []
+        self._chunks: Any = None
+        self._tables: dict[tuple[int, bytes], Any] = {}
+
+    def launch(self, table: np.ndarray[Any, Any], numbers: Sequence[Any] = ()) -> None:
+        """Compute, on CuPy's current GPU; results are written where ``table`` says."""
+        xp = cupy()
+        if self._chunks is None:
+            self._chunks = xp.asarray(self.chunks)
+        partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
+        arguments = (self._chunks, self._placed(table), *partials, *numbers)
+        for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
+            function((blocks,), (threads,), arguments)
+
+    def _placed(self, table: np.ndarray[Any, Any]) -> Any:
+        """The table on the GPU; one that is there already is not sent again."""
+        if defers():
+            return placed(table)
+        key = (cupy().cuda.get_current_stream().ptr, table.tobytes())  # another stream might read it before it is there
+        found = self._tables.get(key)
+        if found is None:
+            if len(self._tables) >= MOST_TABLES:
+                self._tables.clear()
+            found = self._tables[key] = sent(table)
+        return found
 
 
 @dataclass(eq=False)
@@ -150,30 +192,20 @@ class TableKernel:
         self.rows = rows
         self.device = device
         first = rows[0].arguments
-        self.text = Text(first)
+        self.chunks = Chunks(Text(first), [math.prod(row.arguments.region.shape) for row in rows])
         self.arrays = len(first.arrays)
         self.results = [[shape_and_dtype(v) for v in row.arguments.results] for row in rows]
-        self.lengths = [math.prod(row.arguments.region.shape) for row in rows]
-        counts = [-(-n // CHUNK) for n in self.lengths]
-        self.chunks = [row << 32 | chunk for row, count in enumerate(counts) for chunk in range(count)]
-        self.first_chunks = [sum(counts[:row]) for row in range(len(rows))]
-        self.grids = [(len(self.chunks), THREADS), (len(rows), WARP)]
         self.names: list[str] = []
-        self.functions: list[Any] = []
         self.strides = [row_by_row(v) for row in rows for v in row.arguments.arrays]
         self.doubtful: Sequence[int] = range(len(self.strides))  # the inputs that might have gaps
         self._lay_out()
-        self._chunks: Any = None
-        self._tables: dict[tuple[int, bytes], Any] = {}
 
     def _lay_out(self) -> None:
-        """Find what does not depend on a call: lengths, and where in the table which address goes."""
-        width, found = self.text.width, len(self.rows[0].arguments.results)
-        self.table = np.zeros((len(self.rows), width), np.uint64)
-        self.table[:, _LENGTH], self.table[:, _FIRST] = self.lengths, self.first_chunks
-        places = np.arange(self.table.size).reshape(self.table.shape)
-        self.of_inputs = places[:, _POINTERS : _POINTERS + self.arrays].reshape(-1)
-        of_results = places[:, width - found :]
+        """Find where in the table which address goes."""
+        table, found = self.chunks.table, len(self.rows[0].arguments.results)
+        places = np.arange(table.size).reshape(table.shape)
+        self.of_inputs = places[:, POINTERS : POINTERS + self.arrays].reshape(-1)
+        of_results = places[:, POINTERS + self.arrays :]
         written = [(k, i, j) for k, row in enumerate(self.rows) for i, j in row.written.items()]
         self.of_written = np.array([of_results[k, i] for k, i, _ in written], np.intp)
         self.overwritten = np.array([k * self.arrays + j for k, _, j in written], np.intp)
@@ -184,11 +216,12 @@ class TableKernel:
 
     def write(self, named: Named) -> None:
         """Write the kernels; ``named`` gives the name of the function with these parameters and this body."""
-        self.names = [named(self.text.declared, body) for body in self.text.bodies()]
+        text = self.chunks.text
+        self.names = [named(text.declared, body) for body in text.bodies()]
 
     def bind(self, module: Any) -> None:
         """Take the functions from the compiled module."""
-        self.functions = [module.get_function(name) for name in self.names]
+        self.chunks.functions = [module.get_function(name) for name in self.names]
 
     def __call__(self, *inputs: Any) -> tuple[Any, ...]:
         """The results; None for those that have been written into an input."""
@@ -197,30 +230,13 @@ class TableKernel:
             for i in self.doubtful:
                 arrays[i] = dense(arrays[i], self.strides[i])
             found = [None if made is None else xp.empty(*made) for made in self.made]
-            table, addresses = self.table.copy(), np.array([x.data.ptr for x in arrays], np.uint64)
+            table, addresses = self.chunks.table.copy(), np.array([x.data.ptr for x in arrays], np.uint64)
             places = table.reshape(-1)
             places[self.of_inputs] = addresses
             places[self.of_written] = addresses[self.overwritten]
             places[self.of_made] = [x.data.ptr for x in found if x is not None]
-            if self._chunks is None:
-                self._chunks = xp.asarray(np.array(self.chunks, np.uint64))
-            partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
-            arguments = (self._chunks, self._placed(table), *partials)
-            for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
-                function((blocks,), (threads,), arguments)
+            self.chunks.launch(table)
             for i in self.overwritten.tolist():
                 if arrays[i] is not inputs[i]:
                     inputs[i][...] = arrays[i]
         return tuple(found)
-
-    def _placed(self, table: np.ndarray[Any, Any]) -> Any:
-        """The table on the GPU; one that is there already is not sent again."""
-        if defers():
-            return placed(table)
-        key = (cupy().cuda.get_current_stream().ptr, table.tobytes())  # another stream might read it before it is there
-        found = self._tables.get(key)
-        if found is None:
-            if len(self._tables) >= MOST_TABLES:
-                self._tables.clear()
-            found = self._tables[key] = sent(table)
-        return found

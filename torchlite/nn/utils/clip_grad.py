@@ -12,6 +12,7 @@ import numpy as np
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.backends.native import LARGE, kernel
+from torchlite.compiler.rows import each, of_each
 from torchlite.ops.creation import tensor
 from torchlite.ops.joining import stack
 from torchlite.ops.norms import vector_norm_of
@@ -58,7 +59,7 @@ def clip_grads_with_norm_(
     factor = (limit / (total_norm + 1e-6)).clamp(max=1.0)
     gradients = _gradients(parameters)
     if not _scaled_in_one_pass(gradients, factor):
-        for g in gradients:
+        for (g,) in each([[g] for g in gradients]):
             g.mul_(factor.to(device=g.device, dtype=g.dtype))
 
 
@@ -106,13 +107,16 @@ def clip_grad_value_(
 ) -> None:
     """Limit every element of the gradients to ±clip_value."""
     limit = float(clip_value)
-    for g in _gradients(parameters):
+    for (g,) in each([[g] for g in _gradients(parameters)]):
         g.clamp_(-limit, limit)
 
 
 def _norm_of_norms(tensors: Sequence[Tensor], p: float) -> Tensor:
-    norms = [vector_norm_of("get_total_norm", x, p, None, False).to(tensors[0].device) for x in tensors]
-    return vector_norm_of("get_total_norm", stack(norms), p, None, False)
+    def norm(x: Tensor) -> Tensor:
+        return vector_norm_of("get_total_norm", x, p, None, False)
+
+    norms = of_each(norm, tensors)
+    return norm(stack([norm(x).to(tensors[0].device) for x in tensors]) if norms is None else norms)
 
 
 def _norm_in_one_pass(tensors: Sequence[Tensor]) -> Tensor | None:
