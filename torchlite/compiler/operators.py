@@ -33,7 +33,7 @@ class Operators:
 
 
 def on_arrays(op: Op) -> Callable[..., Any]:
-    """The operator as a function of NumPy arrays that gives arrays, without a question on the way.
+    """The operator as a function of NumPy arrays that gives arrays, with no question on the way but for half types.
 
     A ufunc gives scalars of NumPy where arrays have no dimensions; they are told from arrays by nothing that runs here.
     """
@@ -48,7 +48,14 @@ def on_arrays(op: Op) -> Callable[..., Any]:
     def function(*arrays: Any, **params: Any) -> Any:
         return run(np, *arrays, **params)
 
-    return op.ufunc or function
+    ufunc = op.ufunc
+    if ufunc is None:
+        return function
+
+    def function_of_any(x: Any, *others: Any) -> Any:
+        return run(np, x, *others) if x.itemsize == 2 else ufunc(x, *others)
+
+    return function_of_any
 
 
 def on_gpu(op: Op, device: Device) -> Callable[..., Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
 from torchlite.ops.destination import OutDtype, stored
-from torchlite.ops.half_precision import widened
+from torchlite.ops.half_precision import HALVES, rounded_once, widened
 from torchlite.ops.mutation import inplace
 
 # Add, sub and mul are too hot for silencing NumPy's overflow warnings in each call.
@@ -43,6 +44,7 @@ mul = binary(
     ufunc="multiply",
     quiet=False,
     scalar="x * y",
+    wide_number=True,
     onnx="Mul",
     doc="x · y, elementwise with broadcasting.",
 )
@@ -52,6 +54,7 @@ _true_div = binary(
     ufunc="true_divide",
     to_float=True,
     scalar="x / y",
+    wide_number=True,
     onnx="Div",
     domain=(0.5, 2.0),
     doc="x / y, elementwise with broadcasting; integers are divided as floats.",
@@ -59,7 +62,8 @@ _true_div = binary(
 floor_divide = binary(
     "floor_divide",
     (no_slope, no_slope),
-    run=lambda xp, x, y: xp.floor_divide(x, divisor(xp, y)),
+    run=widened(lambda xp, x, y: xp.floor_divide(x, divisor(xp, y))),
+    wide_number=True,
     domain=(0.6, 0.9),
     doc="⌊x / y⌋, elementwise with broadcasting.",
 )
@@ -142,7 +146,7 @@ sqrt = unary(
 rsqrt = unary(
     "rsqrt",
     lambda g, out, _x: g * (out * out * out) * -0.5,
-    run=lambda xp, x: xp.reciprocal(xp.sqrt(x)),
+    run=widened(lambda xp, x: xp.reciprocal(xp.sqrt(x))),
     to_float=True,
     scalar="1 / sqrt(x)",
     domain=(0.5, 2.0),
@@ -310,14 +314,26 @@ def add(input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None) 
     """``input + alpha · other``."""
     if out is not None:
         return stored("add", add, (input, other), {"alpha": alpha}, out)
-    return _add(input, other if alpha == 1 else _scaled("add", input, other, alpha))
+    return _add(input, other) if alpha == 1 else _with_scaled(_add, input, other, alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """``input - alpha · other``."""
     if out is not None:
         return stored("sub", sub, (input, other), {"alpha": alpha}, out)
-    return _sub(input, other if alpha == 1 else _scaled("sub", input, other, alpha))
+    return _sub(input, other) if alpha == 1 else _with_scaled(_sub, input, other, alpha)
+
+
+def _with_scaled(combine: Any, input: Any, other: Any, alpha: Any) -> Tensor:
+    """``combine(input, alpha · other)``; of half types, to which PyTorch rounds ``alpha``, rounded once."""
+    x, y = operands(combine.__name__, input, other)
+    if x._data.dtype not in HALVES:
+        plain: Tensor = combine(input, _scaled(combine.__name__, input, other, alpha))
+        return plain
+    wide = dtypes.float32
+    factor = converted(alpha, x.dtype, x.device).to(wide)
+    rounded: Tensor = combine(x.to(wide), y.to(wide) * factor).to(x.dtype)
+    return rounded
 
 
 def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
@@ -345,7 +361,12 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
     if dtypes.category(dtype) < 2:
         floored = floor_divide(input, other)
         return floored + ((floored < 0) & (floored * other != input)).to(dtype)
-    return _true_div(input, other).trunc()
+    return _truncated_quotient(input, other) if isinstance(other, Number) else _true_div(input, other).trunc()
+
+
+@rounded_once
+def _truncated_quotient(input: Tensor, number: Any) -> Tensor:
+    return _true_div(input, number).trunc()
 
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
@@ -365,18 +386,22 @@ def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:
 _add_ = Tensor.add_
 _sub_ = Tensor.sub_
 _true_div_ = Tensor.div_
-_div_by_mode = inplace(div)
+_div_by_mode, _add_half_, _sub_half_ = inplace(div), inplace(add), inplace(sub)
 
 
 @method("add_")
 def add_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self + alpha · other``."""
+    if alpha != 1 and self._data.dtype in HALVES:
+        return _add_half_(self, other, alpha=alpha)
     return _add_(self, other if alpha == 1 else _scaled("add_", self, other, alpha))
 
 
 @method("sub_", "subtract_")
 def sub_(self: Tensor, other: Any, *, alpha: float = 1) -> Tensor:
     """In-place ``self - alpha · other``."""
+    if alpha != 1 and self._data.dtype in HALVES:
+        return _sub_half_(self, other, alpha=alpha)
     return _sub_(self, other if alpha == 1 else _scaled("sub_", self, other, alpha))
 
 
@@ -415,9 +440,15 @@ for _symbol, _function in {
     "pow": pow,
 }.items():
     method(f"__{_symbol}__")(_function)
-    method(f"__r{_symbol}__")(reflected(_function))
+    method(f"__r{_symbol}__")(reflected(_function) if _function is not mul else mul)
 
-_times_reciprocal = autocasts(FLOAT32_ON_CUDA)(reflected(_true_div))  # PyTorch's way, which autocasting shows
+
+@autocasts(FLOAT32_ON_CUDA)  # PyTorch's way, which autocasting shows
+def _times_reciprocal(self: Tensor, other: Any) -> Tensor:
+    """``other / self``; PyTorch multiplies by the reciprocal, which shows where that is rounded to a half type."""
+    return reciprocal(self) * other if self._data.dtype in HALVES else _true_div(other, self)
+
+
 method("__rtruediv__")(_times_reciprocal)
 method("__truediv__")(_true_div)
 method("__iadd__")(_add_)

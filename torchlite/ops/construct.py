@@ -19,13 +19,15 @@ from torchlite.devices import Device
 from torchlite.dispatch import apply
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
-from torchlite.ops.half_precision import BFLOAT16, FEWEST, widened
+from torchlite.ops.half_precision import BFLOAT16, FEWEST, HALVES, widened
 from torchlite.ops.mutation import apply_inplace, inplace
 from torchlite.tracing import active
 
 Domain = tuple[float, float]
 Numbers = Literal["either", "other", "neither"]
 _REAL = (float, int)
+_FLOATS = "fV"  # NumPy's, and bfloat16
+_FLOAT32 = np.dtype(np.float32)
 _SHAPES = ((3, 4), (), (0, 2), (2, 1, 3))
 _SHAPE_PAIRS = (((3, 4), (3, 4)), ((2, 1, 3), (4, 1)), ((), (2,)), ((0, 3), (1, 3)), ((), ()))
 
@@ -117,6 +119,7 @@ def binary(
     autocast: Autocast | None = None,
     domain: Domain = (-2.0, 2.0),
     numbers: Numbers = "either",
+    wide_number: bool = False,
     out_dtype: OutDtype = OutDtype.CAST,
 ) -> Callable[..., Tensor]:
     """An elementwise operator of two tensors (or a tensor and a number), broadcast and promoted as PyTorch does.
@@ -126,6 +129,8 @@ def binary(
         vjp: the rules of the two inputs, each ``(g, out, x, y)``; sums over broadcast dimensions are not their concern.
         doc, ufunc, run, quiet, to_float, result, methods, as_in_place, scalar, onnx, autocast, domain: as in `unary`.
         numbers: which operand may be a Python number in the function; the others must be tensors.
+        wide_number: whether a number that is the second operand of half types stays float32, as in PyTorch; otherwise
+            it is rounded to their dtype first. For such operators ``run`` has to be `widened`.
         out_dtype: which dtypes ``out`` may have.
     """
     run, write = _runs(ufunc, run, quiet)
@@ -168,11 +173,11 @@ def binary(
         ):
             if numbers != "either":
                 refuse_numbers(name, input, None if numbers == "other" else other)
-            input, other = operands(name, input, other, to_float=to_float)
+            input, other = operands(name, input, other, to_float=to_float, wide_number=wide_number)
         return apply(op, (input, other))
 
     def in_place(self: Tensor, other: Any) -> Tensor:
-        left, right = operands(name, self, other, to_float=to_float)
+        left, right = operands(name, self, other, to_float=to_float, wide_number=wide_number)
         if left is self:
             return apply_inplace(op, self, (right,))
         return inplace(function)(self, other)
@@ -188,8 +193,16 @@ def refuse_numbers(name: str, *operands: Any) -> None:
             raise TypeError(f"{name}(): argument {position} must be Tensor, not {type(value).__name__}")
 
 
-def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tensor, Tensor]:
+def operands(
+    name: str, x: Any, y: Any, *, to_float: bool = False, wide_number: bool = False
+) -> tuple[Tensor, Tensor]:
     """Two operands as tensors of one dtype, on one device.
+
+    Args:
+        name: of the operator, for errors.
+        x, y: tensors or numbers.
+        to_float: whether integers become floats.
+        wide_number: whether ``y``, where it is a number or has no dimensions, becomes float32 beside half types.
 
     Raises:
         TypeError: for an operand that is neither tensor, array nor number, and for two numbers.
@@ -197,9 +210,10 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     if _alike(x, y) and not (to_float and x._data.dtype.kind in "biu"):
         return x, y
     # A float array and a Python number are by far the most frequent pair that needs conversion, and the cheapest.
-    if type(y) in _REAL and isinstance(x, Tensor) and type(x._data) is np.ndarray and x._data.dtype.kind == "f":
-        return x, constant(y, x._data.dtype)
-    if type(x) in _REAL and isinstance(y, Tensor) and type(y._data) is np.ndarray and y._data.dtype.kind == "f":
+    if type(y) in _REAL and isinstance(x, Tensor) and type(x._data) is np.ndarray and x._data.dtype.kind in _FLOATS:
+        dtype = x._data.dtype
+        return x, constant(y, _FLOAT32 if wide_number and dtype.itemsize == 2 else dtype)
+    if type(x) in _REAL and isinstance(y, Tensor) and type(y._data) is np.ndarray and y._data.dtype.kind in _FLOATS:
         return constant(x, y._data.dtype), y
     x, y = (_as_operand(name, v) for v in (x, y))
     dtype = common_dtype((x, y))
@@ -210,7 +224,8 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False) -> tuple[Tens
     ]
     if not on:
         raise TypeError(f"{name}: expected at least one Tensor, got two numbers")
-    return converted(x, dtype, on[0]), converted(y, dtype, on[0])
+    wide = wide_number and dtype.numpy in HALVES and (y.ndim == 0 and y.dtype is not dtype if isinstance(y, Tensor) else True)
+    return converted(x, dtype, on[0]), converted(y, dtypes.float32 if wide else dtype, on[0])
 
 
 def _alike(x: Any, y: Any) -> bool:

@@ -89,12 +89,18 @@ def computes(node: Node) -> bool:
     if any(v.aval is None or dtype_of(v) not in TYPES for v in values):
         return False
     operands = list(node.inputs[op.name == "where" :])
-    if len({dtype_of(v) for v in operands}) > 1:
+    if len({dtype_of(v) for v in operands if not _is_wide_number(v, operands[0])}) > 1:
         return False
     kind = dtype_of(operands[0])
     if kind == "bool":
         return op.name in _FOR_BOOLEANS
     return kind in ("float32", "float64", *HALVES) or op.name in _FOR_INTEGERS
+
+
+def _is_wide_number(v: Value, first: Value) -> bool:
+    """Whether it is a number beside a half type, which stays float32."""
+    assert v.aval is not None
+    return dtype_of(first) in HALVES and dtype_of(v) == "float32" and v.aval.ndim == 0
 
 
 def number(v: Value) -> str | None:
