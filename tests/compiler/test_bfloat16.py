@@ -31,6 +31,7 @@ def replayed(function, *arguments):
 
 FUNCTIONS = {
     "chain": lambda x, y: ((x * 3 + y) * x - y / 2).relu(),
+    "numbers": lambda x, y: (0.1 * x).add(y, alpha=0.3) / 1.7 + 0.1 / y + x * torch.tensor(0.3) + (y * y + 0.1).rsqrt(),
     "casts": lambda x, y: (x.float() * y.float()).bfloat16() + y,
     "promotion": lambda x, y: x + y.float() * 0.3,
     "broadcast": lambda x, y: x * y[0] + y[:, :1],
@@ -50,6 +51,16 @@ def test_elementwise_operations_are_bit_by_bit_the_same(name):
         np.testing.assert_allclose(compiled.float().numpy(), expected.float().numpy(), rtol=2**-6, atol=2**-8)
     else:
         np.testing.assert_array_equal(bits(compiled), bits(expected))
+
+
+def test_gradients_of_numbers_are_bit_by_bit_the_same():
+    def slopes(x):
+        x = x.detach().requires_grad_()
+        (x * 0.1 + x / 1.7).sum().backward()  # of constants alone, which are computed when it is compiled
+        return x.grad * x.detach()
+
+    x = drawn(*SHAPE)
+    np.testing.assert_array_equal(bits(replayed(slopes, x)), bits(slopes(x)))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""float16 and bfloat16: what an operator gives is of the dtype that its shape inference says."""
+"""float16 and bfloat16: what an operator gives is of the dtype that its shape inference says, and rounded once."""
 
 import numpy as np
 import pytest
 
-import torchlite.ops  # noqa: F401 - registers the operators
+import torchlite
+import torchlite.ops  # registers the operators
 from torchlite import dtypes
 from torchlite.ir import REGISTRY, Aval, Op
 
@@ -33,6 +34,45 @@ def test_the_dtype_is_the_one_inferred(op: Op, dtype: dtypes.dtype) -> None:
         for result, aval in zip(*several, strict=True):
             assert result.dtype == aval.dtype
             assert result.shape == aval.shape
+
+
+NUMBERS = {
+    "times": (lambda x: x * 0.1, lambda x: x * np.float32(0.1)),
+    "times, number first": (lambda x: 0.1 * x, lambda x: x * np.float32(0.1)),
+    "times a scalar": (lambda x: x * torchlite.tensor(0.1), lambda x: x * np.float32(0.1)),
+    "times, in place": (lambda x: x.clone().mul_(0.1), lambda x: x * np.float32(0.1)),
+    "divided": (lambda x: x / 1.7, lambda x: x / np.float32(1.7)),
+    "truncated": (lambda x: x.div(0.1, rounding_mode="trunc"), lambda x: np.trunc(x / np.float32(0.1))),
+    "root": (lambda x: x.abs().rsqrt(), lambda x: 1 / np.sqrt(np.abs(x))),
+    "degrees": (torchlite.rad2deg, lambda x: x * np.float32(180 / np.pi)),
+}
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=[d.name for d in HALVES])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_float32_and_the_result_is_rounded_once(name: str, dtype: dtypes.dtype) -> None:
+    function, definition = NUMBERS[name]
+    drawn = np.random.default_rng(0).normal(size=5000).astype(dtype.numpy)
+    for array in (drawn, drawn[:7]):  # with kernels in C, and without
+        result = function(torchlite.from_numpy(array.astype(np.float32)).to(dtype))
+        assert result.dtype is dtype
+        expected = definition(array.astype(np.float32)).astype(dtype.numpy)
+        np.testing.assert_array_equal(result.float().numpy(), expected.astype(np.float32))
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=[d.name for d in HALVES])
+def test_sums_round_a_number_first_and_a_scaled_term_never(dtype: dtypes.dtype) -> None:
+    x, y = (np.random.default_rng(i).normal(size=500).astype(dtype.numpy).astype(np.float32) for i in range(2))
+    ours = [torchlite.from_numpy(a).to(dtype) for a in (x, y)]
+    number = np.float32(dtype.numpy.type(0.1))
+    for result, expected in (
+        (ours[0] + 0.1, x + number),
+        (0.1 - ours[0], number - x),
+        (torchlite.add(*ours, alpha=0.1), x + y * number),
+        (ours[0].clone().sub_(ours[1], alpha=0.1), x - y * number),
+        (1.7 / ours[0], (1 / x).astype(dtype.numpy).astype(np.float32) * np.float32(1.7)),
+    ):
+        np.testing.assert_array_equal(result.float().numpy(), expected.astype(dtype.numpy).astype(np.float32))
 
 
 def test_the_operators_left_out_exist() -> None:

@@ -193,9 +193,7 @@ def refuse_numbers(name: str, *operands: Any) -> None:
             raise TypeError(f"{name}(): argument {position} must be Tensor, not {type(value).__name__}")
 
 
-def operands(
-    name: str, x: Any, y: Any, *, to_float: bool = False, wide_number: bool = False
-) -> tuple[Tensor, Tensor]:
+def operands(name: str, x: Any, y: Any, *, to_float: bool = False, wide_number: bool = False) -> tuple[Tensor, Tensor]:
     """Two operands as tensors of one dtype, on one device.
 
     Args:
@@ -224,7 +222,11 @@ def operands(
     ]
     if not on:
         raise TypeError(f"{name}: expected at least one Tensor, got two numbers")
-    wide = wide_number and dtype.numpy in HALVES and (y.ndim == 0 and y.dtype is not dtype if isinstance(y, Tensor) else True)
+    wide = (
+        wide_number
+        and dtype.numpy in HALVES
+        and (y.ndim == 0 and y.dtype is not dtype if isinstance(y, Tensor) else True)
+    )
     return converted(x, dtype, on[0]), converted(y, dtypes.float32 if wide else dtype, on[0])
 
 

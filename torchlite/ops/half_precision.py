@@ -40,8 +40,10 @@ def widened(run: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(run)
     def in_float32(xp: Any, first: Any, *arrays: Any, **params: Any) -> Any:
         dtype = first.dtype
-        if dtype.itemsize != 2 or dtype not in HALVES or (
-            xp is not np and dtype == np.float16 and not any(x.dtype == _FLOAT32 for x in arrays)
+        if (
+            dtype.itemsize != 2
+            or dtype not in HALVES
+            or (xp is not np and dtype == np.float16 and not any(x.dtype == _FLOAT32 for x in arrays))
         ):
             return run(xp, first, *arrays, **params)
         wide = [cast(xp, x, dtype=_FLOAT32) if x.dtype == dtype else x for x in (first, *arrays)]

@@ -9,6 +9,7 @@ from torchlite._tensor import Tensor
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import binary, unary
+from torchlite.ops.half_precision import widened
 
 asin = unary(
     "asin",
@@ -119,7 +120,7 @@ hypot = binary(
 sinc = unary(
     "sinc",
     lambda g, _out, x: g * _slope_of_sinc(x),
-    run=lambda xp, x: xp.sinc(x).astype(x.dtype, copy=False),
+    run=widened(lambda xp, x: xp.sinc(x).astype(x.dtype, copy=False)),
     to_float=True,
     domain=(0.2, 2.0),
     doc="sin(πx) / (πx); 1 at 0.",
@@ -127,14 +128,14 @@ sinc = unary(
 deg2rad = unary(
     "deg2rad",
     lambda g, _out, _x: g * (math.pi / 180),
-    run=lambda xp, x: xp.multiply(x, x.dtype.type(math.pi / 180)),
+    run=widened(lambda xp, x: xp.multiply(x, x.dtype.type(math.pi / 180))),
     to_float=True,
     doc="Degrees as radians: x · π / 180.",
 )
 rad2deg = unary(
     "rad2deg",
     lambda g, _out, _x: g * (180 / math.pi),
-    run=lambda xp, x: xp.multiply(x, x.dtype.type(180 / math.pi)),
+    run=widened(lambda xp, x: xp.multiply(x, x.dtype.type(180 / math.pi))),
     to_float=True,
     doc="Radians as degrees: x · 180 / π.",
 )
