@@ -3,6 +3,8 @@
 Where the processor has no tile registers both are the same.
 """
 
+import re
+
 import compiled_together
 import numpy as np
 import pytest
@@ -56,6 +58,9 @@ def both_together(pairs, f):
     (tiles, source), (plain, other) = (together(cases, how) for how in ("none", "ieee"))
     assert steps_with("multiply_split", source) == len(cases)
     assert steps_with("multiply_split", other) == 0
+    found = re.findall(r"multiply_split\(&\(Product\)\{[^,]*, [^,]*, \d+, \d+, (\d+), .*, (\d+)\);", source)
+    assert len(found) == len(cases)
+    assert all(int(depth) >= int(k) for k, depth in found)  # of a task without tiles, also where one in tiles takes half
     return zip(tiles, plain, strict=True)
 
 

@@ -17,7 +17,7 @@ C = Family(
 )  # fmt: skip
 
 
-def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[int, int, int]:
+def division(m: int, n: int, k: int, products: int, transposed: bool, halves: bool = True) -> tuple[int, int, int]:
     """Rows, columns and depth that one task of a product takes: up to 16 tasks of a million multiplications or more.
 
     They have many rows, because each copies what it needs of B, and as many columns as possible, because two threads that
@@ -31,24 +31,26 @@ def division(m: int, n: int, k: int, products: int, transposed: bool) -> tuple[i
         k: columns of A and rows of B.
         products: how many of that size there are.
         transposed: whether numbers of a row of B lie apart.
+        halves: as in `depth`.
     """
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
-    halves = 2 if m >= 96 and k <= 128 and m * n <= 1 << 19 and not transposed else 1
-    rows = _share(m, min(tasks, max(m // 192, halves)), 2)  # with a low tile behind the last ones
+    few = 2 if m >= 96 and k <= 128 and m * n <= 1 << 19 and not transposed else 1
+    rows = _share(m, min(tasks, max(m // 192, few)), 2)  # with a low tile behind the last ones
     tasks = -(-tasks // -(-m // rows))
-    return rows, _share(n, tasks, 64), depth(m, n, k, products)
+    return rows, _share(n, tasks, 64), depth(m, n, k, products, halves)
 
 
-def depth(m: int, n: int, k: int, products: int) -> int:
+def depth(m: int, n: int, k: int, products: int, halves: bool = True) -> int:
     """How much of k a task takes: all, unless the results are too few for 16 tasks that have long sums.
 
     Half of it where the sums are longer than the result is high, and that is no wider, as in the gradients of most weights: of
     two threads each finds the samples of one half in its cache, where it has left them. A wider result is divided by columns.
+    Without `halves`, for second-level caches that hold no such half, so is every other: adding two sums up costs a twentieth.
     """
     blocks = products * max(m // 192, 1) * -(-n // 64)
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(blocks, 1))
-    halves = 2 if k > m >= n and m * n * k >= 1 << 23 else 1
-    return _share(k, max(min(tasks, max(k // 2048, 1)), halves), 128)
+    least = 2 if halves and k > m >= n and m * n * k >= 1 << 23 else 1
+    return _share(k, max(min(tasks, max(k // 2048, 1)), least), 128)
 
 
 _MOST_LINES = 512  # SPLIT_LINES of ``gemm_tiles.h``

@@ -123,9 +123,11 @@ class _InTiles(_Float32):
         return max(super().scratch(node), scratch_in_tiles(*_lengths(node)))
 
     def divided(self, sizes: list[int]) -> tuple[list[int], list[int]]:
-        """Tasks in tiles; and the rows, columns and depth of those without."""
+        """Tasks in tiles; and the rows, columns and depth of those without, on processors whose second-level caches are smaller."""
         m, n, k = sizes[:3]
-        return [*sizes[:-3], *division_in_tiles(m, n, k, sizes[7] * sizes[8])], sizes[-3:]
+        products, transposed = sizes[7] * sizes[8], sizes[6] != 1
+        without = division(m, n, k, products, transposed, halves=False)
+        return [*sizes[:-3], *division_in_tiles(m, n, k, products)], list(without)
 
 
 def _lengths(node: Node) -> tuple[int, int, int, int]:
