@@ -60,7 +60,7 @@ def both_together(pairs, f):
     assert steps_with("multiply_split", other) == 0
     found = re.findall(r"multiply_split\(&\(Product\)\{[^,]*, [^,]*, \d+, \d+, (\d+), .*, (\d+)\);", source)
     assert len(found) == len(cases)
-    assert all(int(depth) >= int(k) for k, depth in found)  # of a task without tiles, also where one in tiles takes half
+    assert all(int(depth) >= int(k) for k, depth in found)  # without tiles
     return zip(tiles, plain, strict=True)
 
 
