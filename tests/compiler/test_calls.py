@@ -9,7 +9,7 @@ import pytest
 from eager_and_compiled import both, captured
 
 import torchlite as torch
-from torchlite.compiler import function
+from torchlite.compiler.trace import Trace
 
 Pair = namedtuple("Pair", ["left", "right"])
 
@@ -141,13 +141,13 @@ def test_many_operations():
 @pytest.mark.parametrize("fails", [True, False])
 def test_the_collector_of_garbage_waits_while_a_function_is_captured(enabled, fails, monkeypatch):
     collecting = []
-    traced = function._traced
+    traced = Trace.variant
 
-    def watched(*given):
+    def watched(trace):
         collecting.append(gc.isenabled())
-        return traced(*given)
+        return traced(trace)
 
-    monkeypatch.setattr(function, "_traced", watched)
+    monkeypatch.setattr(Trace, "variant", watched)
     f = torch.compile(lambda x: x.tolist() if fails else x + 1)
     before = gc.isenabled()
     (gc.enable if enabled else gc.disable)()

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.again import Again
 from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, can_be_made_again
 from torchlite.compiler.noted import MISSING, PLAIN, Cell, Place, same, short
 from torchlite.compiler.numbers import HostNumber
@@ -21,13 +22,20 @@ from torchlite.compiler.state import Assigned
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Tracer
 
+if TYPE_CHECKING:
+    from torchlite.compiler.learned import Learned
 
-class Written(BaseException):
+
+class Written(Again):
     """Numbers that the function reads and writes, and that were taken for constants: containers and keys."""
 
     def __init__(self, numbers: list[tuple[Any, str]]) -> None:
         super().__init__(numbers)
         self.numbers = numbers
+
+    def tell(self, learned: Learned) -> None:
+        """The function counts with them."""
+        learned.counted += self.numbers
 
 
 def repeat_changes(

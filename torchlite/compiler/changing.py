@@ -10,20 +10,31 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torchlite.compiler.again import Again
 from torchlite.compiler.noted import Cell, are_other_numbers
 from torchlite.compiler.state import Given, Slot
 from torchlite.compiler.surroundings import Surroundings
 
 if TYPE_CHECKING:
+    from torchlite.compiler.learned import Learned
     from torchlite.compiler.variant import Variant
 
 
-class Decide(BaseException):
-    """Numbers that change and of which the function asks what they are."""
+class Decide(Again):
+    """Numbers that change and of which the function asks what they are.
 
-    def __init__(self, slots: Sequence[Slot]) -> None:
-        super().__init__(slots)
-        self.slots = slots
+    Args:
+        slots: of them.
+        count: of the leaves of the arguments.
+    """
+
+    def __init__(self, slots: Sequence[Slot], count: int) -> None:
+        super().__init__(slots, count)
+        self.slots, self.count = slots, count
+
+    def tell(self, learned: Learned) -> None:
+        """Each has a capture for each value."""
+        learned.changing.decide(self.slots, self.count)
 
 
 class Changing:

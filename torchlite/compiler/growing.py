@@ -9,32 +9,44 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.again import Again
 from torchlite.compiler.noted import PLAIN, Cell
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.state import Effect
 from torchlite.tracing import active
 
+if TYPE_CHECKING:
+    from torchlite.compiler.learned import Learned
+
 Holder = tuple[Any, str]
 """What holds a list: a dict or a cell, and the key."""
 
 
-class Looked(BaseException):
+class Looked(Again):
     """Lists that the function looks at, so that they must be as they were."""
 
     def __init__(self, holders: Sequence[Holder]) -> None:
         super().__init__(holders)
         self.holders = holders
 
+    def tell(self, learned: Learned) -> None:
+        """They are no lists that only become longer."""
+        learned.looked_at |= set(map(holder_key, self.holders))
 
-class Grown(BaseException):
+
+class Grown(Again):
     """Lists that have become longer, and that were taken to be looked at."""
 
     def __init__(self, holders: Sequence[Holder]) -> None:
         super().__init__(holders)
         self.holders = holders
+
+    def tell(self, learned: Learned) -> None:
+        """Stand-ins may be in their places."""
+        learned.growing |= {holder_key(holder): holder for holder in self.holders}
 
 
 class GrowingList(list[Any]):

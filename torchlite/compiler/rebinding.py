@@ -6,11 +6,15 @@ Every replay looks for the tensor in the place where the last one has put it, as
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.again import Again
 from torchlite.compiler.growing import Holder, holder_key
 from torchlite.compiler.noted import Cell
+
+if TYPE_CHECKING:
+    from torchlite.compiler.learned import Learned
 
 Spot = tuple[Any, str, int | None]
 """A dict or a cell, a key, and an index where a tuple or list of tensors is there."""
@@ -19,12 +23,16 @@ Spot = tuple[Any, str, int | None]
 Kind = tuple[type, int] | None
 
 
-class Rebound(BaseException):
+class Rebound(Again):
     """Tensors that were replaced, and that were taken to stay: what holds them."""
 
     def __init__(self, holders: Sequence[Holder]) -> None:
         super().__init__(holders)
         self.holders = holders
+
+    def tell(self, learned: Learned) -> None:
+        """They are looked for in their places at every call."""
+        learned.rebound |= {holder_key(holder): holder for holder in self.holders}
 
 
 class Rebinding:

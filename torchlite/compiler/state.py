@@ -9,14 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.again import Again
 from torchlite.compiler.graph import Value
 from torchlite.compiler.noted import MISSING
 from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber, as_float
 from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
+
+if TYPE_CHECKING:
+    from torchlite.compiler.learned import Learned
 
 Container = dict[str, Any]
 Holding = tuple[Container, Sequence[str] | None]
@@ -136,12 +140,16 @@ class Assigned:
     free: bool
 
 
-class Varies(BaseException):
+class Varies(Again):
     """Keys of optimizers' groups that the function changes and that were taken for constants."""
 
     def __init__(self, keys: set[str]) -> None:
         super().__init__(keys)
         self.keys = keys
+
+    def tell(self, learned: Learned) -> None:
+        """Their numbers are read at every replay."""
+        learned.varying |= self.keys
 
 
 class State:

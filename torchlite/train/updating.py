@@ -226,8 +226,8 @@ class CompiledUpdate:
         self.uncompiled = update
         self._first = {0} | ends
         self._compiled = compiled(update.attempt, warm=True, cuda_graphs=cuda_graphs)
-        self._compiled.doubted = {(file, line) for file, line in learned.get("doubted", [])}
-        self._compiled.varying = set(learned.get("varying", []))
+        self._compiled.learned.doubted = {(file, line) for file, line in learned.get("doubted", [])}
+        self._compiled.learned.varying = set(learned.get("varying", []))
         self._compiled.gave_up = self._compiled.refused = learned.get("gave_up")
 
     def __call__(self, batches: Sequence[Batch], step: int, updated: int) -> float:
@@ -241,5 +241,5 @@ class CompiledUpdate:
 
     def learned(self) -> dict[str, Any]:
         """What decides about the steps to come: places whose checks failed, changing hyper-parameters, having given up."""
-        found = self._compiled
-        return {"doubted": sorted(found.doubted), "varying": sorted(found.varying), "gave_up": found.refused}
+        found = self._compiled.learned
+        return {"doubted": sorted(found.doubted), "varying": sorted(found.varying), "gave_up": self._compiled.refused}
