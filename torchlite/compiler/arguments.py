@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.noted import NUMBERS
 
 
 def flatten(x: Any, leaves: list[Any]) -> Any:
@@ -63,7 +64,7 @@ def names_of_numbers(function: Any, args: Any, kwargs: Any) -> dict[int, str]:
             for i, part in enumerate(x):
                 name(part, f"{of}_{i}")
         else:
-            if type(x) in (int, float):
+            if type(x) in NUMBERS:
                 names[len(leaves)] = of if of not in names.values() else f"{of}_{len(leaves)}"
             flatten(x, leaves)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
 from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, can_be_made_again
-from torchlite.compiler.noted import MISSING, PLAIN, Cell, Place, same, short
+from torchlite.compiler.noted import MISSING, NUMBERS, PLAIN, Cell, Place, same, short
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.reads import Reads
 from torchlite.compiler.rebinding import Rebinding, Rebound, tensors
@@ -162,7 +162,7 @@ def _differences(place: Place) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def _is_number(x: Any) -> bool:
-    return type(x) in (int, float, HostNumber)
+    return type(x) in (*NUMBERS, HostNumber)
 
 
 def _is_constant(x: Any) -> bool:

@@ -19,6 +19,9 @@ from torchlite.compiler.reads import without_notes
 PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
 """Types of values that have nothing inside."""
 
+NUMBERS = (int, float, np.float64)
+"""Types of numbers that a program may read at every replay; the last is what NumPy computes of the others."""
+
 
 @dataclass
 class Place:
@@ -296,7 +299,7 @@ def same(now: Any, before: Any) -> bool:
 
 def are_other_numbers(before: Any, now: Any) -> bool:
     """Whether two are numbers of one type, and not the same."""
-    return type(before) is type(now) and type(now) in (int, float) and not same(now, before)
+    return type(before) is type(now) and type(now) in NUMBERS and not same(now, before)
 
 
 def _all_same(now: Any, before: Any) -> bool:

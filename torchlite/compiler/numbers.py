@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 import sys
@@ -36,6 +37,8 @@ ARITHMETIC = {
 }
 item = host("item", lambda x: x.item())
 as_float = host("float", float)
+rounded = host("round", round)
+truncated, floor, ceiling = host("trunc", math.trunc), host("floor", math.floor), host("ceil", math.ceil)
 
 
 def _as_array(value: Any, *, dtype: Any) -> Any:
@@ -75,9 +78,9 @@ class HostNumber(Number):
 
     def _known(self) -> Any:
         """What the number is; a replay is right only where it is the same again."""
-        return self._ask("is", _itself)
+        return self.ask("is", _itself)
 
-    def _ask(self, question: str, answer: Callable[..., Any], *others: Any) -> Any:
+    def ask(self, question: str, answer: Callable[..., Any], *others: Any) -> Any:
         """An answer about numbers that are known now; a replay is right only where it is the same again."""
         if self.now is None or any(isinstance(x, HostNumber) and x.now is None for x in others):
             raise Uncapturable("the value of a tensor decides what happens next (.item(), if tensor, int(tensor))")
@@ -88,20 +91,23 @@ class HostNumber(Number):
     def _compute(self, name: str, *operands: Any) -> Any:
         if not all(isinstance(x, (HostNumber, int, float)) for x in operands):
             return NotImplemented
-        kinds = [x.kind if isinstance(x, HostNumber) else type(x) for x in operands]
-        kind = float if name == "truediv" or float in kinds or (name == "pow" and operands[1] < 0) else int
+        kinds = list(map(_kind_of, operands))
+        if np.float64 in kinds:
+            kind: type[Any] = np.float64
+        else:
+            kind = float if name == "truediv" or float in kinds or (name == "pow" and operands[1] < 0) else int
         return self.tracer.compute_number(ARITHMETIC[name], operands, kind)
 
     def _compare(self, compare: Callable[[Any, Any], Any], other: Any) -> Any:
         if not isinstance(other, (HostNumber, int, float)):
             return compare(self._known(), other)
-        return self._ask(compare.__name__, compare, other)
+        return self.ask(compare.__name__, compare, other)
 
     def __pos__(self) -> HostNumber:
         return self
 
     def __bool__(self) -> bool:
-        return bool(self._ask("bool", bool))
+        return bool(self.ask("bool", bool))
 
     def __int__(self) -> int:
         return int(self._known())
@@ -127,6 +133,18 @@ class HostNumber(Number):
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         return np.asarray(self._known(), *args, **kwargs)
 
+    def __array_ufunc__(self, ufunc: Any, method: str, *given: Any, **kwargs: Any) -> Any:
+        given = tuple(x[()] if isinstance(x, np.ndarray) and not x.shape else x for x in given)
+        alone = method == "__call__" and not kwargs and all(isinstance(x, (HostNumber, int, float)) for x in given)
+        kind = _kind_of_result(ufunc, tuple(map(_kind_of, given))) if alone else None
+        if kind is np.bool_ and given[0] is self:
+            return self.ask(ufunc.__name__, ufunc, *given[1:])
+        if kind is np.bool_ and len(given) == 2:
+            return self.ask(f"{ufunc.__name__} of others", lambda x, other: ufunc(other, x), given[0])
+        if kind is np.float64:
+            return self.tracer.compute_number(_op_of(ufunc), given, kind)
+        return getattr(ufunc, method)(*(x._known() if isinstance(x, HostNumber) else x for x in given), **kwargs)
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -135,11 +153,24 @@ class HostNumber(Number):
     def __divmod__(self, other: Any) -> Any:
         return self // other, self % other
 
-    def __trunc__(self) -> int:
-        return math.trunc(self._known())
+    def __trunc__(self) -> Any:
+        return self._rounded(truncated)
+
+    def __floor__(self) -> Any:
+        return self._rounded(floor)
+
+    def __ceil__(self) -> Any:
+        return self._rounded(ceiling)
 
     def __round__(self, digits: int | None = None) -> Any:
-        return round(self._known(), digits)
+        if self.kind is np.float64 or isinstance(digits, HostNumber):
+            return round(self._known(), digits)
+        return (
+            self._rounded(rounded) if digits is None else self.tracer.compute_number(rounded, (self, digits), self.kind)
+        )
+
+    def _rounded(self, op: Op) -> Any:
+        return self.tracer.compute_number(op, (self,), int)
 
 
 def _attach() -> None:
@@ -166,6 +197,26 @@ def _attach() -> None:
 
 def _itself(x: Any) -> Any:
     return x
+
+
+def _kind_of(x: Any) -> type[Any]:
+    kind: type[Any] = x.kind if isinstance(x, HostNumber) else type(x)
+    return kind
+
+
+@functools.cache
+def _op_of(ufunc: Any) -> Op:
+    return host(f"numpy_{ufunc.__name__}", ufunc)
+
+
+@functools.cache
+def _kind_of_result(ufunc: Any, kinds: tuple[type[Any], ...]) -> type[Any] | None:
+    """The type of what a ufunc gives of numbers of these types; None where it gives none."""
+    try:
+        with np.errstate(all="ignore"):
+            return type(ufunc(*(kind(1) for kind in kinds)))
+    except TypeError:
+        return None
 
 
 class LaterNumber(HostNumber):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
 from torchlite.compiler.graph import Value
-from torchlite.compiler.noted import MISSING
+from torchlite.compiler.noted import MISSING, NUMBERS
 from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber, as_float
 from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
@@ -272,7 +272,7 @@ class State:
             now = container.get(key)
             if now is self._put[place]:
                 continue
-            if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in (int, float)):
+            if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in NUMBERS):
                 raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
             yield self._slot(container, key, None, number), now
         for one in self.assigned:
@@ -342,7 +342,7 @@ class State:
 
 
 def _is_number(x: Any) -> bool:
-    return type(x) in (int, float)
+    return type(x) in NUMBERS
 
 
 def _holds_numbers(x: Any) -> bool:

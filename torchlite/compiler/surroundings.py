@@ -43,7 +43,7 @@ from torchlite.compiler.noted import (
 )
 from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
 from torchlite.compiler.settings import settings
-from torchlite.compiler.world import Named, acts
+from torchlite.compiler.world import Named, has_stand_in
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
@@ -69,7 +69,7 @@ class Surroundings:
         places, readings, makes, arrays: what is watched.
         hidden: what must not change while the function is traced.
         given: containers among the arguments, which must not either, but may be others at the next call.
-        imported: functions of the standard library that ask something of the world, where the program has named them.
+        imported: functions of the standard library that something else stands for, where the program has named them.
         names: of tensors, by id.
         numbers: containers of numbers that change from call to call, and under which keys.
         met: how often each list, tuple and tensor was found, by id.
@@ -487,7 +487,7 @@ class Surroundings:
                 if n == "id":
                     self.imported.append((scope, n, value))
                 continue
-            if acts(value):
+            if has_stand_in(value):
                 self.imported.append((scope, n, value))
             elif isinstance(value, types.ModuleType):
                 yield from self._module(x, value, attributes)

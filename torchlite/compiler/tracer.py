@@ -24,7 +24,7 @@ from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.backends.philox import blocks_for
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.numbers import HostNumber, as_array, host, item
+from torchlite.compiler.numbers import ARITHMETIC, HostNumber, as_array, host, item
 from torchlite.compiler.state import Derived, State
 from torchlite.compiler.symbols import Memory, Symbol, ghost_of
 from torchlite.devices import CPU, META
@@ -303,7 +303,7 @@ class Tracer:
         """Arithmetic of numbers."""
         numbers = [x for x in operands if isinstance(x, HostNumber)]
         known = all(x.now is not None for x in numbers)
-        if known and any(x.kind is not float for x in numbers):
+        if known and (kind is not float or op not in ARITHMETIC.values() or any(x.kind is not float for x in numbers)):
             result = self.state.derive(op, operands, kind)
         else:
             if kind is float:

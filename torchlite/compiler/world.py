@@ -1,6 +1,7 @@
 """What a function asks of the world around Python or does to it: it reads the clock, opens a file, logs, prints.
 
 A replay would not. So while a function is traced, stand-ins in the places of what does such things refuse it in that thread.
+The functions of `math` have stand-ins, too, for numbers that only a replay knows.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import datetime
 import functools
 import gc
 import io
+import math
 import os
 import random
 import sys
@@ -20,6 +22,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from torchlite.compiler import mathematics
 from torchlite.compiler.noted import MISSING
 from torchlite.tracing import refuse
 
@@ -97,7 +100,8 @@ def _by_the_program() -> bool:
 
 @functools.cache
 def _stand_ins() -> dict[Any, Callable[..., Any]]:
-    return {getattr(module, name): _refusing(getattr(module, name), what) for module, name, what in _DOING}
+    refusing = {getattr(module, name): _refusing(getattr(module, name), what) for module, name, what in _DOING}
+    return refusing | mathematics.stand_ins()
 
 
 @functools.cache
@@ -142,8 +146,8 @@ def _stand_in_of(x: Any) -> Any:
     return _stand_ins()[x]
 
 
-def acts(x: Any) -> bool:
-    """Whether a value asks something of the world or does something to it: a function, or `datetime`."""
+def has_stand_in(x: Any) -> bool:
+    """Whether something else has to stand in the place of a value while a function is traced: a function's, or `datetime`'s."""
     return (isinstance(x, types.BuiltinFunctionType) and x in _stand_ins()) or x is datetime or x is datetime.datetime
 
 
@@ -156,7 +160,7 @@ def watched(imported: Sequence[Named], arguments: Collection[int] = ()) -> Itera
     """Let what the thread that traces asks of the world be refused inside the block.
 
     Args:
-        imported: what `acts` names, in namespaces of the program; `MISSING` where `id` is looked for and is that of Python.
+        imported: what `has_stand_in` names, in namespaces of the program; `MISSING` where `id` is looked for and is that of Python.
         arguments: ids of tensors that each call has others of, so that none may be asked for.
     """
     _watch(+1)
@@ -187,6 +191,12 @@ def _watch(change: int) -> None:
             _exchange(to_stand_ins=change == 1)
 
 
+@functools.cache
+def _places() -> list[tuple[Any, str]]:
+    """Modules and the names there of what has a stand-in."""
+    return [(module, name) for module, name, _ in _DOING] + [(math, x.__name__) for x in mathematics.stand_ins()]
+
+
 _originals: list[tuple[Any, str, Any]] = []
 
 
@@ -195,7 +205,7 @@ def _exchange(*, to_stand_ins: bool) -> None:
         while _originals:
             setattr(*_originals.pop())
         return
-    for module, name, _ in _DOING:
+    for module, name in _places():
         function = getattr(module, name)
         if function in _stand_ins():
             _originals.append((module, name, function))

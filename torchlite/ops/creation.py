@@ -6,6 +6,7 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from numbers import Number
 from typing import Any, TypeVar
 
 import numpy as np
@@ -21,9 +22,11 @@ from torchlite.layouts import strided as strided_layout
 from torchlite.ops.construct import constant
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.exchange import with_tensor_strides
-from torchlite.tracing import refuse
+from torchlite.tracing import active, refuse
 
 F = TypeVar("F", bound=Callable[..., Tensor])
+_OF_PYTHON = int, float, complex, np.generic
+"""Numbers that are known; a function that is traced has others, too."""
 _ABOUT_MEMORY = {"layout", "pin_memory", "memory_format"}
 
 
@@ -64,6 +67,11 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, 
         ValueError: for sequences of unequal length.
         TypeError: for data that is not numeric.
     """
+    if active.tracer is not None and isinstance(data, Number) and not isinstance(data, _OF_PYTHON):
+        of_numpy = getattr(data, "kind", None) is np.float64
+        wanted = dtype or (dtypes.float64 if of_numpy else dtypes.of_scalar(data))
+        traced = constant(data, wanted.numpy).to(_target(device))
+        return traced.requires_grad_() if requires_grad else traced
     array = _array(data, dtype)
     if array is data or isinstance(data, (np.ndarray, Tensor)):
         array = array.copy()
@@ -134,9 +142,12 @@ def _device_of(data: Any) -> Device | None:
     return Device("cuda", data.device.id) if type(data).__module__.partition(".")[0] == "cupy" else None
 
 
+def _target(device: Any) -> Device:
+    return backends.resolve(get_default_device() if device is None else Device(device))
+
+
 def _placed(array: Any, device: Any, requires_grad: bool) -> Tensor:
-    target = get_default_device() if device is None else Device(device)
-    result: Tensor = wrap(backends.to_device(array, backends.resolve(target)))
+    result: Tensor = wrap(backends.to_device(array, _target(device)))
     return result.requires_grad_() if requires_grad else result
 
 
@@ -153,15 +164,13 @@ def _filled(
     size: Any, value: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool, like: Tensor | None = None
 ) -> Tensor:
     """A tensor full of ``value`` (of anything for None), whose dimensions follow each other as those of ``like`` do."""
-    target = backends.resolve(get_default_device() if device is None else Device(device))
+    target = _target(device)
     shape, kind = _lengths(size), (dtype or dtypes.get_default_dtype()).numpy
     if isinstance(value, complex) and kind.kind != "c":
         raise RuntimeError(f"value {value} cannot be converted to type {kind} without overflow")
     if target.type == "meta":
         result: Tensor = wrap(Aval(shape, kind, target))
-    elif value is not None and not isinstance(
-        value, (int, float, complex, np.generic)
-    ):  # a number of a traced function
+    elif value is not None and not isinstance(value, _OF_PYTHON):
         result = constant(value, kind).to(target).expand(shape).clone()
     else:
         xp = backends.module_for(target)
