@@ -332,7 +332,7 @@ def test_a_bare_except_swallows_no_refusal():
     def program(compile_):
         def f(x):
             try:
-                factor = 1 if x.sum() > 1 else 2
+                factor = 1 if int(x.sum()) > 1 else 2
             except:  # noqa: E722
                 factor = 7
             return x * factor

@@ -15,11 +15,11 @@ def test_numbers_that_are_read_through_numpy():
     falls_back(program, "runs uncompiled")
 
 
-def test_a_branch_on_the_numbers_of_a_tensor():
+def test_an_integer_that_becomes_a_number_of_times():
     def program(compile_):
         def f(x):
-            if x.sum() > 2:
-                return x * 2
+            for _ in range(int(x.sum())):
+                x = x * 2
             return x - 1
 
         f = compile_(f)

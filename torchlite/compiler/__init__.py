@@ -28,12 +28,25 @@ _all: weakref.WeakSet[CompiledFunction] = weakref.WeakSet()
 
 
 def compiled(
-    function: Callable[..., Any], *, full: bool = False, warm: bool = False, cuda_graphs: bool = False
+    function: Callable[..., Any],
+    *,
+    full: bool = False,
+    warm: bool = False,
+    cuda_graphs: bool = False,
+    branches: bool = True,
 ) -> CompiledFunction:
-    """``function`` compiled, and known to `reset`; where all its state is there, ``warm``, from the first call on."""
+    """``function`` compiled, and known to `reset`.
+
+    Args:
+        function: that.
+        full: whether it is an error that something can't be captured.
+        warm: whether all its state is there, so that it is captured from the first call on.
+        cuda_graphs: whether programs on a GPU are replayed as CUDA graphs.
+        branches: whether numbers of tensors may decide between captures: which calls are replayed then depends on those before.
+    """
     from torchlite.compiler.function import CompiledFunction  # most programs compile nothing and need not load it
 
-    made = CompiledFunction(function, full, warm, cuda_graphs)
+    made = CompiledFunction(function, full, warm, cuda_graphs, branches)
     _all.add(made)
     return made
 

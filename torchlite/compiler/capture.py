@@ -117,6 +117,7 @@ class _Builder:
             saved=saved,
             run=run,
             run_backward=run_backward,
+            branches=tracer.answers.count > 0,
         )
 
     def _label(self, externals: list[External], numbers: list[Slot | Derived]) -> None:
@@ -136,7 +137,7 @@ class _Builder:
             return result.slot
         if isinstance(result, HostNumber):
             self.fresh.append(result.value)
-            return NumberOut(len(self.fresh) - 1)
+            return NumberOut(len(self.fresh) - 1, of_numpy=result.kind is np.float64)
         if isinstance(result, Tensor):
             if id(result) not in self.outs:
                 self.outs[id(result)] = self._out(result)

@@ -64,6 +64,7 @@ class Captured:
         frozen: the tensors whose `requires_grad` is changed, and whether they are frozen.
         run: computes ``graph``; its outputs are fresh results, gradients, what is written into tensors, and what is saved.
         run_backward: computes ``backward``.
+        branches: whether numbers of tensors decide if it is right for a call.
         slots: the gradients that are exchanged: the place of their tensor, by what, and whether the old one is read.
         writes: the places of tensors that are written into, and how often.
     """
@@ -85,6 +86,7 @@ class Captured:
     saved: list[Value]
     run: Replay
     run_backward: Replay | None
+    branches: bool
 
     @property
     def source(self) -> str:
@@ -256,7 +258,8 @@ class _Building:
                 self._built[spec] = spec.tensor(*self._parts, self._made)
             return self._built[spec]
         if isinstance(spec, NumberOut):
-            return self._parts[2][spec.index]
+            number = self._parts[2][spec.index]
+            return np.float64(number) if spec.of_numpy else number
         if isinstance(spec, Known):
             return spec.now()
         return spec.now() if isinstance(spec, Slot) else mapped(spec, self)
@@ -264,9 +267,10 @@ class _Building:
 
 @dataclass(frozen=True, eq=False)
 class NumberOut:
-    """A Python number among the results."""
+    """A Python number among the results, or one of NumPy's."""
 
     index: int
+    of_numpy: bool
 
 
 @dataclass(frozen=True, eq=False)

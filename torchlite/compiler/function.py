@@ -23,6 +23,7 @@ from torchlite.batching.level import levels as examples
 from torchlite.compiler import behaviour
 from torchlite.compiler.again import Again
 from torchlite.compiler.arguments import flatten
+from torchlite.compiler.branches import OtherBranch
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.learned import Learned
 from torchlite.compiler.surroundings import Surroundings
@@ -49,13 +50,19 @@ class CompiledFunction:
     """
 
     def __init__(
-        self, function: Callable[..., Any], full: bool = False, warm: bool = False, cuda_graphs: bool = False
+        self,
+        function: Callable[..., Any],
+        full: bool = False,
+        warm: bool = False,
+        cuda_graphs: bool = False,
+        branches: bool = True,
     ) -> None:
         functools.update_wrapper(self, function, updated=())
         self.function = function
         self.full = full
         self.begins_warm = warm
         self.cuda_graphs = cuda_graphs
+        self.branches = branches
         self._begin()
 
     def _begin(self) -> None:
@@ -64,7 +71,7 @@ class CompiledFunction:
         self.gave_up: str | None = None
         self.refused: str | None = None
         self.failures = 0
-        self.learned = Learned()
+        self.learned = Learned(branches=self.branches)
         self._lock = threading.RLock()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -74,18 +81,28 @@ class CompiledFunction:
         leaves: list[Any] = []
         structure = [flatten(x, leaves) for x in args], kwargs and flatten(kwargs, leaves)
         reasons: list[str] = []
+        others = 0
         for variant in self.variants:
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
-                return self._replay(variant, tensors, args, kwargs)
+                try:
+                    result = self._replay(variant, tensors, args, kwargs)
+                except OtherBranch as other:
+                    reason, others = str(other), others + 1
+                else:
+                    if others:
+                        self._prefer(variant)
+                    return result
             reasons.append(reason)
+        if others:
+            return self._branch_off(Call(args, kwargs, structure, leaves), others, reasons)
         if not self.warm:
             self.warm = True
             return self.function(*args, **kwargs)
         for variant in self._moved(structure, leaves, args, kwargs):
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
-                return self._replay(variant, tensors, args, kwargs)
+                return self._replay_or_run(variant, tensors, args, kwargs)
         if behaviour.stance == "fail_on_recompile":
             raise RuntimeError(
                 f"{self.name} would be compiled under the stance 'fail_on_recompile': {'; '.join(reasons) or 'first time'}"
@@ -104,12 +121,34 @@ class CompiledFunction:
                     if variant.move(functools.partial(Surroundings, self.function, (args, kwargs), leaves)):
                         yield variant
 
+    def _branch_off(self, call: Call, others: int, reasons: list[str]) -> Any:
+        """Go on with a call that takes none of so many captured branches: nothing of it has happened yet."""
+        branches = self.learned.branches
+        wanted = branches.miss(others)
+        if not branches.wanted:
+            self.variants = [variant for variant in self.variants if not variant.captured.branches]
+        if not wanted or len(self.variants) >= LIMIT:
+            return self.function(*call.args, **call.kwargs)
+        return self._capture(call, reasons, branch=True)
+
+    def _prefer(self, variant: Variant) -> None:
+        """Try this capture first from now on."""
+        with self._lock:
+            self.variants = [variant, *(v for v in self.variants if v is not variant)]
+
     def _replay(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        """Replay, or run the function where something is wrong.
+
+        Raises:
+            OtherBranch: where the numbers of tensors ask for another capture.
+        """
         dicts = variant.given((args, kwargs))
         if dicts is None:
             return self.function(*args, **kwargs)
         try:
             outs = variant.outputs(tensors)
+        except OtherBranch:
+            raise
         except Doubted as doubt:
             if doubt.site is not None:
                 with self._lock:
@@ -121,32 +160,42 @@ class CompiledFunction:
             _log(f"{self.name} runs uncompiled once, because a replay raised {error!r}")
         else:
             variant.take(dicts)
+            if variant.captured.branches:
+                self.learned.branches.hits += 1
             return variant.captured.finished(tensors, outs)
         return self.function(*args, **kwargs)  # nothing has happened yet; where something is wrong, it says so
 
-    def _capture(self, call: Call, reasons: list[str]) -> Any:
+    def _replay_or_run(self, variant: Variant, tensors: list[Tensor], args: Any, kwargs: Any) -> Any:
+        """Replay, or run the function where its numbers take another branch."""
+        try:
+            return self._replay(variant, tensors, args, kwargs)
+        except OtherBranch:
+            return self.function(*args, **kwargs)
+
+    def _capture(self, call: Call, reasons: list[str], *, branch: bool = False) -> Any:
+        """Capture a call and replay it; where that can't be, or for a ``branch`` is not worth it, run the function."""
         args, kwargs = call.args, call.kwargs
         if not self._lock.acquire(blocking=False):  # another thread captures it
             return self.function(*args, **kwargs)
         failure = None
         try:
-            variant = self._captured(call, reasons)
+            variant = self._captured(call, reasons, branch=branch)
         except _Raised as raised:
             variant, failure = None, raised.__cause__
         finally:
             self._lock.release()
         if variant is None:
             result = self.function(*args, **kwargs)  # where it has raised something, it does so again
-            if failure is not None:
+            if failure is not None and not branch:
                 self._give_up(f"while tracing, it raised {type(failure).__name__}: {failure}", keep=False)
             return result
         reason, tensors = variant.fits(call.structure, call.leaves)
         if reason is not None:
             self._give_up(f"tracing has changed its surroundings: {reason}", keep=False)
             return self.function(*args, **kwargs)
-        return self._replay(variant, tensors, args, kwargs)
+        return self._replay_or_run(variant, tensors, args, kwargs)
 
-    def _captured(self, call: Call, reasons: list[str]) -> Variant | None:
+    def _captured(self, call: Call, reasons: list[str], *, branch: bool) -> Variant | None:
         """A new capture for this call; None where it can't be captured."""
         if len(self.variants) >= LIMIT:
             self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
@@ -157,24 +206,29 @@ class CompiledFunction:
         try:
             with _garbage_kept():
                 variant = self._traced(call)
-        except Changes as refusal:
-            self.failures += 1
-            if (
-                self.failures == 1 and not self.full
-            ):  # it may have made state for later calls, which is there after this one
-                _log(f"{self.name} runs uncompiled once: {refusal}")
+        except (Exception, Uncapturable) as failure:
+            if branch:
+                self.learned.branches.closed = True
             else:
-                self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
+                self._refuse(failure)
             return None
-        except Uncapturable as refusal:
-            self.failures += 1
-            self._give_up(str(refusal), keep=self.failures < _ATTEMPTS)
-            return None
-        except Exception as error:
-            raise _Raised from error
         self.failures = 0
         self.variants.insert(0, variant)
         return variant
+
+    def _refuse(self, failure: BaseException) -> None:
+        """Take note of why a call can't be captured.
+
+        Raises:
+            _Raised: for an error of the function.
+        """
+        if not isinstance(failure, Uncapturable):
+            raise _Raised from failure
+        self.failures += 1
+        if isinstance(failure, Changes) and self.failures == 1 and not self.full:  # state for later calls, maybe
+            _log(f"{self.name} runs uncompiled once: {failure}")
+        else:
+            self._give_up(str(failure), keep=self.failures < _ATTEMPTS)
 
     def _traced(self, call: Call) -> Variant:
         """A capture of a call, traced until a trace finds out nothing more that it should have begun with."""
@@ -245,10 +299,13 @@ class CompiledFunction:
             found = None
         if found is self:  # a decorated function is found under its name
             return name
-        return CompiledFunction, (self.function, self.full, self.begins_warm, self.cuda_graphs)
+        return CompiledFunction, (self.function, *self._options())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CompiledFunction:
-        return CompiledFunction(copy.deepcopy(self.function, memo), self.full, self.begins_warm, self.cuda_graphs)
+        return CompiledFunction(copy.deepcopy(self.function, memo), *self._options())
+
+    def _options(self) -> tuple[bool, ...]:
+        return self.full, self.begins_warm, self.cuda_graphs, self.branches
 
     def reset(self) -> None:
         """Forget everything that was captured."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torchlite.compiler.branches import Branches
 from torchlite.compiler.changing import Changing
 from torchlite.compiler.growing import STAND_INS, Holder
 from torchlite.compiler.tracer import Site
@@ -16,8 +17,12 @@ if TYPE_CHECKING:
 class Learned:
     """What the next trace of a function begins with.
 
+    Args:
+        branches: whether numbers of tensors may decide between captures.
+
     Attributes:
         doubted: places that have relied on a condition in vain.
+        branches: when those that numbers of tensors decide on are captured.
         varying: keys of optimizers' groups whose numbers change.
         counted: containers and keys of numbers that the function counts with.
         changing: numbers that others change.
@@ -27,8 +32,9 @@ class Learned:
         looks_at_code: whether attributes of classes change, so that it matters which of them code names.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, branches: bool) -> None:
         self.doubted: set[Site] = set()
+        self.branches = Branches(wanted=branches)
         self.varying: set[str] = set()
         self.counted: list[tuple[Any, str]] = []
         self.changing = Changing()

@@ -108,8 +108,8 @@ def compile(
     A function may be a whole training step: forward, backward, clipping and optimizer become one graph, which reads
     parameters, states of optimizers, learning rates and random streams anew at each call and writes them back. Other
     shapes, modes or Python values around the function make it be captured again (``TORCHLITE_LOG=recompiles`` prints
-    why). A function that depends on the numbers of tensors in Python, or that changes Python values, runs as it is
-    after one warning.
+    why), and so does another side of a branch that the numbers of tensors decide on. A function that needs these numbers
+    in Python otherwise, or that changes Python values in ways that can't be repeated, runs as it is after one warning.
 
     Args:
         model: the function or module; without it, a decorator.

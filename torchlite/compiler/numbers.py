@@ -35,6 +35,8 @@ ARITHMETIC = {
     name: host(name, getattr(operator, name))
     for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "neg", "abs")
 }
+ALIKE_IN_NUMPY = [ARITHMETIC[name] for name in ("add", "sub", "mul", "truediv", "neg", "abs")]
+"""What gives the same of Python's floats and of NumPy's, or an error for the former."""
 item = host("item", lambda x: x.item())
 as_float = host("float", float)
 rounded = host("round", round)
@@ -81,9 +83,9 @@ class HostNumber(Number):
         return self.ask("is", _itself)
 
     def ask(self, question: str, answer: Callable[..., Any], *others: Any) -> Any:
-        """An answer about numbers that are known now; a replay is right only where it is the same again."""
+        """An answer about numbers; a replay is right only where it is the same again."""
         if self.now is None or any(isinstance(x, HostNumber) and x.now is None for x in others):
-            raise Uncapturable("the value of a tensor decides what happens next (.item(), if tensor, int(tensor))")
+            return self.tracer.answers.ask(question, self, *others)
         operands: list[Any] = [x.now if isinstance(x, HostNumber) else partial(_itself, x) for x in (self, *others)]
         key = (question, *(id(x.value) if isinstance(x, HostNumber) else repr(x) for x in (self, *others)))
         return self.tracer.condition(key, lambda: answer(*(now() for now in operands)))
@@ -138,9 +140,9 @@ class HostNumber(Number):
         alone = method == "__call__" and not kwargs and all(isinstance(x, (HostNumber, int, float)) for x in given)
         kind = _kind_of_result(ufunc, tuple(map(_kind_of, given))) if alone else None
         if kind is np.bool_ and given[0] is self:
-            return self.ask(ufunc.__name__, ufunc, *given[1:])
-        if kind is np.bool_ and len(given) == 2:
-            return self.ask(f"{ufunc.__name__} of others", lambda x, other: ufunc(other, x), given[0])
+            return np.bool_(self.ask(ufunc.__name__, ufunc, *given[1:]))
+        if kind is np.bool_ and ufunc in _SWAPPED:
+            return np.bool_(self.ask(_SWAPPED[ufunc].__name__, _SWAPPED[ufunc], given[0]))
         if kind is np.float64:
             return self.tracer.compute_number(_op_of(ufunc), given, kind)
         return getattr(ufunc, method)(*(x._known() if isinstance(x, HostNumber) else x for x in given), **kwargs)
@@ -197,6 +199,16 @@ def _attach() -> None:
 
 def _itself(x: Any) -> Any:
     return x
+
+
+_SWAPPED = {
+    np.equal: np.equal,
+    np.not_equal: np.not_equal,
+    np.less: np.greater,
+    np.less_equal: np.greater_equal,
+    np.greater: np.less,
+    np.greater_equal: np.less_equal,
+}
 
 
 def _kind_of(x: Any) -> type[Any]:

@@ -86,7 +86,7 @@ class Trace:
         self._growing.check_holders(self._surroundings)
         self._reads = Reads(self._surroundings.refused)
         self._modes = modes_now()
-        self._tracer = Tracer(learned.doubted)
+        self._tracer = Tracer(learned.doubted, learned.branches)
         self._put_numbers(fixed=fixed or self._surroundings.asks_for_types)
         given = {id(x) for x in call.leaves if isinstance(x, Tensor)}
         self._rebinding = Rebinding(learned.rebound, self._surroundings, given, fixed=fixed)

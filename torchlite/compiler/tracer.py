@@ -23,8 +23,9 @@ from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.backends.philox import blocks_for
+from torchlite.compiler.branches import BRANCH, Answers, Branches, OtherBranch
 from torchlite.compiler.graph import Node, Value
-from torchlite.compiler.numbers import ARITHMETIC, HostNumber, as_array, host, item
+from torchlite.compiler.numbers import ALIKE_IN_NUMPY, ARITHMETIC, HostNumber, as_array, host, item
 from torchlite.compiler.state import Derived, State
 from torchlite.compiler.symbols import Memory, Symbol, ghost_of
 from torchlite.devices import CPU, META
@@ -81,11 +82,12 @@ class Tracer:
             was looked at.
         generators: the random streams from which numbers are taken.
         doubted: places that have relied on a condition in vain.
+        answers: to questions about numbers of tensors.
         in_backward: whether what is traced runs in a backward pass of its own, where there is no way back to the function.
         refusal: the first reason why the function can't be captured.
     """
 
-    def __init__(self, doubted: set[Site]) -> None:
+    def __init__(self, doubted: set[Site], branches: Branches) -> None:
         self.nodes: list[Node] = []
         self.arithmetic: list[tuple[Op, Sequence[Any], Value]] = []
         self.externals: dict[int, External] = {}
@@ -94,6 +96,7 @@ class Tracer:
         self.gradients: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
         self.generators: list[Any] = []
         self.doubted = doubted
+        self.answers = Answers(self, branches)
         self.in_backward = False
         self.refusal: Uncapturable | None = None
 
@@ -306,13 +309,19 @@ class Tracer:
         if known and (kind is not float or op not in ARITHMETIC.values() or any(x.kind is not float for x in numbers)):
             result = self.state.derive(op, operands, kind)
         else:
-            if kind is float:
-                operands = [self.state.as_float(x) if _is_known_integer(x) else x for x in operands]
+            if kind is float or (kind is np.float64 and op in ALIKE_IN_NUMPY):
+                operands = [self._as_float(x) for x in operands]
             values = [x.value if isinstance(x, HostNumber) else Value(None, constant=x) for x in operands]
             (value,) = self.emit(op, values, {}, [None])
             result = HostNumber(self, value, kind, Derived(op, operands, kind).read if known else None)
         self.arithmetic.append((op, operands, result.value))
         return result
+
+    def _as_float(self, x: Any) -> Any:
+        """An operand of what is computed in floats, which C knows as one where Python need not."""
+        if isinstance(x, HostNumber):
+            return x if x.now is None else self.state.as_float(x)
+        return float(x) if type(x) is np.float64 else x
 
     def condition(self, key: Any, answer: Callable[[], Any]) -> Any:
         """An answer about numbers from outside, which has to be the same in every replay."""
@@ -353,7 +362,7 @@ class Tracer:
         self.check(condition, site)
         return True
 
-    def check(self, condition: Tensor, site: Site | None) -> None:
+    def check(self, condition: Tensor, site: Site | str | None) -> None:
         """Let every replay end where the condition does not hold."""
         if self.in_backward:
             raise Uncapturable("backward checks values")
@@ -390,14 +399,14 @@ def hooks_of(node: Any) -> dict[str, Any]:
 class Doubted(RuntimeError):
     """A condition does not hold: one that the place ``site`` in the code relied on, or the check of an argument."""
 
-    def __init__(self, site: Site | None) -> None:
+    def __init__(self, site: Any) -> None:
         super().__init__(site)
         self.site = site
 
 
-def _checked(holds: Any, *, site: Site | None) -> None:
+def _checked(holds: Any, *, site: Site | str | None) -> None:
     if not holds:
-        raise Doubted(site)
+        raise OtherBranch if site == BRANCH else Doubted(site)
 
 
 check = host("check", _checked)

@@ -222,10 +222,31 @@ _round = unary(
     domain=(0.6, 0.9),
     doc="The nearest integer; halves go to the even one.",
 )
-isnan = unary("isnan", ufunc="isnan", result=bool, as_in_place=False, onnx="IsNaN", doc="Whether x is NaN.")
-isinf = unary("isinf", ufunc="isinf", result=bool, as_in_place=False, onnx="IsInf", doc="Whether x is infinite.")
+isnan = unary(
+    "isnan",
+    ufunc="isnan",
+    result=bool,
+    as_in_place=False,
+    scalar="x != x",
+    onnx="IsNaN",
+    doc="Whether x is NaN.",
+)
+isinf = unary(
+    "isinf",
+    ufunc="isinf",
+    result=bool,
+    as_in_place=False,
+    scalar="x == INFINITY || x == -INFINITY",
+    onnx="IsInf",
+    doc="Whether x is infinite.",
+)
 isfinite = unary(
-    "isfinite", ufunc="isfinite", result=bool, as_in_place=False, doc="Whether x is neither infinite nor NaN."
+    "isfinite",
+    ufunc="isfinite",
+    result=bool,
+    as_in_place=False,
+    scalar="x - x == 0",
+    doc="Whether x is neither infinite nor NaN.",
 )
 
 

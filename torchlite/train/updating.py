@@ -225,7 +225,7 @@ class CompiledUpdate:
     def __init__(self, update: Update, ends: Set[int], learned: dict[str, Any], *, cuda_graphs: bool) -> None:
         self.uncompiled = update
         self._first = {0} | ends
-        self._compiled = compiled(update.attempt, warm=True, cuda_graphs=cuda_graphs)
+        self._compiled = compiled(update.attempt, warm=True, cuda_graphs=cuda_graphs, branches=False)
         self._compiled.learned.doubted = {(file, line) for file, line in learned.get("doubted", [])}
         self._compiled.learned.varying = set(learned.get("varying", []))
         self._compiled.gave_up = self._compiled.refused = learned.get("gave_up")

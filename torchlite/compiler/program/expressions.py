@@ -41,7 +41,8 @@ _INTEGERS = {
     "bitwise_xor",
     "bitwise_not",
 }
-_COMPARISONS = {"eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor", "logical_not"}
+_ANSWERS = {"eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite"}
+_ANSWERS |= {"logical_and", "logical_or", "logical_xor", "logical_not"}
 _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
 # What gives numbers of the type that it was given; other results of bfloat16 are rounded.
 _EXACT = {"view", "clone", "expand", "where", "neg", "abs", "maximum", "minimum", "relu", "relu_grad"}
@@ -127,7 +128,7 @@ def _in_letters(
     if name == "where":
         fits = inputs[0].kind == "b" and inputs[1:] == [out, out]
         return scalar if fits else None
-    if name in _COMPARISONS:
+    if name in _ANSWERS:
         return scalar if len(set(inputs)) == 1 and out.kind == "b" else None
     if any(dtype != out for dtype in inputs):
         return None
