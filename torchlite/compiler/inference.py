@@ -10,7 +10,6 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
-from torchlite.compiler.branches import Branches
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.passes import cancel_copies, cancel_views, fold_constants, without_dead_code, without_duplicates
 from torchlite.compiler.symbols import Symbol
@@ -63,7 +62,7 @@ def captured_inference(model: Any, args: Sequence[Any], passes: Sequence[Pass] =
     Raises:
         Uncapturable: where the numbers in tensors decide what is computed, or tensors are written into that stay.
     """
-    tracer = Tracer(set(), Branches(wanted=False))
+    tracer = Tracer(set())
     with warnings.catch_warnings(), tracer.state, no_grad(), tracing(tracer):
         warnings.simplefilter("ignore")
         given = [tracer.external(x).input for x in args if isinstance(x, Tensor)]

@@ -87,7 +87,7 @@ class Tracer:
         refusal: the first reason why the function can't be captured.
     """
 
-    def __init__(self, doubted: set[Site], branches: Branches) -> None:
+    def __init__(self, doubted: set[Site], branches: Branches | None = None) -> None:
         self.nodes: list[Node] = []
         self.arithmetic: list[tuple[Op, Sequence[Any], Value]] = []
         self.externals: dict[int, External] = {}
@@ -96,7 +96,7 @@ class Tracer:
         self.gradients: dict[int, tuple[Tensor, Tensor | None, bool]] = {}
         self.generators: list[Any] = []
         self.doubted = doubted
-        self.answers = Answers(self, branches)
+        self.answers = Answers(self, branches or Branches(wanted=False))
         self.in_backward = False
         self.refusal: Uncapturable | None = None
 
