@@ -380,7 +380,9 @@ class Surroundings:
             self._untold |= x.__name__ in PAST_THEM
         elif isinstance(x, types.ModuleType):
             if not is_library(x.__name__):
-                yield from self._named(x, vars(x), x.__name__, [n for n in vars(x) if not n.startswith("__")], frozenset())
+                yield from self._named(
+                    x, vars(x), x.__name__, [n for n in vars(x) if not n.startswith("__")], frozenset()
+                )
         elif isinstance(x, np.ufunc):
             return
         elif hasattr(type(x), "__next__"):
