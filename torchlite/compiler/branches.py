@@ -18,6 +18,7 @@ from torchlite.autograd.grad_mode import no_grad
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, item
 from torchlite.compiler.symbols import Memory, Symbol
+from torchlite.ops import pointwise
 from torchlite.tracing import Uncapturable, active
 
 BRANCH = "a branch"
@@ -38,9 +39,9 @@ _COMPARED = {
 }
 _ANSWERS: dict[str, Callable[..., Tensor]] = {
     "bool": lambda x: x != 0,
-    "isnan": Tensor.isnan,
-    "isinf": Tensor.isinf,
-    "isfinite": Tensor.isfinite,
+    "isnan": pointwise.isnan,
+    "isinf": pointwise.isinf,
+    "isfinite": pointwise.isfinite,
     **{name: getattr(operator, name) for name in _COMPARED},
     **{of_numpy: getattr(operator, name) for name, of_numpy in _COMPARED.items()},
 }

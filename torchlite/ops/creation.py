@@ -68,14 +68,18 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, 
         TypeError: for data that is not numeric.
     """
     if active.tracer is not None and isinstance(data, Number) and not isinstance(data, _OF_PYTHON):
-        of_numpy = getattr(data, "kind", None) is np.float64
-        wanted = dtype or (dtypes.float64 if of_numpy else dtypes.of_scalar(data))
-        traced = constant(data, wanted.numpy).to(_target(device))
-        return traced.requires_grad_() if requires_grad else traced
+        return _number_as_tensor(data, dtype, device, requires_grad)
     array = _array(data, dtype)
     if array is data or isinstance(data, (np.ndarray, Tensor)):
         array = array.copy()
     return _placed(array, device if device is not None else _device_of(data), requires_grad)
+
+
+def _number_as_tensor(number: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool) -> Tensor:
+    """A number that only a replay of captured code knows."""
+    wanted = dtype or (dtypes.float64 if number.kind is np.float64 else dtypes.of_scalar(number))
+    result = constant(number, wanted.numpy).to(_target(device))
+    return result.requires_grad_() if requires_grad else result
 
 
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
