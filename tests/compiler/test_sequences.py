@@ -166,6 +166,21 @@ def test_packed_sequences():
     )  # fmt: skip
 
 
+def test_cotangents_of_first_states_are_computed_where_they_are_wanted():
+    def gradients(wanted, *given):
+        gates, w, h = leaves = [t.detach().requires_grad_(i < wanted) for i, t in enumerate(given)]
+        recurrent.gru(gates, h, w, None, None).square().sum().backward()
+        return [leaf.grad for leaf in leaves[:wanted]]
+
+    given = drawn(3, 18, 48), drawn(48, 16, seed=1), drawn(18, 16, seed=2)
+    results, source = compiled_together.run([(partial(gradients, wanted), given) for wanted in (2, 3)])
+    for got, wanted in zip(results, (2, 3), strict=True):
+        for one, expected in zip(got, gradients(wanted, *given), strict=True):
+            np.testing.assert_allclose(one.numpy(), expected.numpy(), rtol=1e-5, atol=1e-5)
+    if COMPILED:
+        assert source.count(".d_h0 = ") == 1
+
+
 def layer(sizes=None, reverse=False):
     """An LSTM with its input's weight, whose gradients are summed where those of its gates are."""
 

@@ -52,6 +52,11 @@ def test_lstm_and_its_gradient(size, reverse, packed):
         agree(both("lstm_grad", kept, c0, w_hh, cs, *cotangents, given=given, **params), 1e-4, 1e-5)
 
 
+def test_cells_that_wait_are_computed_before_their_sequences_end():
+    params = {"batch_sizes": (40, 40, 16, 8), "reverse": False}
+    agree(both("lstm", *inputs(4, 40, 32), **params))
+
+
 @pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("size", [(5, 3, 16), (9, 40, 80), (3, 33, 128)])

@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct {
     const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none
-    float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;
+    float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;  // d_h0, d_c0: NULL where nobody wants them
     const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
     const Embedding *taken;  // NULL, or whose numbers say which row of the gates of an LSTM each sample has at each step
     Sequences of;
@@ -75,13 +75,20 @@ static inline Needed need_backward(const Samples *own, long s, long gates, const
 }
 
 // w_hh (gates * width, width) as [LANES units][width][gate][unit], filled up with zeros.
+typedef struct { const float *w_hh; long gates, width; float *panels; } GatePanels;
+
+static void pack_gates_task(void *argument, long index) {
+    const GatePanels *p = argument;
+    long width = p->width, unit = index * LANES, row = p->gates * LANES, own = at_most(LANES, width - unit);
+    float *panel = p->panels + unit * p->gates * width;
+    if (own < LANES) memset(panel, 0, (size_t)(width * row) * sizeof *panel);
+    for (long gate = 0; gate < p->gates; gate++)
+        transpose_rows(p->w_hh + (gate * width + unit) * width, width, own, width, 1.0f, panel + gate * LANES, row);
+}
+
 static void pack_gates(const float *w_hh, long gates, long width, float *panels) {
-    for (long unit = 0; unit < width; unit += LANES, panels += width * gates * LANES) {
-        long own = at_most(LANES, width - unit);
-        if (own < LANES) memset(panels, 0, (size_t)(width * gates * LANES) * sizeof *panels);
-        for (long gate = 0; gate < gates; gate++)
-            transpose_rows(w_hh + (gate * width + unit) * width, width, own, width, 1.0f, panels + gate * LANES, gates * LANES);
-    }
+    GatePanels p = {w_hh, gates, width, panels};
+    parallel(pack_gates_task, &p, parts(width, LANES));
 }
 
 // sums (rows, vectors) += left (rows, k) right (k, vectors), all in registers; each with the step between its rows.
@@ -161,32 +168,118 @@ static inline __attribute__((always_inline)) void lstm_block(const Recurrent *l,
     }
 }
 
+// The cells of some samples' units, GATE_ROWS at once where the units fill a vector.
+static void lstm_cells(const Recurrent *l, const float *tile, long place, const float *c_before, long rows, long units) {
+    long width = l->of.width, r = 0;
+    for (; r + GATE_ROWS <= rows && units == LANES; r += GATE_ROWS)
+        lstm_block(l, tile + r * 4 * LANES, place + r * width, c_before + r * width, GATE_ROWS, LANES);
+    for (; r < rows; r++) lstm_block(l, tile + r * 4 * LANES, place + r * width, c_before + r * width, 1, units);
+}
+
+// Cells of LANES units of SUM_ROWS samples that wait for being computed, from the first of a task's samples on; tile: the sums of
+// their gates, NULL where none wait.
+typedef struct { const float *tile, *c_before; long place, first; } WaitingCells;
+
+static void finish_cells(const Recurrent *l, WaitingCells *w) {
+    if (w->tile) lstm_cells(l, w->tile, w->place, w->c_before, SUM_ROWS, LANES);
+    w->tile = NULL;
+}
+
+enum {
+    CELL_STEPS = 5,   // the four gates and the states
+    BESIDE_ROWS = 2,  // of cells at once, for which there are registers beside a product
+};
+
+// One of these steps of some rows of cells that wait. The gates' values go from step to step where they are kept.
+static inline __attribute__((always_inline)) void cell_step(const Recurrent *l, const WaitingCells *w, const int step, long row) {
+    long width = l->of.width, place = w->place + row * width;
+    const float *sums = w->tile + row * 4 * LANES;
+    float *kept = l->out_kept + place + place / width * 3 * width;
+    Vector x[BESIDE_ROWS];
+    if (step < 4) {
+        UNROLLED for (int r = 0; r < BESIDE_ROWS; r++) x[r] = load(sums + (4 * r + step) * LANES);
+        gate_values(step, x, BESIDE_ROWS);
+        UNROLLED for (int r = 0; r < BESIDE_ROWS; r++) store(kept + (4 * r + step) * width, x[r]);
+        return;
+    }
+    UNROLLED for (int r = 0; r < BESIDE_ROWS; r++) {
+        const float *gates = kept + 4 * r * width;
+        x[r] = load(gates + width) * load(w->c_before + (row + r) * width) + load(gates) * load(gates + 2 * width);
+        store(l->out_c + place + r * width, x[r]);
+    }
+    tanhs(x, BESIDE_ROWS);
+    UNROLLED for (int r = 0; r < BESIDE_ROWS; r++)
+        store(l->out_h + place + r * width, x[r] * load(kept + (4 * r + 3) * width));
+}
+
+// tile = the gates from `place` on + states times a panel, two gates after the other two, of SUM_ROWS samples; between stretches of
+// either product come the steps of half of the cells that wait. A processor does not look ahead from one to the other where they
+// follow as wholes: cells are chains of some 100 operations, which leave most of its units idle, and products leave none.
+static __attribute__((noinline)) void lstm_tile_beside_cells(const Recurrent *l, const WaitingCells *w, const float *states,
+                                                             const float *panel, long place, float *tile, Needed *needed) {
+    long width = l->of.width, each = parts(width, CELL_STEPS);
+    const float *from[SUM_ROWS];
+    for (int r = 0; r < SUM_ROWS; r++) from[r] = l->gates + gates_of(l->taken, width, place, r);
+    for (int gate = 0; gate < 4; gate += 2) {
+        Vector sum[SUM_ROWS][2];
+        Lines lines = needed_lines(needed, width, states);
+        UNROLLED for (int r = 0; r < SUM_ROWS; r++)
+            UNROLLED for (int v = 0; v < 2; v++) sum[r][v] = load(from[r] + (gate + v) * width);
+        long i = 0;
+        UNROLLED for (int step = 0; step < CELL_STEPS; step++) {
+            for (long end = at_most(i + each, width); i < end; i++) {
+                Vector row[2];
+                fetch_line(&lines);
+                UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 4 + gate + v) * LANES);
+                UNROLLED for (int r = 0; r < SUM_ROWS; r++)
+                    UNROLLED for (int v = 0; v < 2; v++) sum[r][v] += states[r * width + i] * row[v];
+            }
+            UNROLLED for (int r = 0; r < GATE_ROWS; r += BESIDE_ROWS) cell_step(l, w, step, gate / 2 * GATE_ROWS + r);
+        }
+        UNROLLED for (int r = 0; r < SUM_ROWS; r++)
+            UNROLLED for (int v = 0; v < 2; v++) store(tile + (4 * r + gate + v) * LANES, sum[r][v]);
+    }
+}
+
+// tile = the gates from `place` on + states times a panel.
+static inline void lstm_sums(const Recurrent *l, const float *states, const float *panel, long place, long rows, long units,
+                             float *tile, Needed *needed) {
+    for (int i = 0; i < rows * 4; i++) {
+        const float *from = l->gates + gates_of(l->taken, l->of.width, place, i / 4) + i % 4 * l->of.width;
+        if (units == LANES) store(tile + i * LANES, load(from));
+        else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
+    }
+    lstm_tile(rows, states, panel, l->of.width, tile, needed);
+}
+
 static void lstm_task(void *argument, long index) {
     const Recurrent *l = argument;
     const Sequences *of = &l->of;
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
-    float tile[SUM_ROWS * 4 * LANES] = {0};
+    float tiles[2][SUM_ROWS * 4 * LANES] __attribute__((aligned(64))) = {0}, *tile = tiles[0];
     const Samples samples = {of, first, rows, sizeof(float)};
+    WaitingCells waiting = {0};
     for (long s = 0; s < of->steps; s++) {
         Needed needed = need_forward(&samples, s + 1, 4, l->taken ? NULL : l->gates, l->out_kept, l->out_h, l->out_c);
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
+        if (active < rows) finish_cells(l, &waiting);
         for (long unit = 0; unit < width; unit += LANES) {
             const float *panel = l->panels + unit * width * 4;
             long units = at_most(LANES, width - unit);
             for (long r = 0; r < active; r += SUM_ROWS) {
                 long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
-                for (int i = 0; i < own * 4; i++) {
-                    const float *from = l->gates + gates_of(l->taken, width, place, i / 4) + i % 4 * width;
-                    if (units == LANES) store(tile + i * LANES, load(from));
-                    else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
+                const float *states = h_before + r * width, *cells = c_before + r * width + unit;
+                int whole = own == SUM_ROWS && units == LANES;
+                if (!whole || (!unit && waiting.first == r)) finish_cells(l, &waiting);  // the product needs their states
+                if (waiting.tile) lstm_tile_beside_cells(l, &waiting, states, panel, place, tile, &needed);
+                else lstm_sums(l, states, panel, place, own, units, tile, &needed);
+                if (!whole) {
+                    lstm_cells(l, tile, place, cells, own, units);
+                    continue;
                 }
-                lstm_tile(own, h_before + r * width, panel, width, tile, &needed);
-                const float *c = c_before + r * width + unit;
-                long i = 0;
-                for (; i + GATE_ROWS <= own && units == LANES; i += GATE_ROWS)
-                    lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, GATE_ROWS, LANES);
-                for (; i < own; i++) lstm_block(l, tile + i * 4 * LANES, place + i * width, c + i * width, 1, units);
+                waiting = (WaitingCells){tile, cells, place, r};
+                tile = tile == tiles[0] ? tiles[1] : tiles[0];
             }
         }
         keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
@@ -195,6 +288,7 @@ static void lstm_task(void *argument, long index) {
         h_before = l->out_h + at;
         c_before = l->out_c + at;
     }
+    finish_cells(l, &waiting);
 }
 
 // The same of a GRU, where the sums are those of what the states add to the gates.
@@ -278,8 +372,9 @@ static __attribute__((noinline)) void through_weight(const Recurrent *r, const f
     if (column < whole) add_columns(1, d, r->panels + column, k, dh + column, whole, rows, needed);
 }
 
-static void store_states(const float *from, long step, float *to, long rows, long width) {
-    for (long r = 0; r < rows; r++) memcpy(to + r * width, from + r * step, (size_t)width * sizeof *to);
+// Rows from the first one on, if they are wanted.
+static void store_states(const float *from, long step, float *to, long first, long rows, long width) {
+    for (long r = 0; to && r < rows; r++) memcpy(to + (first + r) * width, from + r * step, (size_t)width * sizeof *to);
 }
 
 enum { TASK_SAMPLES = 16 };
@@ -353,11 +448,12 @@ static void lstm_grad_task(void *argument, long index) {
         }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         memset(dh, 0, (size_t)(active * whole) * sizeof *dh);
+        if (!s && !l->d_h0) break;
         Needed needed = need_backward(&samples, s - 1, 4, l->kept, l->cs, l->g_h, l->d_gates, NULL);
         through_weight(l, l->d_gates + 4 * at, 4, dh, active, &needed);
     }
-    store_states(dh, whole, l->d_h0 + first * width, rows, width);
-    store_states(dc, whole, l->d_c0 + first * width, rows, width);
+    store_states(dh, whole, l->d_h0, first, rows, width);
+    store_states(dc, whole, l->d_c0, first, rows, width);
 }
 
 static void gru_grad_task(void *argument, long index) {
@@ -392,10 +488,11 @@ static void gru_grad_task(void *argument, long index) {
         size_t ended = (size_t)(3 * (rows - active) * width) * sizeof(float);
         memset(g->d_gates + 3 * (at + active * width), 0, ended);
         memset(g->d_own + 3 * (at + active * width), 0, ended);
+        if (!s && !g->d_h0) break;
         Needed needed = need_backward(&samples, s - 1, 3, g->kept, g->hs, g->g_h, g->d_gates, g->d_own);
         through_weight(g, g->d_own + 3 * at, 3, dh, active, &needed);
     }
-    store_states(dh, whole, g->d_h0 + first * width, rows, width);
+    store_states(dh, whole, g->d_h0, first, rows, width);
 }
 
 static inline long recurrent_tasks(long samples) { return parts(samples, samples_a_task(samples)); }

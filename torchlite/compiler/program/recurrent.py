@@ -121,6 +121,9 @@ class _Recurrent(Kernel):
         del fields["w_hh"]
         at = f"(const float *)({weight}), {self.gates}, {width}, (float *)({writer.scratch()})"
         if self.gradient:
+            for name in ("d_h0", "d_c0"):  # the first step's product is for d_h0 alone
+                if name in fields and fields[name] not in writer.layout.stored:
+                    del fields[name]
             before, fields["panels"] = "", f"rows_of_weight({at})"
             fields["scratch"] = f"(float *)({writer.scratch(self._weight_bytes(node))})"
         else:
