@@ -132,8 +132,14 @@ def test_convolutions_compute_what_they_read(monkeypatch):
     made, fill = [], convolutions.fill_of_channels
     monkeypatch.setattr(convolutions, "fill_of_channels", lambda v, writer: made.append(v.shape) or fill(v, writer))
     computed = bfloat16_convolution.fills()
-    got = replayed(step, x)
+    compiled = torch.compile(step, fullgraph=True)
+    compiled(x), compiled(x)
+    got = compiled(x)
     assert bool(made) == computed
+    assert x.shape not in made  # rows of three channels would be short loops
+    if toolchain.enabled():
+        asked = compiled.source.count("(const bfloat16 *const[]){")  # by what makes rows, and what takes them
+        assert asked > len(made)
     monkeypatch.setattr(bfloat16_convolution, "fills", lambda: False)
     made.clear()
     stored = replayed(step, x)

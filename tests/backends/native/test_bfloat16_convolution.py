@@ -1,5 +1,6 @@
 """Convolutions of bfloat16 arrays against float64, by each way of multiplying tiles."""
 
+import ctypes
 import inspect
 
 import ml_dtypes
@@ -8,7 +9,7 @@ import pytest
 
 from torchlite import ir
 from torchlite.backends.native import bfloat16_convolution, kernel
-from torchlite.backends.native.library import Family
+from torchlite.backends.native.library import Family, load
 from torchlite.ops.windows import Window
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -114,3 +115,35 @@ def test_groups_and_few_positions_are_for_others(way):
     assert (
         bfloat16_convolution.convolution(x[..., :5, :5], drawn(6, 4, 3, 3), window=Window.of((3, 3)), groups=1) is None
     )
+
+
+BLOCK = 32  # positions that are handed over at once
+HAND_OVER = """
+static void hand_over(void *context, float *tile, long tile_step, long row, long column, long rows, long columns) {
+    (void)tile, (void)tile_step, (void)column, (void)columns;
+    for (long r = row; r < row + rows; r++) ((long *)context)[r] = rows;
+}
+
+int hand_over_input_grad(const void *y, const void *weight, long *runs, const Bf16Geometry *g) {
+    void *scratch = scratch_of(bf16_input_grad_scratch(g));
+    if (scratch) bf16_input_grad(g, y, weight, NULL, scratch, (Bf16OnRows){hand_over, runs, NULL}, (Bf16OnRows){0});
+    free(scratch);
+    return scratch != NULL;
+}
+"""
+
+
+@pytest.mark.parametrize("case", [(3, (20, 37), 33, (3, 3), (2, 3)), (17, (8, 9), 5, (1, 1), (2, 2))], ids=str)
+def test_gradients_of_strided_windows_are_handed_over_by_whole_rows(case):
+    if kernel("bfloat16_convolution.convolution") is None:
+        pytest.skip("kernels are switched off or can't be compiled")
+    samples, size, channels, taps, stride = case
+    window = Window.of(taps, stride)
+    library = load("#undef __AMX_BF16__\n" + bfloat16_convolution.C.text + HAND_OVER)
+    x, g = (drawn(samples, n, *sizes) for n, sizes in ((channels, size), (6, window.out_size("", size))))
+    runs, weight = np.zeros((samples, *size), np.int64), drawn(6, channels, *taps)
+    given = (g, weight, runs, bfloat16_convolution.geometry(x, g, window))
+    assert library.hand_over_input_grad(*(ctypes.c_void_p(array.ctypes.data) for array in given))
+    whole = size[1] // BLOCK * BLOCK
+    np.testing.assert_array_equal(runs[..., :whole], BLOCK)
+    np.testing.assert_array_equal(runs[..., whole:], size[1] - whole)

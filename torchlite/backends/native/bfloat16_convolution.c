@@ -4,21 +4,21 @@ static void *scratch_of(long bytes) { return aligned_alloc(64, (size_t)parts(byt
 
 KERNEL int convolution(const void *x, const void *weight, const void *bias, void *y, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_convolution_scratch(g));
-    if (scratch) bf16_convolution(g, x, weight, bias, y, scratch, NULL, NULL, (Bf16Fill){0});
+    if (scratch) bf16_convolution(g, x, weight, bias, y, scratch, (Bf16OnRows){0}, (Bf16OnRows){0});
     free(scratch);
     return scratch != NULL;
 }
 
 KERNEL int input_grad(const void *y, const void *weight, void *x, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_input_grad_scratch(g));
-    if (scratch) bf16_input_grad(g, y, weight, x, scratch, NULL, NULL, (Bf16Fill){0});
+    if (scratch) bf16_input_grad(g, y, weight, x, scratch, (Bf16OnRows){0}, (Bf16OnRows){0});
     free(scratch);
     return scratch != NULL;
 }
 
 KERNEL int weight_grad(const void *x, const void *y, void *weight, const Bf16Geometry *g) {
     void *scratch = scratch_of(bf16_of_weight_scratch(g));
-    if (scratch) bf16_gradient_of_weight(g, x, y, weight, scratch, (Bf16Fill){0});
+    if (scratch) bf16_gradient_of_weight(g, x, y, weight, scratch, (Bf16OnRows){0});
     free(scratch);
     return scratch != NULL;
 }

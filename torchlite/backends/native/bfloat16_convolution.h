@@ -8,17 +8,20 @@
 // (`bfloat16_weight_grad.h`) is a sum over positions instead.
 
 enum { BF16_MOST_TAPS = 16, BF16_SHARES = 16 };  // rows or columns of a window; parts that samples are divided into
+enum { BF16_FEW = 4 };                             // channels of which copies are made one by one
 
 typedef struct {                 // an array (N, C, H, W) of float32 or bfloat16, with its steps in numbers
     void *at;
     long half, sample, channel, row, column;
 } Bf16Array;
 
-// What makes rows of the source that lie nowhere, if `each` is not NULL: in float32, though the numbers are bfloat16.
+// What makes rows of the source that lie nowhere, in float32, though the numbers are bfloat16, or takes those of the result, if
+// `each` is not NULL; and the arrays of bfloat16 of the same sizes that it goes through, ended by NULL.
 typedef struct {
     Finish each;
     void *context;
-} Bf16Fill;
+    const uint16_t *const *arrays;
+} Bf16OnRows;
 
 typedef struct {                 // which sources the results along a dimension read
     long taps, step;             // of sources, from a result to the next
@@ -38,7 +41,8 @@ typedef struct {
     // the whole result of whole_rows x whole_columns, others some steps from there.
     Finish finish;
     void *context;
-    Bf16Fill fill;
+    const uint16_t *const *finished;  // arrays that it goes through
+    Bf16OnRows fill;
     long whole_rows, whole_columns, first_row, first_column, row_steps, column_steps;
     // how the copy of a sample lies, filled in by bf16_arrange:
     long wide, plane_rows, padded, pitch, sample_size;  // numbers of a pixel; rows of a plane; pixels of a row; positions of one
@@ -132,6 +136,15 @@ static inline void bf16_narrow(const Bf16Array *a, long at, long count, uint16_t
         for (long i = 0; i < count; i++) to[i] = bf16_of(((const float *)a->at)[at + i]);
 }
 
+// Copies pixels of a row, whose few channels lie apart, to where they lie side by side.
+static void bf16_copy_few_channels(const Bf16Array *a, long at, long channels, long width, long wide, uint16_t *to) {
+    for (long c = 0; c < channels; c++, at += a->channel)
+        if (a->half)
+            for (long w = 0; w < width; w++) to[w * wide + c] = ((const uint16_t *)a->at)[at + w * a->column];
+        else
+            for (long w = 0; w < width; w++) to[w * wide + c] = bf16_of(((const float *)a->at)[at + w * a->column]);
+}
+
 // Copies `count` <= 16 pixels of a row, whose channels lie apart, to where they lie side by side.
 static void bf16_copy_pixels(const Bf16Array *a, long at, long channels, long count, long wide, uint16_t *to) {
     for (long c = 0; c < channels; c += 2 * BF16_SIDE) {
@@ -159,13 +172,14 @@ static void bf16_copy_row(const Bf16Array *a, long at, long width, long channels
         bf16_narrow(a, at, at_least(width, 0) * wide, to);
     else if (a->channel == 1)
         for (long w = 0; w < width; w++) bf16_narrow(a, at + w * a->column, channels, to + w * wide);
+    else if (channels <= BF16_FEW) bf16_copy_few_channels(a, at, channels, width, wide, to);
     else
         for (long w = 0; w < width; w += BF16_SIDE)
             bf16_copy_pixels(a, at + w * a->column, channels, at_most(BF16_SIDE, width - w), wide, to + w * wide);
 }
 
 // Makes a row of `all` pixels, and copies those of them that are read.
-static void bf16_fill_row(Bf16Fill fill, float *made, long first, long all, long width, long channels, long wide, uint16_t *to) {
+static void bf16_fill_row(Bf16OnRows fill, float *made, long first, long all, long width, long channels, long wide, uint16_t *to) {
     fill.each(fill.context, made, channels, first, 0, all, channels);
     long n = wide == channels ? at_least(width, 0) * channels : channels;
     for (long w = 0; w < (wide == channels ? 1 : width); w++)

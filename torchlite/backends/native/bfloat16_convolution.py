@@ -15,8 +15,8 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 HEADERS = (
-    "bfloat16.h", "bfloat16_convolution.h", "bfloat16_positions.h", "bfloat16_weight_grad.h", "bfloat16_weight_grad_nhwc.h",
-    "bfloat16_weight_grad_rows.h", "bfloat16_geometry.h",
+    "bfloat16.h", "bfloat16_convolution.h", "bfloat16_ahead.h", "bfloat16_positions.h", "bfloat16_residues.h",
+    "bfloat16_weight_grad.h", "bfloat16_weight_grad_nhwc.h", "bfloat16_weight_grad_rows.h", "bfloat16_geometry.h",
 )  # fmt: skip
 
 C = Family(

@@ -75,13 +75,15 @@ static inline long bf16_convolution_scratch(const Bf16Geometry *g) {
 }
 
 static inline long bf16_input_grad_scratch(const Bf16Geometry *g) {
-    long most = 0;
+    long most = 0, all = 0;
     for (long r = 0; r < g->sh * g->sw; r++)
         if (r / g->sw < g->height && r % g->sw < g->width) {
             Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
             most = at_least(most, bf16_most_scratch(s));
+            bf16_arrange(&s, 1);
+            all += bf16_sum_scratch(&s);
         }
-    return most;
+    return at_least(most, all);
 }
 
 // However the arrays lie.
@@ -91,28 +93,57 @@ static inline long bf16_of_weight_scratch(const Bf16Geometry *g) {
 }
 
 static inline void bf16_convolution(const Bf16Geometry *g, const void *x, const void *weight, const void *bias, void *y,
-                                    void *scratch, Finish finish, void *context, Bf16Fill fill) {
+                                    void *scratch, Bf16OnRows finish, Bf16OnRows fill) {
     Bf16Sum s = bf16_forward(g);
     s.source.at = (void *)x, s.weight = weight, s.bias = bias, s.result.at = y;
-    s.scratch = scratch, s.finish = finish, s.context = context, s.fill = fill;
+    s.scratch = scratch, s.finish = finish.each, s.context = finish.context, s.finished = finish.arrays, s.fill = fill;
     bf16_sum(&s);
 }
 
+#ifndef __AMX_BF16__
+// Whether all residues are summed up row by row.
+static inline int bf16_by_rows(const Bf16Geometry *g) {
+    return g->sh * g->sw > 1 && at_least(g->sh, g->sw) <= BF16_MOST_STRIDE && g->height >= g->sh && g->width >= g->sw;
+}
+
+static void bf16_input_grad_by_rows(const Bf16Geometry *g, const void *y, const void *weight, void *x, char *scratch,
+                                    Bf16OnRows finish) {
+    Bf16Residues all = {.down = g->sh, .across = g->sw, .whole = bf16_backward(g, 0, 0)};
+    for (long r = 0; r < g->sh * g->sw; r++) {
+        Bf16Sum *s = &all.sums[r];
+        *s = bf16_backward(g, r / g->sw, r % g->sw);
+        s->source.at = (void *)y, s->weight = weight, s->scratch = scratch;
+        scratch += bf16_sum_scratch(s);
+    }
+    Bf16Sum *whole = &all.whole;
+    whole->source.at = (void *)y, whole->result = (Bf16Array){x, STEPS(g->x)};
+    whole->rows = g->height, whole->columns = whole->pitch = g->width, whole->row_steps = whole->column_steps = 1;
+    whole->finish = finish.each, whole->context = finish.context, whole->finished = finish.arrays;
+    bf16_sum_residues(&all);
+}
+#endif
+
 static inline void bf16_input_grad(const Bf16Geometry *g, const void *y, const void *weight, void *x, void *scratch,
-                                   Finish finish, void *context, Bf16Fill fill) {
+                                   Bf16OnRows finish, Bf16OnRows fill) {
+#ifndef __AMX_BF16__
+    if (bf16_by_rows(g) && !fill.each) {
+        bf16_input_grad_by_rows(g, y, weight, x, scratch, finish);
+        return;
+    }
+#endif
     for (long r = 0; r < g->sh * g->sw; r++)
         if (r / g->sw < g->height && r % g->sw < g->width) {
             Bf16Sum s = bf16_backward(g, r / g->sw, r % g->sw);
             long start = s.first_row * g->x.row + s.first_column * g->x.column;
             s.source.at = (void *)y, s.weight = weight;
             s.result.at = g->x.half ? (void *)((uint16_t *)x + start) : (void *)((float *)x + start);
-            s.scratch = scratch, s.finish = finish, s.context = context, s.fill = fill;
+            s.scratch = scratch, s.finish = finish.each, s.context = finish.context, s.finished = finish.arrays, s.fill = fill;
             bf16_sum(&s);
         }
 }
 
 static inline void bf16_gradient_of_weight(const Bf16Geometry *g, const void *x, const void *y, void *weight, void *scratch,
-                                           Bf16Fill fill) {
+                                           Bf16OnRows fill) {
     int beside = (g->y.channel == 1 && g->out > 1) || fill.each;
     Bf16WeightGrad s = bf16_of_weight(g, beside);
     s.source.at = (void *)x, s.grad.at = (void *)y, s.weight = weight, s.scratch = scratch, s.fill = fill;

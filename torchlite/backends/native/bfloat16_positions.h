@@ -39,37 +39,71 @@ static void bf16_hand_over(const Bf16Sum *s, float *sums, long sample, long firs
     else s->finish(s->context, sums, BF16_BLOCK, sample * end + first, result, at_most(BF16_BLOCK, end - first), results);
 }
 
+// What the next sample reads and writes.
+static Bf16Ahead bf16_next_sample(const Bf16Sum *s, long sample, long tiles) {
+    Bf16Ahead ahead = bf16_nothing_ahead();
+    if (sample == s->samples) return ahead;
+    if (s->fill.each) bf16_look_at_rows(&ahead, s->fill, sample, 1, s->height * s->width * s->channels, tiles);
+    else bf16_look_at_samples(&ahead, &s->source, sample, 1, s->height, s->width, s->channels, tiles);
+    Bf16OnRows finish = {s->finish, s->context, s->finished};
+    bf16_look_at_rows(&ahead, finish, sample, 1, s->whole_rows * s->whole_columns * s->results, tiles);
+    return ahead;
+}
+
+// The terms of a block of results for one sample, which lies copied.
+static void bf16_terms_of(const Bf16Sum *s, const uint16_t *copy, long block, Bf16Term *terms) {
+    long runs = s->across.taps / s->together, words = 2 * s->pairs * BF16_SIDE;
+    for (long t = 0; t < s->terms; t++) {
+        long down = s->down.at[t / runs], across = s->across.at[s->together > 1 ? 0 : t % runs];
+        long line = down % s->down.step * s->plane_rows + down / s->down.step;
+        terms[t].left = copy + (line * s->padded + across) * s->wide;
+        terms[t].right = (const uint32_t *)s->scratch + (block * s->terms + t) * words;
+    }
+}
+
+// How many positions lie side by side in a tile.
+static inline int bf16_beside(const Bf16Sum *s, long block) { return s->results - block * BF16_BLOCK <= BF16_SIDE ? 2 : 1; }
+
+// The sums of some positions, at most a block.
+static void bf16_sum_positions(const Bf16Sum *s, const Bf16Term *terms, const long *at, long count, int beside, Bf16Ahead *ahead,
+                               float *sums) {
+    long step = s->across.step * s->wide;
+    for (long i = 0; i < count; i += beside * BF16_ROWS) {
+        bf16_ask(ahead);
+        for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
+            if (beside == 2) bf16_sum_tile(2, terms, s->terms, at + i, step, s->pairs, column, sums + i * BF16_BLOCK);
+            else bf16_sum_tile(1, terms, s->terms, at + i, step, s->pairs, column, sums + i * BF16_BLOCK);
+        }
+    }
+}
+
+static inline uint16_t *bf16_copy_of(const Bf16Sum *s, long share) {
+    uint16_t *copies = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s));
+    return copies + share * bf16_copied(s) / (long)sizeof(uint16_t);
+}
+
 static void bf16_sum_task(void *argument, long share) {
     const Bf16Sum *s = argument;
-    long shares = bf16_shares(s->samples), runs = s->across.taps / s->together;
-    long first = share * s->samples / shares, last = (share + 1) * s->samples / shares;
-    uint16_t *copy = (uint16_t *)((uint32_t *)s->scratch + bf16_weight_words(s)) + share * bf16_copied(s) / (long)sizeof(uint16_t);
-    long end = bf16_positions_of(s), step = s->across.step * s->wide, block = s->terms * 2 * s->pairs * BF16_SIDE;
+    long shares = bf16_shares(s->samples), first = share * s->samples / shares, last = (share + 1) * s->samples / shares;
+    uint16_t *copy = bf16_copy_of(s, share);
+    long end = bf16_positions_of(s), blocks = parts(s->results, BF16_BLOCK);
+    long tiles = blocks * parts(end, (s->columns % 2 ? 1 : bf16_beside(s, 0)) * BF16_ROWS);
     Bf16Term terms[BF16_MOST_TAPS * BF16_MOST_TAPS];
     float sums[BF16_BLOCK * BF16_BLOCK] __attribute__((aligned(64)));
     memset(copy, 0, (size_t)s->sample_size * sizeof *copy);
     for (long sample = first; sample < last; sample++) {
         if (s->terms || s->fill.each) bf16_copy_sample(s, sample, copy);
-        for (long b = 0; b < parts(s->results, BF16_BLOCK); b++) {
-            for (long t = 0; t < s->terms; t++) {
-                long down = s->down.at[t / runs], across = s->across.at[s->together > 1 ? 0 : t % runs];
-                long line = down % s->down.step * s->plane_rows + down / s->down.step;
-                terms[t].left = copy + (line * s->padded + across) * s->wide;
-                terms[t].right = (const uint32_t *)s->scratch + b * block + t * 2 * s->pairs * BF16_SIDE;
-            }
-            int narrow = s->results - b * BF16_BLOCK <= BF16_SIDE;
+        Bf16Ahead ahead = bf16_next_sample(s, sample + 1, tiles);
+        for (long b = 0; b < blocks; b++) {
+            int beside = s->columns % 2 ? 1 : bf16_beside(s, b);
+            bf16_terms_of(s, copy, b, terms);
             for (long p = 0, row = 0, column = 0; p < end; p += BF16_BLOCK) {
                 long at[BF16_BLOCK];
                 for (int i = 0; i < BF16_BLOCK; i++) {
                     at[i] = (row * s->padded + column * s->across.step) * s->wide;
                     if (p + i + 1 < end && ++column == s->columns) column = 0, row++;
                 }
-                int pairs = narrow && s->columns % 2 == 0, each = pairs ? 2 * BF16_ROWS : BF16_ROWS;
-                for (int i = 0; i < at_most(BF16_BLOCK, end - p); i += each)
-                    for (int wide = 0; wide < BF16_SIDE; wide += BF16_WIDE) {
-                        if (pairs) bf16_sum_tile(2, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
-                        else bf16_sum_tile(1, terms, s->terms, at + i, step, s->pairs, wide, sums + i * BF16_BLOCK);
-                    }
+                bf16_sum_positions(s, terms, at, at_most(BF16_BLOCK, end - p), beside, &ahead, sums);
                 bf16_hand_over(s, sums, sample, p, b * BF16_BLOCK);
             }
         }

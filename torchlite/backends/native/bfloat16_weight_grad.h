@@ -8,7 +8,7 @@ typedef struct {
     long samples, height, width, channels, rows, columns, results;
     Bf16Axis down, across;
     void *scratch;
-    Bf16Fill fill;
+    Bf16OnRows fill;
     // filled in by bf16_arrange_weight_grad:
     long pitch, plane_rows, plane, positions;  // windows of a row, rows of a plane, its numbers, and the positions summed over
     long shares, splits, channel_blocks, taps, tiles_of_taps;

@@ -9,21 +9,6 @@
 
 enum { BF16_POSITIONS = 256 };  // whose pairs lie in the first-level cache while all sums pass by
 
-// Memory that the next samples are read from, some lines of which are asked for with each tile of sums.
-typedef struct { const char *at, *end; long lines; } Bf16Ahead;
-
-static Bf16Ahead bf16_ahead(const Bf16Array *a, long sample, long samples, long height, long width, long channels, long tiles) {
-    long row = width * channels, size = a->half ? sizeof(uint16_t) : sizeof(float), bytes = samples * height * row * size;
-    if (a->channel != 1 || a->column != channels || a->row != row || a->sample != height * row) return (Bf16Ahead){0};
-    const char *at = (const char *)a->at + sample * a->sample * size;
-    return (Bf16Ahead){at, at + bytes, parts(parts(bytes, LINE_BYTES), tiles)};
-}
-
-static inline void bf16_ask(Bf16Ahead *ahead) {
-    const char *end = ahead->at + ahead->lines * LINE_BYTES;
-    for (; ahead->at < end && ahead->at < ahead->end; ahead->at += LINE_BYTES) __builtin_prefetch(ahead->at, 0, 2);
-}
-
 typedef struct {
     const Bf16WeightGrad *s;
     long first, last;       // tiles of 16 results
@@ -31,7 +16,7 @@ typedef struct {
     float *made;            // a row of the input as it is made
     uint32_t *pairs;        // [residue of a row][beginning][tile of channels][sample][row][pair][16 channels]
     uint32_t *grad;         // [sample][row][pair][result]
-    Bf16Ahead ahead[2];     // of the input and the cotangent
+    Bf16Ahead ahead;
 } Bf16Paired;
 
 static inline long bf16_beginnings(const Bf16WeightGrad *s) { return 2 * s->across.step; }
@@ -116,11 +101,15 @@ static void bf16_pair_grad(const Bf16Paired *b, long sample, long place, long be
     const Bf16Array *a = &s->grad;
     long wide = bf16_tiles_of(s->results) * BF16_SIDE, pairs = bf16_pairs_of_row(s);
     uint32_t *to = b->grad + place * (end - begin) * pairs * wide;
+    int dense = a->half && a->channel == 1 && a->column == wide && wide == s->results && s->columns % 2 == 0;
     for (long row = begin; row < end; row++) {
-        bf16_copy_row(a, sample * a->sample + row * a->row, s->columns, s->results, wide, b->row);
-        for (long i = 0; i < pairs; i++)
-            for (long r = 0; r < wide; r += BF16_SIDE, to += BF16_SIDE)
-                bf16_across(b->row + 2 * i * wide + r, b->row + (2 * i + 1) * wide + r, 1, to);
+        const uint16_t *line = (const uint16_t *)a->at + sample * a->sample + row * a->row;
+        if (!dense) {
+            bf16_copy_row(a, sample * a->sample + row * a->row, s->columns, s->results, wide, b->row);
+            line = b->row;
+        }
+        for (long i = 0; i < pairs; i++, line += 2 * wide)
+            for (long r = 0; r < wide; r += BF16_SIDE, to += BF16_SIDE) bf16_across(line + r, line + wide + r, 1, to);
     }
 }
 
@@ -176,7 +165,7 @@ static void bf16_add_rows(Bf16Paired *b, long samples, long begin, long end, flo
                 pairs[1] = alone ? pairs[0] : bf16_pairs_of(b, few ? 2 * t + 1 : t, few ? 0 : 2 * c + 1);
                 for (int v = 0; v < 2; v++) pairs[v] += begin * row;
                 for (long r = 0; r < rows; r += alone ? 2 * BF16_ROWS : BF16_ROWS) {
-                    for (int i = 0; i < 2; i++) bf16_ask(b->ahead + i);
+                    bf16_ask(&b->ahead);
                     for (int column = 0; column < BF16_SIDE; column += BF16_WIDE) {
                         const uint32_t *grad = b->grad + tile * BF16_SIDE + r;
                         if (alone) bf16_add_tile(2, of, grad, pairs, column, block + r * BF16_BLOCK, add);
@@ -204,8 +193,10 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
         long count = at_most(s->together, last - sample), next = sample + count;
         long tiles = (b.last - b.first) * (BF16_SIDE / BF16_ROWS) * s->tiles_of_taps * s->channel_blocks * parts(s->rows, s->band);
         long following = at_most(s->together, last - next);
-        b.ahead[0] = bf16_ahead(&s->source, next, s->fill.each ? 0 : following, s->height, s->width, s->channels, tiles);
-        b.ahead[1] = bf16_ahead(&s->grad, next, following, s->rows, s->columns, s->results, tiles);
+        b.ahead = bf16_nothing_ahead();
+        if (s->fill.each) bf16_look_at_rows(&b.ahead, s->fill, next, following, s->height * s->width * s->channels, tiles);
+        else bf16_look_at_samples(&b.ahead, &s->source, next, following, s->height, s->width, s->channels, tiles);
+        bf16_look_at_samples(&b.ahead, &s->grad, next, following, s->rows, s->columns, s->results, tiles);
         for (long begin = 0; begin < s->rows; begin += s->band, add = 1) {
             long end = at_most(begin + s->band, s->rows);
             for (long n = 0; n < count; n++) {
@@ -233,9 +224,12 @@ static void bf16_add_shares_beside_task(void *argument, long result) {
             for (long share = 0; share < s->shares; share++)
                 for (long i = 0; i < each; i++) total[i] += sums[share * s->sums + i];
             long at = result * s->weight_result + s->down.tap[tap / runs] * s->weight_row;
-            for (long i = c; i < at_most(c + each, channels); i++)
-                bf16_write(&to, at + s->across.tap[tap % runs + i / s->channels] * s->weight_column +
-                                    i % s->channels * s->weight_channel, total[i - c]);
+            if (s->joined == 1) at += s->across.tap[tap % runs] * s->weight_column;
+            for (long i = c; i < at_most(c + each, channels); i++) {
+                long beside = s->joined == 1 ? i * s->weight_channel
+                                             : s->across.tap[i / s->channels] * s->weight_column + i % s->channels * s->weight_channel;
+                bf16_write(&to, at + beside, total[i - c]);
+            }
         }
 }
 

@@ -13,7 +13,13 @@ typedef uint32_t ShortRow __attribute__((vector_size(64), aligned(4), may_alias,
 typedef bfloat16 ShortRowOfHalves __attribute__((vector_size(32), aligned(2), may_alias, unused));
 
 static inline void widen_row(const bfloat16 *from, float *to) {
+#if defined(__AVX512F__) && !defined(__clang__)  // gcc converts halves of the vector and puts them together
+    typedef short Halves __attribute__((vector_size(32)));
+    const Halves halves = (Halves) * (const ShortRowOfHalves *)from;
+    *(ShortRow *)to = (ShortRow)__builtin_ia32_pmovzxwd512_mask(halves, (Lanes){0}, -1) << 16;
+#else
     *(ShortRow *)to = __builtin_convertvector(*(const ShortRowOfHalves *)from, ShortRow) << 16;
+#endif
 }
 
 static inline void narrow_row(const float *from, bfloat16 *to) {

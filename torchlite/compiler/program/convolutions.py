@@ -19,7 +19,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import CHANNELS_LAST, Array, Order, fresh
-from torchlite.compiler.program.stores import beside, fill_of_channels, store_of_channels
+from torchlite.compiler.program.stores import Store, beside, fill_of_channels, store_of_channels
 from torchlite.compiler.program.writer import Writer
 
 _WEIGHT: Order = (0, 1, 2, 3)
@@ -55,13 +55,18 @@ def _axes(node: Node) -> tuple[Axis, Axis]:
     return (forward_axes if node.op.name == "convolution" else backward_axes)(node.params["window"])
 
 
-def _fill(v: Value, writer: Writer, kind: str = "OnRows") -> str:
+def _fill(v: Value, writer: Writer, struct: str = "OnRows", kind: str = "float") -> str:
     """What makes the rows of an input, as such a struct in C."""
     if v not in writer.step.unit.before:
-        return f"({kind}){{0}}"
+        return f"({struct}){{0}}"
     name, context = fill_of_channels(v, writer)
-    arrays = f", {beside(v, writer.step.unit.before[v], writer)}" if kind == "OnRows" else ""
-    return f"({kind}){{{name}, {context}{arrays}}}"
+    return f"({struct}){{{name}, {context}, {beside(v, writer.step.unit.before[v], writer, kind)}}}"
+
+
+def _finish(out: Value, store: Store, writer: Writer, struct: str = "OnRows", kind: str = "float") -> str:
+    """What takes the rows of a result, as such a struct in C."""
+    loop = next(iter(writer.step.unit.loops), None)
+    return f"({struct}){{{store.finish}, {store.context}, {beside(out, loop, writer, kind)}}}"
 
 
 def _address(v: Value, writer: Writer) -> tuple[str, Sizes]:
@@ -113,11 +118,17 @@ class _Float32(_OfPositions):
         x, out = node.inputs[0], node.outputs[0]
         source, steps = ("NULL", _ANYHOW) if x in writer.step.unit.before else _address(x, writer)
         name = writer.function(self._kernel(node, steps).text, "convolution")
-        target, finish, context = store_of_channels(node, writer)
-        loop = next(iter(writer.step.unit.loops), None)
-        rows = f"(OnRows){{{finish}, {context}, {beside(out, loop, writer)}}}"
+        store = store_of_channels(node, writer)
         scratch = f"(float *)({writer.scratch()})"
-        given = (source, weight, *(bias or ["NULL"]), target, scratch, rows, _fill(x, writer))
+        given = (
+            source,
+            weight,
+            *(bias or ["NULL"]),
+            store.target,
+            scratch,
+            _finish(out, store, writer),
+            _fill(x, writer),
+        )
         writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes) -> Kernel:
@@ -185,6 +196,8 @@ class _Float32WeightGradTransformed(_Float32WeightGrad):
     make = staticmethod(weight_grad_winograd.weight_grad)
 
 
+_FEW = 4  # channels, as in `bfloat16_convolution.h`
+_ON_ROWS = ("Bf16OnRows", "bfloat16")
 _KINDS = ("convolution", "convolution_input_grad", "convolution_weight_grad")
 _FUNCTIONS = dict(zip(_KINDS, ("bf16_convolution", "bf16_input_grad", "bf16_gradient_of_weight"), strict=True))
 
@@ -194,9 +207,9 @@ class _BFloat16(_OfPositions):
 
     headers: tuple[str, ...] = of_bfloat16.HEADERS
 
-    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+    def computes(self, node: Node, number: int) -> bool:
         """What windows move over, unless they do so in tile registers."""
-        return number == 0 and of_bfloat16.fills()
+        return number == 0 and _fills(node)
 
     def covers(self, node: Node, number: int) -> bool:
         """Unless each residue by the stride is a sum of its own."""
@@ -212,7 +225,7 @@ class _BFloat16(_OfPositions):
 
     def write(self, node: Node, writer: Writer) -> None:
         """Call the kernel."""
-        target, finish, context = store_of_channels(node, writer)
+        store = store_of_channels(node, writer)
         x = node.inputs[0]
         source, lying = _source(x, writer)
         weight, *bias = (writer.pointer(v) for v in node.inputs[1:])
@@ -225,11 +238,10 @@ class _BFloat16(_OfPositions):
             source,
             weight,
             *bias,
-            target,
+            store.target,
             writer.scratch(),
-            finish,
-            context,
-            _fill(x, writer, "Bf16Fill"),
+            _finish(node.outputs[0], store, writer, *_ON_ROWS),
+            _fill(x, writer, *_ON_ROWS),
         )
         writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
 
@@ -237,9 +249,9 @@ class _BFloat16(_OfPositions):
 class _BFloat16WeightGrad(Plain):
     headers: tuple[str, ...] = _BFloat16.headers
 
-    def computes(self, node: Node, number: int) -> bool:  # noqa: ARG002
+    def computes(self, node: Node, number: int) -> bool:
         """What windows move over, unless sums are taken in tile registers."""
-        return number == 0 and of_bfloat16.fills()
+        return number == 0 and _fills(node)
 
     def wanted(self, node: Node, orders: list[Order | None]) -> list[Order | None]:  # noqa: ARG002
         """Any strides."""
@@ -255,8 +267,13 @@ class _BFloat16WeightGrad(Plain):
         source, lying = _source(x, writer)
         geometry = _geometry(node, lying, writer.step.places[g].ghost)
         arrays = (source, writer.pointer(g), writer.pointer(node.outputs[0]))
-        given = (geometry, *arrays, writer.scratch(), _fill(x, writer, "Bf16Fill"))
+        given = (geometry, *arrays, writer.scratch(), _fill(x, writer, *_ON_ROWS))
         writer.statement(f"{_FUNCTIONS[node.op.name]}({', '.join(given)});")
+
+
+def _fills(node: Node) -> bool:
+    """Whether a kernel computes what windows move over: not of few channels, of which a row would be short loops."""
+    return of_bfloat16.fills() and node.inputs[0].shape[1] > _FEW
 
 
 def _source(x: Value, writer: Writer) -> tuple[str, Array]:

@@ -125,18 +125,18 @@ def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
     return tile.called(None, writer, [], result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
 
 
-def beside(v: Value, loop: Loop | None, writer: Writer) -> str:
-    """A table in C of the arrays of float32 that lie as ``v``, which a loop on its elements goes through, or which it is itself."""
+def beside(v: Value, loop: Loop | None, writer: Writer, kind: str = "float") -> str:
+    """A table in C of the arrays of one type that lie as ``v``, which a loop on its elements goes through, or which it is itself."""
     places, stored = writer.step.places, writer.layout.stored
     values = [v]
     if loop is not None:
         values += [*loop.reads, *(w for node in loop.nodes for w in node.outputs if w in stored)]
     addresses = [
-        f"(const float *)({writer.address(places[w])})"
+        f"(const {kind} *)({writer.address(places[w])})"
         for w in dict.fromkeys(values)
-        if w in places and c_type(w) == "float" and w.shape == v.shape and places[w].order == CHANNELS_LAST
+        if w in places and c_type(w) == kind and w.shape == v.shape and places[w].order == CHANNELS_LAST
     ]
-    return f"(const float *const[]){{{', '.join([*addresses, 'NULL'])}}}" if addresses else "NULL"
+    return f"(const {kind} *const[]){{{', '.join([*addresses, 'NULL'])}}}" if addresses else "NULL"
 
 
 _SHORT = 16  # columns of a row that `widen_row` of ``program.h`` takes
