@@ -6,7 +6,7 @@ from collections import namedtuple
 from contextlib import nullcontext
 
 import pytest
-from eager_and_compiled import both, captured
+from eager_and_compiled import both, captured, same
 
 import torchlite as torch
 from torchlite.compiler.trace import Trace
@@ -199,3 +199,29 @@ def test_a_failure_at_the_first_capture_leaves_nothing_behind():
     f.reset()
     assert [f(torch.full((2,), float(i))).sum().item() for i in range(4)] == results
     assert captured(f)
+
+
+def printing_now_and_then(x, i):
+    if i % 4 == 3:
+        print("step", i)
+    return x * i
+
+
+def raising_now_and_then(x, i):
+    if i % 4 == 3 and torch.compiler.is_compiling():
+        raise ValueError("not now")
+    return x * i
+
+
+@pytest.mark.parametrize("function", [printing_now_and_then, raising_now_and_then])
+def test_what_can_not_be_captured_now_and_then(function, capsys):
+    """The other calls are replayed all the same, however often that happens."""
+    f = torch.compile(function)
+    with pytest.warns(UserWarning, match=r"prints|not now") as caught:
+        for i in range(40):
+            same(f(torch.ones(2), i), torch.full((2,), float(i)))
+    assert len(caught) == 1
+    assert f.gave_up is None
+    assert f.complete
+    assert captured(f)
+    assert capsys.readouterr().out.count("step") in (0, 10)

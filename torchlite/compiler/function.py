@@ -70,6 +70,8 @@ class CompiledFunction:
         self.warm = self.begins_warm
         self.gave_up: str | None = None
         self.refused: str | None = None
+        self.complete = False
+        """Whether what can be captured has been: other calls run uncompiled."""
         self.failures = 0
         self.learned = Learned(branches=self.branches)
         self._lock = threading.RLock()
@@ -197,6 +199,8 @@ class CompiledFunction:
 
     def _captured(self, call: Call, reasons: list[str], *, branch: bool) -> Variant | None:
         """A new capture for this call; None where it can't be captured."""
+        if self.complete:
+            return None
         if len(self.variants) >= LIMIT:
             self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
             return None
@@ -254,7 +258,9 @@ class CompiledFunction:
         first = "_warned" not in self.__dict__
         self._warned = True
         self.refused = self.refused or reason
-        if not keep:
+        if not keep and self.variants:
+            self.complete = True
+        elif not keep:
             self.gave_up = reason
         if first:
             warnings.warn(f"torchlite.compile: {self.name} runs uncompiled: {reason}", stacklevel=4)
