@@ -2,11 +2,10 @@
 
 import pytest
 from eager_and_compiled import both, captured, falls_back
+from places import PLACES
 
 import torchlite as torch
 from torchlite import nn
-
-total = 0
 
 
 class Counting:
@@ -135,37 +134,17 @@ def test_what_a_module_keeps_has_its_history():
     assert len(f._call.variants) == 1
 
 
-def in_a_global():
-    global total
-    total = 0
+def in_a(place):
+    def make():
+        get, put = place(0)
 
-    def f(x):
-        global total
-        total += 2
-        return x * total
+        def f(x):
+            put(get() + 2)
+            return x * get()
 
-    return f, lambda: total
+        return f, get
 
-
-def in_a_closure():
-    n = 0
-
-    def f(x):
-        nonlocal n
-        n += 2
-        return x * n
-
-    return f, lambda: n
-
-
-def in_a_dict():
-    counts = {"calls": 0, "other": 1}
-
-    def f(x):
-        counts["calls"] += 2
-        return x * counts["calls"]
-
-    return f, lambda: list(counts.items())
+    return make
 
 
 def behind_a_property():
@@ -187,18 +166,6 @@ def behind_a_property():
         return x * kept.n
 
     return f, lambda: kept.n
-
-
-def of_a_module():
-    class Module(nn.Module):
-        n = 0
-
-        def forward(self, x):
-            self.n += 2
-            return x * self.n
-
-    module = Module()
-    return module.forward, lambda: module.n
 
 
 def from_an_integer_to_a_float():
@@ -232,11 +199,8 @@ def with_a_setter_that_does_more():
 @pytest.mark.parametrize(
     "kept",
     [
-        in_a_global,
-        in_a_closure,
-        in_a_dict,
+        *map(in_a, PLACES),
         behind_a_property,
-        of_a_module,
         from_an_integer_to_a_float,
         with_a_setter_that_does_more,
     ],

@@ -5,11 +5,10 @@ import warnings
 import numpy as np
 import pytest
 from eager_and_compiled import both, captured, same
+from places import PLACES
 
 import torchlite as torch
 from torchlite import nn
-
-EPOCH = 0
 
 
 def as_an_argument(f):
@@ -43,49 +42,14 @@ def test_an_argument(function, call, kind):
     assert len(f.variants) == 2
 
 
-def in_an_attribute():
-    kept = Kept()
-    return lambda x: x * kept.n, lambda n: setattr(kept, "n", n)
-
-
-def in_a_global():
-    return lambda x: x * EPOCH, lambda n: globals().update(EPOCH=n)
-
-
-def in_a_closure():
-    n = 0
-
-    def change(value):
-        nonlocal n
-        n = value
-
-    return lambda x: x * n, change
-
-
-def in_a_dict():
-    settings = {"n": 0, "others": {"name": 3}}
-    return lambda x: x * settings["n"] + settings["others"]["name"], lambda n: settings.update(n=n)
-
-
-def in_a_module():
-    class Scaled(nn.Module):
-        n = 0
-
-        def forward(self, x):
-            return x * self.n
-
-    module = Scaled()
-    return module.forward, lambda n: setattr(module, "n", n)
-
-
-@pytest.mark.parametrize("place", [in_an_attribute, in_a_global, in_a_closure, in_a_dict, in_a_module])
+@pytest.mark.parametrize("place", PLACES)
 def test_around_the_function(place):
     def program(compile_):
-        f, change = place()
-        f = compile_(f)
+        get, put = place(0)
+        f = compile_(lambda x: x * get())
         results = []
         for n in range(20):
-            change(n // 2)
+            put(n // 2)
             results.append(f(torch.ones(2)))
         return results
 

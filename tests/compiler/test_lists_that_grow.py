@@ -5,11 +5,10 @@ from collections import deque
 
 import pytest
 from eager_and_compiled import both, falls_back
+from places import PLACES
 
 import torchlite as torch
 from torchlite import nn
-
-HISTORY = []
 
 
 class Trainer:
@@ -57,16 +56,20 @@ def test_losses_rates_and_logs_of_a_step():
     assert len(step.variants) <= 3
 
 
-def in_a_global():
-    def f(x):
-        HISTORY.append(x.sum().item())
-        return x * 2
+def in_a(place):
+    def make():
+        get, _ = place([])
 
-    HISTORY.clear()
-    return f, lambda: list(HISTORY)
+        def f(x):
+            get().append(x.sum().item())
+            return x * 2
+
+        return f, lambda: list(get())
+
+    return make
 
 
-def in_a_closure():
+def that_is_added_to():
     history = []
 
     def f(x):
@@ -114,7 +117,7 @@ def with_its_own_results():
     return f, told
 
 
-@pytest.mark.parametrize("kept", [in_a_global, in_a_closure, in_a_module, with_its_own_results])
+@pytest.mark.parametrize("kept", [*map(in_a, PLACES), that_is_added_to, in_a_module, with_its_own_results])
 def test_a_list_that_is_not_looked_at(kept):
     def program(compile_):
         f, told = kept()

@@ -166,24 +166,6 @@ def test_a_changed_attribute_in_a_slot_is_seen():
     assert captured(f)
 
 
-def test_a_counter_in_a_slot():
-    class Count:
-        __slots__ = ("calls",)
-
-    def program(compile_):
-        count = Count()
-        count.calls = 0
-
-        def f(x):
-            count.calls += 1
-            return x * count.calls
-
-        f = compile_(f)
-        return [[f(torch.ones(1)) for _ in range(4)], count.calls]
-
-    falls_back(program, "changes Python values")
-
-
 def test_what_is_taken_out_of_a_batch():
     def program(compile_):
         def step(batch, scale=1.0):

@@ -4,11 +4,10 @@ import warnings
 
 import pytest
 from eager_and_compiled import both, falls_back
+from places import PLACES, in_an_attribute
 
 import torchlite as torch
 from torchlite import nn
-
-AVERAGE = None
 
 
 class Kept:
@@ -19,51 +18,17 @@ class Kept:
         self.several = [torch.zeros(2), torch.zeros(2)]
 
 
-def in_an_attribute():
-    kept = Kept()
+def in_a(place):
+    def make():
+        get, put = place(torch.zeros(2))
 
-    def f(x):
-        kept.average = 0.9 * kept.average + 0.1 * x
-        return x - kept.average
+        def f(x):
+            put(0.9 * get() + 0.1 * x)
+            return x - get()
 
-    return f, lambda: kept.average, lambda x: setattr(kept, "average", x)
+        return f, get, put
 
-
-def in_a_global():
-    global AVERAGE
-    AVERAGE = torch.zeros(2)
-
-    def f(x):
-        global AVERAGE
-        AVERAGE = 0.9 * AVERAGE + 0.1 * x
-        return x - AVERAGE
-
-    return f, lambda: AVERAGE, lambda x: globals().update(AVERAGE=x)
-
-
-def in_a_closure():
-    average = torch.zeros(2)
-
-    def f(x):
-        nonlocal average
-        average = 0.9 * average + 0.1 * x
-        return x - average
-
-    def put(x):
-        nonlocal average
-        average = x
-
-    return f, lambda: average, put
-
-
-def in_a_dict():
-    kept = {"average": torch.zeros(2), "others": {"x": 1}}
-
-    def f(x):
-        kept["average"] = 0.9 * kept["average"] + 0.1 * x
-        return x - kept["average"]
-
-    return f, lambda: kept["average"], lambda x: kept.update(average=x)
+    return make
 
 
 def in_a_buffer():
@@ -107,7 +72,7 @@ def in_a_tuple():
     return f, lambda: kept.state, lambda x: setattr(kept, "state", (x, x + 1))
 
 
-def in_a_list():
+def as_a_list():
     kept = Kept()
 
     def f(x):
@@ -118,14 +83,11 @@ def in_a_list():
 
 
 EVERYWHERE = [
-    in_an_attribute,
-    in_a_global,
-    in_a_closure,
-    in_a_dict,
+    *map(in_a, PLACES),
     in_a_buffer,
     in_a_buffer_that_is_also_written_into,
     in_a_tuple,
-    in_a_list,
+    as_a_list,
 ]
 
 
@@ -162,7 +124,7 @@ def test_it_is_the_tensor_that_is_returned():
 
 def test_its_shape_and_dtype_may_be_others():
     def program(compile_):
-        f, get, put = in_an_attribute()
+        f, get, put = in_a(in_an_attribute)()
         f = compile_(f)
         results = []
         for i in range(12):

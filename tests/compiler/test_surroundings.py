@@ -265,6 +265,7 @@ def no_traces(monkeypatch):
 
 # What can be exchanged while the function is traced is an input of the programs once it has changed.
 BECOME_INPUTS = (
+    in_slots,
     behind_a_weak_reference,
     in_a_module_of_a_package,
     in_a_module_that_is_imported_inside,
@@ -273,6 +274,8 @@ BECOME_INPUTS = (
     in_an_attribute_that_is_a_key,
     in_an_attribute_of_a_list,
     in_an_attribute_of_a_number,
+    in_a_method_of_a_tuple,
+    behind_a_hook_of_a_tensor,
 )
 
 

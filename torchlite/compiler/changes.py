@@ -7,16 +7,16 @@ lists (`growing`). All else is left to the function itself.
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
-from torchlite.compiler.growing import STAND_INS, Growing, Grown, Holder, can_be_made_again
-from torchlite.compiler.noted import MISSING, NUMBERS, PLAIN, Cell, Place, same, short
+from torchlite.compiler.growing import STAND_INS, Growing, Grown, can_be_made_again
+from torchlite.compiler.holders import MISSING, Cell, Holder, key_of
+from torchlite.compiler.noted import NUMBERS, PLAIN, Place, same, short
 from torchlite.compiler.numbers import HostNumber
-from torchlite.compiler.reads import Reads
+from torchlite.compiler.reads import Reads, without_notes
 from torchlite.compiler.rebinding import Rebinding, Rebound, tensors
 from torchlite.compiler.state import Assigned
 from torchlite.compiler.surroundings import Surroundings
@@ -67,15 +67,15 @@ def repeat_changes(
         Looked: for lists that the function looks at.
     """
     covered = tracer.state.covers()
-    places = {(id(container), key) for container, key in covered}
-    cells = {id(container.cell) for container, _ in covered if isinstance(container, Cell)}
+    places = {key_of(container, key) for container, key in covered}
     numbers: list[tuple[Any, str]] = []
     assigned: list[Assigned] = []
     grown: list[Holder] = []
     rebound: list[Holder] = []
     growing.check()
     for place in surroundings.places:
-        if place.keys is None or not isinstance(place.container, dict) or isinstance(place.of, types.ModuleType):
+        container = place.changeable()
+        if container is None:
             if not place.holds():
                 holder = _holder(surroundings, place)
                 if holder is None or not growing.is_new(holder):
@@ -84,29 +84,33 @@ def repeat_changes(
             continue
         told = place.of is not place.container and type(place.of) in surroundings.telling
         for key, before, now in _differences(place):
-            if (id(place.container), key) in places or growing.stands_in(now):
+            if key_of(container, key) in places or growing.stands_in(now):
                 continue
+            places.add(key_of(container, key))  # another function may name it, too
             free = told and reads.only_set(place.of, key)
             if _is_number(before) and _is_number(now) and not free:
-                numbers.append((place.container, key))
-            elif _are_results(now) and rebinding.takes(place.container, key, before):
-                assigned.append(Assigned(place.container, key, before, now, free=True))
-            elif _are_results(now) and rebinding.is_new(place.container, key, before):
-                rebound.append((place.container, key))
+                numbers.append((container, key))
+            elif _are_results(now) and rebinding.takes(container, key, before):
+                assigned.append(Assigned(container, key, before, now, free=True))
+            elif _are_results(now) and rebinding.is_new(container, key, before):
+                rebound.append((container, key))
             elif isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
-                assigned.append(Assigned(place.container, key, before, now, free=free))
+                assigned.append(Assigned(container, key, before, now, free=free))
             else:
                 return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
     for reading in surroundings.readings:
         before, now = reading.value, reading.now()
-        if not same(now, before) and id(reading.of) not in cells and not growing.stands_in(now):
-            cell = Cell(reading.of) if reading.is_of_cell() else None
-            if cell is None:
+        if not same(now, before) and not growing.stands_in(now):
+            if not reading.is_of_cell():
                 return reading.difference()
+            cell = Cell(reading.of)
+            if key_of(cell, reading.name) in places:
+                continue
+            places.add(key_of(cell, reading.name))
             if _is_number(before) and _is_number(now):
                 numbers.append((cell, reading.name))
-            elif _are_results(now) and (known := rebinding.cell(reading.of)) is not None:
-                assigned.append(Assigned(known, reading.name, before, now, free=True))
+            elif _are_results(now) and rebinding.takes(cell, reading.name, before):
+                assigned.append(Assigned(cell, reading.name, before, now, free=True))
             elif _are_results(now) and rebinding.is_new(cell, reading.name, before):
                 rebound.append((cell, reading.name))
             else:
@@ -135,10 +139,11 @@ def _holder(surroundings: Surroundings, place: Place) -> Holder | None:
     if type(x) not in STAND_INS or surroundings.met[id(x)] != 1 or surroundings.asks_for_types:
         return None
     for other in surroundings.places:
-        if isinstance(other.container, dict) and not isinstance(other.of, types.ModuleType):
-            key = next((k for k, v in zip(other.keys or (), other.values, strict=True) if v is x), None)
+        container = other.changeable()
+        if container is not None:
+            key = next((k for k, v, _ in other.pairs() if v is x), None)
             if isinstance(key, str):
-                return other.container, key
+                return container, key
     reading = next((r for r in surroundings.readings if r.is_of_cell() and r.value is x), None)
     return None if reading is None else (Cell(reading.of), reading.name)
 
@@ -152,13 +157,11 @@ def _containers(x: Any) -> list[Any]:
 
 
 def _differences(place: Place) -> Iterator[tuple[Any, Any, Any]]:
-    keys = place.keys or ()
-    for key, before, now in zip(keys, place.values, place.now(), strict=True):
-        if not same(now, before):
-            yield key, before, now
-    if place.whole:
-        known = set(keys)
-        yield from ((key, MISSING, now) for key, now in list(place.container.items()) if key not in known)
+    yield from ((key, before, now) for key, before, now in place.pairs() if not same(now, before))
+    if place.whole and place.keys is not None:
+        known = set(place.keys)
+        there = without_notes(place.container) if isinstance(place.of, type) else place.container
+        yield from ((key, MISSING, now) for key, now in list(there.items()) if key not in known)
 
 
 def _is_number(x: Any) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from torchlite.compiler.again import Again
-from torchlite.compiler.noted import Cell, are_other_numbers
+from torchlite.compiler.holders import key_of
+from torchlite.compiler.noted import are_other_numbers
 from torchlite.compiler.state import Given, Slot
 from torchlite.compiler.surroundings import Surroundings
 
@@ -54,7 +55,7 @@ class Changing:
         """Take note of those that are others than they were for some capture."""
         for variant in variants:
             for container, key in variant.surroundings.other_numbers():
-                self._around[_place(container, key)] = (container, key)
+                self._around[key_of(container, key)] = (container, key)
             if variant.structure == structure:
                 pairs = enumerate(zip(variant.leaves, leaves, strict=True))
                 self._arguments |= {(len(leaves), i) for i, (a, b) in pairs if are_other_numbers(a, b)}
@@ -73,8 +74,4 @@ class Changing:
         """Let each of these numbers have captures of its own; there are so many leaves of the arguments."""
         for slot in slots:
             given = slot.holder if isinstance(slot.holder, Given) else None
-            self._deciding.add(_place(slot.holder, slot.name) if given is None else (count, given.places[slot.name]))
-
-
-def _place(container: Any, key: str) -> tuple[int, str]:
-    return (id(container.cell), "") if isinstance(container, Cell) else (id(container), key)
+            self._deciding.add(key_of(slot.holder, slot.name) if given is None else (count, given.places[slot.name]))

@@ -13,16 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
-from torchlite.compiler.noted import PLAIN, Cell
+from torchlite.compiler.holders import Holder, key_of
+from torchlite.compiler.noted import PLAIN
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.state import Effect
 from torchlite.tracing import active
 
 if TYPE_CHECKING:
     from torchlite.compiler.learned import Learned
-
-Holder = tuple[Any, str]
-"""What holds a list: a dict or a cell, and the key."""
 
 
 class Looked(Again):
@@ -34,7 +32,7 @@ class Looked(Again):
 
     def tell(self, learned: Learned) -> None:
         """They are no lists that only become longer."""
-        learned.looked_at |= set(map(holder_key, self.holders))
+        learned.looked_at |= {key_of(*holder) for holder in self.holders}
 
 
 class Grown(Again):
@@ -46,7 +44,7 @@ class Grown(Again):
 
     def tell(self, learned: Learned) -> None:
         """Stand-ins may be in their places."""
-        learned.growing |= {holder_key(holder): holder for holder in self.holders}
+        learned.growing |= {key_of(*holder): holder for holder in self.holders}
 
 
 class GrowingList(list[Any]):
@@ -178,7 +176,7 @@ class Growing:
 
     def is_new(self, holder: Holder) -> bool:
         """Whether nothing was known about a list."""
-        return holder_key(holder) not in self._known
+        return key_of(*holder) not in self._known
 
     def stands_in(self, x: Any) -> bool:
         """Whether something stands in the place of a list."""
@@ -217,9 +215,3 @@ def can_be_made_again(value: Any, taken: set[int]) -> bool:
         return False
     taken.add(id(value))
     return all(can_be_made_again(part, taken) for part in (value.values() if type(value) is dict else value))
-
-
-def holder_key(holder: Holder) -> tuple[int, str]:
-    """What tells holders apart."""
-    container, key = holder
-    return (id(container.cell), "") if isinstance(container, Cell) else (id(container), key)

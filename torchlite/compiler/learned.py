@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torchlite.compiler.branches import Branches
 from torchlite.compiler.changing import Changing
-from torchlite.compiler.growing import STAND_INS, Holder
+from torchlite.compiler.growing import STAND_INS
+from torchlite.compiler.holders import Holder
 from torchlite.compiler.tracer import Site
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from torchlite._tensor import Tensor
+from torchlite.compiler.holders import Holding
 from torchlite.compiler.noted import OF_FUNCTIONS, same
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.ops.generator import Generator
@@ -38,6 +39,8 @@ class Moves:
 
     def __call__(self, x: Any) -> Any:
         """The object in the place of ``x``."""
+        if isinstance(x, Holding) and id(x) not in self._twins and id(x.of) in self._twins:
+            return type(x)(self._twins[id(x.of)])  # type: ignore[call-arg]
         return self._twins.get(id(x), x)
 
     def knows(self, x: Any) -> bool:

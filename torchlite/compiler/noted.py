@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import pickle
+import threading
 import types
 from array import array
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 from operator import is_
@@ -14,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from torchlite.compiler.holders import MISSING, Attributes, Elements, OfClass
 from torchlite.compiler.reads import without_notes
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
@@ -21,6 +24,9 @@ PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), rang
 
 NUMBERS = (int, float, np.float64)
 """Types of numbers that a program may read at every replay; the last is what NumPy computes of the others."""
+
+_SHORT = 64
+"""As many elements of a list are looked at one by one."""
 
 
 @dataclass
@@ -83,10 +89,43 @@ class Place:
 
     def leave_out(self, key: Any) -> None:
         """Let the value of a key change."""
-        if self.keys is not None and key in self.keys:
+        if self.keys is None:
+            self.container = elements = Elements(self.container)
+            self.keys, self.values = elements.keys(), (*self.values, len(self.values))
+            self.whole = False
+        if key in self.keys:
             i = self.keys.index(key)
             self.keys, self.values = self.keys[:i] + self.keys[i + 1 :], self.values[:i] + self.values[i + 1 :]
             self.direct = False
+
+    def is_in(self, container: Any) -> bool:
+        """Whether it is what such a container holds, or the list of which that gives the elements."""
+        if self.container is container:
+            return True
+        if isinstance(container, Elements):
+            return self.of is container.of and isinstance(self.container, (list, Elements))
+        kind = {Attributes: Attributes, OfClass: types.MappingProxyType}.get(type(container))
+        return kind is not None and self.of is container.of and isinstance(self.container, kind)
+
+    def changeable(self) -> Any:
+        """What a replay can change its values in, one by one; None where it can't."""
+        if isinstance(self.of, types.ModuleType):
+            return None
+        if self.keys is not None and isinstance(self.container, dict):
+            return self.container
+        if isinstance(self.of, type):
+            ordinary = isinstance(self.container, types.MappingProxyType) and type(self.of) in (type, abc.ABCMeta)
+            return OfClass(self.of) if ordinary else None
+        if isinstance(self.container, Attributes):
+            return None if isinstance(self.of, threading.local) else self.container
+        if type(self.container) is list and self.whole and len(self.container) == self.size <= _SHORT:
+            return Elements(self.container)
+        return None
+
+    def pairs(self) -> Iterator[tuple[Any, Any, Any]]:
+        """Keys, what was there, and what is; the indices of a list are texts."""
+        keys = map(str, range(len(self.values))) if self.keys is None else self.keys
+        yield from zip(keys, self.values, self.now(), strict=True)
 
     def difference(self) -> str:
         """What has changed, in words."""
@@ -139,50 +178,6 @@ class Place:
         for key, value in before.items():
             if now.get(key, MISSING) is not value:
                 type.__setattr__(cls, key, value)
-
-
-MISSING = object()
-"""What stands for a value where there is none."""
-
-
-class Attributes:
-    """The attributes of an object that keeps them in slots, by name like those in a dict."""
-
-    def __init__(self, of: Any) -> None:
-        self.of = of
-
-    def get(self, name: str, otherwise: Any = None) -> Any:
-        """An attribute."""
-        return getattr(self.of, name, otherwise)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        setattr(self.of, name, value)
-
-    def __delitem__(self, name: str) -> None:
-        delattr(self.of, name)
-
-
-class Cell:
-    """What a cell of a closure holds, under any name."""
-
-    def __init__(self, cell: types.CellType) -> None:
-        self.cell = cell
-
-    def get(self, _name: str, otherwise: Any = None) -> Any:
-        """The content."""
-        try:
-            return self.cell.cell_contents
-        except ValueError:
-            return otherwise
-
-    def __getitem__(self, name: str) -> Any:
-        found = self.get(name, MISSING)
-        if found is MISSING:
-            raise KeyError(name)
-        return found
-
-    def __setitem__(self, _name: str, value: Any) -> None:
-        self.cell.cell_contents = value
 
 
 @dataclass

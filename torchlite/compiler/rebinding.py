@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
-from torchlite.compiler.growing import Holder, holder_key
-from torchlite.compiler.noted import Cell
+from torchlite.compiler.holders import Holder, key_of
 
 if TYPE_CHECKING:
     from torchlite.compiler.learned import Learned
@@ -32,7 +31,7 @@ class Rebound(Again):
 
     def tell(self, learned: Learned) -> None:
         """They are looked for in their places at every call."""
-        learned.rebound |= {holder_key(holder): holder for holder in self.holders}
+        learned.rebound |= {key_of(*holder): holder for holder in self.holders}
 
 
 class Rebinding:
@@ -69,15 +68,11 @@ class Rebinding:
 
     def takes(self, container: Any, key: Any, before: Any) -> bool:
         """Whether a replay can replace what is there."""
-        return any(c is container and k == key for c, k in self.holders) and tensors(before) is not None
-
-    def cell(self, cell: Any) -> Any:
-        """The container by which a cell is known; None where it is not."""
-        return next((c for c, _ in self.holders if isinstance(c, Cell) and c.cell is cell), None)
+        return any(key_of(*holder) == key_of(container, key) for holder in self.holders) and tensors(before) is not None
 
     def is_new(self, container: Any, key: Any, before: Any) -> bool:
         """Whether tensors are replaced there of which that was not known, and that are nowhere else."""
-        return isinstance(key, str) and holder_key((container, key)) not in self._known and self._alone(before)
+        return isinstance(key, str) and key_of(container, key) not in self._known and self._alone(before)
 
     def _alone(self, value: Any) -> bool:
         held = tensors(value)

@@ -14,7 +14,8 @@ from torchlite import dtypes
 from torchlite.autocasting import autocast_mode
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends import matmul_precision
-from torchlite.compiler.noted import Attributes, Place
+from torchlite.compiler.holders import Attributes
+from torchlite.compiler.noted import Place
 from torchlite.devices import get_default_device
 
 _IN_MODULES = {

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
 from torchlite.compiler.graph import Value
-from torchlite.compiler.noted import MISSING, NUMBERS
+from torchlite.compiler.holders import MISSING, key_of
+from torchlite.compiler.noted import NUMBERS
 from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber, as_float
 from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
@@ -177,8 +178,8 @@ class State:
         self.made: list[Slot] = []
         self.effects: list[Effect] = []
         self.assigned: list[Assigned] = []
-        self._counted = {(id(container), key) for container, key in counted}
-        self._changing = {(id(container), key) for container, key in changing} - self._counted
+        self._counted = {key_of(container, key) for container, key in counted}
+        self._changing = {key_of(container, key) for container, key in changing} - self._counted
         self._varying = varying
         self._places: dict[tuple[int, str], tuple[Container, str, Any]] = {}
         self._put: dict[tuple[int, str], Any] = {}
@@ -189,11 +190,11 @@ class State:
             chosen = [*container] if keys is None else [k for k in container if k in keys or k in varying]
             for key in chosen:
                 if _holds_numbers(container[key]):
-                    self._places[id(container), key] = (container, key, container[key])
+                    self._places[key_of(container, key)] = (container, key, container[key])
 
         for container, key in (*counted, *changing):
             if _is_number(container.get(key)):
-                self._places.setdefault((id(container), key), (container, key, container[key]))
+                self._places.setdefault(key_of(container, key), (container, key, container[key]))
 
     def __enter__(self) -> None:
         for place, (container, key, number) in self._places.items():
@@ -240,7 +241,7 @@ class State:
         return [
             slot
             for slot in self.slots.values()
-            if isinstance(slot.holder, Given) or (id(slot.holder), slot.name) in self._changing
+            if isinstance(slot.holder, Given) or key_of(slot.holder, slot.name) in self._changing
         ]
 
     def deciding(self) -> list[Slot]:
@@ -260,7 +261,7 @@ class State:
 
     def asked_for(self) -> str | None:
         """The name of a number that the function counts with, and of which it asks what it is."""
-        return next((s.name for s in self.asked() if (id(s.holder), s.name) in self._counted), None)
+        return next((s.name for s in self.asked() if key_of(s.holder, s.name) in self._counted), None)
 
     def written(self) -> Iterator[tuple[Slot, Any]]:
         """The places that hold something else in the end, with that.
@@ -316,7 +317,7 @@ class State:
                 key
                 for container, values in zip(containers, noted, strict=True)
                 for key in container
-                if (id(container), key) not in self._places
+                if key_of(container, key) not in self._places
                 and self._keys.get(id(container)) is not None
                 and container[key] is not values.get(key)
                 and _holds_numbers(container[key])

@@ -27,13 +27,11 @@ from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.executed import is_unread
+from torchlite.compiler.holders import MISSING, Attributes, Cell
 from torchlite.compiler.identities import Chosen, Found
 from torchlite.compiler.noted import (
-    MISSING,
     OF_FUNCTIONS,
     PLAIN,
-    Attributes,
-    Cell,
     Hidden,
     Make,
     Place,
@@ -109,6 +107,7 @@ class Surroundings:
         self.given: list[Place] = []
         self._seen: set[int] = set()
         self._looked_into: set[tuple[int, int]] = set()
+        self._met_in: dict[tuple[int, str], None] = {}
         self.kept: list[Any] = []
         self.left_out: list[tuple[Any, Any]] = []
         self._visit(function, getattr(function, "__name__", "function"))
@@ -228,19 +227,19 @@ class Surroundings:
         """Let ``container[key]`` change."""
         self.left_out.append((container, key))
         if isinstance(container, Cell):
-            self.readings = [reading for reading in self.readings if reading.of is not container.cell]
+            self.readings = [reading for reading in self.readings if reading.of is not container.of]
             return
         value = container.get(key)
         self.places = [place for place in self.places if place.container is not value]
         for place in self.places:
-            if place.container is container:
+            if place.is_in(container):
                 place.leave_out(key)
 
     def holds_place(self, container: Any, key: Any) -> bool:
         """Whether ``container[key]`` is watched."""
         if isinstance(container, Cell):
-            return any(reading.of is container.cell for reading in self.readings)
-        return any(place.container is container and key in (place.keys or ()) for place in self.places)
+            return any(reading.of is container.of for reading in self.readings)
+        return any(key == k for place in self.places if place.is_in(container) for k, *_ in place.pairs())
 
     def class_has_changed(self) -> bool:
         """Whether an attribute of a class is another."""
@@ -261,13 +260,14 @@ class Surroundings:
         """Containers and keys of the program's numbers that are others of the same type now."""
         groups = {id(container) for container, _ in self.numbers}
         for place in self.places:
-            if place.keys is None or not isinstance(place.container, dict) or id(place.container) in groups:
+            container = place.changeable()
+            if container is None or id(container) in groups:
                 continue
             if place.of is not place.container and _is_of_library(place.of):
                 continue
-            for key, before, now in zip(place.keys, place.values, place.now(), strict=True):
+            for key, before, now in place.pairs():
                 if isinstance(key, str) and are_other_numbers(before, now):
-                    yield place.container, key
+                    yield container, key
         for reading in self.readings:
             if reading.is_of_cell() and are_other_numbers(reading.value, reading.now()):
                 yield Cell(reading.of), reading.name
@@ -299,14 +299,16 @@ class Surroundings:
             queue.extend(self._inside(x, name))
 
     def _found(self) -> list[int]:
-        return list(map(len, self._lists()))
+        return [*map(len, self._lists()), len(self._met_in)]
 
     def _forget(self, found: list[int]) -> None:
         """Go back to what had been found before."""
         gone = {id(x) for x in self.kept[found[0] :]}
-        for known, count in zip(self._lists(), found, strict=True):
+        for known, count in zip(self._lists(), found, strict=False):
             while len(known) > count:
                 known.pop()
+        while len(self._met_in) > found[-1]:
+            self._met_in.popitem()
         self._seen -= gone
         self._looked_into = {(of, module) for of, module in self._looked_into if of not in gone}
 
@@ -453,7 +455,7 @@ class Surroundings:
             self.readings.append(Reading(variable, _content, cell, value))
             if isinstance(value, types.ModuleType):
                 yield from self._module(x, value, attributes)
-            elif value is not MISSING:
+            elif value is not MISSING and self._is_first(cell, ""):
                 yield value, variable
         self._untold |= not (attributes | names).isdisjoint(PAST_THEM)
         self.asks_for_types |= "type" in names
@@ -465,6 +467,12 @@ class Surroundings:
             yield x.__kwdefaults__, name
         if x.__dict__:
             yield x.__dict__, name
+
+    def _is_first(self, holder: Any, name: str) -> bool:
+        """Whether no other function has led to what a namespace or cell holds, which is then met but once."""
+        known = len(self._met_in)
+        self._met_in[id(holder), name] = None
+        return len(self._met_in) > known
 
     def _module(self, x: types.FunctionType, module: Any, attributes: Any) -> Iterator[tuple[Any, str]]:
         """What a function finds in a module that it names."""
@@ -493,7 +501,7 @@ class Surroundings:
                 self.imported.append((scope, n, value))
             elif isinstance(value, types.ModuleType):
                 yield from self._module(x, value, attributes)
-            else:
+            elif self._is_first(scope, n):
                 yield value, n
 
 
@@ -516,7 +524,16 @@ def _stream(x: Any) -> Hidden:
 
 def _is_of_library(x: Any) -> bool:
     """Whether what has a namespace is none of the program's objects or functions."""
-    return isinstance(x, types.ModuleType) or (not isinstance(x, types.FunctionType) and is_library(type(x).__module__))
+    if isinstance(x, types.ModuleType):
+        return True
+    kind = x if isinstance(x, type) else type(x)
+    return (
+        not isinstance(x, types.FunctionType) and is_library(kind.__module__) and kind.__qualname__ not in _NAMESPACES
+    )
+
+
+_NAMESPACES = ("Namespace", "SimpleNamespace")
+"""Classes of Python's for attributes of the program, of `argparse` and `types`."""
 
 
 def _is_plain(x: Any) -> bool:

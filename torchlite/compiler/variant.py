@@ -17,7 +17,7 @@ from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.captured import PLAIN, Captured
-from torchlite.compiler.growing import Holder
+from torchlite.compiler.holders import Holder
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.noted import same

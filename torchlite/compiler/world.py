@@ -23,7 +23,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from torchlite.compiler import mathematics
-from torchlite.compiler.noted import MISSING
+from torchlite.compiler.holders import MISSING
 from torchlite.tracing import refuse
 
 _CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")

@@ -1,0 +1,125 @@
+"""Places around a function where it finds what it changes, or what others do: how to look there, and how to put something there."""
+
+from types import SimpleNamespace
+
+from torchlite import nn
+
+VALUE = None
+
+
+def in_an_attribute(value):
+    kept = SimpleNamespace(value=value)
+
+    def put(x):
+        kept.value = x
+
+    return lambda: kept.value, put
+
+
+def in_an_attribute_of_the_program(value):
+    class Kept:
+        pass
+
+    kept = Kept()
+    kept.value = value
+
+    def put(x):
+        kept.value = x
+
+    return lambda: kept.value, put
+
+
+def in_an_attribute_of_a_module(value):
+    class Kept(nn.Module):
+        pass
+
+    kept = Kept()
+    kept.value = value
+
+    def put(x):
+        kept.value = x
+
+    return lambda: kept.value, put
+
+
+def in_a_slot(value):
+    class Kept:
+        __slots__ = ("__weakref__", "other", "value")
+
+    kept = Kept()
+    kept.value = value
+
+    def put(x):
+        kept.value = x
+
+    return lambda: kept.value, put
+
+
+def in_a_class(kept_value):
+    class Kept:
+        value = kept_value
+
+    def put(x):
+        Kept.value = x
+
+    return lambda: Kept.value, put
+
+
+def in_a_global(value):
+    global VALUE
+    VALUE = value
+
+    def put(x):
+        global VALUE
+        VALUE = x
+
+    return lambda: VALUE, put
+
+
+def in_a_closure(value):
+    def put(x):
+        nonlocal value
+        value = x
+
+    return lambda: value, put
+
+
+def in_a_dict(value):
+    kept = {"value": value, "others": {"x": 1}}
+
+    def put(x):
+        kept["value"] = x
+
+    return lambda: kept["value"], put
+
+
+def in_a_list(value):
+    kept = [1, value, "text"]
+
+    def put(x):
+        kept[1] = x
+
+    return lambda: kept[1], put
+
+
+def in_a_list_in_a_dict(value):
+    kept = {"lists": ([value], [2])}
+
+    def put(x):
+        kept["lists"][0][-1] = x
+
+    return lambda: kept["lists"][0][-1], put
+
+
+PLACES = [
+    in_an_attribute,
+    in_an_attribute_of_the_program,
+    in_an_attribute_of_a_module,
+    in_a_slot,
+    in_a_class,
+    in_a_global,
+    in_a_closure,
+    in_a_dict,
+    in_a_list,
+    in_a_list_in_a_dict,
+]
