@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ _ndarray = np.ndarray
 _new = object.__new__
 NO_PARAMS: dict[str, Any] = {}
 _NOTHING: list[Tensor | None] = []
+
+whole: Callable[[Op, Sequence[Any], dict[str, Any], Device], Any] | None = None
+"""Computes an operator of several steps on arrays of a GPU by kernels for the whole of it, or gives None. The compiler, which can
+write such kernels, puts it here."""
 
 # NumPy's warnings about infinities and NaN, for arithmetic of this package only: `np.errstate` around every operator
 # would cost more than many of them.
@@ -184,6 +188,10 @@ def run_elsewhere(op: Op, arrays: list[Any], params: dict[str, Any]) -> Any:
         return on_device(op.infer(*arrays, **params), device)
     xp = backends.cupy()
     with backends.gpu(device.index):
+        if whole is not None and op.kind != "view":
+            result = whole(op, arrays, params, device)
+            if result is not None:
+                return result
         if op.kind == "elementwise" and op.name != "triangle":  # which asks where an element is
             return backends.in_memory_order(functools.partial(op.run, xp, **params), arrays)
         return op.run(xp, *arrays, **params)

@@ -39,6 +39,7 @@ from torchlite.backends.determinism import (
 )
 from torchlite.backends.matmul_precision import get_float32_matmul_precision, set_float32_matmul_precision
 from torchlite.backends.threads import get_num_threads, set_num_threads
+from torchlite.compiler import whole as _whole  # lets a GPU compute operators of several steps at once
 from torchlite.composites import callables as _callables
 from torchlite.composites import inplace_views as _inplace_views
 from torchlite.composites.activation import hardshrink, prelu

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
 
 from torchlite.backends.memory import dense_strides
 from torchlite.compiler.cuda.layouts import Strides, broadcast, reading
 from torchlite.compiler.cuda.regions import Region
-from torchlite.compiler.cuda.scalars import computed_type, loaded, number, stored_type
+from torchlite.compiler.cuda.scalars import computed_type, loaded, number, passed, stored_type
 from torchlite.compiler.graph import Node, Value
 
 
@@ -20,6 +23,7 @@ class Arguments:
         region: the operations.
         results: what is computed.
         numbers: of what is read, those that are given as numbers of the host.
+        sizes: lengths and strides that are given likewise, so that other shapes have the same text; None where they are in it.
         arrays: sources of all else that is read, each once.
         names: of all values in the text, as far as they have one.
     """
@@ -27,6 +31,7 @@ class Arguments:
     region: Region
     results: Sequence[Value]
     numbers: Sequence[Value] = ()
+    sizes: list[int] | None = None
     arrays: list[Value] = field(default_factory=list)
     names: dict[Value, str] = field(default_factory=dict)
 
@@ -35,7 +40,7 @@ class Arguments:
         for v in self.region.reads:
             written = number(v)
             if written is not None:
-                self.names[v] = written
+                self.names.setdefault(v, written)
             elif v not in self.names and reading(v).source not in self.arrays:
                 self.arrays.append(reading(v).source)
         for i, node in enumerate(self.region.nodes):
@@ -59,6 +64,24 @@ class Arguments:
             *(f"const {stored_type(v)} *__restrict__ {self.pointer(v)}" for v in self.arrays),
             *(f"{stored_type(v)} *__restrict__ {self.pointer(v)}" for v in self.results),
         ]
+
+    def declared_numbers(self) -> list[str]:
+        """Those that follow the arrays, once the text is written."""
+        return [
+            *(f"const {computed_type(v)} {self.names[v]}" for v in self.numbers),
+            *(f"const Index s{i}" for i in range(len(self.sizes or ()))),
+        ]
+
+    def given(self) -> list[Any]:
+        """The numbers that are passed for them."""
+        return [*map(passed, self.numbers), *map(np.uint32, self.sizes or ())]
+
+    def size(self, n: int) -> str:
+        """The text of a length, a stride or a count that shapes decide."""
+        if self.sizes is None:
+            return str(n)
+        self.sizes.append(n)
+        return f"s{len(self.sizes) - 1}"
 
     def read_from_memory(self, v: Value) -> bool:
         """Whether a value is an element of an array from outside, and not computed or a constant."""

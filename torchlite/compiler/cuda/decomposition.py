@@ -6,7 +6,7 @@ The steps are those of the operators' own definitions, with half types computed 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ Dims = tuple[int, ...]
 
 def decomposed(graph: Graph, wanted: Callable[[Node], bool]) -> Graph:
     """The graph with those operations written out that are ``wanted`` and have a rule."""
-    return written_out(graph, _RULES, wanted, _Steps)
+    return written_out(graph, RULES, wanted, _Steps)
 
 
 class _Steps(Steps):
@@ -60,14 +60,25 @@ def _log_softmax_grad(s: _Steps, g: Value, out: Value, *, dim: int) -> Value:
     return s.rounded(s.sub(g, s.mul(s.exp(out), s.total(g, (dim,)))))
 
 
-def _standardize(s: _Steps, x: Value, *, dims: Dims, eps: float) -> tuple[Value, ...]:
-    (x,) = s.wide(x)
+def _standardized(s: _Steps, x: Value, dims: Dims, eps: float) -> tuple[Value, Value, Value]:
+    """(x - μ) / √(σ² + eps), μ and 1 / √(σ² + eps)."""
     n = _count(x, dims)
     mean = s.div(s.total(x, dims), n)
     centered = s.sub(x, mean)
     variance = s.mul(s.total(s.mul(centered, centered), dims), 1 / n)
     scale = s.reciprocal(s.sqrt(s.add(variance, eps)))
-    return tuple(s.rounded(v, i) for i, v in enumerate((s.mul(centered, scale), mean, scale)))
+    return s.mul(centered, scale), mean, scale
+
+
+def _scaled_and_shifted(s: _Steps, x: Value, scale_shift: Sequence[Value]) -> Value:
+    for step, parameter in zip((s.mul, s.add), scale_shift, strict=False):
+        x = step(x, parameter)
+    return x
+
+
+def _standardize(s: _Steps, x: Value, *, dims: Dims, eps: float) -> tuple[Value, ...]:
+    (x,) = s.wide(x)
+    return tuple(s.rounded(v, i) for i, v in enumerate(_standardized(s, x, dims, eps)))
 
 
 def _standardize_grad(s: _Steps, g: Value, standard: Value, scale: Value, *, dims: Dims) -> Value:
@@ -79,14 +90,8 @@ def _standardize_grad(s: _Steps, g: Value, standard: Value, scale: Value, *, dim
 
 def _layer_norm(s: _Steps, x: Value, *scale_shift: Value, dims: int, eps: float) -> tuple[Value, ...]:
     x, *scale_shift_wide = s.wide(x, *scale_shift)
-    axes = _last(x, dims)
-    mean = s.div(s.total(x, axes), _count(x, axes))
-    centered = s.sub(x, mean)
-    variance = s.mul(s.total(s.mul(centered, centered), axes), 1 / _count(x, axes))
-    scale = s.reciprocal(s.sqrt(s.add(variance, eps)))
-    out = s.mul(centered, scale)
-    for step, parameter in zip((s.mul, s.add), scale_shift_wide, strict=False):
-        out = step(out, parameter)
+    out, mean, scale = _standardized(s, x, _last(x, dims), eps)
+    out = _scaled_and_shifted(s, out, scale_shift_wide)
     return tuple(s.rounded(v, i) for i, v in enumerate((out, mean, scale)))
 
 
@@ -107,6 +112,30 @@ def _layer_norm_grad(
     if not weight_wide:
         return (s.rounded(out),)
     return s.rounded(out), s.rounded(s.total(s.mul(g, standard), lead), 1), s.rounded(s.total(g, lead), 2)
+
+
+def _batch_norm(s: _Steps, x: Value, *scale_shift: Value, eps: float) -> tuple[Value, ...]:
+    (x,) = s.wide(x)
+    out, mean, scale = _standardized(s, x, _all_but_channels(x), eps)
+    out = _scaled_and_shifted(s, out, [s.view(v, shape=_aval(mean).shape) for v in scale_shift])
+    return tuple(s.rounded(v, i) for i, v in enumerate((out, mean, scale)))
+
+
+def _batch_norm_grad(s: _Steps, g: Value, x: Value, mean: Value, scale: Value, *weight: Value) -> tuple[Value, ...]:
+    g, x = s.wide(g, x)
+    dims = _all_but_channels(x)
+    n = _count(x, dims)
+    standard = s.mul(s.sub(x, mean), scale)
+    # What a channel's weight and bias get is what the cotangent of x needs, but for the weight.
+    by_weight, by_bias = s.total(s.mul(g, standard), dims), s.total(g, dims)
+    out = s.sub(s.sub(g, s.div(by_bias, n)), s.mul(standard, s.mul(by_weight, 1 / n)))
+    factor = s.mul(scale, *(s.view(w, shape=_aval(scale).shape) for w in weight)) if weight else scale
+    results = (s.mul(out, factor), by_weight, by_bias)
+    return tuple(s.rounded(v, i) for i, v in enumerate(results[: 3 if weight else 1]))
+
+
+def _all_but_channels(x: Value) -> Dims:
+    return (0, *range(2, len(_aval(x).shape)))
 
 
 def _last(x: Value, dims: int) -> Dims:
@@ -296,13 +325,14 @@ def _scatter_add(s: _Steps, values: Value, index: Value, *, dim: int, shape: Sha
     return None if places is None else s.where(places, values, s.number(0, values))
 
 
-_RULES: dict[str, Callable[..., Any]] = {
+RULES: dict[str, Callable[..., Any]] = {
     "softmax": _softmax, "log_softmax": _log_softmax, "softmax_grad": _softmax_grad,
     "log_softmax_grad": _log_softmax_grad, "standardize": _standardize, "standardize_grad": _standardize_grad,
     "affine": _affine, "sum_of_products": _sum_of_products, "sum": _sum, "mean": _mean, "vector_norm": _vector_norm,
     "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
     "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
     "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "convolution": _convolution, "view": _view,
-    "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "cross_entropy": _cross_entropy,
+    "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "batch_norm": _batch_norm, "batch_norm_grad": _batch_norm_grad,
+    "cross_entropy": _cross_entropy,
     "cross_entropy_grad": _cross_entropy_grad,
 }  # fmt: skip

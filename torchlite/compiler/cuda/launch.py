@@ -39,23 +39,27 @@ class Kernel:
         self.launches: list[Launch] = []
         self.partials: list[tuple[Any, int]] = []  # what one launch leaves to the next: dtypes and numbers of elements
         self.functions: list[Any] = []
+        self.given: list[Any] = []  # numbers behind all arrays
         self.strides = [row_by_row(v) for v in arguments.arrays]
         self.doubtful: Sequence[int] = range(len(arguments.arrays))  # the inputs that might have gaps
 
     def write(self, named: Named) -> None:
         """Write the kernel; ``named`` gives the name of the function with these parameters and this body."""
-        declared = self.arguments.declared()
-        if not self.arguments.region.dims:
-            body, grid, block = pointwise(self.arguments)
-            self.launches = [Launch(named(declared, body), grid, block)]
-            return
-        reduction = Reduction(self.arguments)
-        division, types = reduction.division, reduction.partial_types()
-        declared += [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(types)]
-        self.launches = [Launch(named(declared, reduction.body()), division.grid, division.block)]
-        if types:
-            self.launches.append(Launch(named(declared, reduction.second()), (division.kept,), (32,)))
-        self.partials = [(PARTIAL_TYPES[kind], division.kept * division.shares) for kind in types]
+        arguments = self.arguments
+        if not arguments.region.dims:
+            body, grid, block = pointwise(arguments)
+            bodies, types = [(body, grid, block)], []
+        else:
+            reduction = Reduction(arguments)
+            division, types = reduction.division, reduction.partial_types()
+            bodies = [(reduction.body(), division.grid, division.block)]
+            if types:
+                bodies.append((reduction.second(), (division.kept,), (32,)))
+            self.partials = [(PARTIAL_TYPES[kind], division.kept * division.shares) for kind in types]
+        declared = [*arguments.declared(), *(f"{kind} *__restrict__ q{i}" for i, kind in enumerate(types))]
+        declared += arguments.declared_numbers()
+        self.launches = [Launch(named(declared, body), grid, block) for body, grid, block in bodies]
+        self.given = arguments.given()
 
     def bind(self, module: Any) -> None:
         """Take the functions from the compiled module."""
@@ -69,7 +73,7 @@ class Kernel:
                 arrays[i] = dense(arrays[i], self.strides[i])
             results = tuple([empty(shape, dtype) for shape, dtype in self.results])
             partials = [empty(size, dtype) for dtype, size in self.partials]
-            arguments = (*arrays, *results, *partials)
+            arguments = (*arrays, *results, *partials, *self.given)
             for function, launch in zip(self.functions, self.launches, strict=True):
                 function(launch.grid, launch.block, arguments)
         return results

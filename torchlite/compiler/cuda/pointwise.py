@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torchlite.compiler.cuda.arguments import Arguments, row_major
 from torchlite.compiler.cuda.layouts import Strides, merged, reading
@@ -31,7 +31,7 @@ def pointwise(arguments: Arguments) -> tuple[str, tuple[int, ...], tuple[int, ..
     blocks = min(-(-count // (width * THREADS)), _MOST_BLOCKS)
     lines = [
         f"const {index} step = gridDim.x * {THREADS};",
-        f"for ({index} i = blockIdx.x * {THREADS} + threadIdx.x; i < {count // width}; i += step) {{",
+        f"for ({index} i = blockIdx.x * {THREADS} + threadIdx.x; i < {arguments.size(count // width)}; i += step) {{",
         *indented(_elements(arguments, reads, lengths, steps[:-1], width, index)),
         "}",
     ]
@@ -52,9 +52,9 @@ def _elements(
     if width > 1:
         lines.append(f"const {index} at = i * {width};")
     if any(map(any, steps)):
-        lines += coordinates("i", at, lengths, index)
+        lines += coordinates("i", at, lengths, index, arguments.size)
     for k, (v, s) in enumerate(zip(reads, steps, strict=True)):
-        where = place(s, lengths) or "0"
+        where = place(s, lengths, arguments.size) or "0"
         if width > 1 and s[-1] == 1:
             pointer, kind = arguments.pointer(reading(v).source), stored_type(v)
             lines.append(f"const Four<{kind}> q{k} = *(const Four<{kind}> *)({pointer} + {where});")
@@ -91,22 +91,29 @@ def computed(nodes: Sequence[Node], names: Mapping[Value, str]) -> list[str]:
     return lines
 
 
-def coordinates(letter: str, at: str, lengths: Shape, index: str) -> list[str]:
-    """Statements for ``letter``0, 1, …: the place along each dimension of element number ``at``."""
+def coordinates(letter: str, at: str, lengths: Shape, index: str, size: Callable[[int], str]) -> list[str]:
+    """Statements for ``letter``0, 1, …: the place along each dimension of element number ``at``.
+
+    Args:
+        letter, at: names in the text.
+        lengths: of the dimensions.
+        index: the type of places.
+        size: writes a length.
+    """
     lines = []
     for d in reversed(range(len(lengths))):
         inner = math.prod(lengths[d + 1 :])
-        text = at if inner == 1 else f"{at} / {inner}"
-        lines.append(f"const {index} {letter}{d} = {text if d == 0 else f'{text} % {lengths[d]}'};")
+        text = at if d == len(lengths) - 1 else f"{at} / {size(inner)}"
+        lines.append(f"const {index} {letter}{d} = {text if d == 0 else f'{text} % {size(lengths[d])}'};")
     return lines[::-1]
 
 
-def place(strides: Sequence[int], lengths: Shape, letter: str = "i") -> str:
+def place(strides: Sequence[int], lengths: Shape, size: Callable[[int], str], letter: str = "i") -> str:
     """Where an element lies, from its coordinates; nothing for the first element of all."""
     terms = []
     for d, step in enumerate(strides):
         if step and lengths[d] > 1:
-            terms.append(f"{letter}{d}" if step == 1 else f"{letter}{d} * {step}")
+            terms.append(f"{letter}{d}" if step == 1 else f"{letter}{d} * {size(step)}")
     return " + ".join(terms)
 
 

@@ -154,16 +154,17 @@ class Reduction:
         lines: list[str] = []
         at = f"blockIdx.x * {WARP} + threadIdx.x" if d.down else f"blockIdx.x * {d.rows} + threadIdx.y"
         lines.append(f"const {self.index} at = {at};")
+        size = self.arguments.size
         lines.append(
-            f"const {self.index} k = at < {d.kept} ? at : {d.kept - 1}, lane = threadIdx.{'y' if d.down else 'x'};"
+            f"const {self.index} k = at < {size(d.kept)} ? at : {size(d.kept - 1)}, lane = threadIdx.{'y' if d.down else 'x'};"
         )
-        lines += coordinates("k", "k", self.kept_lengths, self.index)
+        lines += coordinates("k", "k", self.kept_lengths, self.index, size)
         names = dict(self.arguments.names)
         lines += self._kept_loads(names)
         for level in range(max(self.levels.values()) + 1):
             lines += self._pass(level, names)
             if self.shared:
-                lines += self.parts(f"k * {d.shares} + blockIdx.y", self._across)
+                lines += self.parts(f"k * {size(d.shares)} + blockIdx.y", self._across)
                 break
             lines += self._combined(level, names)
         if not self.shared:
@@ -172,9 +173,9 @@ class Reduction:
 
     def second(self) -> str:
         """The kernel that adds up what the groups of a place have found."""
-        lines = ["const Index k = blockIdx.x;", *coordinates("k", "k", self.kept_lengths, "Index")]
-        shares = self.division.shares
-        return "\n".join(indented([*lines, *self.put_together(f"k * {shares}", str(shares), "k")]))
+        lines = ["const Index k = blockIdx.x;", *coordinates("k", "k", self.kept_lengths, "Index", self.arguments.size)]
+        shares = self.arguments.size(self.division.shares)
+        return "\n".join(indented([*lines, *self.put_together(f"k * {shares}", shares, "k")]))
 
     def put_together(self, first: str, count: str, k: str) -> list[str]:
         """A warp puts together what ``count`` groups have found from number ``first`` on, and stores what follows at ``k``."""
@@ -219,8 +220,8 @@ class Reduction:
 
     def _place(self, v: Value | None, kept: bool = False) -> str:
         """Where an element of an operand (None: of a result) lies."""
-        base = place(self.kept_steps[v, kept], self.kept_lengths, "k")
-        along = "" if kept else place(self.reduced_steps[v, kept], self.reduced_lengths, "r")
+        base = place(self.kept_steps[v, kept], self.kept_lengths, self.arguments.size, "k")
+        along = "" if kept else place(self.reduced_steps[v, kept], self.reduced_lengths, self.arguments.size, "r")
         return " + ".join(part for part in (base, along) if part) or "0"
 
     def _kept_loads(self, names: dict[Value, str]) -> list[str]:
@@ -241,7 +242,8 @@ class Reduction:
             return lines
         d = self.division
         nodes = needed(self.whole, wanted, self.region.views)
-        inner = coordinates("r", "r", self.reduced_lengths, self.index) if self._strided() else []
+        size = self.arguments.size
+        inner = coordinates("r", "r", self.reduced_lengths, self.index, size) if self._strided() else []
         inside = names.copy()
         for i, v in enumerate(self.loop_reads):
             if any(v in n.inputs for n in (*nodes, *reductions)):
@@ -251,12 +253,11 @@ class Reduction:
         inner += self.accumulated(reductions, inside)
         where = self._place(None)
         inner += [f"{self.arguments.pointer(v)}[{where}] = {stored(v, inside[v])};" for v in results]
-        first, end = "lane", str(d.reduced)
+        first, end = "lane", size(d.reduced)
         if d.shares > 1:
-            lines.append(f"const {self.index} begin = blockIdx.y * {d.length};")
-            lines.append(
-                f"const {self.index} end = begin + {d.length} < {d.reduced} ? begin + {d.length} : {d.reduced};"
-            )
+            length = size(d.length)
+            lines.append(f"const {self.index} begin = blockIdx.y * {length};")
+            lines.append(f"const {self.index} end = begin + {length} < {end} ? begin + {length} : {end};")
             first, end = "begin + lane", "end"
         loop = f"for ({self.index} r = {first}; r < {end}; r += {d.threads}) {{"
         return [*lines, loop, *indented(inner), "}"]

@@ -107,7 +107,7 @@ def number(v: Value) -> str | None:
     """The text of a constant of one element; None for anything else."""
     if v.constant is None or v.aval is None or v.aval.size != 1 or dtype_of(v) not in TYPES:
         return None
-    value: Any = backends.to_numpy(v.constant).reshape(()).astype(np.float32 if dtype_of(v) in HALVES else v.aval.dtype)
+    value = passed(v)
     kind = computed_type(v)
     if value.dtype.kind == "b":
         return str(bool(value)).lower()
@@ -116,6 +116,13 @@ def number(v: Value) -> str | None:
     if not np.isfinite(value):
         return f"({kind})({'NAN' if np.isnan(value) else 'INFINITY' if value > 0 else '-INFINITY'})"
     return f"({float(value).hex()}{'f' if kind == 'float' else ''})"
+
+
+def passed(v: Value) -> Any:
+    """A constant of one element as an argument of a kernel."""
+    assert v.aval is not None
+    dtype = np.float32 if dtype_of(v) in HALVES else v.aval.dtype
+    return backends.to_numpy(v.constant).reshape(()).astype(dtype)[()]
 
 
 def expression(node: Node, names: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from torchlite.compiler.cuda.launch import PARTIAL_TYPES, Named, dense, row_by_r
 from torchlite.compiler.cuda.layouts import reading
 from torchlite.compiler.cuda.pointwise import THREADS, computed, indented
 from torchlite.compiler.cuda.reductions import WARP, Reduction
-from torchlite.compiler.cuda.scalars import computed_type, stored, stored_type
+from torchlite.compiler.cuda.scalars import stored, stored_type
 from torchlite.compiler.cuda.slots import sent
 from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
@@ -69,7 +69,7 @@ class Text:
         """The parameters in C++."""
         given = ["const unsigned long long *chunks", "const unsigned long long *rows"]
         given += [f"{kind} *__restrict__ q{i}" for i, kind in enumerate(self.partials)]
-        return given + [f"const {computed_type(v)} {self.arguments.names[v]}" for v in self.arguments.numbers]
+        return given + self.arguments.declared_numbers()
 
     def bodies(self) -> list[str]:
         """The kernels; what the first finds in each chunk the second puts together."""
