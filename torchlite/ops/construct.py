@@ -28,6 +28,8 @@ Numbers = Literal["either", "other", "neither"]
 _REAL = (float, int)
 _FLOATS = "fV"  # NumPy's, and bfloat16
 _FLOAT32 = np.dtype(np.float32)
+IN_FLOAT32: dict[str, Any] = {"dtype": _FLOAT32, "casting": "unsafe"}  # how a ufunc computes with numbers of half types
+_FEW = 64  # of which arrays in float32 cost less
 _SHAPES = ((3, 4), (), (0, 2), (2, 1, 3))
 _SHAPE_PAIRS = (((3, 4), (3, 4)), ((2, 1, 3), (4, 1)), ((), (2,)), ((0, 3), (1, 3)), ((), ()))
 
@@ -296,14 +298,36 @@ def _runs(ufunc: str | None, given: Any, quiet: bool) -> tuple[Any, Any]:
         return of_numpy(x, y) if xp is np else getattr(xp, ufunc)(x, y)
 
     def write(xp: Any, out: Any, *arrays: Any) -> None:
-        (of_numpy if xp is np else getattr(xp, ufunc))(*arrays, out=out)
+        if xp is np and computed_wide and out.dtype in HALVES:
+            of_numpy(*arrays, out=out, **IN_FLOAT32)
+        else:
+            (of_numpy if xp is np else getattr(xp, ufunc))(*arrays, out=out)
 
     run = of_two if of_numpy.nin == 2 else of_one
-    if {"f->f", "ff->f"} & {*of_numpy.types}:  # neither a comparison nor of integers alone
-        run = widened(run)
+    computed_wide = bool({"f->f", "ff->f"} & {*of_numpy.types})  # neither a comparison nor of integers alone
+    if computed_wide:
+        run = _by_parts(of_numpy, widened(run))
         if ufunc in ("add", "subtract", "multiply"):
             run = accelerated(f"bfloat16.{ufunc}", least=FEWEST, of=BFLOAT16)(run)
     return (_quiet(run), _quiet(write)) if quiet else (run, write)
+
+
+def _by_parts(of_numpy: Any, run: Any) -> Any:
+    """How a ufunc runs on half types: NumPy converts some thousand numbers at a time, so no array of float32 is made.
+
+    What is broadcast to another shape than that of the first array is left to ``run``.
+    """
+
+    def chosen(xp: Any, x: Any, *others: Any) -> Any:
+        if xp is np and x.itemsize == 2 and x.size >= _FEW and x.dtype in HALVES:
+            for y in others:
+                if y.ndim > x.ndim or y.shape != x.shape[x.ndim - y.ndim :]:
+                    break
+            else:
+                return of_numpy(x, *others, out=np.empty_like(x), **IN_FLOAT32)
+        return run(xp, x, *others)
+
+    return chosen
 
 
 def _quiet(run: Any) -> Any:

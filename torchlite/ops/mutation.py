@@ -10,6 +10,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.autograd.grad_mode import grad_mode
@@ -17,6 +19,7 @@ from torchlite.autograd.graph import Leaf, Node
 from torchlite.backends.memory import laid_out, span
 from torchlite.dispatch import NO_PARAMS, apply
 from torchlite.ir import REGISTRY, Aval, Op, Sample, register
+from torchlite.ops.half_precision import HALVES
 from torchlite.tracing import active
 
 Recipe = tuple[tuple[Op, dict[str, Any]], ...]
@@ -222,7 +225,7 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
         arrays = []
         for x in others:
             array = x._data
-            if type(array) is not type(data) or array.dtype != data.dtype:
+            if type(array) is not type(data) or (array.dtype != data.dtype and not _is_wide_number(array, data)):
                 break
             if array.shape != data.shape and array.shape != ():
                 _check_fits(
@@ -245,6 +248,11 @@ def apply_inplace(op: Op, target: Tensor, others: tuple[Tensor, ...], params: di
         _refuse_leaf(target)
     result = apply(op, (before_write(target, copy=recording and True in op.keeps[:1]), *others), params)
     return write_result(op.name, target, result)
+
+
+def _is_wide_number(array: Any, beside: Any) -> bool:
+    """Whether it is a number in float32, in which NumPy computes ``beside``, of a half type."""
+    return array.ndim == 0 and array.dtype == np.float32 and beside.dtype in HALVES and isinstance(beside, np.ndarray)
 
 
 def write_result(name: str, target: Tensor, result: Tensor) -> Tensor:
