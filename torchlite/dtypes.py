@@ -122,7 +122,11 @@ def set_default_dtype(d: dtype) -> None:
 
 
 def of_scalar(value: bool | int | float | complex) -> dtype:
-    """The dtype a Python number takes where nothing else decides."""
+    """The dtype a Python number takes where nothing else decides.
+
+    Raises:
+        TypeError: for other kinds of numbers, such as fractions.
+    """
     kind = getattr(value, "kind", None)  # of a number that only a replay of captured code knows
     if isinstance(value, (bool, np.bool_)) or kind is bool:
         return bool_
@@ -130,7 +134,9 @@ def of_scalar(value: bool | int | float | complex) -> dtype:
         return int64
     if isinstance(value, (complex, np.complexfloating)) or kind is complex:
         return _COMPLEX_OF[_default]
-    return _default
+    if isinstance(value, (float, np.floating)) or kind is float:
+        return _default
+    raise TypeError(f"expected a number of Python or NumPy, got {type(value).__name__}")
 
 
 def category(d: dtype) -> int:

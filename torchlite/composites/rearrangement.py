@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.ops.construct import dims_of
@@ -48,8 +50,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         RuntimeError: when there are not as many shifts as dimensions.
         IndexError: for a dimension that does not exist.
     """
-    steps = (shifts,) if isinstance(shifts, int) else tuple(shifts)
-    axes = (dims,) if isinstance(dims, int) else tuple(dims or ())
+    steps = (shifts,) if isinstance(shifts, (int, np.integer)) else tuple(shifts)
+    axes = (dims,) if isinstance(dims, (int, np.integer)) else tuple(dims or ())
     if not axes:
         if len(steps) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims: 0")
@@ -147,7 +149,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     axis = input._checked_dim(dim)
     n = input.shape[axis]
     wanted = indices_or_sections.tolist() if isinstance(indices_or_sections, Tensor) else indices_or_sections
-    if isinstance(wanted, int):
+    if isinstance(wanted, (int, np.integer)):
         if wanted <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {wanted}")
         short, longer = divmod(n, wanted)
@@ -209,7 +211,7 @@ def sum_to_size(self: Tensor, *size: Any) -> Tensor:
     Raises:
         RuntimeError: when it can't be broadcast to it.
     """
-    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], int) else size
+    shape = tuple(size[0]) if len(size) == 1 and not isinstance(size[0], (int, np.integer)) else size
     lead = self.ndim - len(shape)
     if lead < 0 or any(n not in (1, self.shape[lead + d]) for d, n in enumerate(shape)):
         raise RuntimeError(f"size {list(shape)} is not expandable to size {list(self.shape)}.")

@@ -14,6 +14,7 @@ from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Op, Sample, register
 from torchlite.ops.arithmetic import where
+from torchlite.ops.construct import plain
 from torchlite.ops.half_precision import widened
 from torchlite.ops.pointwise import exp, sigmoid, tanh
 
@@ -45,6 +46,12 @@ def _activation(
             doc=doc,
         )
     )
+
+
+def activated(op: Op, input: Tensor, **numbers: Any) -> Tensor:
+    """What an activation function with parameters gives."""
+    result: Tensor = apply(op, (input,), {name: plain(value) for name, value in numbers.items()})
+    return result
 
 
 def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> Any:

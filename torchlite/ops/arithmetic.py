@@ -14,7 +14,16 @@ from torchlite.autocasting import autocasts
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
-from torchlite.ops.construct import binary, common_dtype, converted, no_slope, operands, refuse_numbers, unary
+from torchlite.ops.construct import (
+    binary,
+    common_dtype,
+    converted,
+    no_slope,
+    operands,
+    plain,
+    refuse_numbers,
+    unary,
+)
 from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.half_precision import HALVES, rounded_once, widened
 from torchlite.ops.mutation import inplace
@@ -284,7 +293,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
             raise TypeError("clamp(): min and max must both be tensors or both be numbers")
         raised = input if min is None else maximum(input, min)
         return raised if max is None else minimum(raised, max)
-    min, max = (b.item() if isinstance(b, np.generic) else b for b in (min, max))  # NumPy's scalars widen its results
+    min, max = (b if b is None else plain(b) for b in (min, max))
     bounds = [b for b in (min, max) if b is not None]
     dtype = common_dtype((input, *bounds))
     return apply(_clamp, (input.to(dtype),), {"min": min, "max": max})

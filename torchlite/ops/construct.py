@@ -265,6 +265,18 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
     return on_cpu.to(device) if traced else wrap(backends.number_on_gpu(on_cpu._data, device))
 
 
+def plain(value: Any) -> Any:
+    """A number that is a parameter of an operator as one of Python: scalars of NumPy would widen what they meet.
+
+    Raises:
+        TypeError: for what is no number, an array of NumPy or a fraction among others.
+    """
+    if isinstance(value, np.generic) or (isinstance(value, Tensor) and not value.ndim):
+        return value.item()
+    dtypes.of_scalar(value)
+    return value
+
+
 def constant(value: Any, dtype: np.dtype[Any]) -> Tensor:
     """A Python number as a 0-d tensor on the CPU, of a NumPy dtype."""
     if active.tracer is not None:
@@ -362,6 +374,11 @@ def _publish(function: Any, name: str, doc: str, methods: bool, in_place: Any) -
         method(f"{name}_")(in_place)
 
 
+def is_empty(dim: Any) -> bool:
+    """Whether ``dim`` names no dimension, as () and [] do."""
+    return isinstance(dim, (tuple, list)) and not dim
+
+
 def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     """``dim`` (an int, several, or None for all) as non-negative positions.
 
@@ -371,9 +388,9 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
     """
     if type(dim) is int and -ndim <= dim < ndim:
         return (dim if dim >= 0 else dim + ndim,)
-    if dim is None or dim == () or dim == []:
+    if dim is None:
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, (int, np.integer)) else tuple(dim)
+    dims = (int(dim),) if isinstance(dim, (int, np.integer)) else tuple(dim) or range(ndim)
     limit = max(ndim, 1)
     for d in dims:
         if not -limit <= d < limit:

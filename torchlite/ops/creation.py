@@ -346,7 +346,7 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if isinstance(v, Tensor) else v for v in (start, end, step))
+    start, end, step = (v.item() if isinstance(v, (Tensor, np.generic)) else v for v in (start, end, step))
     if dtype is dtypes.bool_:
         raise RuntimeError("arange is not implemented for torch.bool")
     if not all(math.isfinite(v) for v in (start, end)):
@@ -442,7 +442,7 @@ def _spacing_dtype(ends: tuple[Any, Any], dtype: dtypes.dtype | None) -> np.dtyp
 
 def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The numbers in float64 (or complex128), counted from both ends, so that they are symmetric as PyTorch's are."""
-    if not isinstance(steps, int):
+    if not isinstance(steps, (int, np.integer)):
         raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
     if steps < 0:
         raise RuntimeError(f"{name}: number of steps must be non-negative, got {steps}")

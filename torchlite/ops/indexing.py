@@ -462,7 +462,7 @@ def number_for(name: str, x: Tensor, value: Any) -> Tensor:
                 f"{name}: value of dtype {value.dtype} cannot be converted to {x.dtype} without overflow"
             )
         return value.to(x.dtype)
-    if not isinstance(value, Number):
+    if not isinstance(value, (Number, np.bool_)):
         raise TypeError(f"{name}(): expected a number or a tensor, got {type(value).__name__}")
     if not _holds(x.dtype, value):
         raise RuntimeError(f"{name}: value {value} cannot be converted to type {x.dtype.name} without overflow")

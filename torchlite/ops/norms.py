@@ -88,7 +88,7 @@ def vector_norm_of(name: str, x: Tensor, p: float, dim: Any, keepdim: bool) -> T
     Raises:
         RuntimeError: where p is below 0 or inf, and there is no element to choose from.
     """
-    dims = dims_of(name, None if dim == () or dim == [] else dim, x.ndim)
+    dims = dims_of(name, dim, x.ndim)
     if (p < 0 or p == math.inf) and 0 in [x.shape[d] for d in dims]:
         raise RuntimeError(
             f"{name} cannot compute the {p:g} norm over dimensions {list(dims)} of shape {list(x.shape)}: one is empty, and "

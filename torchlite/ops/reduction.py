@@ -14,7 +14,7 @@ from torchlite.backends.native import LARGE, accelerated
 from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Aval, Op, Sample, Shape, register
 from torchlite.ops.arithmetic import where
-from torchlite.ops.construct import dims_of
+from torchlite.ops.construct import dims_of, is_empty
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.half_precision import HALVES, cast
 
@@ -291,7 +291,7 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 
 def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
-    if x.numel() == 0 and dim is not None and dim != ():
+    if x.numel() == 0 and dim is not None and not is_empty(dim):
         for d in dims_of(name, dim, x.ndim):
             if x.shape[d] == 0:
                 raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
@@ -302,14 +302,14 @@ def _not_empty(name: str, x: Tensor, dim: Any) -> Tensor:
 @method()
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether some element over ``dim`` is not 0."""
-    return _apply(_any, input, dim, keepdim) if dim != () else input.ne(0)
+    return input.ne(0) if is_empty(dim) else _apply(_any, input, dim, keepdim)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether no element over ``dim`` is 0."""
-    return _apply(_all, input, dim, keepdim) if dim != () else input.ne(0)
+    return input.ne(0) if is_empty(dim) else _apply(_all, input, dim, keepdim)
 
 
 def _arg_reduce(op: Op, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:

@@ -11,7 +11,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, Shape, register
-from torchlite.ops.construct import dims_of
+from torchlite.ops.construct import dims_of, is_empty
 from torchlite.ops.mutation import Recipe, embed_view
 from torchlite.ops.storage import view_as_dtype
 
@@ -324,7 +324,7 @@ def broadcast_to(input: Tensor, size: Sequence[int]) -> Tensor:
 @method()
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
     """Without the dimensions of length 1 (all, or those named by ``dim``)."""
-    dims = () if dim in ((), []) else dims_of("squeeze", dim, input.ndim)
+    dims = () if is_empty(dim) else dims_of("squeeze", dim, input.ndim)
     return view(input, [n for i, n in enumerate(input._data.shape) if n != 1 or i not in dims])
 
 
@@ -403,7 +403,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of one length (the last may be shorter), or of the lengths listed, along ``dim``."""
     n = tensor.shape[tensor._checked_dim(dim)]
-    if not isinstance(split_size_or_sections, int):
+    if not isinstance(split_size_or_sections, (int, np.integer)):
         return split_with_sizes(tensor, split_size_or_sections, dim)
     size = split_size_or_sections
     if size <= 0 and n:

@@ -14,7 +14,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Autocast
 from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
-from torchlite.ops.activation import elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
+from torchlite.ops.activation import activated, elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.destination import takes_out
 from torchlite.ops.gathering import scatter
@@ -41,7 +41,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
         return hardtanh_(input, min_val, max_val)
     if input._data.dtype.kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
-    return apply(hardtanh_op, (input,), {"min_val": min_val, "max_val": max_val})
+    return activated(hardtanh_op, input, min_val=min_val, max_val=max_val)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -65,7 +65,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x for x > 0, α(eˣ - 1) below (Clevert et al., 2015)."""
     if inplace:
         return elu_(input, alpha)
-    return apply(elu_op, (floating("elu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1.0})
+    return activated(elu_op, floating("elu", input), alpha=alpha, scale=1.0, slope=1.0)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -78,22 +78,21 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     if inplace:
         return celu_(input, alpha)
-    return apply(elu_op, (floating("celu", input),), {"alpha": alpha, "scale": 1.0, "slope": 1 / alpha})
+    return activated(elu_op, floating("celu", input), alpha=alpha, scale=1.0, slope=1 / alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
     """Scale · x for x > 0, scale · α(eˣ - 1) below, which keeps mean 0 and variance 1 (Klambauer et al., 2017)."""
     if inplace:
         return selu_(input)
-    params = {"alpha": _SELU_ALPHA, "scale": _SELU_SCALE, "slope": 1.0}
-    return apply(elu_op, (floating("selu", input),), params)
+    return activated(elu_op, floating("selu", input), alpha=_SELU_ALPHA, scale=_SELU_SCALE, slope=1.0)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x for x > 0, negative_slope · x below (Maas et al., 2013)."""
     if inplace:
         return leaky_relu_(input, negative_slope)
-    return apply(leaky_relu_op, (floating("leaky_relu", input),), {"negative_slope": negative_slope})
+    return activated(leaky_relu_op, floating("leaky_relu", input), negative_slope=negative_slope)
 
 
 def rrelu(
@@ -166,7 +165,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
 @takes_out
 def softplus(input: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
     """ln(1 + exp(β x)) / β without overflow; x itself where β x is above ``threshold``."""
-    return apply(softplus_op, (floating("softplus", input),), {"beta": beta, "threshold": threshold})
+    return activated(softplus_op, floating("softplus", input), beta=beta, threshold=threshold)
 
 
 @takes_out

@@ -69,7 +69,7 @@ def pooling_window(
     window = Window(
         kernel,
         kernel
-        if stride is None or (not isinstance(stride, int) and len(stride) == 0)
+        if stride is None or (not isinstance(stride, int | np.integer) and len(stride) == 0)
         else lengths(name, "stride", stride, n),
         lengths(name, "padding", padding, n),
         lengths(name, "dilation", dilation, n),
