@@ -7,6 +7,8 @@ from itertools import combinations as index_combinations
 from itertools import combinations_with_replacement
 from typing import Any
 
+import numpy as np
+
 from torchlite._tensor import Tensor
 from torchlite.dtypes import int64
 from torchlite.ir import broadcast_shapes as _broadcast
@@ -25,7 +27,9 @@ def _given(tensors: tuple[Any, ...]) -> tuple[Tensor, ...]:
 
 def broadcast_shapes(*shapes: Any) -> Size:
     """The shape that tensors of ``shapes`` broadcast to; a number stands for a shape of one dimension."""
-    return Size(_broadcast("broadcast_shapes", *((s,) if isinstance(s, int) else tuple(s) for s in shapes)))
+    return Size(
+        _broadcast("broadcast_shapes", *((s,) if isinstance(s, (int, np.integer)) else tuple(s) for s in shapes))
+    )
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from torchlite import backends, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.searching import bucketize
@@ -68,7 +70,7 @@ def histogramdd(
     if input.ndim < 2:
         raise RuntimeError(f"histogramdd: input tensor should have at least 2 dimensions, got {input.ndim}")
     dims = input.shape[-1]
-    bins = [bins] * dims if isinstance(bins, int) else list(bins)
+    bins = [bins] * dims if isinstance(bins, (int, np.integer)) else list(bins)
     if len(bins) != dims:
         raise RuntimeError(
             "histogramdd: the size of bins must be equal to the innermost dimension of the input, "

@@ -105,7 +105,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 @method()
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """The tensor repeated ``dims[i]`` times along dimension i; missing leading counts are 1."""
-    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)) else dims
     return repeat(input, (1,) * (input.ndim - len(counts)) + counts)
 
 
@@ -163,7 +163,9 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
 def _split_evenly(name: str, input: Tensor, indices_or_sections: Any, axis: int) -> tuple[Tensor, ...]:
     if isinstance(indices_or_sections, str):
         raise TypeError(f"{name}(): indices_or_sections must be an int or a list of ints, not {indices_or_sections!r}")
-    if isinstance(indices_or_sections, int) and (indices_or_sections <= 0 or input.shape[axis] % indices_or_sections):
+    if isinstance(indices_or_sections, (int, np.integer)) and (
+        indices_or_sections <= 0 or input.shape[axis] % indices_or_sections
+    ):
         raise RuntimeError(
             f"torch.{name} attempted to split along dimension {axis}, but the size of the dimension "
             f"{input.shape[axis]} is not divisible by the split_size {indices_or_sections}!"
@@ -227,7 +229,7 @@ def resize(self: Tensor, *sizes: Any) -> Tensor:
         RuntimeError: when the number of elements would change.
     """
     warnings.warn("non-inplace resize is deprecated", UserWarning, stacklevel=2)
-    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    shape = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], (int, np.integer)) else sizes
     if math.prod(shape) != self.numel():
         raise RuntimeError(f"resize: requested shape {list(shape)} for a tensor of shape {list(self.shape)}")
     return self.reshape(shape)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
@@ -56,7 +58,7 @@ def matrix_norm(
     if A.ndim < 2:
         raise RuntimeError(f"{name}: The input tensor A must have at least 2 dimensions, got shape {list(A.shape)}")
     A = _converted(name, A, dtype)
-    if isinstance(dim, int) or len(dim) != 2:
+    if isinstance(dim, (int, np.integer)) or len(dim) != 2:
         raise RuntimeError(f"{name}: dim must be a 2-tuple. Got {dim}")
     rows, columns = dims_of(name, dim, A.ndim)
     if ord == "fro":
@@ -96,7 +98,7 @@ def norm(
         raise RuntimeError(
             f"linalg.norm: If dim is not specified but ord is, the input must be 1D or 2D. Got {A.ndim}D."
         )
-    pair = A.ndim == 2 if dim is None else not isinstance(dim, int) and len(dim) == 2
+    pair = A.ndim == 2 if dim is None else not isinstance(dim, (int, np.integer)) and len(dim) == 2
     if pair or isinstance(ord, str):
         return matrix_norm(A, ord, (0, 1) if dim is None else dim, keepdim, dtype=dtype)
     return vector_norm(A, ord, dim, keepdim, dtype=dtype)

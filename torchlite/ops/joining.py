@@ -102,7 +102,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 @method()
 def repeat(self: Tensor, *sizes: Any) -> Tensor:
     """The tensor repeated ``sizes[i]`` times along dimension i; leading dimensions may be added."""
-    counts = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], int) else sizes
+    counts = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], (int, np.integer)) else sizes
     lead = len(counts) - self.ndim
     if lead < 0:
         raise RuntimeError(
@@ -137,7 +137,7 @@ _flip: Op = register(
 def flip(input: Tensor, *axes: Any, dims: Any = None) -> Tensor:
     """A copy with the order along ``dims`` reversed: ``flip(x, 0, 1)``, ``flip(x, (0, 1))`` or ``flip(x, dims=(0, 1))``."""
     wanted = dims if dims is not None else axes[0] if len(axes) == 1 else axes
-    order = (wanted,) if isinstance(wanted, int) else tuple(wanted)
+    order = (wanted,) if isinstance(wanted, (int, np.integer)) else tuple(wanted)
     return apply(_flip, (input,), {"dims": dims_of("flip", order, input.ndim)}) if order else input.clone()
 
 

@@ -215,7 +215,7 @@ def _size(shape: Shape) -> int:
 @method()
 def permute(input: Tensor, *dims: Any) -> Tensor:
     """The dimensions in the order ``dims``."""
-    order = dims[0] if len(dims) == 1 and not isinstance(dims[0], int) else dims
+    order = dims[0] if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)) else dims
     positions = dims_of("permute", tuple(order), input.ndim) if len(order) else ()
     if len(positions) != input.ndim:
         raise RuntimeError(
