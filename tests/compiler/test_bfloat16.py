@@ -32,6 +32,7 @@ def replayed(function, *arguments):
 FUNCTIONS = {
     "chain": lambda x, y: ((x * 3 + y) * x - y / 2).relu(),
     "numbers": lambda x, y: (0.1 * x).add(y, alpha=0.3) / 1.7 + 0.1 / y + x * torch.tensor(0.3) + (y * y + 0.1).rsqrt(),
+    "steps": lambda x, y: torch.lerp(x, y, 0.3) + torch.addcmul(x, y, x, value=0.1) + functional.hardswish(x),
     "casts": lambda x, y: (x.float() * y.float()).bfloat16() + y,
     "promotion": lambda x, y: x + y.float() * 0.3,
     "broadcast": lambda x, y: x * y[0] + y[:, :1],

@@ -12,6 +12,7 @@ from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.half_precision import rounded_once
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import mean
 
@@ -19,6 +20,7 @@ from torchlite.ops.reduction import mean
 @takes_out
 @method()
 @autocasts(Autocast(cuda="widest"))
+@rounded_once
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 · tensor2."""
     return input + tensor1 * tensor2 * value
@@ -27,6 +29,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 @takes_out
 @method()
 @autocasts(Autocast(cuda="widest"))
+@rounded_once
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 / tensor2."""
     return input + tensor1 / tensor2 * value
@@ -34,9 +37,13 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 
 @takes_out
 @method()
+@rounded_once
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """Input + weight · (end - input)."""
-    return input + (end - input) * weight
+    """Input + weight · (end - input), from the nearer of the two."""
+    way = end - input
+    if not isinstance(weight, Tensor):
+        return input + way * weight if -0.5 < weight < 0.5 else end - way * (1 - weight)
+    return where(weight.abs() < 0.5, input + way * weight, end - way * (1 - weight))
 
 
 method("addcmul_")(inplace(addcmul))

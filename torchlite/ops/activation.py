@@ -15,7 +15,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import plain
-from torchlite.ops.half_precision import widened
+from torchlite.ops.half_precision import HALVES, rounded_once, widened
 from torchlite.ops.pointwise import exp, sigmoid, tanh
 
 
@@ -59,10 +59,21 @@ def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> An
     return backends.where(xp, x > 0, x * scale, below * (alpha * scale))
 
 
+def _elu_vjp(g: Tensor, out: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
+    if x._data.dtype in HALVES:  # a rounded result says less about the slope
+        return _elu_vjp_of_input(g, x, alpha, scale, slope)
+    return where(x > 0, g * scale, g * ((out + alpha * scale) * slope))
+
+
+@rounded_once
+def _elu_vjp_of_input(g: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
+    return where(x > 0, g * scale, g * exp(x * slope) * (alpha * scale * slope))
+
+
 elu_op = _activation(
     "elu",
     _run_elu,
-    lambda g, out, x, alpha, scale, slope: where(x > 0, g * scale, g * ((out + alpha * scale) * slope)),
+    _elu_vjp,
     "scale · x for x > 0, scale · α(exp(slope · x) - 1) below.",
     {"alpha": 1.3, "scale": 1.1, "slope": 0.7},
     onnx="Elu",
@@ -100,6 +111,7 @@ def _run_softplus(xp: Any, x: Any, *, beta: float, threshold: float) -> Any:
     return out if math.isinf(threshold) else backends.where(xp, scaled > threshold, x, out)
 
 
+@rounded_once
 def _softplus_vjp(g: Tensor, _out: Any, x: Tensor, beta: float, threshold: float) -> Tensor:
     slope = g * sigmoid(x * beta)
     return slope if math.isinf(threshold) else where(x * beta > threshold, g, slope)

@@ -86,8 +86,8 @@ remainder = binary(
 _power = binary(
     "pow",
     (
-        lambda g, _out, x, y: where(y == 0, 0.0, g * y * x ** where(y == 0, 1.0, y - 1)),
-        lambda g, out, x, y: g * out * where((x == 0) & (y >= 0), 1.0, x).log(),
+        lambda g, _out, x, y: where(y == 0, 0.0, g * (y * x ** where(y == 0, 1.0, y - 1))),
+        lambda g, out, x, y: g * (out * where((x == 0) & (y >= 0), 1.0, x).log()),
     ),
     run=lambda xp, x, y: _run_power(xp, x, y),
     scalar="pow(x, y)",

@@ -16,7 +16,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
-from torchlite.ops.half_precision import BFLOAT16, FEWEST, widened
+from torchlite.ops.half_precision import BFLOAT16, FEWEST, rounded_once, widened
 from torchlite.ops.mutation import inplace
 
 # Made once for each dtype: making one costs as much as the maximum of a small array.
@@ -258,6 +258,11 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return _round(input)
     if input._data.dtype.kind in "biu":
         raise RuntimeError(f"round: decimals are not implemented for {input.dtype}")
+    return _round_decimals(input, decimals)
+
+
+@rounded_once
+def _round_decimals(input: Tensor, decimals: int) -> Tensor:
     scale = 10.0 ** builtins.abs(decimals)
     return _round(input * scale) / scale if decimals > 0 else _round(input / scale) * scale
 

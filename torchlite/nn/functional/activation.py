@@ -16,8 +16,10 @@ from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
 from torchlite.ops.activation import activated, elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
 from torchlite.ops.arithmetic import clamp, where
+from torchlite.ops.construct import plain
 from torchlite.ops.destination import takes_out
 from torchlite.ops.gathering import scatter
+from torchlite.ops.half_precision import rounded_once
 from torchlite.ops.mutation import inplace as in_place
 from torchlite.ops.pointwise import sigmoid, tanh
 
@@ -53,12 +55,22 @@ def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """min(max(x + 3, 0), 6) / 6 (Courbariaux et al., 2015)."""
     if inplace:
         return _hardsigmoid_(input)
-    return hardtanh(floating("hardsigmoid", input) + 3, 0.0, 6.0) / 6
+    return _of_hardsigmoid(floating("hardsigmoid", input))
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · hardsigmoid(x) (Howard et al., 2019)."""
-    return _hardswish_(input) if inplace else input * hardsigmoid(input)
+    return _hardswish_(input) if inplace else _of_hardswish(floating("hardswish", input))
+
+
+@rounded_once
+def _of_hardsigmoid(input: Tensor) -> Tensor:
+    return hardtanh(input + 3, 0.0, 6.0) / 6
+
+
+@rounded_once
+def _of_hardswish(input: Tensor) -> Tensor:
+    return input * hardtanh(input + 3, 0.0, 6.0) / 6
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -159,7 +171,12 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 @autocasts(Autocast(cuda="as given"))
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x · tanh(softplus(x)) (Misra, 2019)."""
-    return _mish_(input) if inplace else input * tanh(softplus(input))
+    return _mish_(input) if inplace else _of_mish(floating("mish", input))
+
+
+@rounded_once
+def _of_mish(input: Tensor) -> Tensor:
+    return input * tanh(softplus(input))
 
 
 @takes_out
@@ -184,7 +201,12 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if not lambd >= 0:
         raise RuntimeError(f"lambda must be in range [0, inf) for input dtype {input.dtype.name}, but found {lambd}")
-    return floating("softshrink", input) - clamp(input, -lambd, lambd)
+    return _of_softshrink(floating("softshrink", input), plain(lambd))
+
+
+@rounded_once
+def _of_softshrink(input: Tensor, lambd: float) -> Tensor:
+    return input - clamp(input, -lambd, lambd)
 
 
 def tanhshrink(input: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from torchlite.nn.functional.distance import at_least
 from torchlite.nn.functional.reduction import check_reduction, chosen_reduction, reduced
 from torchlite.ops.arithmetic import square, where
 from torchlite.ops.entropy import xlogy
+from torchlite.ops.half_precision import rounded_once
 from torchlite.ops.loss import huber
 from torchlite.ops.pointwise import exp, log
 from torchlite.tracing import valid
@@ -70,8 +71,13 @@ def smooth_l1_loss(
     reduction = chosen_reduction(size_average, reduce, reduction)
     if beta < 0:
         raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    return reduced(_smooth_l1(input, target, beta), reduction)
+
+
+@rounded_once
+def _smooth_l1(input: Tensor, target: Tensor, beta: float) -> Tensor:
     difference = input - target
-    return reduced(difference.abs() if beta == 0 else huber(difference, beta) / beta, reduction)
+    return difference.abs() if beta == 0 else huber(difference, beta) / beta
 
 
 @autocasts(FLOAT32)
