@@ -10,9 +10,9 @@ from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
-from torchlite.ops.construct import dims_of
+from torchlite.ops.construct import converted, dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
-from torchlite.ops.half_precision import rounded_once
+from torchlite.ops.half_precision import HALVES, rounded_once
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import mean
 
@@ -37,12 +37,18 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 
 @takes_out
 @method()
-@rounded_once
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """Input + weight · (end - input), from the nearer of the two."""
+    """Input + weight · (end - input)."""
+    return _lerp_of_halves(input, end, weight) if input._data.dtype in HALVES else input + (end - input) * weight
+
+
+@rounded_once
+def _lerp_of_halves(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """From the nearer of the two, as PyTorch does."""
     way = end - input
-    if not isinstance(weight, Tensor):
+    if type(weight) in (int, float):
         return input + way * weight if -0.5 < weight < 0.5 else end - way * (1 - weight)
+    weight = converted(weight, dtypes.float32, input.device)
     return where(weight.abs() < 0.5, input + way * weight, end - way * (1 - weight))
 
 
