@@ -187,7 +187,7 @@ def ifftshift(input: Tensor, dim: Any = None) -> Tensor:
 
 
 def _rolled(input: Tensor, dim: Any, first: Any) -> Tensor:
-    dims = range(input.ndim) if dim is None else (dim,) if isinstance(dim, (int, np.integer)) else dim
+    dims = range(input.ndim) if dim is None else (int(dim),) if isinstance(dim, (int, np.integer)) else dim
     for d in dims:
         n = input.shape[input._checked_dim(d)]
         start = first(n)
@@ -284,10 +284,10 @@ def _lengths(name: str, input: Tensor, s: Sequence[int] | None, dim: Any) -> Len
             )
         dims = list(range(input.ndim - count, input.ndim))
     else:
-        dims = [input._checked_dim(d) for d in ([dim] if isinstance(dim, (int, np.integer)) else dim)]
+        dims = [input._checked_dim(d) for d in ([int(dim)] if isinstance(dim, (int, np.integer)) else dim)]
     if len(set(dims)) < len(dims):
         raise RuntimeError(f"{name}: FFT dims must be unique, got {list(dims)}")
-    s = None if s is None else [s] if isinstance(s, (int, np.integer)) else s
+    s = None if s is None else [int(s)] if isinstance(s, (int, np.integer)) else s
     if s is not None and len(s) != len(dims):
         raise RuntimeError(
             f"{name}: When given, dim and shape arguments must have the same length: {list(s)} and {dims}"
