@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 from eager_and_compiled import both, captured
 
 import torchlite as torch
@@ -110,6 +111,42 @@ def test_results_that_share_memory_with_each_other():
             y.add_(1)
             row[1] = 8.0
             results.append([y, row, flat])
+        return results
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+WITHOUT_HISTORY = {
+    "behind it": lambda y, _: (y, y.detach()),
+    "before it": lambda y, _: (y.detach(), y),
+    "a part of it": lambda y, _: (y, y.detach()[:2]),
+    "what is appended": lambda y, kept: kept.append(y.detach()) or y,
+    "twice": lambda y, kept: kept.append(y.detach()) or (y.detach(), y),
+    "of what backward has gone through": lambda y, kept: y.sum().backward() or kept.append(y.detach()) or y,
+}
+
+
+@pytest.mark.parametrize("how", WITHOUT_HISTORY)
+@pytest.mark.parametrize("compute", [lambda x: x.exp(), lambda x: x * 3], ids=["reads its result", "reads its inputs"])
+def test_a_result_and_itself_without_its_history(how, compute):
+    """They share memory, so that a write into one is seen in the other, and by backward."""
+
+    def program(compile_):
+        w, kept = torch.ones(3, requires_grad=True), []
+        f = compile_(lambda x: WITHOUT_HISTORY[how](compute(x * w), kept))
+        results = []
+        for i in range(5):
+            w.grad = None
+            found = f(torch.full((3,), i / 3))
+            found = [*(found if isinstance(found, tuple) else (found,)), *kept[i:]]
+            (with_history,) = [x for x in found if x.requires_grad]
+            next(x for x in found if not x.requires_grad).mul_(2)
+            try:
+                with_history.sum().backward()
+            except RuntimeError as error:
+                results.append(str(error)[:40])
+            results += [[x.detach().clone() for x in found], w.grad]
         return results
 
     (f,) = both(program)

@@ -174,13 +174,9 @@ class _Builder:
             if x.retains_grad:
                 raise Uncapturable("a result keeps its gradient (retain_grad), which a replay would not give it")
             if self._spent(x):
-                base = tracer.read(symbol)
-                self.fresh.append(base)
-                return Out(
-                    None, len(self.fresh) - 1, node="spent", spent=getattr(getattr(node, "parent", node), "op", None)
-                )
-            self.fresh.append(tracer.read(symbol))
-            index = len(self.fresh) - 1
+                op = getattr(getattr(node, "parent", node), "op", None)
+                return Out(None, self._index_of(symbol), node="spent", spent=op)
+            index = self._index_of(symbol)
             self.differentiable.append((index, x))
             return Out(None, index, node="history")
         place = self.by_memory.get(id(symbol.memory))
@@ -188,6 +184,16 @@ class _Builder:
             self.fresh.append(symbol.memory.value)
             place = self.by_memory[id(symbol.memory)] = len(self.fresh) - 1
         return Out(None, place, symbol.recipe, node=kind)
+
+    def _index_of(self, symbol: Symbol) -> int:
+        """The place among fresh results of one with a history, which may be that of the same memory without one."""
+        place = None if symbol.recipe else self.by_memory.get(id(symbol.memory))
+        if place is None or any(place == i for i, _ in self.differentiable):
+            self.fresh.append(self.tracer.read(symbol))
+            place = len(self.fresh) - 1
+        if not symbol.recipe:
+            self.by_memory[id(symbol.memory)] = place
+        return place
 
     def _spent(self, x: Tensor) -> bool:
         """Whether backward has already gone through the history of a result and freed it."""

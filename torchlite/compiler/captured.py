@@ -323,7 +323,9 @@ class Out:
         shared = self.index in made
         made[self.index] = base
         with no_grad():
-            result = view_again(base, self.recipe) if self.recipe else base.detach() if shared else base
+            if base._node is not None or (shared and not self.recipe):
+                base = base.detach()
+            result = view_again(base, self.recipe) if self.recipe else base
         return self.with_history(result)
 
 
