@@ -134,7 +134,7 @@ def of_scalar(value: bool | int | float | complex) -> dtype:
         return int64
     if isinstance(value, (complex, np.complexfloating)) or kind is complex:
         return _COMPLEX_OF[_default]
-    if isinstance(value, (float, np.floating)) or kind is float:
+    if isinstance(value, (float, np.floating)) or kind in (float, np.float64):
         return _default
     raise TypeError(f"expected a number of Python or NumPy, got {type(value).__name__}")
 

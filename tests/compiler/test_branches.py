@@ -289,3 +289,18 @@ def test_more_branches_than_are_captured():
 
     (f,) = both(program)
     assert len(f.variants) <= MOST_CAPTURES
+
+
+def test_stances():
+    f = torch.compile(lambda x: x * 2 if x.sum() > 2 else x - 1)
+    small, large = torch.zeros(2), torch.ones(2) * 2
+    for _ in range(3):
+        f(small)
+    with torch.compiler.set_stance("eager_on_recompile"):
+        same([f(large) for _ in range(4)], [large * 2] * 4)
+    assert len(f.variants) == 1
+    with torch.compiler.set_stance("fail_on_recompile"):
+        same(f(small), small - 1)
+        same(f(large), large * 2)
+        with pytest.raises(RuntimeError, match="answer differently"):
+            f(large)

@@ -105,12 +105,6 @@ class CompiledFunction:
             reason, tensors = variant.fits(structure, leaves)
             if reason is None:
                 return self._replay_or_run(variant, tensors, args, kwargs)
-        if behaviour.stance == "fail_on_recompile":
-            raise RuntimeError(
-                f"{self.name} would be compiled under the stance 'fail_on_recompile': {'; '.join(reasons) or 'first time'}"
-            )
-        if behaviour.stance == "eager_on_recompile":
-            return self.function(*args, **kwargs)
         return self._capture(Call(args, kwargs, structure, leaves), reasons)
 
     def _moved(self, structure: Any, leaves: list[Any], args: Any, kwargs: Any) -> Iterator[Variant]:
@@ -175,8 +169,18 @@ class CompiledFunction:
             return self.function(*args, **kwargs)
 
     def _capture(self, call: Call, reasons: list[str], *, branch: bool = False) -> Any:
-        """Capture a call and replay it; where that can't be, or for a ``branch`` is not worth it, run the function."""
+        """Capture a call, or the ``branch`` that it takes, and replay it; where that can't be, run the function.
+
+        Raises:
+            RuntimeError: under the stance "fail_on_recompile".
+        """
         args, kwargs = call.args, call.kwargs
+        if behaviour.stance == "fail_on_recompile":
+            raise RuntimeError(
+                f"{self.name} would be compiled under the stance 'fail_on_recompile': {'; '.join(reasons) or 'first time'}"
+            )
+        if behaviour.stance == "eager_on_recompile":
+            return self.function(*args, **kwargs)
         if not self._lock.acquire(blocking=False):  # another thread captures it
             return self.function(*args, **kwargs)
         failure = None

@@ -167,9 +167,9 @@ class HostNumber(Number):
     def __round__(self, digits: int | None = None) -> Any:
         if self.kind is np.float64 or isinstance(digits, HostNumber):
             return round(self._known(), digits)
-        return (
-            self._rounded(rounded) if digits is None else self.tracer.compute_number(rounded, (self, digits), self.kind)
-        )
+        if digits is None:
+            return self._rounded(rounded)
+        return self.tracer.compute_number(rounded, (self, digits), int if self.kind is bool else self.kind)
 
     def _rounded(self, op: Op) -> Any:
         return self.tracer.compute_number(op, (self,), int)
