@@ -15,8 +15,8 @@ typedef struct {                 // an array (N, C, H, W) of float32 or bfloat16
     long half, sample, channel, row, column;
 } Bf16Array;
 
-// What makes rows of the source that lie nowhere, in float32, though the numbers are bfloat16, or takes those of the result, if
-// `each` is not NULL; and the arrays of bfloat16 of the same sizes that it goes through, ended by NULL.
+// What takes rows of the result, in float32, or makes those of the source that lie nowhere, in bfloat16, if `each` is not NULL; and
+// the arrays of bfloat16 of the same sizes that it goes through, ended by NULL.
 typedef struct {
     Finish each;
     void *context;
@@ -85,9 +85,12 @@ static inline long bf16_weight_words(const Bf16Sum *s) {
 }
 static inline long bf16_shares(long samples) { return at_most(samples, BF16_SHARES); }
 
+// Numbers of a row that is made, in whole lines of the caches.
+static inline long bf16_made(long numbers) { return parts(numbers, 32) * 32; }
+
 // Bytes of a sample that is copied, and of a row of it that is made before.
 static inline long bf16_copied(const Bf16Sum *s) {
-    return s->sample_size * (long)sizeof(uint16_t) + parts(s->width * s->channels, BF16_SIDE) * BF16_SIDE * (long)sizeof(float);
+    return (s->sample_size + bf16_made(s->width * s->channels)) * (long)sizeof(uint16_t);
 }
 static inline long bf16_sum_scratch(const Bf16Sum *s) {
     return bf16_weight_words(s) * (long)sizeof(uint32_t) + bf16_shares(s->samples) * bf16_copied(s) + 64;
@@ -178,18 +181,18 @@ static void bf16_copy_row(const Bf16Array *a, long at, long width, long channels
             bf16_copy_pixels(a, at + w * a->column, channels, at_most(BF16_SIDE, width - w), wide, to + w * wide);
 }
 
-// Makes a row of `all` pixels, and copies those of them that are read.
-static void bf16_fill_row(Bf16OnRows fill, float *made, long first, long all, long width, long channels, long wide, uint16_t *to) {
-    fill.each(fill.context, made, channels, first, 0, all, channels);
-    long n = wide == channels ? at_least(width, 0) * channels : channels;
-    for (long w = 0; w < (wide == channels ? 1 : width); w++)
-        for (long i = 0; i < n; i++) to[w * wide + i] = bf16_same(made[w * channels + i]);
+// Makes a row of `all` pixels where it is wanted, or copies those of them that are read.
+static void bf16_fill_row(Bf16OnRows fill, uint16_t *made, long first, long all, long width, long channels, long wide, uint16_t *to) {
+    int there = wide == channels && width == all;
+    fill.each(fill.context, (float *)(there ? to : made), channels, first, 0, all, channels);
+    Bf16Array row = {made, .half = 1, .channel = 1, .column = channels};
+    if (!there) bf16_copy_row(&row, 0, width, channels, wide, to);
 }
 
 // Copies one sample; what is padding must be zero and stays so.
 static void bf16_copy_sample(const Bf16Sum *s, long sample, uint16_t *to) {
     const Bf16Array *a = &s->source;
-    float *made = (float *)(to + s->sample_size);
+    uint16_t *made = to + s->sample_size;
     long width = at_most(s->width, s->padded - s->across.before);
     for (long h = 0; h < s->height; h++) {
         long row = (h + s->down.before) / s->down.step, plane = (h + s->down.before) % s->down.step;

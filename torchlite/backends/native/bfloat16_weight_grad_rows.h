@@ -13,7 +13,7 @@ typedef struct {
     const Bf16WeightGrad *s;
     long first, last;       // tiles of 16 results
     uint16_t *pixels, *row; // a row of the input and one of the cotangent, with zeros beside them
-    float *made;            // a row of the input as it is made
+    uint16_t *made;         // a row of the input as it is made
     uint32_t *pairs;        // [residue of a row][beginning][tile of channels][sample][row][pair][16 channels]
     uint32_t *grad;         // [sample][row][pair][result]
     Bf16Ahead ahead;
@@ -44,9 +44,8 @@ static void bf16_arrange_beside(Bf16WeightGrad *s) {
     long pixels = bf16_pixels_of_row(s) * bf16_wide_of_pixel(s) + 2 * bf16_pairs_of_row(s) * results;
     long words = s->down.step * bf16_beginnings(s) * tiles * bf16_words_of_tile(s);
     s->copied_bytes = parts(pixels * (long)sizeof(uint16_t), 64) * 64 + words * (long)sizeof(uint32_t);
-    long made = parts(s->width * s->channels, BF16_SIDE) * BF16_SIDE;
     s->share_bytes = s->copied_bytes + s->together * s->band * bf16_pairs_of_row(s) * results * (long)sizeof(uint32_t);
-    s->share_bytes += made * (long)sizeof(float);
+    s->share_bytes += bf16_made(s->width * s->channels) * (long)sizeof(uint16_t);
 }
 
 // Pairs of a row, with the channels of all taps side by side.
@@ -186,7 +185,7 @@ static void bf16_weight_grad_beside_task(void *argument, long index) {
     Bf16Paired b = {s, split * blocks / s->splits * 2, at_most((split + 1) * blocks / s->splits * 2, bf16_tiles_of(s->results)),
                     .pixels = (uint16_t *)((uint32_t *)room + words), .pairs = (uint32_t *)room,
                     .grad = (uint32_t *)(room + s->copied_bytes)};
-    b.made = (float *)(b.grad + s->together * s->band * bf16_pairs_of_row(s) * bf16_tiles_of(s->results) * BF16_SIDE);
+    b.made = (uint16_t *)(b.grad + s->together * s->band * bf16_pairs_of_row(s) * bf16_tiles_of(s->results) * BF16_SIDE);
     b.row = b.pixels + bf16_pixels_of_row(s) * bf16_wide_of_pixel(s);
     memset(room, 0, (size_t)s->copied_bytes);
     for (int add = 0; sample < last; sample += s->together) {

@@ -117,12 +117,13 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
 
 
 def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
-    """A function that makes the elements of an input (N, C, H, W) of a kernel in its tiles, and what it is given."""
+    """A function that makes the elements of an input (N, C, H, W) of a kernel in its tiles, which are of its type, and what it is given."""
     loop = writer.step.unit.before[v]
     dimensions = Dimensions(loop, CHANNELS_LAST)
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
-    tile = _Tile(dimensions.lengths, [False, False, False, True], made, None, str(v.shape[1]))
-    return tile.called(None, writer, [], result=f"v{[node.outputs[0] for node in loop.nodes].index(v)}")
+    result = _Made(f"v{[node.outputs[0] for node in loop.nodes].index(v)}", c_type(v) or "")
+    tile = _Tile(dimensions.lengths, [False, False, False, True], made, columns=str(v.shape[1]), made=result)
+    return tile.called(None, writer, [])
 
 
 def beside(v: Value, loop: Loop | None, writer: Writer, kind: str = "float") -> str:
@@ -154,6 +155,18 @@ def _number(out: Value, sum_: str) -> str:
     return f"bf16_rounded({sum_})" if c_type(out) == "bfloat16" else sum_
 
 
+class _Made(NamedTuple):
+    """What the numbers of a tile become, and their type in C."""
+
+    name: str
+    kind: str
+
+    @property
+    def tile(self) -> str:
+        """The tile as an array of that type."""
+        return "tile" if self.kind == "float" else "made"
+
+
 class _Tile(Nest):
     """The loops over a tile.
 
@@ -164,6 +177,7 @@ class _Tile(Nest):
         sums: of the columns.
         columns: how many a tile has, as C.
         most: how many most tiles have, where that is worth a loop of its own; with no sums.
+        made: what the tile's numbers become; None where they stay.
     """
 
     def __init__(
@@ -174,33 +188,34 @@ class _Tile(Nest):
         sums: TileSums | None = None,
         columns: str = "columns",
         most: int | None = None,
+        made: _Made | None = None,
     ) -> None:
         super().__init__(lengths, across, body)
         self.across = self.flags.index(True) if True in self.flags else len(self.flags)
         self.sums = sums
         self.columns = columns
         self.most = most
+        self.made = made
 
-    def called(
-        self, number: str | None, writer: Writer, ahead: list[str], result: str | None = None
-    ) -> tuple[str, str]:
+    def called(self, number: str | None, writer: Writer, ahead: list[str]) -> tuple[str, str]:
         """The function and its context, the table of its arrays.
 
         Args:
             number: of the tile, that the body sees; None where it sees none.
             writer: of the program.
             ahead: what is done to each row before.
-            result: what becomes of the number of the tile; None where that stays.
         """
         sums, place = self.sums, len(self.all)
         lines = ["void *const *at = context;", *self._pointers(), *(sums.before(place) if sums else ())]
-        more = [*(sums.inside() if sums else ()), *([f"tile[i] = {result};"] if result else ())]
+        if self.made and self.made.kind != "float":
+            lines.append(f"{self.made.kind} *{self.made.tile} = ({self.made.kind} *)tile;")
+        more = sums.inside() if sums else []
         along = sums.along() if sums else ()
         before = [*self._coordinates("r", self.lengths[: self.across], 0), *ahead]
         if self.most:
-            rows = _rows([*before, *self._along_row(number, more, str(self.most))])
+            rows = self._rows([*before, *self._along_row(number, more, str(self.most))])
             lines += [f"if ({self.columns} == {self.most}) {{", *indented([*rows, "return;"]), "}"]
-        lines += _rows([*before, *self._along_row(number, more, self.columns), *along])
+        lines += self._rows([*before, *self._along_row(number, more, self.columns), *along])
         text = whole(_HEAD, [*lines, *(sums.after() if sums else ())])
         if gelu_by_parts(self.body.lines):
             writer.require(GELU)
@@ -240,28 +255,37 @@ class _Tile(Nest):
         loop = [f"for (long i = 0; {fetches} && i < {self.columns}; i += LANES) {{", *indented(far), "}"]
         return loop if far and fetches != "0" else []
 
+    def _rows(self, inside: list[str]) -> list[str]:
+        tile = self.made.tile if self.made else "tile"
+        return [f"for (long r = row; r < row + rows; r++, {tile} += tile_step) {{", *indented(inside), "}"]
+
     def _along_row(self, number: str | None, more: list[str], width: str) -> list[str]:
         """The loop over so many columns, which streams may see as several dimensions."""
-        alone = None if more else self._gelu_of_row(number, width)
+        alone = None if more or self.made else self._gelu_of_row(number, width)
         if alone is not None:
             return [alone]
         fixed: list[str] = []  # what all columns see is read once, which a compiler that fears the stores does not
         inside: list[str] = []
         for k, (stream, name) in enumerate(self.body.reads):
             element = self._element(k)
-            if self._is_short(stream, element, width):
+            if self._is_short(stream.kind, element, width):
                 fixed += [f"float row{k}[{_SHORT}];", f"widen_row(s{k} + column, row{k});"]
                 inside.append(f"const float {name} = row{k}[i];")
             else:
                 (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
-        stored, narrowed = [], []
-        for k, (stream, name) in enumerate(self.body.stores, len(self.body.reads)):
-            if self._is_short(stream, self._element(k), width):
+        stored, narrowed, first = [], [], len(self.body.reads)
+        stores = [
+            (s.kind, self._element(k), f"s{k} + column", name) for k, (s, name) in enumerate(self.body.stores, first)
+        ]
+        if self.made:
+            stores.append((self.made.kind, f"{self.made.tile}[i]", self.made.tile, self.made.name))
+        for k, (kind, element, start, name) in enumerate(stores, first):
+            if self._is_short(kind, element, width):
                 fixed.append(f"float row{k}[{_SHORT}];")
                 stored.append(f"row{k}[i] = {name};")
-                narrowed.append(f"narrow_row(row{k}, s{k} + column);")
+                narrowed.append(f"narrow_row(row{k}, {start});")
             else:
-                stored.append(f"{self._element(k)} = {written(stream.kind, name)};")
+                stored.append(f"{element} = {written(kind, name)};")
         columns = self.lengths[self.across :]
         if len(columns) > 1:
             inside = [*self._coordinates("(column + i)", columns, self.across, prefix="q"), *inside]
@@ -283,10 +307,10 @@ class _Tile(Nest):
         ]
 
     @staticmethod
-    def _is_short(stream: Stream, element: str, width: str) -> bool:
+    def _is_short(kind: str, element: str, width: str) -> bool:
         """Whether these are bfloat16 numbers side by side that fill one vector when they are widened, but half of one as they lie,
         for which compilers would halve all of the loop's vectors."""
-        return stream.kind == "bfloat16" and width == str(_SHORT) and element.endswith("[column + i]")
+        return kind == "bfloat16" and width == str(_SHORT) and element.endswith(("[column + i]", "[i]"))
 
     def _gelu_of_row(self, number: str | None, width: str) -> str | None:
         """The call that does all for a row whose sums, with a bias, only become GELU and its slope; None for any other."""
@@ -309,10 +333,6 @@ class _Tile(Nest):
             return f"*q{k}"
         step = self.strides[k][self.across] if self.across < len(self.lengths) else 0
         return f"s{k}[{'column + i' if step == 1 else f'(column + i) * {step}'}]" if step else f"*s{k}"
-
-
-def _rows(inside: list[str]) -> list[str]:
-    return ["for (long r = row; r < row + rows; r++, tile += tile_step) {", *indented(inside), "}"]
 
 
 def _loop(begin: str, end: str, inside: list[str]) -> list[str]:
