@@ -1,6 +1,7 @@
 // LSTM and GRU over whole sequences. Samples are divided among tasks, so nobody waits for anybody between steps, and the
 // recurrent weight stays in the second-level cache. It is packed in panels in which the gates of LANES units lie side by
-// side, so a tile of the product holds all gates of a few samples, and states follow while it is in the first-level cache.
+// side, an LSTM's in two pairs one after the other, as they are multiplied, so a tile of the product holds all gates of a few
+// samples, and states follow while it is in the first-level cache.
 //
 // What forward leaves for the gradient, `kept`, are the values of the gates: i, f, g, o of an LSTM; r, z, n and the state's
 // share of n before r of a GRU. Sequences are sorted by length, longest first; batch_sizes says how many each step has.
@@ -28,6 +29,11 @@ typedef struct {
 static inline __attribute__((always_inline)) long gates_of(const Embedding *taken, long width, long place, int r) {
     long row = place / width;
     return taken ? 4 * row_of(taken, row + r) * width + place % width : place + (3 * row + 4 * r) * width;
+}
+
+static inline void copy_units(const float *from, long units, float *to) {
+    if (units == LANES) store(to, load(from));
+    else memcpy(to, from, (size_t)units * sizeof *to);
 }
 
 // So many samples that two tasks or more have work; the numbers of a sample depend on no other.
@@ -74,16 +80,20 @@ static inline Needed need_backward(const Samples *own, long s, long gates, const
     return a;
 }
 
-// w_hh (gates * width, width) as [LANES units][width][gate][unit], filled up with zeros.
+// How many gates of a panel lie side by side.
+static inline __attribute__((always_inline)) long gates_beside(long gates) { return gates == 4 ? 2 : gates; }
+
+// w_hh (gates * width, width) as [LANES units][gates, or pairs][width][gate][unit], filled up with zeros.
 typedef struct { const float *w_hh; long gates, width; float *panels; } GatePanels;
 
 static void pack_gates_task(void *argument, long index) {
     const GatePanels *p = argument;
-    long width = p->width, unit = index * LANES, row = p->gates * LANES, own = at_most(LANES, width - unit);
+    long width = p->width, unit = index * LANES, beside = gates_beside(p->gates), own = at_most(LANES, width - unit);
     float *panel = p->panels + unit * p->gates * width;
-    if (own < LANES) memset(panel, 0, (size_t)(width * row) * sizeof *panel);
+    if (own < LANES) memset(panel, 0, (size_t)(width * p->gates * LANES) * sizeof *panel);
     for (long gate = 0; gate < p->gates; gate++)
-        transpose_rows(p->w_hh + (gate * width + unit) * width, width, own, width, 1.0f, panel + gate * LANES, row);
+        transpose_rows(p->w_hh + (gate * width + unit) * width, width, own, width, 1.0f,
+                       panel + (gate / beside * width * beside + gate % beside) * LANES, beside * LANES);
 }
 
 static void pack_gates(const float *w_hh, long gates, long width, float *panels) {
@@ -91,10 +101,11 @@ static void pack_gates(const float *w_hh, long gates, long width, float *panels)
     parallel(pack_gates_task, &p, parts(width, LANES));
 }
 
-// sums (rows, vectors) += left (rows, k) right (k, vectors), all in registers; each with the step between its rows.
+// sums (rows, vectors) += left (rows, k) right (k, vectors), all in registers; each with the step between its rows, and the right
+// one with that between pairs of its vectors.
 static inline __attribute__((always_inline)) void add_product(const int rows, const int vectors, const float *left, long left_row,
-                                                              const float *right, long right_row, long k, float *sums,
-                                                              long sums_row, Needed *needed) {
+                                                              const float *right, long right_row, long right_pair, long k,
+                                                              float *sums, long sums_row, Needed *needed) {
     Vector sum[SUM_ROWS][MOST_GATES];
     Lines lines = needed_lines(needed, k, left);
     UNROLLED for (int r = 0; r < rows; r++)
@@ -102,7 +113,7 @@ static inline __attribute__((always_inline)) void add_product(const int rows, co
     for (long i = 0; i < k; i++) {
         Vector row[MOST_GATES];
         fetch_line(&lines);
-        UNROLLED for (int v = 0; v < vectors; v++) row[v] = load(right + i * right_row + v * LANES);
+        UNROLLED for (int v = 0; v < vectors; v++) row[v] = load(right + i * right_row + v / 2 * right_pair + v % 2 * LANES);
         UNROLLED for (int r = 0; r < rows; r++)
             UNROLLED for (int v = 0; v < vectors; v++) sum[r][v] += left[r * left_row + i] * row[v];
     }
@@ -116,14 +127,15 @@ static inline __attribute__((always_inline)) void add_product(const int rows, co
 #define GATE_TILE(name, gates, some)                                                                                   \
     static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
                                                float *tile, Needed *needed) {                                            \
-        const long row = gates * LANES;                                                                                \
+        const long row = gates * LANES, beside = some * LANES, pair = some < gates ? width * beside : 2 * LANES;        \
         for (; rows >= SUM_ROWS; rows -= SUM_ROWS, states += SUM_ROWS * width, tile += SUM_ROWS * row)                 \
             for (int v = 0; v < gates; v += some)                                                                      \
-                add_product(SUM_ROWS, some, states, width, panel + v * LANES, row, width, tile + v * LANES, row, needed); \
+                add_product(SUM_ROWS, some, states, width, panel + v / some * pair, beside, pair, width, tile + v * LANES, row, \
+                            needed);                                                                                   \
         for (; rows >= GATE_ROWS; rows -= GATE_ROWS, states += GATE_ROWS * width, tile += GATE_ROWS * row)             \
-            add_product(GATE_ROWS, gates, states, width, panel, row, width, tile, row, needed);                         \
+            add_product(GATE_ROWS, gates, states, width, panel, beside, pair, width, tile, row, needed);                \
         for (; rows > 0; rows--, states += width, tile += row)                                                         \
-            add_product(1, gates, states, width, panel, row, width, tile, row, needed);                                 \
+            add_product(1, gates, states, width, panel, beside, pair, width, tile, row, needed);                        \
     }
 
 GATE_TILE(lstm_tile, 4, 2)
@@ -178,7 +190,7 @@ static void lstm_cells(const Recurrent *l, const float *tile, long place, const 
 
 // Cells of LANES units of SUM_ROWS samples that wait for being computed, from the first of a task's samples on; tile: the sums of
 // their gates, NULL where none wait.
-typedef struct { const float *tile, *c_before; long place, first; } WaitingCells;
+typedef struct { const float *tile, *c_before; long place, kept_at, first; } WaitingCells;
 
 static void finish_cells(const Recurrent *l, WaitingCells *w) {
     if (w->tile) lstm_cells(l, w->tile, w->place, w->c_before, SUM_ROWS, LANES);
@@ -194,7 +206,7 @@ enum {
 static inline __attribute__((always_inline)) void cell_step(const Recurrent *l, const WaitingCells *w, const int step, long row) {
     long width = l->of.width, place = w->place + row * width;
     const float *sums = w->tile + row * 4 * LANES;
-    float *kept = l->out_kept + place + place / width * 3 * width;
+    float *kept = l->out_kept + w->kept_at + 4 * row * width;
     Vector x[BESIDE_ROWS];
     if (step < 4) {
         UNROLLED for (int r = 0; r < BESIDE_ROWS; r++) x[r] = load(sums + (4 * r + step) * LANES);
@@ -220,7 +232,7 @@ static __attribute__((noinline)) void lstm_tile_beside_cells(const Recurrent *l,
     long width = l->of.width, each = parts(width, CELL_STEPS);
     const float *from[SUM_ROWS];
     for (int r = 0; r < SUM_ROWS; r++) from[r] = l->gates + gates_of(l->taken, width, place, r);
-    for (int gate = 0; gate < 4; gate += 2) {
+    for (int gate = 0; gate < 4; gate += 2, panel += width * 2 * LANES) {
         Vector sum[SUM_ROWS][2];
         Lines lines = needed_lines(needed, width, states);
         UNROLLED for (int r = 0; r < SUM_ROWS; r++)
@@ -230,7 +242,7 @@ static __attribute__((noinline)) void lstm_tile_beside_cells(const Recurrent *l,
             for (long end = at_most(i + each, width); i < end; i++) {
                 Vector row[2];
                 fetch_line(&lines);
-                UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 4 + gate + v) * LANES);
+                UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 2 + v) * LANES);
                 UNROLLED for (int r = 0; r < SUM_ROWS; r++)
                     UNROLLED for (int v = 0; v < 2; v++) sum[r][v] += states[r * width + i] * row[v];
             }
@@ -246,8 +258,7 @@ static inline void lstm_sums(const Recurrent *l, const float *states, const floa
                              float *tile, Needed *needed) {
     for (int i = 0; i < rows * 4; i++) {
         const float *from = l->gates + gates_of(l->taken, l->of.width, place, i / 4) + i % 4 * l->of.width;
-        if (units == LANES) store(tile + i * LANES, load(from));
-        else memcpy(tile + i * LANES, from, (size_t)units * sizeof *tile);
+        copy_units(from, units, tile + i * LANES);
     }
     lstm_tile(rows, states, panel, l->of.width, tile, needed);
 }
@@ -278,7 +289,7 @@ static void lstm_task(void *argument, long index) {
                     lstm_cells(l, tile, place, cells, own, units);
                     continue;
                 }
-                waiting = (WaitingCells){tile, cells, place, r};
+                waiting = (WaitingCells){tile, cells, place, 4 * (at + r * width) + unit, r};
                 tile = tile == tiles[0] ? tiles[1] : tiles[0];
             }
         }
@@ -331,7 +342,7 @@ static void gru_task(void *argument, long index) {
                 long own = at_most(SUM_ROWS, active - r);
                 if (!g->bias) memset(tile, 0, sizeof tile);
                 for (long i = 0; g->bias && i < own * 3; i++)
-                    memcpy(tile + i * LANES, g->bias + i % 3 * width + unit, (size_t)units * sizeof *tile);
+                    copy_units(g->bias + i % 3 * width + unit, units, tile + i * LANES);
                 gru_tile(own, before + r * width, panel, width, tile, &needed);
                 const float *h = before + r * width + unit;
                 long i = 0, place = at + r * width + unit;
@@ -357,10 +368,10 @@ static void add_cotangents(float *sum, long step, const float *g, long rows, lon
 static inline __attribute__((always_inline)) void add_columns(const int vectors, const float *d, const float *weight, long k,
                                                               float *dh, long whole, long rows, Needed *needed) {
     for (; rows >= SUM_ROWS; rows -= SUM_ROWS, d += SUM_ROWS * k, dh += SUM_ROWS * whole)
-        add_product(SUM_ROWS, vectors, d, k, weight, whole, k, dh, whole, needed);
+        add_product(SUM_ROWS, vectors, d, k, weight, whole, 2 * LANES, k, dh, whole, needed);
     for (; rows >= GATE_ROWS; rows -= GATE_ROWS, d += GATE_ROWS * k, dh += GATE_ROWS * whole)
-        add_product(GATE_ROWS, vectors, d, k, weight, whole, k, dh, whole, needed);
-    for (; rows > 0; rows--, d += k, dh += whole) add_product(1, vectors, d, k, weight, whole, k, dh, whole, needed);
+        add_product(GATE_ROWS, vectors, d, k, weight, whole, 2 * LANES, k, dh, whole, needed);
+    for (; rows > 0; rows--, d += k, dh += whole) add_product(1, vectors, d, k, weight, whole, 2 * LANES, k, dh, whole, needed);
 }
 
 // dh of the running samples += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
