@@ -184,3 +184,23 @@ def test_without_a_compiler(monkeypatch: Any) -> None:
     monkeypatch.setattr(Recording, "launch", one_by_one)
     for one, other in zip(found, trained("AdamW", torch.float32), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_running_statistics_move_in_one_launch(launches: list[int]) -> None:
+    x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
+    layers = [nn.BatchNorm2d(3).to(device) for device in ("cuda", "cpu")]
+    for layer in layers:
+        for _ in range(2):
+            layer(x.to(layer.running_mean.device))
+    assert launches == [1, 1]
+    for one, other in zip(layers[0].buffers(), layers[1].buffers(), strict=True):
+        np.testing.assert_allclose(one.cpu(), other, rtol=1e-5)
+
+
+def test_a_rule_may_write_into_views() -> None:
+    from torchlite.compiler.rows import each
+
+    x = torch.ones(6, device="cuda")
+    for (row,) in each([[x]]):
+        row.view(-1).mul_(3)
+    assert x.tolist() == [3.0] * 6

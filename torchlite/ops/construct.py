@@ -215,6 +215,8 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False, wide_number: 
         return x, constant(y, _FLOAT32 if wide_number and dtype.itemsize == 2 else dtype)
     if type(x) in _REAL and isinstance(y, Tensor) and type(y._data) is np.ndarray and y._data.dtype.kind in _FLOATS:
         return constant(x, y._data.dtype), y
+    if type(y) in _REAL and isinstance(x, Tensor) and x._data.dtype.kind == "f":
+        return x, converted(y, x.dtype, x.device)
     x, y = (_as_operand(name, v) for v in (x, y))
     dtype = common_dtype((x, y))
     if to_float and dtypes.category(dtype) < 2:
@@ -260,6 +262,8 @@ def converted(value: Any, dtype: dtypes.dtype, device: Device) -> Tensor:
         return wrap(Aval((), dtype.numpy, device))
     on_cpu = constant(value, dtype.numpy)
     if device.type == "cpu":
+        return on_cpu
+    if on_cpu.device == device:
         return on_cpu
     traced = type(on_cpu._data) is not np.ndarray
     return on_cpu.to(device) if traced else wrap(backends.number_on_gpu(on_cpu._data, device))

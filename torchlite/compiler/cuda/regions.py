@@ -30,6 +30,7 @@ class Region:
     Attributes:
         shape: of the loop.
         dims: over which it reduces; none yet for ().
+        apart: whether it takes operations that have no array in common with it.
         nodes: in order, without views.
         whole, kept: the values that are computed, by what they are; views of others among them.
         views: views of what is computed, which stay operations of their own where something outside needs them.
@@ -39,6 +40,7 @@ class Region:
 
     shape: Shape
     dims: tuple[int, ...] = ()
+    apart: bool = False
     nodes: list[Node] = field(default_factory=list)
     whole: set[Value] = field(default_factory=set)
     kept: set[Value] = field(default_factory=set)
@@ -53,9 +55,10 @@ class Region:
         if node.lifted or any(v in self.tainted for v in inputs):
             return False
         computed = [v for v in inputs if v in self.whole or v in self.kept]
-        if node.op.name in _VIEWS:
+        if is_view(node):
             return bool(computed) and self._takes_view(node)
-        if not (computed or any(v in self.reads and v.shape == self.shape for v in inputs) or not self.nodes):
+        beside = computed or any(v in self.reads and v.shape == self.shape for v in inputs)
+        if not (beside or self.apart or not self.nodes):
             return False
         outside = {v for v in inputs if v not in computed and v not in self.reads}
         if len(self.reads) + len(outside) > MOST_ARRAYS - len(self.nodes) // 3:
@@ -163,6 +166,11 @@ def fusable(node: Node) -> bool:
     return computes(node) and all(_readable(v) for v in node.inputs)
 
 
+def is_view(node: Node) -> bool:
+    """Whether it shows elements in another shape, as which kernels can read them."""
+    return node.op.name in _VIEWS
+
+
 def _reduces(node: Node) -> bool:
     return node.op.name in REDUCTIONS
 
@@ -220,7 +228,7 @@ def _grow(region: Region, rest: Sequence[Node]) -> tuple[list[Node], list[Node]]
     before: list[Node] = []
     after: list[Node] = []
     for node in rest:
-        if (node.op.name in _VIEWS or fusable(node)) and region.takes(node):
+        if (is_view(node) or fusable(node)) and region.takes(node):
             continue
         if any(v in region.tainted or v in region.whole or v in region.kept for v in node.reads()):
             region.tainted.update(node.outputs)

@@ -17,11 +17,11 @@ from torchlite._tensor import Tensor, wrap
 from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.decomposition import decomposed
 from torchlite.compiler.cuda.parts import root
-from torchlite.compiler.cuda.regions import Region, regions
+from torchlite.compiler.cuda.regions import Region, fusable, is_view
 from torchlite.compiler.cuda.scalars import HALVES
 from torchlite.compiler.cuda.tables import CHUNK, POINTERS, Chunks, Text, linear
 from torchlite.compiler.cuda.texts import Texts, warn_once
-from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import as_array
 from torchlite.compiler.passes import without_dead_code
 from torchlite.compiler.symbols import Memory, Symbol
@@ -78,20 +78,18 @@ class Recording:
         """
         xp, recorder = backends.cupy(), self._recorder
         written = recorder.written
-        rule = _rule(recorder, [x._data for x in results]) if self.rows else None
+        rule = _rule(recorder, written, [x._data for x in results]) if self.rows else None
         if rule is None or (recorder.converts and any(row[0].ndim == 0 for row in self.rows)):
-            return self._decline()
-        addresses = np.array([x.data.ptr for row in self.arrays for x in row], np.uint64)
-        addresses = addresses.reshape(len(self.arrays), -1)
-        if self._overlap(addresses, written):
             return self._decline()
         with backends.gpu(self.device.index):
             found = [xp.empty(len(self.rows), x._data.dtype) for x in results]
-            beside = [np.uint64(x.data.ptr) for x in recorder.shared]
-            steps = np.arange(len(self.rows), dtype=np.uint64)
-            made = [np.uint64(x.data.ptr) + steps * np.uint64(x.itemsize) for x in found]
-            every = np.column_stack([addresses, *(np.full(len(steps), x) for x in beside), *made])
-            rule.launch([row[0].size for row in self.arrays], every, recorder.given)
+            places = [x.data.ptr for row in self.arrays for x in row]
+            beside = [x.data.ptr for x in (*recorder.shared, *found)]
+            lengths = tuple([row[0].size for row in self.arrays])
+            try:
+                rule.launch(lengths, places, beside, [x.itemsize for x in found], recorder.given)
+            except Overlapping:
+                return self._decline()
         for row in self.rows:
             for i in written:
                 row[i]._storage.written()
@@ -101,18 +99,9 @@ class Recording:
         self.left, self.rows = [*self.left, *self.rows], []
         return []
 
-    def _overlap(self, addresses: np.ndarray[Any, Any], written: Sequence[int]) -> bool:
-        """Whether one array that is written has memory in common with another."""
-        if not written:
-            return False
-        sizes = np.array([row[0].size for row in self.arrays], np.uint64)[:, None]
-        ends = addresses + sizes * np.array([dtype.itemsize for dtype in self.dtypes], np.uint64)
-        read = [i for i in range(len(self.dtypes)) if i not in written]
-        spans = np.stack([addresses, ends], -1)
-        apart = np.unique(spans[:, read].reshape(-1, 2), axis=0)  # what is read may be one array for several rows
-        spans = np.concatenate([spans[:, written].reshape(-1, 2), apart])
-        spans = spans[np.argsort(spans[:, 0], kind="stable")]
-        return bool((spans[1:, 0] < spans[:-1, 1]).any())
+
+class Overlapping(Exception):
+    """One array that is written has memory in common with another."""
 
 
 class _Recorder(Tracer):
@@ -129,7 +118,7 @@ class _Recorder(Tracer):
         super().__init__(set())
         self.device = device
         self.columns = [Value(Aval((_LENGTH,), dtype, device)) for dtype in columns]
-        self.symbols = [Symbol.of(Memory(v), v.shape, v.aval.dtype) for v in self.columns if v.aval is not None]
+        self.symbols = [self._symbol(v) for v in self.columns]
         self.numbers: list[Value] = []
         self.given: list[Any] = []
         self.shared: list[Any] = []
@@ -144,8 +133,19 @@ class _Recorder(Tracer):
 
     def record(self, op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         """As `Tracer`; what has nothing to do with the row is computed."""
-        if any(isinstance(x, Symbol) for x in arrays):
-            return super().record(op, [x if isinstance(x, Symbol) else self._from_outside(x) for x in arrays], params)
+        if not any(isinstance(x, Symbol) for x in arrays):
+            return self._computed(op, arrays, params)
+        if op.kind == "view":
+            return super().record(op, arrays, params)
+        inferred = op.infer(*arrays, **params)
+        symbols = [x if isinstance(x, Symbol) else self._from_outside(x) for x in arrays]
+        several = type(inferred) is tuple
+        avals = [Aval(x.shape, x.dtype, self.device) for x in (inferred if several else (inferred,))]
+        values = self.emit(op, [self.read(x) for x in symbols], params, avals, several=several)
+        results = [self._symbol(v) for v in values]
+        return tuple(results) if several else results[0]
+
+    def _computed(self, op: Op, arrays: Sequence[Any], params: dict[str, Any]) -> Any:
         self.converts |= op.name == "cast"
         active.tracer = None
         try:
@@ -153,11 +153,16 @@ class _Recorder(Tracer):
         finally:
             active.tracer = self
 
+    def _symbol(self, value: Value) -> Symbol:
+        """All of an array of which it does not matter how it lies."""
+        assert value.aval is not None
+        return Symbol.of(Memory(value, known=False), value.aval.shape, value.aval.dtype)
+
     def _from_outside(self, array: Any) -> Symbol:
         value = Value(Aval(array.shape, array.dtype, self.device))
         self.beside.append(value)
         self.shared.append(array)
-        return Symbol.of(Memory(value), array.shape, array.dtype)
+        return self._symbol(value)
 
     def tensor_of(self, number: Any, dtype: Any) -> Tensor:
         """A number as a tensor without dimensions, on the GPU at once."""
@@ -165,7 +170,7 @@ class _Recorder(Tracer):
         value = Value(Aval((), made.dtype, self.device))
         self.numbers.append(value)
         self.given.append(made.astype(np.float32)[()] if str(made.dtype) in HALVES else made[()])
-        tensor: Tensor = wrap(Symbol.of(Memory(value), (), made.dtype))
+        tensor: Tensor = wrap(self._symbol(value))
         return tensor
 
     def symbol(self, tensor: Tensor) -> Any:
@@ -180,11 +185,11 @@ class _Recorder(Tracer):
         """Nobody asks."""
         return ""
 
-    def graph(self, results: Sequence[Symbol]) -> Graph:
+    def graph(self, written: Sequence[int], results: Sequence[Symbol]) -> Graph:
         """What becomes of the arrays that are written, and then the results, each with an operation of its own."""
         inputs = (*self.columns, *self.beside, *self.numbers)
         outputs: list[Value] = []
-        for symbol in (*(self.symbols[i] for i in self.written), *results):
+        for symbol in (*(self.symbols[i] for i in written), *results):
             v = self.read(symbol)
             if v in outputs or v.node is None:
                 (v,) = self.emit(REGISTRY["cast"], (v,), {"dtype": symbol.dtype}, [v.aval])
@@ -199,10 +204,20 @@ class Rule:
         arguments: of its kernel.
         order: for each address in a row of the table, which of those that `launch` is given it is.
         numbers: which of the numbers it reads.
+        written: which arrays of a row it writes.
+        sizes: those of an element of each array of a row.
     """
 
-    def __init__(self, arguments: Arguments, order: Sequence[int], numbers: Sequence[int]) -> None:
+    def __init__(
+        self,
+        arguments: Arguments,
+        order: Sequence[int],
+        numbers: Sequence[int],
+        written: Sequence[int],
+        sizes: Sequence[int],
+    ) -> None:
         self.text = Text(arguments)
+        self.written, self.sizes = written, sizes
         self.order = list(order)
         self.numbers = numbers
         texts = Texts()
@@ -211,12 +226,51 @@ class Rule:
         self.functions = [module.get_function(name) for name in names]
         self._chunks: dict[tuple[int, ...], Chunks] = {}
 
-    def launch(self, lengths: Sequence[int], addresses: np.ndarray[Any, Any], given: Sequence[Any]) -> None:
-        """Run on rows of these lengths, on CuPy's current GPU."""
-        chunks = self._divided(tuple(lengths))
-        table = chunks.table.copy()
-        table[:, POINTERS:] = addresses[:, self.order]
+    def launch(
+        self,
+        lengths: tuple[int, ...],
+        places: Sequence[int],
+        beside: Sequence[int],
+        steps: Sequence[int],
+        given: Sequence[Any],
+    ) -> None:
+        """Run on CuPy's current GPU.
+
+        Args:
+            lengths: of the rows.
+            places: the addresses of all arrays, row by row.
+            beside: those of arrays that all rows have in common, and of results that each has an element of.
+            steps: the sizes of these elements.
+            given: numbers of the host.
+
+        Raises:
+            Overlapping: before anything is written.
+        """
+        chunks = self._divided(lengths)
+
+        def filled() -> Any:
+            addresses = np.array(places, np.uint64).reshape(len(lengths), -1)
+            self._refuse_overlap(addresses, np.array(lengths, np.uint64))
+            widths = np.array([0] * (len(beside) - len(steps)) + [*steps], np.uint64)
+            others = np.array(beside, np.uint64) + np.arange(len(lengths), dtype=np.uint64)[:, None] * widths
+            table = chunks.table.copy()
+            table[:, POINTERS:] = np.concatenate([addresses, others], 1)[:, self.order]
+            return table
+
+        table = chunks.placed((*places, *beside), filled)
         chunks.launch(table, [given[i] for i in self.numbers])
+
+    def _refuse_overlap(self, addresses: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> None:
+        if not self.written:
+            return
+        ends = addresses + lengths[:, None] * np.array(self.sizes, np.uint64)
+        spans = np.stack([addresses, ends], -1)
+        read = [i for i in range(len(self.sizes)) if i not in self.written]
+        apart = np.unique(spans[:, read].reshape(-1, 2), axis=0)  # what is read may be one array for several rows
+        spans = np.concatenate([spans[:, self.written].reshape(-1, 2), apart])
+        spans = spans[np.argsort(spans[:, 0], kind="stable")]
+        if (spans[1:, 0] < spans[:-1, 1]).any():
+            raise Overlapping
 
     def _divided(self, lengths: tuple[int, ...]) -> Chunks:
         found = self._chunks.get(lengths)
@@ -228,18 +282,17 @@ class Rule:
         return found
 
 
-_FUSED = Op("fused", "elementwise", run=lambda *_: None, infer=lambda *_: None)
 _rules: dict[Hashable, Rule | None] = {}
 
 
-def _rule(recorder: _Recorder, results: Sequence[Any]) -> Rule | None:
+def _rule(recorder: _Recorder, written: list[int], results: Sequence[Any]) -> Rule | None:
     """The kernel of what has been recorded; None where it is not one kernel."""
-    graph = recorder.graph(results)
-    key = (recorder.device, tuple(recorder.written), *_written_out(graph))
+    graph = recorder.graph(written, results)
+    key = (recorder.device, tuple(written), *_written_out(graph))
     try:
         return _rules[key]
     except KeyError:
-        rule = _rules[key] = _compiled(recorder, graph)
+        rule = _rules[key] = _compiled(recorder, written, graph)
         return rule
 
 
@@ -255,28 +308,22 @@ def _written_out(graph: Graph) -> tuple[Hashable, ...]:
     return avals, tuple(lines), tuple([place[v] for v in graph.outputs])
 
 
-def _compiled(recorder: _Recorder, graph: Graph) -> Rule | None:
+def _compiled(recorder: _Recorder, written: list[int], graph: Graph) -> Rule | None:
     graph = without_dead_code(decomposed(graph, lambda _: True))
-    found: list[Arguments] = []
-
-    def operation(region: Region, results: Sequence[Value], _count: int) -> Node:
-        read = [v for v in recorder.numbers if v in region.reads]
-        found.append(Arguments(region, results, read))
-        node = Node(_FUSED, found[-1].inputs, {}, several=True)
-        node.outputs = tuple(results)
-        return node
-
-    left = regions(graph, operation, {*graph.outputs})
-    beside = [node for node in left.nodes if node.op.name not in ("fused", "view")]
-    if len(found) != 1 or beside or not linear(found[0]):
+    region = Region((_LENGTH,), apart=True)
+    if not all((is_view(node) or fusable(node)) and region.takes(node) for node in graph.nodes):
         return None
-    (arguments,) = found
-    outputs = [root(v) for v in left.outputs]
+    outputs = [root(v) for v in graph.outputs]
+    read = [v for v in recorder.numbers if v in region.reads]
+    arguments = Arguments(region, [*dict.fromkeys(outputs)], read)
+    if not linear(arguments):
+        return None
     given = [*recorder.columns, *recorder.beside]
-    targets = [*recorder.written, *range(len(given), len(given) + len(graph.outputs) - len(recorder.written))]
+    targets = [*written, *range(len(given), len(given) + len(graph.outputs) - len(written))]
     order = [*map(given.index, arguments.arrays), *(targets[outputs.index(v)] for v in arguments.results)]
     try:
-        return Rule(arguments, order, [recorder.numbers.index(v) for v in arguments.numbers])
+        numbers = [recorder.numbers.index(v) for v in arguments.numbers]
+        return Rule(arguments, order, numbers, written, [v.aval.dtype.itemsize for v in recorder.columns if v.aval])
     except Exception as error:  # of NVRTC, or because it is not there
         warn_once(f"a kernel for a GPU can't be compiled, so parameters are updated one by one: {error}")
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,25 +145,26 @@ class Chunks:
         self.table[:, _LENGTH], self.table[:, _FIRST] = lengths, first_chunks
         self.functions: list[Any] = []
         self._chunks: Any = None
-        self._tables: dict[tuple[int, bytes], Any] = {}
+        self._tables: dict[tuple[int, Hashable], Any] = {}
 
-    def launch(self, table: np.ndarray[Any, Any], numbers: Sequence[Any] = ()) -> None:
-        """Compute, on CuPy's current GPU; results are written where ``table`` says."""
+    def launch(self, table: Any, numbers: Sequence[Any] = ()) -> None:
+        """Compute, on CuPy's current GPU; results are written where the ``table`` there says."""
         xp = cupy()
         if self._chunks is None:
             self._chunks = xp.asarray(self.chunks)
         partials = [xp.empty(len(self.chunks), PARTIAL_TYPES[kind]) for kind in self.text.partials]
-        arguments = (self._chunks, self._placed(table), *partials, *numbers)
+        arguments = (self._chunks, table, *partials, *numbers)
         for function, (blocks, threads) in zip(self.functions, self.grids, strict=False):
             function((blocks,), (threads,), arguments)
 
-    def _placed(self, table: np.ndarray[Any, Any]) -> Any:
-        """The table on the GPU; one that is there already is not sent again."""
+    def placed(self, addresses: Hashable, filled: Callable[[], np.ndarray[Any, Any]]) -> Any:
+        """The table on the GPU, ``filled`` with addresses; one that is there already is not sent again."""
         if defers():
-            return placed(table)
-        key = (cupy().cuda.get_current_stream().ptr, table.tobytes())  # another stream might read it before it is there
+            return placed(filled())
+        key = (cupy().cuda.get_current_stream().ptr, addresses)  # another stream might read it before it is there
         found = self._tables.get(key)
         if found is None:
+            table = filled()
             if len(self._tables) >= MOST_TABLES:
                 self._tables.clear()
             found = self._tables[key] = sent(table)
@@ -235,7 +236,7 @@ class TableKernel:
             places[self.of_inputs] = addresses
             places[self.of_written] = addresses[self.overwritten]
             places[self.of_made] = [x.data.ptr for x in found if x is not None]
-            self.chunks.launch(table)
+            self.chunks.launch(self.chunks.placed(table.tobytes(), lambda: table))
             for i in self.overwritten.tolist():
                 if arrays[i] is not inputs[i]:
                     inputs[i][...] = arrays[i]

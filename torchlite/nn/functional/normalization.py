@@ -12,6 +12,7 @@ from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.batching.level import levels
+from torchlite.compiler.rows import each
 from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import div, rsqrt, square
 from torchlite.ops.batch_norm import batch_norm as normalize_channels
@@ -132,13 +133,24 @@ def _track(
     if running_mean.device.type == "meta":
         return  # which holds no numbers to move
     n = input.numel() // mean.numel()
+    repeats = mean.numel() // running_mean.numel()
     with no_grad():
-        variance = (1 / (scale * scale) - eps) * (n / max(n - 1, 1))
-        repeats = mean.numel() // running_mean.numel()
         if repeats > 1:  # as many statistics as there are samples
-            mean, variance = (v.reshape(repeats, -1).mean(0) for v in (mean, variance))
-        running_mean.mul_(1 - momentum).add_(mean.to(running_mean.dtype), alpha=momentum)
-        running_var.mul_(1 - momentum).add_(variance.to(running_var.dtype), alpha=momentum)
+            mean, variance = (v.reshape(repeats, -1).mean(0) for v in (mean, _variance(scale, eps, n)))
+            _move(running_mean, running_var, mean, variance, momentum)
+            return
+        for moved_mean, moved_var, of_batch, its_scale in each([(running_mean, running_var, mean, scale)]):
+            _move(moved_mean, moved_var, of_batch, _variance(its_scale, eps, n), momentum)
+
+
+def _variance(scale: Tensor, eps: float, n: int) -> Tensor:
+    """The unbiased one of n numbers, from 1 / √(σ² + eps)."""
+    return (1 / (scale * scale) - eps) * (n / max(n - 1, 1))
+
+
+def _move(running_mean: Tensor, running_var: Tensor, mean: Tensor, variance: Tensor, momentum: float) -> None:
+    running_mean.mul_(1 - momentum).add_(mean.to(running_mean.dtype), alpha=momentum)
+    running_var.mul_(1 - momentum).add_(variance.to(running_var.dtype), alpha=momentum)
 
 
 def instance_norm(
