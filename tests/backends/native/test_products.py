@@ -84,6 +84,15 @@ def test_products_that_several_tasks_share(m, n, k):
     assert any(part < whole for part, whole in zip(products.division(m, n, k, 1, False), (m, n, k), strict=True))
 
 
+def test_tasks_that_transpose_have_more_rows_where_enough_are_left():
+    for m, n, k in [(768, 384, 128), (2048, 512, 128), (768, 512, 500)]:
+        (rows, columns, _), (others, *_) = (products.division(m, n, k, 1, transposed) for transposed in (True, False))
+        assert others < rows <= (512 if k <= 128 else 384)
+        assert -(-m // rows) * -(-n // columns) >= 8
+    for n in (65, 128):
+        assert products.division(768, n, 128, 1, True) == products.division(768, n, 128, 1, False)
+
+
 def test_a_row_does_not_depend_on_those_beside_it():
     x, y = draw(500, 300), draw(300, 130, seed=1)
     for rows in (1, 5, 100):

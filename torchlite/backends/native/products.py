@@ -20,10 +20,10 @@ C = Family(
 def division(m: int, n: int, k: int, products: int, transposed: bool, halves: bool = True) -> tuple[int, int, int]:
     """Rows, columns and depth that one task of a product takes: up to 16 tasks of a million multiplications or more.
 
-    They have many rows, because each copies what it needs of B, and as many columns as possible, because two threads that
-    write to neighbouring columns at once wait for each other's cache lines. Where sums are short, so that it is writing which
-    takes time, even few rows are divided in two: half of the rows are the half of the memory that a thread has in its cache,
-    unless it is too large to be there.
+    They have many rows, because each copies what it needs of B, twice as many where it transposes that and eight tasks are left,
+    and as many columns as possible, because two threads that write to neighbouring columns at once wait for each other's cache
+    lines. Where sums are short, so that it is writing which takes time, even few rows are divided in two: half of the rows are
+    the half of the memory that a thread has in its cache, unless it is too large to be there.
 
     Args:
         m: rows of A.
@@ -36,6 +36,8 @@ def division(m: int, n: int, k: int, products: int, transposed: bool, halves: bo
     tasks = -(-min(max(m * n * k * products >> 20, 1), 16) // max(products, 1))
     few = 2 if m >= 96 and k <= 128 and m * n <= 1 << 19 and not transposed else 1
     rows = _share(m, min(tasks, max(m // 192, few)), 2)  # with a low tile behind the last ones
+    if transposed and -(-m // rows) * (n // 64) >= 16:
+        rows *= max((512 if k <= 128 else 384) // rows, 1)  # MOST_ROWS of ``gemm.h`` in sums over several blocks
     tasks = -(-tasks // -(-m // rows))
     return rows, _share(n, tasks, 64), depth(m, n, k, products, halves)
 
