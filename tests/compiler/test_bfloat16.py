@@ -37,6 +37,7 @@ FUNCTIONS = {
     "promotion": lambda x, y: x + y.float() * 0.3,
     "broadcast": lambda x, y: x * y[0] + y[:, :1],
     "activations": lambda x, y: functional.gelu(x) + torch.sigmoid(y) * torch.tanh(x) - functional.silu(y).exp(),
+    "leaky": lambda x, y: functional.leaky_relu(x + y, 0.3) - functional.leaky_relu(y, -1.5),
     "comparison": lambda x, y: torch.where(x > y, x, y * 2),
     "strides": lambda x, y: (x.t() + y.t()).contiguous() * 1.5,
     "integers": lambda x, y: (x > 0).bfloat16() + y,

@@ -15,7 +15,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import plain
-from torchlite.ops.half_precision import HALVES, rounded_once, widened
+from torchlite.ops.half_precision import BFLOAT16, FEWEST, HALVES, rounded_once, widened
 from torchlite.ops.pointwise import exp, sigmoid, tanh
 
 
@@ -27,12 +27,13 @@ def _activation(
     params: dict[str, Any],
     onnx: str | None = None,
     autocast: Autocast | None = None,
+    half: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda run: run,
 ) -> Op:
     return register(
         Op(
             name,
             "elementwise",
-            run=np.errstate(all="ignore")(widened(run)),
+            run=half(np.errstate(all="ignore")(widened(run))),
             infer=lambda x, **_params: x,
             vjp=(vjp,),
             onnx=onnx,
@@ -52,6 +53,32 @@ def activated(op: Op, input: Tensor, **numbers: Any) -> Tensor:
     """What an activation function with parameters gives."""
     result: Tensor = apply(op, (input,), {name: plain(value) for name, value in numbers.items()})
     return result
+
+
+def _gradient(
+    name: str,
+    run: Callable[..., Any],
+    vjp_input: Callable[..., Any] | None,
+    doc: str,
+    params: dict[str, Any],
+    half: Callable[[Callable[..., Any]], Callable[..., Any]] = lambda run: run,
+) -> Op:
+    """The operator ``(g, x)`` that multiplies a cotangent with an activation's slope; ``vjp_input`` is the rule of x."""
+    op = register(
+        Op(
+            name,
+            "elementwise",
+            run=half(np.errstate(all="ignore")(widened(run))),
+            infer=lambda _g, x, **_params: x,
+            vjp=(lambda h, _out, _g, x, **params: apply(op, (h, x), params), vjp_input),
+            samples=lambda rng: [Sample((rng.normal(size=shape), rng.normal(size=shape)), params) for shape in _SHAPES],
+            doc=doc,
+        )
+    )
+    return op
+
+
+_SHAPES = ((3, 4), (5,), ())
 
 
 def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> Any:
@@ -80,19 +107,34 @@ elu_op = _activation(
 )
 
 
+@accelerated("elementwise.leaky_relu")
 def _run_leaky_relu(xp: Any, x: Any, *, negative_slope: float) -> Any:
     if 0 < negative_slope <= 1:  # then the larger one is meant, in two passes instead of five
         return xp.maximum(x, x * negative_slope)
     return backends.where(xp, x > 0, x, x * negative_slope)
 
 
+@accelerated("elementwise.leaky_relu_grad")
+def _run_leaky_relu_grad(xp: Any, g: Any, x: Any, *, negative_slope: float) -> Any:
+    return backends.where(xp, x > 0, g, g * negative_slope)
+
+
+_leaky_relu_grad_op = _gradient(
+    "leaky_relu_grad",
+    _run_leaky_relu_grad,
+    None,
+    "g where x > 0, negative_slope · g elsewhere.",
+    {"negative_slope": 0.3},
+    accelerated("bfloat16.leaky_relu_grad", least=FEWEST, of=BFLOAT16),
+)
 leaky_relu_op = _activation(
     "leaky_relu",
     _run_leaky_relu,
-    lambda g, _out, x, negative_slope: where(x > 0, g, g * negative_slope),
+    lambda g, _out, x, negative_slope: apply(_leaky_relu_grad_op, (g, x), {"negative_slope": negative_slope}),
     "x for x > 0, negative_slope · x below.",
     {"negative_slope": 0.3},
     onnx="LeakyRelu",
+    half=accelerated("bfloat16.leaky_relu", least=FEWEST, of=BFLOAT16),
 )
 hardtanh_op = _activation(
     "hardtanh",
@@ -126,27 +168,6 @@ softplus_op = _activation(
     onnx="Softplus",
     autocast=FLOAT32_ON_CUDA,
 )
-
-
-def _gradient(
-    name: str, run: Callable[..., Any], vjp_input: Callable[..., Any], doc: str, params: dict[str, Any]
-) -> Op:
-    """The operator ``(g, x)`` that multiplies a cotangent with an activation's slope; ``vjp_input`` is the rule of x."""
-    op = register(
-        Op(
-            name,
-            "elementwise",
-            run=np.errstate(all="ignore")(widened(run)),
-            infer=lambda _g, x, **_params: x,
-            vjp=(lambda h, _out, _g, x, **params: apply(op, (h, x), params), vjp_input),
-            samples=lambda rng: [Sample((rng.normal(size=shape), rng.normal(size=shape)), params) for shape in _SHAPES],
-            doc=doc,
-        )
-    )
-    return op
-
-
-_SHAPES = ((3, 4), (5,), ())
 
 
 @accelerated("elementwise.silu")

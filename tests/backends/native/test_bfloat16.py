@@ -125,7 +125,7 @@ def test_casts_are_those_of_ml_dtypes(way, order):
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-@pytest.mark.parametrize("op", ["add", "sub", "mul", "relu", "relu_grad"])
+@pytest.mark.parametrize("op", ["add", "sub", "mul", "relu", "relu_grad", "leaky_relu", "leaky_relu_grad"])
 def test_arithmetic_rounds_float32_once(op):
     bits = np.arange(1 << 16, dtype=np.uint16)
     x, y = (
@@ -133,21 +133,24 @@ def test_arithmetic_rounds_float32_once(op):
         np.random.default_rng(6).permutation(bits).view(BFLOAT16).reshape(256, 256),
     )
     name = {"sub": "subtract", "mul": "multiply"}.get(op, op)
-    arrays = (x,) if op == "relu" else (x, y)
+    arrays = (x,) if op in ("relu", "leaky_relu") else (x, y)
+    params = {"negative_slope": 0.3} if "leaky" in op else {}
     with np.errstate(all="ignore"):
         wide = [a.astype(np.float32) for a in arrays]
-        expected = inspect.unwrap(ir.REGISTRY[op].run)(np, *wide).astype(BFLOAT16)
-    got = getattr(bfloat16, name)(*arrays)
+        expected = inspect.unwrap(ir.REGISTRY[op].run)(np, *wide, **params).astype(BFLOAT16)
+    got = getattr(bfloat16, name)(*arrays, **params)
     np.testing.assert_array_equal(np.isnan(got), np.isnan(expected))
     there = ~np.isnan(expected)
     np.testing.assert_array_equal(got.view(np.uint16)[there], expected.view(np.uint16)[there])
-    turned = getattr(bfloat16, name)(*(a.T for a in arrays))
+    turned = getattr(bfloat16, name)(*(a.T for a in arrays), **params)
     np.testing.assert_array_equal(turned.T.view(np.uint16), got.view(np.uint16))
-    assert getattr(bfloat16, name)(*(a[:, ::2] for a in arrays)) is None
+    assert getattr(bfloat16, name)(*(a[:, ::2] for a in arrays), **params) is None
     if len(arrays) == 2:  # one of them as a gradient comes from a mean
         expanded = np.broadcast_to(x[:, :1], x.shape)
-        same = getattr(bfloat16, name)(expanded.copy(), y)
-        np.testing.assert_array_equal(getattr(bfloat16, name)(expanded, y).view(np.uint16), same.view(np.uint16))
+        same = getattr(bfloat16, name)(expanded.copy(), y, **params)
+        np.testing.assert_array_equal(
+            getattr(bfloat16, name)(expanded, y, **params).view(np.uint16), same.view(np.uint16)
+        )
         assert getattr(bfloat16, name)(wide[0], wide[1].T) is None
 
 

@@ -50,11 +50,13 @@ def same(op, name, *arrays, rtol=2e-6, atol=1e-6, **params):
 
 
 ACTIVATIONS = [
-    ("erf", {}), ("sigmoid", {}), ("silu", {}), ("gelu", {"approximate": "none"}), ("gelu", {"approximate": "tanh"})
+    ("erf", {}), ("sigmoid", {}), ("silu", {}), ("gelu", {"approximate": "none"}), ("gelu", {"approximate": "tanh"}),
+    *(("leaky_relu", {"negative_slope": slope}) for slope in (0.2, 1.5, -0.5)),
 ]  # fmt: skip
 SLOPES = [
     ("relu_grad", {}), ("tanh_grad", {}), ("sigmoid_grad", {}), ("silu_grad", {}),
     ("gelu_grad", {"approximate": "none"}), ("gelu_grad", {"approximate": "tanh"}),
+    ("leaky_relu_grad", {"negative_slope": 0.2}),
 ]  # fmt: skip
 SIZES = [(0,), (1,), (17,), (3, 5, 7), (40_001,)]
 

@@ -53,6 +53,25 @@ BINARY(subtract, x - y)
 BINARY(multiply, x * y)
 BINARY(relu_grad, y <= 0.0f ? 0.0f : x)  // so that NaN lets its gradient pass
 
+typedef struct { Elements of; float slope; } Leaky;
+
+static void leaky_relu_grad_task(void *argument, long index) {
+    const Leaky *l = argument;
+    const uint16_t *gs = l->of.x, *xs = l->of.y;
+    uint16_t *out = l->of.out;
+    const float slope = l->slope;
+#pragma omp simd
+    for (long i = index * HALF_GRAIN; i < at_most((index + 1) * HALF_GRAIN, l->of.n); i++) {
+        const float g = bf16_wide(gs[i]);
+        out[i] = bf16_of(bf16_wide(xs[i]) > 0.0f ? g : g * slope);
+    }
+}
+
+KERNEL void leaky_relu_grad(const uint16_t *g, const uint16_t *x, uint16_t *out, long n, float slope) {
+    Leaky l = {{g, x, out, n}, slope};
+    parallel(leaky_relu_grad_task, &l, parts(n, HALF_GRAIN));
+}
+
 static void relu_task(void *argument, long index) {
     const Elements *e = argument;
     const uint16_t *x = e->x;

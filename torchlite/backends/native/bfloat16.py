@@ -16,9 +16,10 @@ Array = np.ndarray[Any, Any]
 
 C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
-    apart=[("to_bfloat16", "to_float32"), ("relu", "relu_grad"), ("add",), ("subtract",), ("multiply",), ("product",)],
+    apart=[("to_bfloat16", "to_float32"), ("relu", "relu_grad"), ("leaky_relu_grad",), ("add",), ("subtract",), ("multiply",),
+           ("product",)],
     to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i", scratch="a->n",
-    **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"),
+    **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"), leaky_relu_grad="aaanf",
 )  # fmt: skip
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _FLOAT32 = np.dtype(np.float32)
@@ -64,8 +65,8 @@ def relu(x: Array) -> Array | None:
     return out
 
 
-def _of_two(name: str) -> Callable[[Array, Array], Array | None]:
-    def run(x: Array, y: Array) -> Array | None:
+def _of_two(name: str) -> Callable[..., Array | None]:
+    def run(x: Array, y: Array, **numbers: float) -> Array | None:
         order = _order(x, y)
         if order is None:
             fit = x.dtype == y.dtype == BFLOAT16 and x.shape == y.shape
@@ -73,7 +74,7 @@ def _of_two(name: str) -> Callable[[Array, Array], Array | None]:
                 return None
             order, x, y = "C", np.ascontiguousarray(x), np.ascontiguousarray(y)  # one of them is expanded, say
         out = np.empty(x.shape, x.dtype, order)
-        getattr(C, name)(x, y, out, x.size)
+        getattr(C, name)(x, y, out, x.size, *numbers.values())
         return out
 
     return run
@@ -83,6 +84,12 @@ add = _of_two("add")
 subtract = _of_two("subtract")
 multiply = _of_two("multiply")
 relu_grad = _of_two("relu_grad")
+leaky_relu_grad = _of_two("leaky_relu_grad")
+
+
+def leaky_relu(x: Array, *, negative_slope: float) -> Array | None:
+    """X above 0, negative_slope · x below."""
+    return leaky_relu_grad(x, x, negative_slope=negative_slope)
 
 
 class _Layout(NamedTuple):

@@ -52,6 +52,22 @@ static inline float silu_slope(float x) {
     return s * (1.0f + x * (1.0f - s));
 }
 
+typedef struct { Elements of; float slope; } Leaky;
+
+static void leaky_relu_grad_task(void *argument, long index) {
+    const Leaky *l = argument;
+    const float *gs = l->of.g, *xs = l->of.x;
+    float *out = l->of.out;
+    const float slope = l->slope;
+#pragma omp simd
+    for (long i = index * GRAIN; i < at_most((index + 1) * GRAIN, l->of.n); i++) out[i] = xs[i] > 0.0f ? gs[i] : gs[i] * slope;
+}
+
+KERNEL void leaky_relu_grad(const float *g, const float *x, float *out, long n, float slope) {
+    Leaky l = {{x, g, out, n}, slope};
+    parallel(leaky_relu_grad_task, &l, parts(n, GRAIN));
+}
+
 UNARY(erf_values, erf_(x))
 UNARY(sigmoid, sigmoid_(x))
 UNARY(silu, x / (1.0f + exp_(-x)))

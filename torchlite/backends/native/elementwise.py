@@ -19,11 +19,12 @@ C = Family(
     "elementwise.c",
     apart=[
         *((name, f"{name}_grad") for name in ("sigmoid", "silu", "gelu", "gelu_tanh")),
-        *((name,) for name in ("erf_values", "relu_grad", "tanh_grad", "choose")),
+        *((name,) for name in ("erf_values", "relu_grad", "leaky_relu_grad", "tanh_grad", "choose")),
     ],
     **dict.fromkeys(("erf_values", "sigmoid", "silu", "gelu", "gelu_tanh"), "aan"),
     **dict.fromkeys(("relu_grad", "tanh_grad", "sigmoid_grad", "silu_grad", "gelu_grad", "gelu_tanh_grad"), "aaan"),
     choose="aaaan",
+    leaky_relu_grad="aaanf",
 )
 
 
@@ -46,13 +47,13 @@ def _of_one(name: str) -> Callable[[Array], Array | None]:
     return run
 
 
-def _gradient(name: str) -> Callable[[Array, Array], Array | None]:
-    def run(g: Array, x: Array) -> Array | None:
+def _gradient(name: str) -> Callable[..., Array | None]:
+    def run(g: Array, x: Array, **numbers: float) -> Array | None:
         out = _result_like(x)
         if out is None or g.shape != x.shape or g.dtype != x.dtype:
             return None
         g = np.require(g, requirements="C" if x.flags.c_contiguous else "F")
-        getattr(C, name)(g, x, out, x.size)
+        getattr(C, name)(g, x, out, x.size, *numbers.values())
         return out
 
     return run
@@ -82,7 +83,13 @@ sigmoid = _of_one("sigmoid")
 silu = _of_one("silu")
 gelu = _by_approximation(_of_one("gelu"), _of_one("gelu_tanh"))
 relu_grad = _gradient("relu_grad")
+leaky_relu_grad = _gradient("leaky_relu_grad")
 sigmoid_grad = _gradient("sigmoid_grad")
 tanh_grad = _gradient("tanh_grad")
 silu_grad = _gradient("silu_grad")
 gelu_grad = _by_approximation(_gradient("gelu_grad"), _gradient("gelu_tanh_grad"))
+
+
+def leaky_relu(x: Array, *, negative_slope: float) -> Array | None:
+    """X above 0, negative_slope · x below."""
+    return leaky_relu_grad(x, x, negative_slope=negative_slope)

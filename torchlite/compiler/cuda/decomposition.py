@@ -283,6 +283,11 @@ def _leaky_relu(s: _Steps, x: Value, *, negative_slope: float) -> Value:
     return s.rounded(s.where(s.gt(x, 0), x, s.mul(x, negative_slope)))
 
 
+def _leaky_relu_grad(s: _Steps, g: Value, x: Value, *, negative_slope: float) -> Value:
+    g, x = s.wide(g, x)
+    return s.rounded(s.where(s.gt(x, 0), g, s.mul(g, negative_slope)))
+
+
 def _tanh_grad(s: _Steps, g: Value, out: Value) -> Value:
     g, out = s.wide(g, out)
     return s.rounded(s.mul(g, s.sub(1, s.mul(out, out))))
@@ -330,6 +335,7 @@ RULES: dict[str, Callable[..., Any]] = {
     "log_softmax_grad": _log_softmax_grad, "standardize": _standardize, "standardize_grad": _standardize_grad,
     "affine": _affine, "sum_of_products": _sum_of_products, "sum": _sum, "mean": _mean, "vector_norm": _vector_norm,
     "gelu": _gelu, "gelu_grad": _gelu_grad, "silu": _silu, "silu_grad": _silu_grad, "leaky_relu": _leaky_relu,
+    "leaky_relu_grad": _leaky_relu_grad,
     "tanh_grad": _tanh_grad, "sigmoid_grad": _sigmoid_grad, "relu_grad": _relu_grad, "clamp": _clamp,
     "gather": _gather, "scatter_add": _scatter_add, "linear": _linear, "convolution": _convolution, "view": _view,
     "layer_norm": _layer_norm, "layer_norm_grad": _layer_norm_grad, "batch_norm": _batch_norm, "batch_norm_grad": _batch_norm_grad,

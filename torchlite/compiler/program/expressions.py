@@ -27,7 +27,7 @@ _FLOATS = {
     "add", "sub", "mul", "div", "neg", "square", "sqrt", "rsqrt", "reciprocal", "abs", "maximum", "minimum", "fmax", "fmin",
     "relu", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "erfc",
     "floor", "ceil", "trunc", "round", "frac", "pow", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-    "atan2", "hypot", "copysign", "clamp",
+    "atan2", "hypot", "copysign", "clamp", "leaky_relu", "leaky_relu_grad",
 }  # fmt: skip
 _INTEGERS = {
     "add",
@@ -47,6 +47,7 @@ _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
 # What gives numbers of the type that it was given; other results of bfloat16 are rounded.
 _EXACT = {"view", "clone", "expand", "where", "neg", "abs", "maximum", "minimum", "relu", "relu_grad"}
 
+_SLOPED = {"leaky_relu": "x > 0 ? x : x * slope", "leaky_relu_grad": "y > 0 ? x : x * slope"}
 # Operators whose record has no expression, because they take parameters or read a result.
 _BY_NAME = {
     "affine": "x * y + z",
@@ -101,6 +102,8 @@ def expression(node: Node) -> Expression | None:
     name, scalar = node.op.name, node.op.scalar
     if name == "clamp":
         scalar = _clamped(node.params["min"], node.params["max"], dtypes[0])
+    elif name in _SLOPED:
+        scalar = _SLOPED[name].replace("slope", literal(node.params["negative_slope"], dtypes[0]))
     template = _template(name, scalar, node.params.get("approximate"), *dtypes)
     return None if template is None else lambda names: template.format(*names)
 
