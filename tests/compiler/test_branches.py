@@ -304,3 +304,17 @@ def test_stances():
         same(f(large), large * 2)
         with pytest.raises(RuntimeError, match="answer differently"):
             f(large)
+
+
+def test_four_branches_that_take_turns():
+    def program(compile_):
+        def f(x):
+            if x[0] < 2:
+                return x + 1 if x[0] < 1 else x * 2
+            return x - 1 if x[0] < 3 else x / 2
+
+        f = compile_(f)
+        return [f(torch.full((2,), float(i * 3 % 4))) for i in range(40)]
+
+    (f,) = both(program)
+    assert len(f.variants) == 4

@@ -1,5 +1,6 @@
 """Python numbers that are others from call to call: arguments, attributes, globals and closures."""
 
+import math
 import warnings
 
 import numpy as np
@@ -132,6 +133,21 @@ def test_what_decides_stays_a_condition(what, kind):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         both(program)
+
+
+@pytest.mark.parametrize(
+    "which",
+    [lambda n: n // 8, lambda n: math.floor(n / 8), lambda n: round(n / 8), lambda n: n % 2, lambda n: int(n // 8)],
+)
+def test_what_has_few_values_may_be_asked_for(which):
+    """A number of an epoch that is computed of that of a step has a capture for each value, and the step has not."""
+
+    def program(compile_):
+        f = compile_(lambda x, n: x[which(n)] * n)
+        return [f(torch.arange(4.0), n) for n in range(20)]
+
+    (f,) = both(program)
+    assert len(f.variants) <= 5
 
 
 def test_what_only_a_number_can_be_given_to():

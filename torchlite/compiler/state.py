@@ -16,13 +16,24 @@ from torchlite.compiler.again import Again
 from torchlite.compiler.graph import Value
 from torchlite.compiler.holders import MISSING, key_of
 from torchlite.compiler.noted import NUMBERS
-from torchlite.compiler.numbers import ARITHMETIC, HostNumber, LaterNumber, as_float
+from torchlite.compiler.numbers import HostNumber, LaterNumber, as_float
 from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
 
 if TYPE_CHECKING:
     from torchlite.compiler.learned import Learned
 
+_OF_FEW_VALUES = (
+    "number_mod",
+    "number_floordiv",
+    "round",
+    "trunc",
+    "floor",
+    "ceil",
+    "math_trunc",
+    "math_floor",
+    "math_ceil",
+)
 Container = dict[str, Any]
 Holding = tuple[Container, Sequence[str] | None]
 """A container, and which of its keys hold numbers that change; None for all that hold numbers."""
@@ -250,10 +261,10 @@ class State:
         return [slot for slot in self.changing() if slot in asked]
 
     def asked(self) -> list[Slot]:
-        """The numbers of which the function asks what they are, so that each call differs; remainders may be asked for."""
+        """The numbers of which the function asks what they are, so that each call differs; what has few values may be asked for."""
         sources = {value: {slot} for value, slot in self.slots.items()}
         for op, operands, value in self.tracer.arithmetic:
-            if op is not ARITHMETIC["mod"]:
+            if op.name not in _OF_FEW_VALUES:
                 sources[value] = {s for x in operands if isinstance(x, HostNumber) for s in sources.get(x.value, ())}
         known = {id(value): slots for value, slots in sources.items()}
         questions = (question[1] for question in self.tracer.conditions if question[0] == "is")
