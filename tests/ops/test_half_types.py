@@ -7,6 +7,7 @@ import torchlite
 import torchlite.ops  # registers the operators
 from torchlite import dtypes
 from torchlite.ir import REGISTRY, Aval, Op
+from torchlite.nn import functional as F
 
 HALVES = [dtypes.float16, dtypes.bfloat16]
 # They need integers, complex numbers of twice the size, or LAPACK, none of which there is for half types.
@@ -73,6 +74,38 @@ def test_sums_round_a_number_first_and_a_scaled_term_never(dtype: dtypes.dtype) 
         (1.7 / ours[0], (1 / x).astype(dtype.numpy).astype(np.float32) * np.float32(1.7)),
     ):
         np.testing.assert_array_equal(result.float().numpy(), expected.astype(dtype.numpy).astype(np.float32))
+
+
+STEPS = {
+    "lerp": (lambda x, y: x.lerp(y, 0.3), lambda x, y: x + (y - x) * np.float32(0.3)),
+    "lerp, from its end": (lambda x, y: x.lerp(y, 0.7), lambda x, y: y - (y - x) * np.float32(1 - 0.7)),
+    "addcmul": (lambda x, y: x.addcmul(x, y, value=0.1), lambda x, y: x + x * y * np.float32(0.1)),
+    "addcdiv": (lambda x, y: x.addcdiv(x, y, value=0.1), lambda x, y: x + x / y * np.float32(0.1)),
+    "softshrink": (lambda x, y: F.softshrink(x, 0.3), lambda x, y: x - np.clip(x, -np.float32(0.3), np.float32(0.3))),
+    "hardswish": (lambda x, y: F.hardswish(x), lambda x, y: x * np.clip(x + 3, 0, 6) / 6),
+    "scaled sum": (
+        lambda x, y: torchlite.addmm(x.view(-1, 2), torchlite.eye(250).to(y.dtype), y.view(-1, 2), beta=0.1, alpha=0.3),
+        lambda x, y: (x * np.float32(0.1) + y * np.float32(0.3)).reshape(-1, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=[d.name for d in HALVES])
+@pytest.mark.parametrize("name", STEPS)
+def test_several_steps_are_rounded_once(name: str, dtype: dtypes.dtype) -> None:
+    function, definition = STEPS[name]
+    x, y = (np.random.default_rng(i).normal(size=500).astype(dtype.numpy).astype(np.float32) for i in range(2))
+    result = function(*(torchlite.from_numpy(a).to(dtype) for a in (x, y)))
+    assert result.dtype is dtype
+    np.testing.assert_array_equal(result.float().numpy(), definition(x, y).astype(dtype.numpy).astype(np.float32))
+
+
+def test_the_slope_of_elu_is_that_of_what_was_given() -> None:
+    x = torchlite.linspace(-4, 1, 500).bfloat16().requires_grad_()
+    F.elu(x, 1.3).backward(torchlite.ones(500).bfloat16())
+    wide = x.detach().float().numpy()
+    expected = np.where(wide > 0, 1, np.exp(wide) * np.float32(1.3)).astype(dtypes.bfloat16.numpy)
+    assert np.mean(x.grad.float().numpy() != expected.astype(np.float32)) < 0.01  # the last digit of exp
 
 
 def test_the_operators_left_out_exist() -> None:

@@ -56,6 +56,7 @@ OTHERS = {
     "alpha, in place, minus": lambda T, x, y: x.clone().sub_(y, alpha=0.1),
     "alpha of a number": lambda T, x: T.add(x, 1.3, alpha=1.7),
     "addcmul": lambda T, x, y, z: T.addcmul(x, y, z, value=0.375),
+    "outer product": lambda T, x, y, z: T.addr(x.view(16, 32), y[:16], z[:32], beta=0.7, alpha=0.3),
     "addcmul, in place": lambda T, x, y, z: x.clone().addcmul_(y, z),
 }
 # Steps in float32 that differ in its last digit, as exponential functions and fused multiply-adds do, seldom show.
@@ -80,6 +81,7 @@ OTHERS_NEARLY = {
     "logarithm": lambda T, x, y: T.xlogy(x, y.abs()),
     "entropy": lambda T, x: T.special.entr(x.abs()),
     "sinc": lambda T, x: T.sinc(x),
+    "variance": lambda T, x: T.cat([x.view(64, 8).var(1), x.view(64, 8).std(1)]),
 }
 NEARLY = {**DIFFERENTIABLE_NEARLY, **OTHERS_NEARLY}
 FUNCTIONS = {**DIFFERENTIABLE, **OTHERS, **NEARLY}

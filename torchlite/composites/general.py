@@ -60,6 +60,7 @@ method("lerp_")(inplace(lerp))
 @takes_out
 @method()
 @autocasts(Autocast(cuda="as given"))
+@rounded_once
 def var(
     input: Tensor,
     dim: Any = None,
@@ -93,6 +94,7 @@ def var(
 @takes_out
 @method()
 @autocasts(Autocast(cuda="as given"))
+@rounded_once
 def std(
     input: Tensor,
     dim: Any = None,

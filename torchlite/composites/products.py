@@ -13,9 +13,10 @@ from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.ir import LOWER, Autocast
 from torchlite.ops.arithmetic import where
-from torchlite.ops.construct import common_dtype, dims_of
+from torchlite.ops.construct import common_dtype, converted, dims_of
 from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
+from torchlite.ops.half_precision import HALVES, rounded_once
 from torchlite.ops.joining import cat
 from torchlite.ops.mutation import inplace
 
@@ -225,6 +226,11 @@ def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: f
         beta, alpha = int(beta), int(alpha)
     elif input._data.dtype.kind == "b":
         return (input & bool(beta)) | (product & bool(alpha))
+    return _sum_of_scaled(input, product, beta, alpha)
+
+
+@rounded_once
+def _sum_of_scaled(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     scaled: Tensor = product if alpha == 1 else product * alpha
     added = input.expand(scaled.shape)
     if beta == 0:
@@ -272,9 +278,12 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
     """β · input + α · vec1 vec2ᵀ."""
     if input._data.dtype.kind in "biu" and (isinstance(beta, float) or isinstance(alpha, float)):
         raise RuntimeError(f"addr: beta and alpha must be integers for integral tensors, got {beta} and {alpha}")
-    product = outer(vec1, vec2)
-    dtype = common_dtype((input, product))
-    return _scaled_sum("addr", input.to(dtype), product.to(dtype), beta, alpha)
+    dtype = common_dtype((input, vec1, vec2))
+    if dtype.numpy in HALVES:  # PyTorch rounds the two numbers, and after each step
+        vec1 = vec1 if alpha == 1 else vec1 * converted(alpha, dtype, vec1.device)
+        input = input if beta in (0, 1) else input * converted(beta, dtype, input.device)
+        beta, alpha = 0 if beta == 0 else 1, 1
+    return _scaled_sum("addr", input.to(dtype), outer(vec1, vec2).to(dtype), beta, alpha)
 
 
 for _name, _function in (
