@@ -88,13 +88,9 @@ def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> An
 
 def _elu_vjp(g: Tensor, out: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
     if x._data.dtype in HALVES:  # a rounded result says less about the slope
-        return _elu_vjp_of_input(g, x, alpha, scale, slope)
+        slope_of_input: Tensor = apply(_elu_grad_op, (g, x), {"alpha": alpha, "scale": scale, "slope": slope})
+        return slope_of_input
     return where(x > 0, g * scale, g * ((out + alpha * scale) * slope))
-
-
-@rounded_once
-def _elu_vjp_of_input(g: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
-    return where(x > 0, g * scale, g * exp(x * slope) * (alpha * scale * slope))
 
 
 elu_op = _activation(
@@ -167,6 +163,24 @@ softplus_op = _activation(
     {"beta": 1.5, "threshold": 1.5},
     onnx="Softplus",
     autocast=FLOAT32_ON_CUDA,
+)
+
+
+def _run_elu_grad(xp: Any, g: Any, x: Any, *, alpha: float, scale: float, slope: float) -> Any:
+    below = xp.exp(xp.minimum(x, x.dtype.type(0)) * slope) * (alpha * scale * slope)
+    return g * backends.where(xp, x > 0, xp.full_like(x, scale), below)
+
+
+def _elu_grad_vjp(h: Tensor, _out: Any, g: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
+    return where(x > 0, 0.0, h * g * exp(x * slope) * (alpha * scale * slope * slope))
+
+
+_elu_grad_op = _gradient(
+    "elu_grad",
+    _run_elu_grad,
+    _elu_grad_vjp,
+    "g · scale for x > 0, g · scale · α · slope · exp(slope · x) below.",
+    {"alpha": 1.3, "scale": 1.1, "slope": 0.7},
 )
 
 
