@@ -8,7 +8,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import nn, optim
-from torchlite.compiler.cuda import rules
+from torchlite.compiler.cuda import rules, texts
 from torchlite.compiler.cuda.rules import Recording
 from torchlite.compiler.cuda.tables import Chunks
 
@@ -178,8 +178,10 @@ def test_without_a_compiler(monkeypatch: Any) -> None:
         raise RuntimeError("no NVRTC")
 
     monkeypatch.setattr(rules, "_rules", {})
-    monkeypatch.setattr(rules.Texts, "module", refuse)
-    with pytest.warns(RuntimeWarning, match="one by one: no NVRTC"):
+    monkeypatch.setattr(texts, "_modules", {})
+    texts.warn_once.cache_clear()
+    monkeypatch.setattr(texts.Texts, "module", refuse)
+    with pytest.warns(RuntimeWarning, match="more launches: no NVRTC"):
         found = trained("AdamW", torch.float32)
     monkeypatch.setattr(Recording, "launch", one_by_one)
     for one, other in zip(found, trained("AdamW", torch.float32), strict=True):
@@ -204,3 +206,14 @@ def test_a_rule_may_write_into_views() -> None:
     for (row,) in each([[x]]):
         row.view(-1).mul_(3)
     assert x.tolist() == [3.0] * 6
+
+
+def test_other_bounds_have_the_same_text() -> None:
+    param = nn.Parameter(torch.zeros(4, device="cuda"))
+    known = set()
+    for limit in (2.0, 0.5):
+        param.grad = torch.tensor([3.0, -3.0, 1.0, 0.1], device="cuda")
+        nn.utils.clip_grad_value_([param], limit)
+        assert param.grad.tolist() == pytest.approx([limit, -limit, min(limit, 1.0), 0.1])
+        known.add(len(texts._modules))
+    assert len(known) == 1

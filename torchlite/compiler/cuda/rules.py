@@ -18,9 +18,9 @@ from torchlite.compiler.cuda.arguments import Arguments
 from torchlite.compiler.cuda.decomposition import decomposed
 from torchlite.compiler.cuda.parts import root
 from torchlite.compiler.cuda.regions import Region, fusable, is_view
-from torchlite.compiler.cuda.scalars import HALVES
+from torchlite.compiler.cuda.scalars import HALVES, number, passed
 from torchlite.compiler.cuda.tables import CHUNK, POINTERS, Chunks, Text, linear
-from torchlite.compiler.cuda.texts import Texts, warn_once
+from torchlite.compiler.cuda.texts import Texts, kept_module
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import as_array
 from torchlite.compiler.passes import without_dead_code
@@ -32,6 +32,7 @@ from torchlite.ir import REGISTRY, Aval, Op
 from torchlite.tracing import active
 
 _LENGTH = CHUNK  # of the row that a rule is shown; the kernel knows it from its table
+_MOST = 1 << 10  # rules that are kept
 _MOST_LENGTHS = 64  # for which one rule keeps how its rows are divided
 
 
@@ -201,29 +202,28 @@ class Rule:
     """A compiled rule.
 
     Args:
-        arguments: of its kernel.
+        text: of its kernels.
         order: for each address in a row of the table, which of those that `launch` is given it is.
-        numbers: which of the numbers it reads.
+        numbers: those that it reads: which of the host's, or a constant.
+        functions: the kernels, compiled.
         written: which arrays of a row it writes.
         sizes: those of an element of each array of a row.
     """
 
     def __init__(
         self,
-        arguments: Arguments,
+        text: Text,
         order: Sequence[int],
-        numbers: Sequence[int],
+        numbers: Sequence[int | np.generic],
+        functions: Sequence[Any],
         written: Sequence[int],
         sizes: Sequence[int],
     ) -> None:
-        self.text = Text(arguments)
+        self.text = text
+        self.functions = [*functions]
         self.written, self.sizes = written, sizes
         self.order = list(order)
         self.numbers = numbers
-        texts = Texts()
-        names = [texts.named(self.text.declared, body) for body in self.text.bodies()]
-        module = texts.module()
-        self.functions = [module.get_function(name) for name in names]
         self._chunks: dict[tuple[int, ...], Chunks] = {}
 
     def launch(
@@ -258,7 +258,7 @@ class Rule:
             return table
 
         table = chunks.placed((*places, *beside), filled)
-        chunks.launch(table, [given[i] for i in self.numbers])
+        chunks.launch(table, [given[i] if isinstance(i, int) else i for i in self.numbers])
 
     def _refuse_overlap(self, addresses: np.ndarray[Any, Any], lengths: np.ndarray[Any, Any]) -> None:
         if not self.written:
@@ -292,6 +292,8 @@ def _rule(recorder: _Recorder, written: list[int], results: Sequence[Any]) -> Ru
     try:
         return _rules[key]
     except KeyError:
+        if len(_rules) >= _MOST:
+            _rules.clear()
         rule = _rules[key] = _compiled(recorder, written, graph)
         return rule
 
@@ -314,19 +316,23 @@ def _compiled(recorder: _Recorder, written: list[int], graph: Graph) -> Rule | N
     if not all((is_view(node) or fusable(node)) and region.takes(node) for node in graph.nodes):
         return None
     outputs = [root(v) for v in graph.outputs]
-    read = [v for v in recorder.numbers if v in region.reads]
+    read = [v for v in region.reads if v in recorder.numbers or number(v) is not None]
     arguments = Arguments(region, [*dict.fromkeys(outputs)], read)
     if not linear(arguments):
         return None
     given = [*recorder.columns, *recorder.beside]
     targets = [*written, *range(len(given), len(given) + len(graph.outputs) - len(written))]
     order = [*map(given.index, arguments.arrays), *(targets[outputs.index(v)] for v in arguments.results)]
-    try:
-        numbers = [recorder.numbers.index(v) for v in arguments.numbers]
-        return Rule(arguments, order, numbers, written, [v.aval.dtype.itemsize for v in recorder.columns if v.aval])
-    except Exception as error:  # of NVRTC, or because it is not there
-        warn_once(f"a kernel for a GPU can't be compiled, so parameters are updated one by one: {error}")
+    text, texts = Text(arguments), Texts()
+    names = [texts.named(text.declared, body) for body in text.bodies()]
+    with backends.gpu(recorder.device.index):
+        module = kept_module(texts, recorder.device)
+    if module is None:
         return None
+    functions = [module.get_function(name) for name in names]
+    numbers = [passed(v) if v.constant is not None else recorder.numbers.index(v) for v in arguments.numbers]
+    sizes = [v.aval.dtype.itemsize for v in recorder.columns if v.aval is not None]
+    return Rule(text, order, numbers, functions, written, sizes)
 
 
 def _real(array: Any) -> Any:

@@ -23,7 +23,7 @@ from torchlite.compiler.graph import Node, Value
 from torchlite.devices import Device
 
 CHUNK = 1 << 14  # elements of a row that one block takes
-MOST_TABLES = 4  # of one kernel that are kept: a pool tends to give the memory of the steps before
+MOST_TABLES = 64  # of rows of the same lengths that are kept: a pool tends to give the memory of the steps before
 # Columns: how many elements, the number of the first chunk, and addresses from there.
 _LENGTH, _FIRST, POINTERS = 0, 1, 2
 

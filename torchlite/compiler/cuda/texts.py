@@ -9,6 +9,7 @@ from typing import Any
 
 from torchlite.backends import cupy
 from torchlite.compiler.cuda import pointwise, reductions, scalars
+from torchlite.devices import Device
 
 # Each operation is rounded as it is uncompiled: a product and a sum are not contracted.
 OPTIONS = ("--fmad=false", "--std=c++17")
@@ -34,6 +35,23 @@ class Texts:
     def module(self) -> Any:
         """Compiled for CuPy's current GPU; what NVRTC refuses raises."""
         return cupy().RawModule(code=self.source, options=OPTIONS)
+
+
+_modules: dict[tuple[int | None, str], Any] = {}
+
+
+def kept_module(texts: Texts, device: Device) -> Any:
+    """Compiled for a GPU, which is CuPy's current one, once for all that is not compiled with a function; None, and one
+    warning, where that can't be.
+    """
+    key = (device.index, texts.source)
+    if key not in _modules:
+        try:
+            _modules[key] = texts.module()
+        except Exception as error:  # of NVRTC, or because it is not there
+            warn_once(f"kernels for a GPU can't be compiled, so there are more launches: {error}")
+            _modules[key] = None
+    return _modules[key]
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from torchlite.compiler.cuda.launch import Kernel
 from torchlite.compiler.cuda.parts import root
 from torchlite.compiler.cuda.regions import Region, regions
 from torchlite.compiler.cuda.scalars import number
-from torchlite.compiler.cuda.texts import Texts, warn_once
+from torchlite.compiler.cuda.texts import Texts, kept_module
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes import without_dead_code, without_duplicates
 from torchlite.devices import Device
@@ -36,7 +36,6 @@ _NOT_HERE = {
 Function = Callable[..., Any]
 
 _functions: dict[Hashable, Function | None] = {}
-_modules: dict[tuple[int | None, str], Any] = {}
 
 
 def whole(op: Op, arrays: Sequence[Any], params: dict[str, Any], device: Device) -> Any:
@@ -72,7 +71,7 @@ def _made(op: Op, arrays: Sequence[Any], params: dict[str, Any], device: Device)
         kernel.write(texts.named)
         kernel.doubtful = [i for i, v in enumerate(node.inputs) if root(v) in given]
     with gpu(device.index):
-        module = _module(texts, device)
+        module = kept_module(texts, device)
         if module is None:
             return None
         for node in kernels:
@@ -80,17 +79,6 @@ def _made(op: Op, arrays: Sequence[Any], params: dict[str, Any], device: Device)
             kernel.bind(module)
     function = graph.function()
     return function if several else lambda *arrays: function(*arrays)[0]
-
-
-def _module(texts: Texts, device: Device) -> Any:
-    key = (device.index, texts.source)
-    if key not in _modules:
-        try:
-            _modules[key] = texts.module()
-        except Exception as error:  # of NVRTC, or because it is not there
-            warn_once(f"kernels for a GPU can't be compiled, so operators take several launches: {error}")
-            _modules[key] = None
-    return _modules[key]
 
 
 def _graph(op: Op, avals: Sequence[Aval], params: dict[str, Any]) -> Graph:
