@@ -8,6 +8,7 @@ import pytest
 
 import torchlite as torch
 from torchlite import backends
+from torchlite.autograd import watching
 from torchlite.compiler.cuda import texts
 from torchlite.compiler.cuda import whole as whole_module
 from torchlite.compiler.cuda.decomposition import RULES
@@ -111,3 +112,13 @@ def test_without_a_compiler(kernels: dict[Any, Any], monkeypatch: Any) -> None:
         found = F.softmax(x, 1)
     np.testing.assert_allclose(found.cpu(), F.softmax(x.cpu(), 1), rtol=1e-5)
     assert run_elsewhere(REGISTRY["softmax"], [x._data], {"dim": 1}) is not None
+
+
+def test_who_watches_operators_is_told_of_them(kernels: dict[Any, Any]) -> None:
+    x = torch.randn(4, 5, device="cuda")
+    with torch.autograd.profiler.profile() as profile:
+        F.softmax(x, 1)
+    assert kernels
+    assert "softmax" in [event.name.removeprefix("aten::") for event in profile.function_events]
+    assert not watching._whole
+    F.softmax(x, 1)

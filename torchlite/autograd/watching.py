@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from torchlite import backends
+from torchlite import backends, dispatch
+from torchlite.devices import Device
 from torchlite.ir import REGISTRY, Op
 
 
@@ -23,6 +24,7 @@ class Watcher(Protocol):
 
 _watchers: list[Watcher] = []
 _originals: dict[Op, tuple[Any, Any, Any]] = {}
+_whole: list[Any] = []  # what `dispatch` had for operators on a GPU
 
 
 def watch(watcher: Watcher) -> None:
@@ -47,8 +49,12 @@ def _wrap_operators() -> None:
         if op.inplace is not None:
             object.__setattr__(op, "inplace", _told(f"{op.name}_", op.inplace))
 
+    _whole.append(dispatch.whole)
+    dispatch.whole = _told_of_whole
+
 
 def _unwrap_operators() -> None:
+    dispatch.whole = _whole.pop()
     while _originals:
         op, (run, ufunc, inplace) = _originals.popitem()
         object.__setattr__(op, "run", run)
@@ -61,11 +67,24 @@ def _told(name: str, run: Any) -> Any:
     def told(xp: Any, *arrays: Any, **params: Any) -> Any:
         start = time.perf_counter_ns()
         result = run(xp, *arrays, **params)
-        if any(each.use_cuda for each in _watchers):
-            backends.synchronize()
-        end = time.perf_counter_ns()
-        for each in _watchers:
-            each.ran(name, start, end, arrays, result)
+        _tell(name, start, arrays, result)
         return result
 
     return told
+
+
+def _told_of_whole(op: Op, arrays: Sequence[Any], params: dict[str, Any], device: Device) -> Any:
+    """Kernels for the whole of an operator run in place of its ``run``."""
+    start = time.perf_counter_ns()
+    result = None if _whole[0] is None else _whole[0](op, arrays, params, device)
+    if result is not None:
+        _tell(op.name, start, arrays, result)
+    return result
+
+
+def _tell(name: str, start: int, arrays: Sequence[Any], result: Any) -> None:
+    if any(each.use_cuda for each in _watchers):
+        backends.synchronize()
+    end = time.perf_counter_ns()
+    for each in _watchers:
+        each.ran(name, start, end, arrays, result)

@@ -14,7 +14,8 @@ def _whole(op: Op, arrays: Sequence[Any], params: dict[str, Any], device: Device
     """The first time: what writes kernels is loaded only where there is a GPU."""
     from torchlite.compiler.cuda.whole import whole
 
-    dispatch.whole = whole
+    if dispatch.whole is _whole:
+        dispatch.whole = whole
     return whole(op, arrays, params, device)
 
 

@@ -349,7 +349,7 @@ def _alike(row: Sequence[Any], dtypes: Sequence[Any]) -> bool:
     for x, dtype in zip(row, dtypes, strict=True):
         if x.dtype != dtype or x.shape != shape or x.dtype.itemsize != itemsize or x.strides != strides:
             return False
-    return _without_gaps(shape, strides, itemsize) and first.size > 0
+    return _without_gaps(shape, strides, itemsize) and 0 < first.size < 1 << 31
 
 
 @functools.lru_cache(1 << 10)
