@@ -67,6 +67,15 @@ def test_layouts():
     check(np.broadcast_to(draw(1, 40), (30, 40)), np.broadcast_to(draw(40, 1), (40, 50)))
 
 
+@pytest.mark.parametrize("n", [65, 68, 69, 130, 257])
+def test_few_columns_beside_whole_panels(n):
+    x, y = draw(410, 300), draw(n, 300, seed=1).T
+    check(x, y, draw(n, seed=2))
+    whole = n // 64 * 64
+    np.testing.assert_array_equal(products.matmul(x, y)[:, :whole], products.matmul(x, y[:, :whole]))
+    np.testing.assert_array_equal(products.matmul(x[:30], y), products.matmul(x, y)[:30])
+
+
 @pytest.mark.parametrize(
     ("left", "right"), [((3, 4), ()), ((), (3, 4)), ((3, 1), (4,)), ((5,), (5,)), ((0,), (0,)), ((2, 3), (1, 3))]
 )

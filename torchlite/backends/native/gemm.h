@@ -238,13 +238,17 @@ static Block block_of(const Product *p, long index) {
     return (Block){index / down / across, row, at_most(p->rows, p->m - row), column, at_most(p->columns, p->n - column)};
 }
 
-// Where C is narrower than a vector and rows of A and columns of B are dense and long, vectors run along k, and nothing is
-// packed. A tile has as many sums as a vector has lanes, so that their lanes are added up together.
+// Where C is narrower than a vector, or few columns are left over from its panels, and rows of A and columns of B are dense and
+// long, vectors run along k, and nothing is packed. A tile has as many sums as a vector has lanes, so that their lanes are added
+// up together.
 
 enum { DOT_COLUMNS = 2, DOT_ROWS = LANES / DOT_COLUMNS };
 
-static inline int sums_along_rows(const Product *p) {
-    return p->n < LANES && p->k >= 8 * LANES && p->a_column == 1 && p->b_row == 1;
+// How many columns, the last ones.
+static inline long columns_along_rows(const Product *p) {
+    int dense = p->k >= 8 * LANES && p->a_column == 1 && p->b_row == 1;
+    long last = p->n < LANES ? p->n : p->n % TILE_COLUMNS;
+    return dense && (p->n < LANES || last <= 2 * DOT_COLUMNS) ? last : 0;
 }
 
 // The sum of each of LANES vectors.
@@ -282,28 +286,28 @@ static void multiply_along_rows(const Product *p, Block c, const float *a, const
     const float *rows[DOT_ROWS], *columns[DOT_COLUMNS];  // the last one again where there are no more
     for (long row = c.row; row < c.row + c.rows; row += DOT_ROWS) {
         for (long r = 0; r < DOT_ROWS; r++) rows[r] = a + at_most(row + r, p->m - 1) * p->a_row + begin;
-        for (long column = 0; column < p->n; column += DOT_COLUMNS) {
+        for (long column = c.column; column < c.column + c.columns; column += DOT_COLUMNS) {
             for (long j = 0; j < DOT_COLUMNS; j++) columns[j] = b + at_most(column + j, p->n - 1) * p->b_column + begin;
             float dots[LANES];
             store(dots, dots_of(rows, columns, end - begin));
             UNROLLED for (int r = 0; r < DOT_ROWS; r++)
-                memcpy(tile + r * TILE_COLUMNS + column, dots + r * DOT_COLUMNS, DOT_COLUMNS * sizeof *dots);
+                memcpy(tile + r * TILE_COLUMNS + column - c.column, dots + r * DOT_COLUMNS, DOT_COLUMNS * sizeof *dots);
         }
-        leave_tile(p, finish, context, tile, c.product * p->m + row, 0, at_most(DOT_ROWS, c.row + c.rows - row), p->n);
+        leave_tile(p, finish, context, tile, c.product * p->m + row, c.column, at_most(DOT_ROWS, c.row + c.rows - row), c.columns);
     }
 }
 
 static void multiply_block(const Product *p, Block c, const float *a, const float *b, long begin, long end, Finish finish,
                            void *context) {
-    if (sums_along_rows(p)) {
-        multiply_along_rows(p, c, a, b, begin, end, finish, context);
-        return;
-    }
+    long along = at_most(c.columns, at_least(c.column + c.columns + columns_along_rows(p) - p->n, 0));
+    c.columns -= along;
     long together = end - begin > K_BLOCK ? MOST_ROWS : c.rows;
     for (long row = c.row; row < c.row + c.rows; row += together)
         for (long column = c.column; column < c.column + c.columns; column += TILE_COLUMNS)
             multiply_panel(p, a, b, c.product * p->m, row, at_most(row + together, c.row + c.rows), column,
                            at_most(TILE_COLUMNS, c.column + c.columns - column), begin, end, finish, context);
+    c.column += c.columns, c.columns = along;
+    if (along) multiply_along_rows(p, c, a, b, begin, end, finish, context);
 }
 
 static void multiply_block_of(const Product *p, long index, long begin, long end, Finish finish, void *context) {

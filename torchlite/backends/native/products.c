@@ -34,7 +34,7 @@ static int is_matrix(const NumpyArray *a) {
 
 // Whether tiles compute little beside what is wanted, and packed columns meet enough rows.
 static int fills_tiles(const Product *p) {
-    if (sums_along_rows(p)) return p->m >= DOT_ROWS && p->n >= DOT_COLUMNS;
+    if (p->n < LANES && columns_along_rows(p)) return p->m >= DOT_ROWS && p->n >= DOT_COLUMNS;
     long height = tile_rows[parts(at_most(p->n, TILE_COLUMNS), LANES) - 1];
     return p->m >= (p->b_column != 1 ? at_least(height, 16) : height) && 3 * parts(p->m, height) * height <= 4 * p->m &&
            3 * parts(p->n, LANES) * LANES <= 5 * p->n;
