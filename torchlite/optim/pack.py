@@ -15,7 +15,7 @@ from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends.native import LARGE, kernel
-from torchlite.compiler.rows import Row, together
+from torchlite.compiler.rows import Row, stands_for_all, together
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.construct import constant
@@ -108,7 +108,8 @@ class Pack:
             for row in rows:
                 yield from _differentiable(row)
             return
-        rows = yield from together(rows)
+        if stands_for_all(rows[0]):
+            rows = yield from together(rows)
         small = []
         for row in rows:
             if len(rows) > 1 and row[0].numel() <= _SMALL and not self.symbolic and not row[0].is_meta:
