@@ -55,6 +55,14 @@ def test_elementwise_operations_are_bit_by_bit_the_same(name):
         np.testing.assert_array_equal(bits(compiled), bits(expected))
 
 
+@pytest.mark.parametrize("name", ["numbers", "steps"])
+def test_numbers_beside_float16(name):
+    x, y = (drawn(64, seed=i).half() for i in range(2))
+    compiled, expected = replayed(FUNCTIONS[name], x, y), FUNCTIONS[name](x, y)
+    assert compiled.dtype is torch.float16
+    np.testing.assert_array_equal(compiled.numpy(), expected.numpy())
+
+
 def test_gradients_of_numbers_are_bit_by_bit_the_same():
     def slopes(x):
         x = x.detach().requires_grad_()

@@ -23,7 +23,7 @@ from torchlite.ops.reduction import mean
 @rounded_once
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 · tensor2."""
-    return input + tensor1 * tensor2 * value
+    return input + tensor1 * value * tensor2
 
 
 @takes_out
@@ -32,7 +32,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
 @rounded_once
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1) -> Tensor:
     """Input + value · tensor1 / tensor2."""
-    return input + tensor1 / tensor2 * value
+    return input + tensor1 * value / tensor2
 
 
 @takes_out

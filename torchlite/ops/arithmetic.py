@@ -346,12 +346,13 @@ def _with_scaled(combine: Any, input: Any, other: Any, alpha: Any) -> Tensor:
 
 
 def _scaled(name: str, input: Any, other: Any, alpha: Any) -> Any:
-    """``alpha · other``, where ``alpha`` is no number of a higher kind than the two operands."""
-    if isinstance(alpha, float | complex) and dtypes.category(common_dtype((input, other))) < 2:
+    """``alpha · other`` of the dtype of both operands, of which ``alpha`` is no number of a higher kind."""
+    common = common_dtype((input, other))
+    if isinstance(alpha, float | complex) and dtypes.category(common) < 2:
         raise RuntimeError(
             f"{name}(): For integral input tensors, argument alpha must not be a floating point number, got {alpha}"
         )
-    return other * alpha
+    return (other.to(common) if isinstance(other, Tensor) else other) * alpha
 
 
 def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
@@ -370,7 +371,8 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
     if dtypes.category(dtype) < 2:
         floored = floor_divide(input, other)
         return floored + ((floored < 0) & (floored * other != input)).to(dtype)
-    return _truncated_quotient(input, other) if isinstance(other, Number) else _true_div(input, other).trunc()
+    number = isinstance(other, Number) or (isinstance(other, Tensor) and not other.ndim)
+    return _truncated_quotient(input, other) if number else _true_div(input, other).trunc()
 
 
 @rounded_once

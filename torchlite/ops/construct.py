@@ -216,7 +216,7 @@ def operands(name: str, x: Any, y: Any, *, to_float: bool = False, wide_number: 
     if type(x) in _REAL and isinstance(y, Tensor) and type(y._data) is np.ndarray and y._data.dtype.kind in _FLOATS:
         return constant(x, y._data.dtype), y
     if type(y) in _REAL and isinstance(x, Tensor) and x._data.dtype.kind == "f":
-        return x, converted(y, x.dtype, x.device)
+        return x, converted(y, dtypes.float32 if wide_number and x._data.dtype.itemsize == 2 else x.dtype, x.device)
     x, y = (_as_operand(name, v) for v in (x, y))
     dtype = common_dtype((x, y))
     if to_float and dtypes.category(dtype) < 2:

@@ -154,7 +154,7 @@ _nan_to_num = register(
     Op(
         "nan_to_num",
         "elementwise",
-        run=lambda xp, x, *, nan, posinf, neginf: xp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf),
+        run=widened(lambda xp, x, *, nan, posinf, neginf: xp.nan_to_num(x, nan=nan, posinf=posinf, neginf=neginf)),
         infer=lambda x, *, nan, posinf, neginf: x,  # noqa: ARG005
         vjp=(lambda g, _out, x, nan, posinf, neginf: where(x.isfinite(), g, 0.0),),  # noqa: ARG005
         samples=lambda rng: [Sample((rng.normal(size=(3, 4)),), {"nan": 0.0, "posinf": 1.0, "neginf": -1.0})],

@@ -60,13 +60,17 @@ def rounded_once(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @functools.wraps(function)
     def in_float32(*args: Any, **kwargs: Any) -> Tensor:
-        half = _common_half(args)
+        half = _common_half((*args, *kwargs.values()))
         if half is None:
             return function(*args, **kwargs)
-        wide = (x.to(dtypes.float32) if isinstance(x, Tensor) and x.dtype is half else x for x in args)
-        return function(*wide, **kwargs).to(half)
+        wide = {name: _wide(x, half) for name, x in kwargs.items()}
+        return function(*(_wide(x, half) for x in args), **wide).to(half)
 
     return in_float32
+
+
+def _wide(x: Any, half: dtypes.dtype) -> Any:
+    return x.to(dtypes.float32) if isinstance(x, Tensor) and x.dtype is half else x
 
 
 def _common_half(args: Sequence[Any]) -> dtypes.dtype | None:

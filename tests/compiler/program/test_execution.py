@@ -196,6 +196,29 @@ def test_values_that_are_swapped():
         f()
 
 
+def test_a_value_that_is_copied_before_it_is_overwritten():
+    before, now = torch.zeros(5), torch.ones(5)
+
+    def step():
+        before.copy_(now)
+        now.add_(1)
+
+    f = compiled(step)
+    for i in range(3, 6):
+        f()
+        assert (before.numpy() == i).all()
+        assert (now.numpy() == i + 1).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.complex64], ids=["half", "complex"])
+def test_inputs_of_types_that_c_has_not(dtype):
+    x, ones = torch.zeros(5, dtype=dtype), torch.ones(5, dtype=dtype)
+    f = compiled(lambda x, y: (x.add_(y), torch.full((5,), 3, dtype=dtype)), x, ones)
+    _, three = f(x, ones)
+    assert (x.numpy() == 3).all()
+    assert (three.numpy() == 3).all()
+
+
 def test_nothing_is_written_where_a_check_fails():
     w, y = torch.zeros(4), torch.tensor([0, 3])
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from torchlite.backends.native.library import GRAIN
 from torchlite.compiler.graph import Graph, Node, Value
+from torchlite.compiler.program.expressions import expression
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.loops import Function, function, order_of_loop
 from torchlite.compiler.program.memory import plan
@@ -160,10 +161,12 @@ class _Layouter:
             for v in node.outputs
         }
         later: list[tuple[int, Value, Value]] = []
+        copied = {base(self.graph.outputs[i]) for i in self.writes}  # after all units, into other inputs
         for i, target in self.writes.items():
             v = self.graph.outputs[i]
             k, loop = loops.get(v, (-1, None))
-            safe = loop is not None and k > last and v not in self.result_of and v not in self.direct
+            safe = loop is not None and k > last and target not in copied
+            safe = safe and v not in self.result_of and v not in self.direct
             if safe and all(reader.is_before(k, loop, target) for reader in readers.get(target, ())):
                 self.direct[v] = target
                 self.outputs[i] = None
@@ -456,6 +459,8 @@ def _copy(v: Value, index: int) -> tuple[Unit, Value]:
     assert v.aval is not None
     made = Value(Aval(v.aval.shape, v.aval.dtype), node)
     node.outputs = (made,)
+    if expression(node) is None:  # of a type that C has not
+        return Unit("host", index, node), made
     return Unit("loop", index, loops=[Loop((v.aval.shape,), (node,))]), made
 
 
