@@ -9,7 +9,7 @@ import torchlite as torch
 from torchlite import ir
 from torchlite.backends.native import kernel
 
-SIZES = [(1, 1), (5, 3), (768, 65), (70, 1000), (3, 16)]
+SIZES = [(1, 1), (5, 3), (768, 65), (70, 1000), (3, 16), (33, 150)]
 
 
 def drawn(rows, classes):

@@ -15,39 +15,67 @@ static inline long cross_entropy_rows(const CrossEntropy *c) {
     return at_least(parts(c->rows, CROSS_ENTROPY_TASKS), at_least(CROSS_ENTROPY_GRAIN / at_least(c->classes, 1), 1));
 }
 
-// The largest number of each of `rows` rows and the sum of the exponentials of what lies below it, for rows that are shorter
-// than a vector: their numbers in one column side by side. NaN comes back through the sum.
-static void short_rows(const float *x, long rows, long n, float *most, float *sums) {
-    for (long j = 0; j < LANES; j++) most[j] = -INFINITY, sums[j] = 0.0f;
-    for (long i = 0; i < n; i++)
-        for (long j = 0; j < rows; j++) most[j] = x[j * n + i] > most[j] ? x[j * n + i] : most[j];
-    for (long i = 0; i < n; i++) {
-        float column[LANES];
-        for (long j = 0; j < LANES; j++) column[j] = j < rows ? x[j * n + i] : 0.0f;
-#pragma omp simd
-        for (long j = 0; j < LANES; j++) sums[j] += exp_(column[j] - most[j]);
-    }
+// The last `rest` numbers of a row of n in some lanes of a vector, and -inf in the others.
+static inline Vector last_of_row(const float *x, long n, long rest) {
+    const long first = n < LANES ? 0 : LANES - rest;
+    const Vector row = n < LANES ? load_some(x, n) : load(x + n - LANES);
+    Lanes places;
+    UNROLLED for (int lane = 0; lane < LANES; lane++) places[lane] = lane;
+    const Lanes kept = (Lanes)(places >= (int32_t)first) & (Lanes)(places < (int32_t)(first + rest));
+    return (Vector)((kept & (Lanes)row) | (~kept & (Lanes)((Vector){0.0f} - INFINITY)));
 }
 
-static void long_row(const float *x, long n, float *most, float *sum_of_row) {
-    float m = largest(x, n), sum = 0.0f;
-#pragma omp simd reduction(+ : sum)
-    for (long i = 0; i < n; i++) sum += exp_(x[i] - m);
-    *most = m;
-    *sum_of_row = sum;
+// The largest number of each of LANES rows, a row in each lane; NaN is passed over.
+static inline Vector largest_of_rows(const float *const *rows, long n) {
+    Vector most[LANES];
+    for (int r = 0; r < LANES; r++) {
+        Vector m = {0.0f};
+        m -= INFINITY;
+        for (long i = 0; i + LANES <= n; i += LANES) m = larger(load(rows[r] + i), m);
+        most[r] = n % LANES ? larger(last_of_row(rows[r], n, n % LANES), m) : m;
+    }
+    transpose(most);
+    UNROLLED for (int half = LANES / 2; half; half /= 2)
+        UNROLLED for (int r = 0; r < half; r++) most[r] = larger(most[r], most[r + half]);
+    return most[0];
+}
+
+// The sum of the exponentials of what lies below the row's largest number, a row in each lane. NaN comes back.
+static inline Vector sums_of_rows(const float *const *rows, long n, const float *most) {
+    Vector sums[LANES];
+    for (int r = 0; r < LANES; r++) {
+        Vector sum = {0.0f}, x[4];
+        long i = 0;
+        for (; i + 4 * LANES <= n; i += 4 * LANES) {
+            UNROLLED for (int v = 0; v < 4; v++) x[v] = load(rows[r] + i + v * LANES) - most[r];
+            exponentials(x, 4);
+            sum += (x[0] + x[1]) + (x[2] + x[3]);
+        }
+        for (; i < n; i += LANES) {
+            x[0] = (i + LANES <= n ? load(rows[r] + i) : last_of_row(rows[r], n, n - i)) - most[r];
+            exponentials(x, 1);
+            sum += x[0];
+        }
+        sums[r] = sum;
+    }
+    transpose(sums);
+    UNROLLED for (int half = LANES / 2; half; half /= 2)
+        UNROLLED for (int r = 0; r < half; r++) sums[r] += sums[r + half];
+    return sums[0];
 }
 
 static void cross_entropy_task(void *argument, long index) {
     CrossEntropy *c = argument;
     long n = c->classes, first = index * cross_entropy_rows(c), last = at_most(first + cross_entropy_rows(c), c->rows);
-    long together = n < LANES ? LANES : 1;
     double total = 0.0;
     long counted = 0;
-    for (long begin = first; begin < last; begin += together) {
+    for (long begin = first; begin < last; begin += LANES) {
+        const float *at[LANES];
         float most[LANES], sums[LANES];
-        long rows = at_most(together, last - begin);
-        if (n < LANES) short_rows(c->x + begin * n, rows, n, most, sums);
-        else long_row(c->x + begin * n, n, most, sums);
+        long rows = at_most(LANES, last - begin);
+        for (long j = 0; j < LANES; j++) at[j] = c->x + (begin + at_most(j, rows - 1)) * n;
+        store(most, largest_of_rows(at, n));
+        store(sums, sums_of_rows(at, n, most));
         for (long r = begin; r < begin + rows; r++) {
             float log_sum = logf(sums[r - begin]), m = most[r - begin], loss = 0.0f;
             c->out_lse[r] = m + log_sum;
@@ -84,6 +112,28 @@ static long cross_entropy(CrossEntropy *c) {
     return -1;
 }
 
+// e^(x - lse) g of a row of n.
+static inline void shares_of_row(const float *x, float lse, float g, float *out, long n) {
+    Vector e[4];
+    long i = 0;
+    for (; i + 4 * LANES <= n; i += 4 * LANES) {
+        UNROLLED for (int v = 0; v < 4; v++) e[v] = load(x + i + v * LANES) - lse;
+        exponentials(e, 4);
+        UNROLLED for (int v = 0; v < 4; v++) store(out + i + v * LANES, e[v] * g);
+    }
+    if (n < LANES) {
+#pragma omp simd
+        for (long k = 0; k < n; k++) out[k] = exp_(x[k] - lse) * g;
+        return;
+    }
+    for (; i < n; i += LANES) {
+        const long at = at_most(i, n - LANES);  // some once more
+        e[0] = load(x + at) - lse;
+        exponentials(e, 1);
+        store(out + at, e[0] * g);
+    }
+}
+
 static void cross_entropy_grad_task(void *argument, long index) {
     const CrossEntropy *c = argument;
     long n = c->classes, first = index * cross_entropy_rows(c);
@@ -95,8 +145,7 @@ static void cross_entropy_grad_task(void *argument, long index) {
             memset(out, 0, (size_t)n * sizeof *out);
             continue;
         }
-#pragma omp simd
-        for (long i = 0; i < n; i++) out[i] = exp_(x[i] - lse) * g;
+        shares_of_row(x, lse, g, out, n);
         out[c->target[r]] -= g;
     }
 }

@@ -11,7 +11,7 @@ from torchlite.backends.native.library import Family
 Array = np.ndarray[Any, Any]
 
 C = Family(
-    "mathematics.h", "vectors.h", "cross_entropy.h", "cross_entropy.c",
+    "mathematics.h", "vectors.h", "vector_mathematics.h", "cross_entropy.h", "cross_entropy.c",
     cross_entropy_values="aaaaannnn->n", cross_entropy_gradient="aaaaaannnn",
 )  # fmt: skip
 _REDUCTIONS = {"none": 0, "sum": 1, "mean": 2}

@@ -87,7 +87,7 @@ _REDUCTIONS = {"none": "NO_REDUCTION", "sum": "SUM", "mean": "MEAN"}
 class _CrossEntropy(Kernel):
     """Targets outside are found by the check that was captured with it, before anything is overwritten."""
 
-    headers: tuple[str, ...] = (*_BEFORE, "cross_entropy.h")
+    headers: tuple[str, ...] = (*_BEFORE, "vector_mathematics.h", "cross_entropy.h")
 
     def _fields(self, node: Node) -> dict[str, str]:
         rows, classes = node.inputs[0 if node.op.name == "cross_entropy" else 1].shape
