@@ -177,7 +177,9 @@ def _training(
 
 def _casting(library: Any, precision: str, device: str = "cpu") -> Any:
     """What forward runs under: autocasting for bf16, nothing otherwise."""
-    if precision != "bf16":
+    if precision not in PRECISIONS:
+        raise ValueError(f"a precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
+    if precision == "float32":
         return contextlib.nullcontext()
     return library.autocast(device, dtype=library.bfloat16)
 

@@ -110,3 +110,16 @@ def test_the_slope_of_elu_is_that_of_what_was_given() -> None:
 
 def test_the_operators_left_out_exist() -> None:
     assert REGISTRY.keys() >= WITHOUT_HALVES
+
+
+@pytest.mark.parametrize("dtype", HALVES, ids=[d.name for d in HALVES])
+def test_nextafter_is_the_neighbour_in_its_own_dtype(dtype: dtypes.dtype) -> None:
+    bits = np.arange(-(1 << 15), 1 << 15, dtype=np.int16).view(dtype.numpy)
+    for towards in (0.0, -0.0, np.inf, -1.0, np.nan):
+        y = np.full(bits.shape, towards, dtype.numpy)
+        with np.errstate(all="ignore"):
+            expected = np.where(bits == y, y, np.nextafter(bits, y))
+        found = torchlite.nextafter(torchlite.from_numpy(bits), torchlite.from_numpy(y)).numpy()
+        known = ~np.isnan(expected.astype(np.float32))
+        assert np.isnan(found.astype(np.float32)[~known]).all()
+        np.testing.assert_array_equal(found.view(np.int16)[known], expected.view(np.int16)[known])

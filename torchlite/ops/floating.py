@@ -15,7 +15,7 @@ from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import divisor, where
 from torchlite.ops.construct import binary, no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
-from torchlite.ops.half_precision import widened
+from torchlite.ops.half_precision import HALVES, cast, widened
 from torchlite.ops.mutation import inplace
 
 exp2 = unary(
@@ -101,14 +101,28 @@ copysign = binary(
     numbers="other",
     doc="|x| with the sign of y.",
 )
+
+
+def _beside(xp: Any, x: Any, y: Any) -> Any:
+    if x.dtype not in HALVES:
+        return xp.nextafter(x, y)
+    x, y = xp.broadcast_arrays(x, y)
+    wide, other = (cast(xp, v, dtype=np.dtype(np.float32)) for v in (x, y))
+    bits = x.view(np.int16)
+    away = (other > wide) == (wide > 0)  # from zero
+    least = xp.where(other > 0, np.int16(1), np.int16(-0x7FFF))  # the denormal numbers beside zero
+    moved = xp.where(wide == 0, least, bits + xp.where(away, np.int16(1), np.int16(-1)))
+    found = xp.where((wide == other) | xp.isnan(other), y.view(np.int16), moved)
+    return xp.where(xp.isnan(wide), bits, found).view(x.dtype)
+
+
 nextafter = binary(
     "nextafter",
     (
         lambda g, _out, x, y: where(x == y, 0.0, g),
         lambda g, _out, x, y: where(x == y, g, 0.0),
     ),
-    ufunc="nextafter",
-    scalar="nextafter(x, y)",
+    run=_beside,
     numbers="neither",
     doc="The float beside x towards y.",
 )
