@@ -55,6 +55,48 @@ def in_a_slot(value):
     return lambda: kept.value, put
 
 
+def in_a_slot_behind_another(value):
+    class Base:
+        __slots__ = ("value",)
+
+    class Kept(Base):
+        __slots__ = ("value",)
+
+    kept = Kept()
+    kept.value = 7
+    slot = Base.value
+    slot.__set__(kept, value)
+
+    def put(x):
+        slot.__set__(kept, x)
+
+    return lambda: slot.__get__(kept), put
+
+
+def in_a_slot_behind_a_property(kept_value):
+    class Base:
+        __slots__ = ("value",)
+
+    class Kept(Base):
+        __slots__ = ()
+
+        @property
+        def value(self):
+            return (Base.value.__get__(self),)
+
+        @value.setter
+        def value(self, x):
+            Base.value.__set__(self, x)
+
+    kept = Kept()
+    kept.value = kept_value
+
+    def put(x):
+        kept.value = x
+
+    return lambda: kept.value[0], put
+
+
 def in_a_class(kept_value):
     class Kept:
         value = kept_value
@@ -116,6 +158,8 @@ PLACES = [
     in_an_attribute_of_the_program,
     in_an_attribute_of_a_module,
     in_a_slot,
+    in_a_slot_behind_another,
+    in_a_slot_behind_a_property,
     in_a_class,
     in_a_global,
     in_a_closure,

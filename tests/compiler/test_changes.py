@@ -332,3 +332,41 @@ def test_fullgraph_takes_counters():
         f(torch.ones(2))
         assert kept.steps == i + 1
         assert type(kept.steps) is int
+
+
+def test_a_dict_that_stores_something_else():
+    """What a trace has changed is put back as it was, past the methods of the program."""
+
+    class Doubling(dict):
+        def __setitem__(self, key, value):
+            super().__setitem__(key, 2 * value)
+
+    def program(compile_):
+        kept = Doubling(a=1)
+
+        def f(x):
+            kept["a"] += 1
+            return x * kept["a"]
+
+        f = compile_(f)
+        return [(f(torch.ones(2)), kept["a"]) for _ in range(5)]
+
+    falls_back(program, "it changes Python values")
+
+
+def test_a_list_that_stores_something_else():
+    class Doubling(list):
+        def extend(self, values):
+            super().extend(2 * x for x in values)
+
+    def program(compile_):
+        kept = Doubling([1])
+
+        def f(x):
+            kept[0] += 1
+            return x * kept[0]
+
+        f = compile_(f)
+        return [(f(torch.ones(2)), kept[0]) for _ in range(5)]
+
+    falls_back(program, "it changes Python values")

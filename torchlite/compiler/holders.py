@@ -18,6 +18,14 @@ class Holding:
         """A value."""
         raise NotImplementedError
 
+    def key(self, name: str) -> tuple[int, str]:
+        """What tells this place apart from all others."""
+        return id(self.of), name
+
+    def of_another(self, of: Any) -> Any:
+        """The same of another object."""
+        return type(self)(of)  # type: ignore[call-arg]
+
     def __getitem__(self, name: str) -> Any:
         found = self.get(name, MISSING)
         if found is MISSING:
@@ -26,7 +34,7 @@ class Holding:
 
 
 class Attributes(Holding):
-    """The attributes of an object that keeps them in slots."""
+    """The attributes of an object, as anybody asks for them."""
 
     def __init__(self, of: Any) -> None:
         self.of = of
@@ -36,14 +44,54 @@ class Attributes(Holding):
         return getattr(self.of, name, otherwise)
 
     def __setitem__(self, name: str, value: Any) -> None:
-        slot = getattr(type(self.of), name, None)
-        if isinstance(slot, types.MemberDescriptorType):
-            slot.__set__(self.of, value)
-        else:
-            setattr(self.of, name, value)
+        setattr(self.of, name, value)
 
     def __delitem__(self, name: str) -> None:
         delattr(self.of, name)
+
+
+class Slots(Holding):
+    """What an object keeps in the slots of one of its classes; derived classes may have others of the same names, or properties.
+
+    Args:
+        of: the object.
+        kind: the class.
+    """
+
+    def __init__(self, of: Any, kind: type) -> None:
+        self.of, self.kind = of, kind
+        self._slots = slots_of(kind)
+
+    def keys(self) -> tuple[str, ...]:
+        """All names."""
+        return tuple(self._slots)
+
+    def key(self, name: str) -> tuple[int, str]:
+        """What tells a slot apart from all others."""
+        return id(self.of), f"{id(self.kind)}.{name}"
+
+    def of_another(self, of: Any) -> Slots:
+        """The same slots of another object."""
+        return Slots(of, self.kind)
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        """What is in a slot."""
+        try:
+            return self._slots[name].__get__(self.of)
+        except AttributeError:
+            return otherwise
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._slots[name].__set__(self.of, value)
+
+    def __delitem__(self, name: str) -> None:
+        self._slots[name].__delete__(self.of)
+
+
+def slots_of(kind: type) -> dict[str, Any]:
+    """The slots that a class has itself, by name."""
+    slots = vars(kind).items() if "__slots__" in vars(kind) else ()
+    return {name: x for name, x in slots if isinstance(x, types.MemberDescriptorType) and x.__name__ == name}
 
 
 class OfClass(Holding):
@@ -93,6 +141,10 @@ class Cell(Holding):
     def __init__(self, of: types.CellType) -> None:
         self.of = of
 
+    def key(self, _name: str) -> tuple[int, str]:
+        """What tells a cell apart from all others."""
+        return id(self.of), ""
+
     def get(self, _name: str, otherwise: Any = None) -> Any:
         """The content."""
         try:
@@ -110,6 +162,4 @@ Holder = tuple[Any, str]
 
 def key_of(container: Any, key: str) -> tuple[int, str]:
     """What tells holders apart."""
-    if isinstance(container, Holding):
-        return id(container.of), "" if isinstance(container, Cell) else key
-    return id(container), key
+    return container.key(key) if isinstance(container, Holding) else (id(container), key)

@@ -40,7 +40,7 @@ class Moves:
     def __call__(self, x: Any) -> Any:
         """The object in the place of ``x``."""
         if isinstance(x, Holding) and id(x) not in self._twins and id(x.of) in self._twins:
-            return type(x)(self._twins[id(x.of)])  # type: ignore[call-arg]
+            return x.of_another(self._twins[id(x.of)])
         return self._twins.get(id(x), x)
 
     def knows(self, x: Any) -> bool:

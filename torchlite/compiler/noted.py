@@ -7,7 +7,7 @@ import pickle
 import threading
 import types
 from array import array
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.compiler.holders import MISSING, Attributes, Elements, OfClass
+from torchlite.compiler.holders import MISSING, Attributes, Elements, OfClass, Slots
 from torchlite.compiler.reads import without_notes
 
 PLAIN = (int, float, complex, bool, str, bytes, type(None), type(Ellipsis), range, slice, np.generic, np.dtype)
@@ -104,19 +104,25 @@ class Place:
             return True
         if isinstance(container, Elements):
             return self.of is container.of and isinstance(self.container, (list, Elements))
-        kind = {Attributes: Attributes, OfClass: types.MappingProxyType}.get(type(container))
-        return kind is not None and self.of is container.of and isinstance(self.container, kind)
+        if isinstance(container, Slots):
+            mine = self.container
+            return isinstance(mine, Slots) and mine.of is container.of and mine.kind is container.kind
+        return (
+            isinstance(container, OfClass)
+            and self.of is container.of
+            and isinstance(self.container, types.MappingProxyType)
+        )
 
     def changeable(self) -> Any:
         """What a replay can change its values in, one by one; None where it can't."""
         if isinstance(self.of, types.ModuleType):
             return None
         if self.keys is not None and isinstance(self.container, dict):
-            return self.container
+            return self.container if type(self.container).__setitem__ is _class_of(self.container).__setitem__ else None
         if isinstance(self.of, type):
             ordinary = isinstance(self.container, types.MappingProxyType) and type(self.of) in (type, abc.ABCMeta)
             return OfClass(self.of) if ordinary else None
-        if isinstance(self.container, Attributes):
+        if isinstance(self.container, Slots):
             return None if isinstance(self.of, threading.local) else self.container
         if type(self.container) is list and self.whole and len(self.container) == self.size <= _SHORT:
             return Elements(self.container)
@@ -141,33 +147,34 @@ class Place:
     def restore(self) -> None:
         """Put back what it held."""
         container = self.container
+        kind = _class_of(container)
         if self.keys is None:
             if _all_same(tuple(container), self.values):
                 return
             if isinstance(container, (list, deque)):
-                container.clear()
-                container.extend(self.values)
+                kind.clear(container)
+                kind.extend(container, self.values)
             elif isinstance(container, set):
-                container.clear()
-                container.update(self.values)
+                kind.clear(container)
+                kind.update(container, self.values)
             elif isinstance(container, bytearray):
                 container[:] = bytes(self.values)
             elif isinstance(container, array):
                 container[:] = array(container.typecode, self.values)
         elif isinstance(self.of, type) and isinstance(container, types.MappingProxyType):
             self._restore_class(self.of, self.keys)
-        elif isinstance(container, (dict, Attributes)):
+        elif isinstance(container, (dict, Attributes, Slots)):
             if self.whole and self.direct and isinstance(container, dict):
                 known = set(self.keys)
                 for key in [k for k in container if k not in known]:
-                    del container[key]
+                    kind.__delitem__(container, key)
             for key, value in zip(self.keys, self.values, strict=True):
                 if container.get(key, MISSING) is value:
                     continue
                 if value is MISSING:
-                    del container[key]
+                    kind.__delitem__(container, key)
                 else:
-                    container[key] = value
+                    kind.__setitem__(container, key, value)
 
     def _restore_class(self, cls: type, keys: tuple[Any, ...]) -> None:
         """Put back the attributes of a class, whose dict can only be read."""
@@ -290,6 +297,11 @@ def same(now: Any, before: Any) -> bool:
     if isinstance(now, np.generic):
         return bool(now.dtype == before.dtype) and now.tobytes() == before.tobytes()
     return kind in (int, str, bytes, bool, range, slice) and bool(now == before)
+
+
+def _class_of(container: Any) -> Any:
+    """The class whose methods change what a container holds: Python's own where the program has derived one from it."""
+    return next((kind for kind in (OrderedDict, dict, list, deque, set) if isinstance(container, kind)), type(container))
 
 
 def are_other_numbers(before: Any, now: Any) -> bool:

@@ -27,7 +27,7 @@ from torchlite.autograd.hooks import of_everything
 from torchlite.compiler.arguments import containers
 from torchlite.compiler.code_names import imported_module, is_library, names_in
 from torchlite.compiler.executed import is_unread
-from torchlite.compiler.holders import MISSING, Attributes, Cell
+from torchlite.compiler.holders import MISSING, Attributes, Cell, Slots, slots_of
 from torchlite.compiler.identities import Chosen, Found
 from torchlite.compiler.noted import (
     OF_FUNCTIONS,
@@ -413,14 +413,15 @@ class Surroundings:
                 yield from self._mapping(x, x.__dict__, name)
             else:
                 self._telling(x, name)
-        slots = [slot for cls in type(x).__mro__ for slot in _slots(cls) if _is_slot(type(x), slot)]
+        held: list[tuple[Any, tuple[str, ...]]] = [
+            (slots, slots.keys()) for slots in (Slots(x, cls) for cls in type(x).__mro__ if slots_of(cls))
+        ]
         if isinstance(x, threading.local):  # its attributes, in the thread that asks
-            slots += vars(x)
-        if slots:
-            attributes = Attributes(x)
-            values = tuple(attributes.get(slot, MISSING) for slot in slots)
-            self.places.append(Place(name, x, attributes, tuple(slots), values, whole=False))
-            yield from ((value, f"{name}.{slot}") for slot, value in zip(slots, values, strict=True))
+            held.append((Attributes(x), tuple(vars(x))))
+        for attributes, names in held:
+            values = tuple(attributes.get(key, MISSING) for key in names)
+            self.places.append(Place(name, x, attributes, names, values, whole=False))
+            yield from ((value, f"{name}.{key}") for key, value in zip(names, values, strict=True))
 
     def _telling(self, x: Any, name: str) -> None:
         """The attributes of an object that tells which of them are read."""
@@ -559,18 +560,6 @@ _OF_TENSORS = frozenset(("_data", "_storage", "_node", "_grad", "_base", "_recip
 
 def _is_ours(module: str | None) -> bool:
     return module is not None and (module == "torchlite" or module.startswith("torchlite."))
-
-
-def _slots(cls: type) -> tuple[str, ...]:
-    slots = cls.__dict__.get("__slots__", ())
-    names = (slots,) if isinstance(slots, str) else tuple(slots)
-    private = f"_{cls.__name__.lstrip('_')}"
-    return tuple(private + n if n.startswith("__") and not n.endswith("__") else n for n in names)
-
-
-def _is_slot(cls: type, name: str) -> bool:
-    """Whether an attribute is kept in a slot, and no property of a derived class is in its place."""
-    return isinstance(getattr(cls, name, None), types.MemberDescriptorType)
 
 
 def _content(cell: types.CellType) -> Any:
