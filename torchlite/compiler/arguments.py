@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from torchlite._tensor import Tensor
-from torchlite.compiler.noted import NUMBERS
+from torchlite.compiler.noted import NUMBERS, shows_what_it_holds
 
 
 def flatten(x: Any, leaves: list[Any]) -> Any:
@@ -29,10 +29,10 @@ def flatten(x: Any, leaves: list[Any]) -> Any:
 
 
 def content(x: Any) -> Mapping[Any, Any] | Sequence[Any] | None:
-    """What a container among arguments holds, in the container itself; None for what is none, or has other attributes, too."""
+    """What a container among arguments holds, in the container itself; None for what is none, or has attributes or methods of its own."""
     attributes = getattr(x, "__dict__", None)
     if isinstance(x, (tuple, list, dict)):
-        return None if attributes else x
+        return None if attributes or not shows_what_it_holds(x) else x
     if dataclasses.is_dataclass(x) and attributes and not isinstance(x, type):
         return attributes if [*attributes] == [field.name for field in dataclasses.fields(x)] else None
     return None

@@ -118,7 +118,7 @@ class Place:
         if isinstance(self.of, types.ModuleType):
             return None
         if self.keys is not None and isinstance(self.container, dict):
-            return self.container if type(self.container).__setitem__ is _class_of(self.container).__setitem__ else None
+            return self.container if _are_of_python(self.container, _CHANGING) else None
         if isinstance(self.of, type):
             ordinary = isinstance(self.container, types.MappingProxyType) and type(self.of) in (type, abc.ABCMeta)
             return OfClass(self.of) if ordinary else None
@@ -300,8 +300,23 @@ def same(now: Any, before: Any) -> bool:
 
 
 def _class_of(container: Any) -> Any:
-    """The class whose methods change what a container holds: Python's own where the program has derived one from it."""
-    return next((kind for kind in (OrderedDict, dict, list, deque, set) if isinstance(container, kind)), type(container))
+    """The class of a container: Python's own where the program has derived one from it."""
+    return next((kind for kind in _OF_PYTHON if isinstance(container, kind)), type(container))
+
+
+_OF_PYTHON = (OrderedDict, dict, list, deque, set, tuple, frozenset)
+_CHANGING = "__getitem__", "__setitem__", "__delitem__"
+_SHOWING = "__iter__", "__len__", "get", "items", "keys", "values"
+
+
+def shows_what_it_holds(container: Any) -> bool:
+    """Whether the methods that tell what a container holds are Python's, and none of the program's."""
+    return type(container) in _OF_PYTHON or _are_of_python(container, _SHOWING)
+
+
+def _are_of_python(container: Any, methods: tuple[str, ...]) -> bool:
+    kind = _class_of(container)
+    return all(getattr(type(container), name) is getattr(kind, name) for name in methods if hasattr(kind, name))
 
 
 def are_other_numbers(before: Any, now: Any) -> bool:

@@ -38,6 +38,7 @@ from torchlite.compiler.noted import (
     Reading,
     are_other_numbers,
     same,
+    shows_what_it_holds,
 )
 from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
 from torchlite.compiler.settings import settings
@@ -359,6 +360,8 @@ class Surroundings:
             yield x.__func__, name
         elif isinstance(x, property):
             yield from ((part, name) for part in (x.fget, x.fset) if part is not None)
+        elif isinstance(x, (dict, list, tuple, deque, set, frozenset)) and not shows_what_it_holds(x):
+            raise Uncapturable(f"{name} has methods of its own that tell what it holds")
         elif isinstance(x, (dict, types.MappingProxyType)):
             yield from self._mapping(x, x, name)
             yield from self._object(x, name, of_program=True)
