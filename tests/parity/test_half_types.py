@@ -36,6 +36,7 @@ DIFFERENTIABLE = {
     "where": lambda T, x: T.where(x > 0, x, 0.1),
     "fill": lambda T, x: x.masked_fill(x > 0, 0.1),
     "leaky_relu": lambda T, x: T.nn.functional.leaky_relu(x, 0.1),
+    "threshold": lambda T, x: T.nn.functional.threshold(T.where(x > 1, 1.7, x), 1.7, 20.0),
     "softshrink": lambda T, x: T.nn.functional.softshrink(x, 0.3),
     "hardsigmoid": lambda T, x: T.nn.functional.hardsigmoid(x),
 }

@@ -19,7 +19,7 @@ from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.construct import plain
 from torchlite.ops.destination import takes_out
 from torchlite.ops.gathering import scatter
-from torchlite.ops.half_precision import rounded_once
+from torchlite.ops.half_precision import HALVES, rounded_once
 from torchlite.ops.mutation import inplace as in_place
 from torchlite.ops.pointwise import sigmoid, tanh
 
@@ -132,7 +132,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     """x where x > threshold, ``value`` elsewhere."""
     if inplace:
         return threshold_(input, threshold, value)
-    return where(input <= threshold, input.new_full((), value), input)
+    compared = input.to(dtypes.float32) if input._data.dtype in HALVES else input  # the threshold is not rounded
+    return where(compared <= threshold, input.new_full((), value), input)
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:
