@@ -210,6 +210,15 @@ def test_a_value_that_is_copied_before_it_is_overwritten():
         assert (now.numpy() == i + 1).all()
 
 
+@pytest.mark.parametrize("shift", [1, -1, 3])
+def test_both_parts_of_a_rolled_array_come_from_the_same_one(shift):
+    def rolled(x):
+        return torch.cat([x[:2], x[2:6] + 1, x[6:]]).roll(shift, 0) * 2
+
+    x = torch.arange(8.0)
+    np.testing.assert_array_equal(compiled(rolled, x)(x).numpy(), rolled(x).numpy())
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.complex64], ids=["half", "complex"])
 def test_inputs_of_types_that_c_has_not(dtype):
     x, ones = torch.zeros(5, dtype=dtype), torch.ones(5, dtype=dtype)

@@ -38,10 +38,10 @@ class _Cat(_Copies):
         for v in node.inputs:
             assert v.aval is not None
             stop = start + v.aval.shape[dim]
-            part = target.ghost[(slice(None),) * dim + (slice(start, stop),)]
+            part = target.seen(target.ghost[(slice(None),) * dim + (slice(start, stop),)])
             source = writer.step.places[v]
-            if source.buffer is not target.buffer:  # else it has been written there
-                copy(writer, v, source, target.seen(part))
+            if not source.is_at(part):  # else it has been written there
+                copy(writer, v, source, part)
             start = stop
 
 

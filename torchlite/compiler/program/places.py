@@ -65,6 +65,10 @@ class Place:
         """How it lies, where it is dense: its dimensions from the largest stride to the smallest."""
         return order_of(self.ghost)
 
+    def is_at(self, other: Place) -> bool:
+        """Whether each element of two values of one shape is the same memory."""
+        return self.buffer is other.buffer and (self.offset, self.strides) == (other.offset, other.strides)
+
     def seen(self, ghost: Array) -> Place:
         """The place of a view, which ``ghost`` is of this one's."""
         return Place(self.buffer, ghost)
