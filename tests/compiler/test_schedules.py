@@ -174,6 +174,70 @@ def test_a_rate_that_is_used_after_it_was_changed():
     falls_back(program, "after a scheduler has changed it")
 
 
+class Scheduled:
+    """A weight whose rate the function sets itself, beside a scheduler."""
+
+    def __init__(self):
+        self.weight = nn.Parameter(torch.ones(2))
+        self.optimizer = torch.optim.SGD([self.weight], 0.1)
+        self.group = self.optimizer.param_groups[0]
+        self.schedule = rates.StepLR(self.optimizer, 2, 0.5)
+        self.counts = {"a": 0}
+
+    def update(self, x):
+        self.optimizer.zero_grad()
+        (self.weight * x).sum().backward()
+        self.optimizer.step()
+
+    def before(self, x):
+        self.update(x)
+        self.group["lr"] *= 0.9
+        self.schedule.step()
+
+    def before_it_counts(self, x):
+        self.update(x)
+        self.schedule.last_epoch = 2
+        self.schedule.step()
+
+    def after(self, x):
+        self.update(x)
+        self.schedule.step()
+        self.group["lr"] = 0.05
+
+    def between(self, x):
+        self.update(x)
+        self.schedule.step()
+        self.group["lr"] = 0.05
+        self.schedule.step()
+
+
+def program_of_scheduled(step):
+    def program(compile_):
+        kept = Scheduled()
+        f = compile_(getattr(kept, step))
+        results = []
+        for i in range(8):
+            f(torch.ones(2))
+            group = [kept.group["lr"], kept.schedule.last_epoch, kept.schedule.get_last_lr()]
+            results.append([kept.weight.detach().clone(), *group])
+            if i == 5:
+                kept.schedule = copy.copy(kept.schedule)
+        return results
+
+    return program
+
+
+@pytest.mark.parametrize("step", ["before", "before_it_counts"])
+def test_a_rate_that_is_set_before_a_scheduler_steps(step):
+    (f,) = both(program_of_scheduled(step))
+    assert captured(f)
+
+
+@pytest.mark.parametrize("step", ["after", "between"])
+def test_a_rate_that_is_set_after_a_scheduler_has_stepped(step):
+    falls_back(program_of_scheduled(step), "lr is set after a scheduler has changed it")
+
+
 def test_a_rate_that_is_a_tensor():
     def program(compile_):
         w = torch.ones(2, requires_grad=True)
@@ -358,3 +422,38 @@ def test_averages_of_weights(how):
 
     (step,) = both(program)
     assert captured(step)
+
+
+def test_other_objects_beside_a_scheduler_that_steps_inside():
+    """They are found again in their places, though the list of rates is not among what must stay as it was."""
+
+    class Kept:
+        def __init__(self):
+            self.factors, self.counts, self.scale = [1], {"a": 1}, 1
+
+    def program(compile_):
+        kept = Kept()
+        weight = nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.SGD([weight], 0.1)
+        schedule = rates.StepLR(optimizer, 2, 0.5)
+
+        def step(x):
+            optimizer.zero_grad()
+            (weight * x * kept.factors[0] * kept.scale).sum().backward()
+            optimizer.step()
+            schedule.step()
+            kept.counts["a"] += 1
+
+        step = compile_(step)
+        results = []
+        for i in range(12):
+            step(torch.ones(2))
+            results.append([weight.detach().clone(), dict(kept.counts), optimizer.param_groups[0]["lr"]])
+            if i == 4:
+                kept.scale = 2
+            if i == 8:
+                kept.counts = dict(kept.counts)
+        return results
+
+    (step,) = both(program)
+    assert len(step.variants) == 2

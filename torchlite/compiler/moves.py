@@ -30,10 +30,12 @@ class Moves:
     """
 
     def __init__(self, then: Surroundings, now: Surroundings) -> None:
-        pairs = list(zip(then.kept, now.kept, strict=False))
-        self._twins = {id(before): after for before, after in pairs}
-        pairs = [(a.container, b.container) for a, b in zip(then.places, now.places, strict=False)]
-        self._twins |= {id(before): after for before, after in pairs}
+        self._twins = {id(before): after for before, after in zip(then.kept, now.kept, strict=False)}
+        places = iter(now.places)
+        for place in then.places:  # some of those there were are left out
+            twin = next((one for one in places if self(place.of) is one.of), None)
+            if twin is not None and not isinstance(place.container, Holding):
+                self._twins[id(place.container)] = twin.container
         self._then = then
         self._now = now
 

@@ -189,6 +189,7 @@ class State:
         self.made: list[Slot] = []
         self.effects: list[Effect] = []
         self.assigned: list[Assigned] = []
+        self._earlier: list[tuple[Slot, Any]] = []
         self._counted = {key_of(container, key) for container, key in counted}
         self._changing = {key_of(container, key) for container, key in changing} - self._counted
         self._varying = varying
@@ -275,20 +276,28 @@ class State:
         return next((s.name for s in self.asked() if key_of(s.holder, s.name) in self._counted), None)
 
     def written(self) -> Iterator[tuple[Slot, Any]]:
-        """The places that hold something else in the end, with that.
+        """The places that hold something else in the end or before a method is called, with that.
 
         Raises:
             Uncapturable: where it is no number.
         """
-        for place, (container, key, number) in self._places.items():
-            now = container.get(key)
-            if now is self._put[place]:
-                continue
-            if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in NUMBERS):
-                raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
-            yield self._slot(container, key, None, number), now
+        yield from self._earlier
+        for place in self._places:
+            yield from self._put_by_function(place)
         for one in self.assigned:
             yield self._slot(one.container, one.key, None, None), one.value
+
+    def _put_by_function(self, place: tuple[int, str]) -> Iterator[tuple[Slot, Any]]:
+        """What the function has put in a place since it last was looked at."""
+        container, key, number = self._places[place]
+        now, before = container.get(key), self._put[place]
+        if now is before:
+            return
+        if isinstance(number, (tuple, list)) or not (isinstance(now, HostNumber) or type(now) in NUMBERS):
+            raise Uncapturable(f"{key} is given another value, which a replay can't repeat")
+        if isinstance(before, LaterNumber):
+            raise Uncapturable(f"{key} is set after a scheduler has changed it in the same call")
+        yield self._slot(container, key, None, number), now
 
     def call(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
         """Take note of a method instead of calling it; from now on nobody knows the numbers that it changes.
@@ -305,6 +314,7 @@ class State:
         for container, _ in owner._changing_numbers():
             for place, (holder, key, number) in self._places.items():
                 if holder is container:
+                    self._earlier += self._put_by_function(place)
                     later = _each(
                         number, lambda n, i, c=holder, k=key: LaterNumber(self.tracer, self._slot(c, k, i, n))
                     )
