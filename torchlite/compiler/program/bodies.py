@@ -45,10 +45,16 @@ class Moments:
 
 
 class Dimensions:
-    """What a loop goes through: the dimensions that all its shapes have in common, in the order of memory."""
+    """What a loop goes through: the dimensions that all its shapes have in common, in the order of memory.
 
-    def __init__(self, loop: Loop, order: Order | None) -> None:
-        shape = refinement(*loop.shapes)
+    Args:
+        loop: its shapes.
+        order: of the memory.
+        whole: the one shape that all are to be seen under, dimensions of one element included.
+    """
+
+    def __init__(self, loop: Loop, order: Order | None, whole: Shape | None = None) -> None:
+        shape = refinement(*loop.shapes) if whole is None else whole
         assert shape is not None
         self.shape: Shape = shape
         self.order = order if order is not None and len(order) == len(shape) else tuple(range(len(shape)))

@@ -119,7 +119,7 @@ def store_of_channels(node: Node, writer: Writer) -> Store:
 def fill_of_channels(v: Value, writer: Writer) -> tuple[str, str]:
     """A function that makes the elements of an input (N, C, H, W) of a kernel in its tiles, which are of its type, and what it is given."""
     loop = writer.step.unit.before[v]
-    dimensions = Dimensions(loop, CHANNELS_LAST)
+    dimensions = Dimensions(loop, CHANNELS_LAST, v.shape)  # also where there is one sample
     made = body(loop, dimensions, writer.step.places, writer.layout.stored)
     result = _Made(f"v{[node.outputs[0] for node in loop.nodes].index(v)}", c_type(v) or "")
     tile = _Tile(dimensions.lengths, [False, False, False, True], made, columns=str(v.shape[1]), made=result)
