@@ -130,13 +130,13 @@ def test_batch_norms_between_convolutions(channels):
 
 
 def test_a_batch_norm_between_convolutions_with_a_size_of_one():
-    def function(x, first, second):
-        y = F.batch_norm(F.conv2d(x, first, padding=1), None, None, None, None, True)
+    def function(x, first, second, weight, bias):
+        y = F.batch_norm(F.conv2d(x, first, padding=1), None, None, weight, bias, True)
         return torch.relu(F.conv2d(torch.relu(y), second, padding=1))
 
     sizes = [(1, 16, 9, 8), (2, 16, 1, 9), (2, 16, 9, 1)]
-    weights = [drawn(16, 16, 3, 3, seed=i) * 0.1 for i in (1, 2)]
-    check_together([(function, (drawn(*size), *weights)) for size in sizes], ("CONVOLUTION",), tolerance=1e-4)
+    given = [*(drawn(16, 16, 3, 3, seed=i) * 0.1 for i in (1, 2)), drawn(16, seed=3), drawn(16, seed=4)]
+    check_together([(function, (drawn(*size), *given)) for size in sizes], ("CONVOLUTION",), tolerance=1e-4)
 
 
 def test_what_is_normalized_takes_no_memory():
