@@ -177,10 +177,10 @@ def _training(
 
 def _casting(library: Any, precision: str, device: str = "cpu") -> Any:
     """What forward runs under: autocasting for bf16, nothing otherwise."""
+    if precision in ("float32", "float64"):
+        return contextlib.nullcontext()
     if precision not in PRECISIONS:
         raise ValueError(f"a precision is one of {', '.join(PRECISIONS)}, not {precision!r}")
-    if precision == "float32":
-        return contextlib.nullcontext()
     return library.autocast(device, dtype=library.bfloat16)
 
 
