@@ -68,10 +68,7 @@ def repeat_changes(
     """
     covered = tracer.state.covers()
     places = {key_of(container, key) for container, key in covered}
-    numbers: list[tuple[Any, str]] = []
-    assigned: list[Assigned] = []
-    grown: list[Holder] = []
-    rebound: list[Holder] = []
+    changed = _Changed(rebinding)
     growing.check()
     for place in surroundings.places:
         container = place.changeable()
@@ -80,7 +77,7 @@ def repeat_changes(
                 holder = _holder(surroundings, place)
                 if holder is None or not growing.is_new(holder):
                     return place.difference()
-                grown.append(holder)
+                changed.grown.append(holder)
             continue
         told = place.of is not place.container and type(place.of) in surroundings.telling
         for key, before, now in _differences(place):
@@ -88,14 +85,10 @@ def repeat_changes(
                 continue
             places.add(key_of(container, key))  # another function may name it, too
             free = told and reads.only_set(place.of, key)
-            if _is_number(before) and _is_number(now) and not free:
-                numbers.append((container, key))
-            elif _are_results(now) and rebinding.takes(container, key, before):
-                assigned.append(Assigned(container, key, before, now, free=True))
-            elif _are_results(now) and rebinding.is_new(container, key, before):
-                rebound.append((container, key))
-            elif isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
-                assigned.append(Assigned(container, key, before, now, free=free))
+            if changed.takes(container, key, before, now, free=free):
+                continue
+            if isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
+                changed.assigned.append(Assigned(container, key, before, now, free=free))
             else:
                 return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
     for reading in surroundings.readings:
@@ -107,20 +100,10 @@ def repeat_changes(
             if key_of(cell, reading.name) in places:
                 continue
             places.add(key_of(cell, reading.name))
-            if _is_number(before) and _is_number(now):
-                numbers.append((cell, reading.name))
-            elif _are_results(now) and rebinding.takes(cell, reading.name, before):
-                assigned.append(Assigned(cell, reading.name, before, now, free=True))
-            elif _are_results(now) and rebinding.is_new(cell, reading.name, before):
-                rebound.append((cell, reading.name))
-            else:
+            if not changed.takes(cell, reading.name, before, now):
                 return reading.difference()
-    if numbers:
-        raise Written(numbers)
-    if grown:
-        raise Grown(grown)
-    if rebound:
-        raise Rebound(rebound)
+    changed.check()
+    assigned = changed.assigned
     if once and not all(one.free for one in assigned):
         return f"{assigned[0].key} becomes {short(assigned[0].value)}"
     effects = list(growing.effects())
@@ -131,6 +114,49 @@ def repeat_changes(
         tracer.state.assign(one)
     tracer.state.effects += effects
     return None
+
+
+class _Changed:
+    """What is another around a function than before, by what a replay can do about it.
+
+    Attributes:
+        numbers, grown, rebound: places of numbers, of lists and of tensors that are not known to change yet.
+        assigned: what a replay assigns.
+    """
+
+    def __init__(self, rebinding: Rebinding) -> None:
+        self._rebinding = rebinding
+        self.numbers: list[tuple[Any, Any]] = []
+        self.assigned: list[Assigned] = []
+        self.grown: list[Holder] = []
+        self.rebound: list[Holder] = []
+
+    def takes(self, container: Any, key: Any, before: Any, now: Any, *, free: bool = False) -> bool:
+        """Whether it is a number or a tensor that may change there, which is noted.
+
+        Args:
+            container, key: the place.
+            before, now: what was and is there.
+            free: whether nobody reads it there, so that a number needs no place in the graph.
+        """
+        if _is_number(before) and _is_number(now) and not free:
+            self.numbers.append((container, key))
+        elif _are_results(now) and self._rebinding.takes(container, key, before):
+            self.assigned.append(Assigned(container, key, before, now, free=True))
+        elif _are_results(now) and self._rebinding.is_new(container, key, before):
+            self.rebound.append((container, key))
+        else:
+            return False
+        return True
+
+    def check(self) -> None:
+        """Raise `Written`, `Grown` or `Rebound` where something changes of which that was not known."""
+        if self.numbers:
+            raise Written(self.numbers)
+        if self.grown:
+            raise Grown(self.grown)
+        if self.rebound:
+            raise Rebound(self.rebound)
 
 
 def _holder(surroundings: Surroundings, place: Place) -> Holder | None:
