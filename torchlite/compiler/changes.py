@@ -8,7 +8,7 @@ lists (`growing`). All else is left to the function itself.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
@@ -22,9 +22,6 @@ from torchlite.compiler.state import Assigned
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.tracer import Tracer
 
-if TYPE_CHECKING:
-    from torchlite.compiler.learned import Learned
-
 
 class Written(Again):
     """Numbers that the function reads and writes, and that were taken for constants: containers and keys."""
@@ -32,10 +29,6 @@ class Written(Again):
     def __init__(self, numbers: list[tuple[Any, str]]) -> None:
         super().__init__(numbers)
         self.numbers = numbers
-
-    def tell(self, learned: Learned) -> None:
-        """The function counts with them."""
-        learned.counted += self.numbers
 
 
 def repeat_changes(

@@ -17,7 +17,6 @@ from torchlite.compiler.state import Given, Slot
 from torchlite.compiler.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from torchlite.compiler.learned import Learned
     from torchlite.compiler.variant import Variant
 
 
@@ -32,10 +31,6 @@ class Decide(Again):
     def __init__(self, slots: Sequence[Slot], count: int) -> None:
         super().__init__(slots, count)
         self.slots, self.count = slots, count
-
-    def tell(self, learned: Learned) -> None:
-        """Each has a capture for each value."""
-        learned.changing.decide(self.slots, self.count)
 
 
 class Changing:

@@ -246,7 +246,7 @@ class CompiledFunction:
             try:
                 variant = Trace(of, call, self.learned, fixed=fixed).variant()
             except Again as found:
-                found.tell(self.learned)
+                self.learned.take(found)
             except (Exception, Uncapturable):
                 if fixed or not self.learned.puts_stand_ins():
                     raise

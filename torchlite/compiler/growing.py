@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
@@ -19,9 +19,6 @@ from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.state import Effect
 from torchlite.tracing import active
 
-if TYPE_CHECKING:
-    from torchlite.compiler.learned import Learned
-
 
 class Looked(Again):
     """Lists that the function looks at, so that they must be as they were."""
@@ -30,10 +27,6 @@ class Looked(Again):
         super().__init__(holders)
         self.holders = holders
 
-    def tell(self, learned: Learned) -> None:
-        """They are no lists that only become longer."""
-        learned.looked_at |= {key_of(*holder) for holder in self.holders}
-
 
 class Grown(Again):
     """Lists that have become longer, and that were taken to be looked at."""
@@ -41,10 +34,6 @@ class Grown(Again):
     def __init__(self, holders: Sequence[Holder]) -> None:
         super().__init__(holders)
         self.holders = holders
-
-    def tell(self, learned: Learned) -> None:
-        """Stand-ins may be in their places."""
-        learned.growing |= {key_of(*holder): holder for holder in self.holders}
 
 
 class GrowingList(list[Any]):

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from torchlite.compiler.again import Again
 from torchlite.compiler.branches import Branches
-from torchlite.compiler.changing import Changing
-from torchlite.compiler.growing import STAND_INS
-from torchlite.compiler.holders import Holder
+from torchlite.compiler.changes import Written
+from torchlite.compiler.changing import Changing, Decide
+from torchlite.compiler.growing import STAND_INS, Grown, Looked
+from torchlite.compiler.holders import Holder, key_of
+from torchlite.compiler.rebinding import Rebound
+from torchlite.compiler.state import Varies
 from torchlite.compiler.tracer import Site
 
 if TYPE_CHECKING:
@@ -43,6 +47,24 @@ class Learned:
         self.looked_at: set[tuple[int, str]] = set()
         self.rebound: dict[tuple[int, str], Holder] = {}
         self.looks_at_code = False
+
+    def take(self, found: Again) -> None:
+        """Take note of what a trace has found out."""
+        match found:
+            case Varies():
+                self.varying |= found.keys
+            case Written():
+                self.counted += found.numbers
+            case Decide():
+                self.changing.decide(found.slots, found.count)
+            case Grown():
+                self.growing |= {key_of(*holder): holder for holder in found.holders}
+            case Looked():
+                self.looked_at |= {key_of(*holder) for holder in found.holders}
+            case Rebound():
+                self.rebound |= {key_of(*holder): holder for holder in found.holders}
+            case _:
+                raise found  # the next trace would end in it, too
 
     def compare(self, variants: Iterable[Variant], structure: Any, leaves: Sequence[Any]) -> None:
         """Take note of what is another for a call than it was for the captures there are."""

@@ -6,14 +6,11 @@ Every replay looks for the tensor in the place where the last one has put it, as
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
 from torchlite.compiler.holders import Holder, key_of
-
-if TYPE_CHECKING:
-    from torchlite.compiler.learned import Learned
 
 Spot = tuple[Any, str, int | None]
 """A dict or a cell, a key, and an index where a tuple or list of tensors is there."""
@@ -28,10 +25,6 @@ class Rebound(Again):
     def __init__(self, holders: Sequence[Holder]) -> None:
         super().__init__(holders)
         self.holders = holders
-
-    def tell(self, learned: Learned) -> None:
-        """They are looked for in their places at every call."""
-        learned.rebound |= {key_of(*holder): holder for holder in self.holders}
 
 
 class Rebinding:

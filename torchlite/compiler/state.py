@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
@@ -19,9 +19,6 @@ from torchlite.compiler.noted import NUMBERS
 from torchlite.compiler.numbers import HostNumber, LaterNumber, as_float
 from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
-
-if TYPE_CHECKING:
-    from torchlite.compiler.learned import Learned
 
 _OF_FEW_VALUES = (
     "number_mod",
@@ -158,10 +155,6 @@ class Varies(Again):
     def __init__(self, keys: set[str]) -> None:
         super().__init__(keys)
         self.keys = keys
-
-    def tell(self, learned: Learned) -> None:
-        """Their numbers are read at every replay."""
-        learned.varying |= self.keys
 
 
 class State:
