@@ -450,6 +450,11 @@ MISUSE: dict[str, tuple[Callable[[Any], Any], type[Exception], str]] = {
         RuntimeError,
         "linear: input of shape [4, 5] has 5 features, but the weight [2, 3] expects 3",
     ),
+    "linear of a string": (
+        lambda T: T.nn.Linear(3, 2)("x"),
+        TypeError,
+        "linear(): argument 'input' must be Tensor, not str",
+    ),
     "conv2d": (
         lambda T: T.nn.Conv2d(3, 8, 3)(T.zeros(1, 1, 8, 8)),
         RuntimeError,

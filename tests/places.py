@@ -16,43 +16,34 @@ def in_an_attribute(value):
     return lambda: kept.value, put
 
 
-def in_an_attribute_of_the_program(value):
-    class Kept:
-        pass
-
-    kept = Kept()
+def _in_an_attribute(kept, value):
     kept.value = value
 
     def put(x):
         kept.value = x
 
     return lambda: kept.value, put
+
+
+def in_an_attribute_of_the_program(value):
+    class Kept:
+        pass
+
+    return _in_an_attribute(Kept(), value)
 
 
 def in_an_attribute_of_a_module(value):
     class Kept(nn.Module):
         pass
 
-    kept = Kept()
-    kept.value = value
-
-    def put(x):
-        kept.value = x
-
-    return lambda: kept.value, put
+    return _in_an_attribute(Kept(), value)
 
 
 def in_a_slot(value):
     class Kept:
         __slots__ = ("__weakref__", "other", "value")
 
-    kept = Kept()
-    kept.value = value
-
-    def put(x):
-        kept.value = x
-
-    return lambda: kept.value, put
+    return _in_an_attribute(Kept(), value)
 
 
 def in_a_slot_behind_another(value):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import types
+from abc import ABC, abstractmethod
 from typing import Any
 
 MISSING = object()
 """What stands for a value where there is none."""
 
 
-class Holding:
+class Holding(ABC):
     """Something that can be asked for values by name, like a dict."""
 
     of: Any
 
+    @abstractmethod
     def get(self, name: str, otherwise: Any = None) -> Any:
         """A value."""
-        raise NotImplementedError
 
     def key(self, name: str) -> tuple[int, str]:
         """What tells this place apart from all others."""

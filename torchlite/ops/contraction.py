@@ -302,7 +302,10 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Raises:
         RuntimeError: when the number of features differs, naming both.
+        TypeError: for an input that is no tensor.
     """
+    if not isinstance(input, Tensor):
+        raise TypeError(f"linear(): argument 'input' must be Tensor, not {type(input).__name__}")
     if weight.ndim == 1:
         out = matmul(input, weight)
         return out if bias is None else out + bias
