@@ -45,7 +45,7 @@ def ours(case: tuple[int, ...]) -> Calls:
         library,
         weight_grad_winograd,
     )
-    from torchlite.backends.native.recurrent import has_tiles
+    from torchlite.backends.native.bfloat16 import has_tiles
     from torchlite.ops.windows import Window
 
     samples, channels, size, results, kernel, stride, padding = case

@@ -8,7 +8,7 @@ import pytest
 from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes
 
 from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
-from torchlite.backends.native.recurrent import has_tiles
+from torchlite.backends.native.bfloat16 import has_tiles
 from torchlite.ops.windows import Window
 
 # Samples, channels, size, results, window: rows of one tile, of two, of one and a part; woven samples, of which some are

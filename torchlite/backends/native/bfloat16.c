@@ -141,3 +141,5 @@ KERNEL int product(const void *left, const void *right, const void *bias, void *
     free(p.scratch);
     return 1;
 }
+
+KERNEL int has_tiles(void) { return bf16_tiles_allowed(); }

@@ -18,12 +18,17 @@ C = Family(
     "mathematics.h", "vectors.h", "bfloat16.h", "bfloat16.c",
     apart=[("to_bfloat16", "to_float32"), ("relu", "relu_grad"), ("leaky_relu_grad",), ("add",), ("subtract",), ("multiply",),
            ("product",)],
-    to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i", scratch="a->n",
+    to_bfloat16="aan", to_float32="aan", relu="aan", product="aaaaa->i", scratch="a->n", has_tiles="->i",
     **dict.fromkeys(("add", "subtract", "multiply", "relu_grad"), "aaan"), leaky_relu_grad="aaanf",
 )  # fmt: skip
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 _FLOAT32 = np.dtype(np.float32)
 _KINDS = (BFLOAT16, _FLOAT32)
+
+
+def has_tiles() -> bool:
+    """Whether the processor has tile registers, and the system lets this process use them."""
+    return C.available("has_tiles") and bool(C.has_tiles())
 
 
 def cast(x: Array, *, dtype: Any) -> Array | None:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends.native import small_convolution
+from torchlite.backends.native.bfloat16 import has_tiles
 from torchlite.backends.native.library import Family
-from torchlite.backends.native.recurrent import has_tiles
 from torchlite.backends.native.windows import pairs
 
 Array = np.ndarray[Any, Any]

@@ -91,5 +91,3 @@ KERNEL int gru_grad(const float *kept, const float *h0, const float *w_hh, const
 KERNEL long tiled_scratch(long samples, long width, long gradient, long terms, long steps) {
     return tiled_lstm_scratch(samples, width, (int)gradient, (int)terms, steps);
 }
-
-KERNEL int has_tiles(void) { return bf16_tiles_allowed(); }

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from torchlite.backends.native.bfloat16 import BFLOAT16
+from torchlite.backends.native.bfloat16 import BFLOAT16, has_tiles
 from torchlite.backends.native.library import Family
 
 Array = np.ndarray[Any, Any]
@@ -24,7 +24,7 @@ C = Family(
     apart=[("lstm", "lstm_grad"), ("lstm_bfloat16", "lstm_grad_bfloat16"), ("gru", "gru_grad")],
     **dict.fromkeys(("lstm", "lstm_bfloat16"), "aaaaaaaannnn->i"),
     **dict.fromkeys(("lstm_grad", "lstm_grad_bfloat16"), "aaaaaaaaaannnn->i"),
-    gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n", has_tiles="->i",
+    gru="aaaaaaannnn->i", gru_grad="aaaaaaaaannnn->i", tiled_scratch="nnnnn->n",
 )  # fmt: skip
 _FLOAT32 = np.dtype(np.float32)
 _UNITS = 16  # of a tile, as ``recurrent_tiles.h`` has them
@@ -59,11 +59,6 @@ def rows_pay(shape: tuple[int, int, int], rows: int) -> bool:
     """
     steps, samples, width = shape
     return width % _UNITS == 0 and rows * width <= 1 << 15 and steps * samples >= 4 * rows
-
-
-def has_tiles() -> bool:
-    """Whether the processor has tile registers, and the system lets this process use them."""
-    return C.available("has_tiles") and bool(C.has_tiles())
 
 
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:

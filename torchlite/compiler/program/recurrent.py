@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
-from torchlite.backends.native.bfloat16 import BFLOAT16
-from torchlite.backends.native.recurrent import GRADIENT_TILES, TILES, C, has_tiles, in_tiles
+from torchlite.backends.native.bfloat16 import BFLOAT16, has_tiles
+from torchlite.backends.native.recurrent import GRADIENT_TILES, TILES, C, in_tiles
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.kernels import Kernel, of_float32, struct
 from torchlite.compiler.program.lowering import Lowering
