@@ -51,15 +51,13 @@ def ours(case: tuple[int, ...]) -> Calls:
     samples, channels, size, results, kernel, stride, padding = case
     window = Window.of((kernel,) * 2, (stride,) * 2, (padding,) * 2)
     x, out = (samples, size, size, channels), (samples, *window.out_size("convolution", (size, size)), results)
-    axes = convolution_nhwc.forward_axes(window), convolution_nhwc.backward_axes(window)
-    faster = convolution_tiles if has_tiles() else convolution_winograd
-    pays = faster.pays(x, out, axes[0]), faster.pays(out, x, axes[1])
-    forward, back = (faster if how else convolution_nhwc for how in pays)
-    kernels = {
-        "forward": forward.convolution("forward", x, out, window),
-        "input": back.input_grad("input", out, x, window),
-        "weight": weight_grad_winograd.weight_grad("weight", x, out, window),
+    sums = {
+        "forward": convolution_nhwc.convolution(x, out, window),
+        "input": convolution_nhwc.input_grad(out, x, window),
     }
+    faster = convolution_tiles if has_tiles() else convolution_winograd
+    kernels = {name: (faster if faster.pays(of) else convolution_nhwc).kernel(name, of) for name, of in sums.items()}
+    kernels["weight"] = weight_grad_winograd.weight_grad("weight", x, out, window)
     modules = convolution_tiles, convolution_winograd, weight_grad_winograd
     headers = dict.fromkeys(header for module in modules for header in module.HEADERS)
     text = [library.text("parallel.h", "mathematics.h", "vectors.h", *headers)]

@@ -10,6 +10,7 @@ import numpy as np
 
 import torchlite as torch
 from torchlite import ir
+from torchlite.backends.native import convolution_nhwc
 
 KINDS = ("convolution", "input_grad")
 EXPORT = """
@@ -23,6 +24,12 @@ def sizes(case):
     """Of the input and of the result, both (N, H, W, C)."""
     samples, channels, size, results, window = case
     return (samples, *size, channels), (samples, *window.out_size("convolution", size), results)
+
+
+def sum_of(kind, case):
+    """What a kernel of such a kind computes."""
+    x, out = sizes(case)
+    return getattr(convolution_nhwc, kind)(*((x, out) if kind == "convolution" else (out, x)), case[-1])
 
 
 def planes(x):

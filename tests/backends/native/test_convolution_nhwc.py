@@ -4,7 +4,7 @@ import ctypes
 
 import numpy as np
 import pytest
-from convolution_cases import exact, planes, sizes
+from convolution_cases import exact, planes, sizes, sum_of
 
 import torchlite as torch
 from torchlite.backends.native import convolution_nhwc, library
@@ -44,12 +44,11 @@ ARGUMENTS = {
 
 def kernels(index, case):
     x, out = sizes(case)
-    window = case[-1]
     return {
-        "convolution": convolution_nhwc.convolution(f"conv{index}", x, out, window),
-        "from_planes": convolution_nhwc.convolution(f"planes{index}", x, out, window, planes(x)),
-        "input_grad": convolution_nhwc.input_grad(f"input{index}", out, x, window),
-        "weight_grad": convolution_nhwc.weight_grad(f"weight{index}", x, out, window),
+        "convolution": convolution_nhwc.kernel(f"conv{index}", sum_of("convolution", case)),
+        "from_planes": convolution_nhwc.kernel(f"planes{index}", sum_of("convolution", case), planes(x)),
+        "input_grad": convolution_nhwc.kernel(f"input{index}", sum_of("input_grad", case)),
+        "weight_grad": convolution_nhwc.weight_grad(f"weight{index}", x, out, case[-1]),
     }
 
 

@@ -5,7 +5,7 @@ Where the processor has no tile registers both are the same.
 
 import numpy as np
 import pytest
-from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes
+from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes, sum_of
 
 from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
 from torchlite.backends.native.bfloat16 import has_tiles
@@ -29,16 +29,15 @@ def compiled(needs_compiler):
     """A function and its scratch of each case, in tiles and by multiply-adds."""
     text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
     for index, case in enumerate(CASES):
-        x, out = sizes(case)
         wanted = [(convolution_tiles, kind, None) for kind in KINDS]
         if not index:
             wanted += [(convolution_nhwc, kind, None) for kind in KINDS] + [
-                (convolution_tiles, "convolution", planes(x))
+                (convolution_tiles, "convolution", planes(sizes(case)[0]))
             ]
         for module, kind, steps in wanted:
             key = (index, kind if steps is None else "planes", module is convolution_tiles)
-            name, ends = f"kernel{len(made)}", (x, out) if kind == "convolution" else (out, x)
-            kernel = getattr(module, kind)(name, *ends, case[-1], steps)
+            name = f"kernel{len(made)}"
+            kernel = module.kernel(name, sum_of(kind, case), steps)
             made[key] = name, kernel.scratch
             text += [kernel.text, EXPORT.format(name=name)]
     functions = library.load("".join(text))
@@ -122,4 +121,4 @@ def test_threads_change_nothing(compiled, rng, index):
 )
 def test_sizes_that_pay(x, results, window, pays):
     out = (x[0], *window.out_size("convolution", x[1:3]), results)
-    assert convolution_tiles.pays(x, out, convolution_nhwc.forward_axes(window)) == pays
+    assert convolution_tiles.pays(convolution_nhwc.convolution(x, out, window)) == pays

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes
+from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes, sum_of
 
 from torchlite.backends.native import convolution_nhwc, convolution_winograd, library
 from torchlite.ops.windows import Window
@@ -33,9 +33,8 @@ def compiled(needs_compiler):
     wanted += [(index, kind, convolution_nhwc, None) for index in COMPARED for kind in KINDS]
     wanted.append((0, "convolution", convolution_winograd, planes(sizes(CASES[0])[0])))
     for index, kind, module, steps in wanted:
-        x, out = sizes(CASES[index])
-        name, ends = f"kernel{len(made)}", (x, out) if kind == "convolution" else (out, x)
-        kernel = getattr(module, kind)(name, *ends, CASES[index][-1], steps)
+        name = f"kernel{len(made)}"
+        kernel = module.kernel(name, sum_of(kind, CASES[index]), steps)
         made[index, kind if steps is None else "planes", module is convolution_winograd] = name, kernel.scratch
         text += [kernel.text, EXPORT.format(name=name)]
     functions = library.load("".join(text))
@@ -142,8 +141,5 @@ def test_threads_change_nothing(compiled, rng, index, kind):
 )
 def test_sizes_that_pay(x, results, window, pays):
     out = (x[0], *window.out_size("convolution", x[1:3]), results)
-    for source, result, axes in (
-        (x, out, convolution_nhwc.forward_axes(window)),
-        (out, x, convolution_nhwc.backward_axes(window)),
-    ):
-        assert convolution_winograd.pays(source, result, axes) == pays
+    for of in (convolution_nhwc.convolution(x, out, window), convolution_nhwc.input_grad(out, x, window)):
+        assert convolution_winograd.pays(of) == pays

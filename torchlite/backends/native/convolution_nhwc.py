@@ -6,6 +6,7 @@ A kernel is three things: a text that defines a static function, to be compiled 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -50,6 +51,17 @@ Sizes = tuple[int, int, int, int]
 """Samples, height, width and channels."""
 
 
+class Sum(NamedTuple):
+    """What a convolution computes, and the gradient of its input, too: sums of products of what a window meets and its weight."""
+
+    source: Sizes
+    result: Sizes
+    axes: tuple[Axis, Axis]
+    """How results read sources, down and across."""
+    weight_steps: tuple[int, int]
+    """Between the weight's numbers for neighbouring results, and for neighbouring channels of the source."""
+
+
 def dense(sizes: Sizes) -> Sizes:
     """The distances between numbers of an array (N, H, W, C) without gaps."""
     _, height, width, channels = sizes
@@ -61,28 +73,35 @@ def handles(window: Any, groups: int) -> bool:
     return groups == 1 and window.ndim == 2 and window.kernel[0] <= MOST_DOWN and window.kernel[1] <= MOST_ACROSS
 
 
-def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """``name(x, weight, bias, out, scratch, finish, fill)``, for a weight (O, I, kh, kw); the bias may be NULL.
+def convolution(x: Sizes, out: Sizes, window: Any) -> Sum:
+    """A convolution with a weight (O, I, kh, kw).
 
     Args:
-        x: sizes of the input, whose numbers lie ``steps`` apart (without gaps if None).
-        out: sizes of the result, which has no gaps.
+        x: sizes of the input.
+        out: sizes of the result.
         window: kernel, stride, padding and dilation.
     """
-    return _kernel(name, x, out, *forward(x, window), steps)
+    taps = math.prod(window.kernel)
+    return Sum(x, out, forward_axes(window), (x[3] * taps, taps))
 
 
-def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
-    return _kernel(name, g, x, *backward(x, window), steps)
+def input_grad(g: Sizes, x: Sizes, window: Any) -> Sum:
+    """The gradient of the input x of such a convolution, from g, the cotangent of its result."""
+    taps = math.prod(window.kernel)
+    return Sum(g, x, backward_axes(window), (taps, x[3] * taps))
 
 
-def _kernel(
-    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], of_weight: tuple[int, int], steps: Sizes | None
-) -> Kernel:
-    fields, scratch, band = geometry(source, result, axes, steps or dense(source))
-    text = f"CONVOLUTION({name}, {of_weight[0]}, {of_weight[1]}, {fields})\n"
-    return Kernel(text, scratch + packed(source[3], result[3], axes[0].taps * axes[1].taps), band)
+def kernel(name: str, of: Sum, steps: Sizes | None = None) -> Kernel:
+    """``name(source, weight, bias, result, scratch, finish, fill)``, whose bias may be NULL.
+
+    Args:
+        name: of the function.
+        of: what it computes.
+        steps: between numbers of the source, which has no gaps if None; the result has none.
+    """
+    fields, scratch, band = geometry(of.source, of.result, of.axes, steps or dense(of.source))
+    text = f"CONVOLUTION({name}, {of.weight_steps[0]}, {of.weight_steps[1]}, {fields})\n"
+    return Kernel(text, scratch + packed(of.source[3], of.result[3], of.axes[0].taps * of.axes[1].taps), band)
 
 
 def weight_grad(
@@ -126,20 +145,6 @@ def backward_axes(window: Any) -> tuple[Axis, Axis]:
     """How the gradient of an input reads that of the result."""
     down, across = (Axis(axis.taps, 1, axis.step, -axis.dilation, -axis.shift) for axis in forward_axes(window))
     return down, across
-
-
-def forward(x: Sizes, window: Any) -> tuple[tuple[Axis, Axis], tuple[int, int]]:
-    """How a convolution of x reads down and across, and how far its weight's results and channels are apart."""
-    axes = forward_axes(window)
-    taps = axes[0].taps * axes[1].taps
-    return axes, (x[3] * taps, taps)
-
-
-def backward(x: Sizes, window: Any) -> tuple[tuple[Axis, Axis], tuple[int, int]]:
-    """The same of the gradient of x, whose results are the channels of x."""
-    axes = backward_axes(window)
-    taps = axes[0].taps * axes[1].taps
-    return axes, (taps, x[3] * taps)
 
 
 def packed(channels: int, results: int, taps: int) -> int:

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torchlite.backends.native.convolution_nhwc import HEADER as PLAIN
-from torchlite.backends.native.convolution_nhwc import (
-    Axis,
-    Kernel,
-    Sizes,
-    backward,
-    dense,
-    forward,
-    geometry,
-    packed,
-)
+from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, Sum, dense, geometry, packed
 
 HEADERS = (PLAIN, "bfloat16.h", "split_float32.h", "convolution_tiles.h")
 
@@ -36,44 +27,35 @@ class Weave(NamedTuple):
     slots: int
 
 
-def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:
+def pays(of: Sum) -> bool:
     """Whether a sum has sizes that tiles can be made of, and is faster in them."""
-    (samples, _, _, channels), (_, rows, columns, results) = source, result
-    taps, positions = axes[0].taps * axes[1].taps, samples * rows * columns
+    (samples, _, _, channels), (_, rows, columns, results) = of.source, of.result
+    taps, positions = of.axes[0].taps * of.axes[1].taps, samples * rows * columns
     return (
-        all(axis.step == axis.by == 1 for axis in axes)
+        all(axis.step == axis.by == 1 for axis in of.axes)
         and channels % _BLOCK == results % _BLOCK == 0
         and results * taps >= _USES[0]
         and positions >= _USES[1]
         and positions * channels * results * taps >= _WORTH
         and 6 * channels * results * taps <= _WEIGHTS
-        and _weave(source, result, axes) is not None
+        and _weave(of) is not None
     )
 
 
-def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+def kernel(name: str, of: Sum, steps: Sizes | None = None) -> Kernel:
     """As in ``convolution_nhwc.py``, for scratch memory at a multiple of 64 bytes."""
-    return _kernel(name, x, out, *forward(x, window), steps)
-
-
-def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
-    return _kernel(name, g, x, *backward(x, window), steps)
-
-
-def _kernel(
-    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], of_weight: tuple[int, int], steps: Sizes | None
-) -> Kernel:
-    weave = _weave(source, result, axes)
+    weave = _weave(of)
     assert weave is not None
+    source, result, axes, weight_steps = of
     fields, scratch, band = geometry(source, result, axes, steps or dense(source), woven=weave.woven, high=weave.high)
-    text = ", ".join([name, *map(str, (*of_weight, *weave)), fields])
+    text = ", ".join([name, *map(str, (*weight_steps, *weave)), fields])
     weights = packed(source[3], result[3], axes[0].taps * axes[1].taps)
     return Kernel(f"CONVOLUTION_IN_TILES({text})\n", max(scratch, 3 * weights // 2) + weights, band)
 
 
-def _weave(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> Weave | None:
+def _weave(of: Sum) -> Weave | None:
     """The fewest woven samples whose rows are whole tiles, or two of which the lower one is lower; None where there are none."""
+    source, result, axes, _ = of
     for woven in (1, 2, 4):
         whole, rest = divmod(woven * result[2], _TILE)
         if rest and whole != 1:

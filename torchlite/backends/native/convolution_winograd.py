@@ -5,20 +5,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from torchlite.backends.native.convolution_nhwc import HEADER as PLAIN
-from torchlite.backends.native.convolution_nhwc import (
-    SHARES,
-    Axis,
-    Kernel,
-    Sizes,
-    backward,
-    dense,
-    forward,
-    geometry,
-    packed,
-)
+from torchlite.backends.native.convolution_nhwc import SHARES, Kernel, Sizes, Sum, dense, geometry, packed
 
 HEADERS = (PLAIN, "winograd.h", "convolution_winograd.h")
 
@@ -33,34 +22,24 @@ _RESULTS = 4  # from which on a transformed number is of use often enough
 _CHANNELS = 8  # from which on transforms take less than they save
 
 
-def pays(source: Sizes, result: Sizes, axes: tuple[Axis, Axis]) -> bool:
+def pays(of: Sum) -> bool:
     """Whether a sum is one of three neighbours across, and is faster by products of their transforms."""
-    channels, results = source[3], result[3]
+    across = of.axes[1]
     return (
-        all(axis.step == axis.by == 1 for axis in axes)
-        and (axes[1].taps, abs(axes[1].dilation)) == (_TAPS, 1)
-        and channels >= _CHANNELS
-        and results >= _RESULTS
-        and _positions(result) >= _USES[0]
+        all(axis.step == axis.by == 1 for axis in of.axes)
+        and (across.taps, abs(across.dilation)) == (_TAPS, 1)
+        and of.source[3] >= _CHANNELS
+        and of.result[3] >= _RESULTS
+        and _positions(of.result) >= _USES[0]
     )
 
 
-def convolution(name: str, x: Sizes, out: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
+def kernel(name: str, of: Sum, steps: Sizes | None = None) -> Kernel:
     """As in ``convolution_nhwc.py``."""
-    return _kernel(name, x, out, *forward(x, window), steps)
-
-
-def input_grad(name: str, g: Sizes, x: Sizes, window: Any, steps: Sizes | None = None) -> Kernel:
-    """The same with g, the cotangent of the result, for x, and the cotangent of the input for out."""
-    return _kernel(name, g, x, *backward(x, window), steps)
-
-
-def _kernel(
-    name: str, source: Sizes, result: Sizes, axes: tuple[Axis, Axis], of_weight: tuple[int, int], steps: Sizes | None
-) -> Kernel:
+    source, result, axes, weight_steps = of
     _, height, width, channels = source
     samples, _, columns, results = result
-    down, woven, high = axes[0], _woven(samples, columns), _high(source, result, axes[0])
+    down, woven, high = axes[0], _woven(samples, columns), _high(of)
     rows = min((down.taps - 1) * abs(down.dilation) + 1, height) + high - 1
     slot = _PLANES * woven * -(-columns // 2) * channels
     copies, planes = (rows * woven, _PLANES) if high == 2 else (1, rows)
@@ -70,16 +49,17 @@ def _kernel(
     fields, scratch, band = geometry(
         source, result, axes, steps or dense(source), shares=shares, woven=woven, high=high, filled=True, more=each
     )
-    text = ", ".join([name, *map(str, (*of_weight, woven, high)), fields])
+    text = ", ".join([name, *map(str, (*weight_steps, woven, high)), fields])
     weights = _PLANES * packed(channels, results, _PLANES if high == 2 else down.taps)
     return Kernel(f"CONVOLUTION_BY_WINOGRAD({text})\n", scratch + weights, band)
 
 
-def _high(source: Sizes, result: Sizes, down: Axis) -> int:
+def _high(of: Sum) -> int:
     """How many rows are computed at once: two, whose taps down are transformed, too, where that saves multiplications enough.
 
     It multiplies also by zeros in place of rows that are not there, which single rows leave out.
     """
+    source, result, (down, _), _ = of
     if (down.taps, abs(down.dilation)) != (_TAPS, 1) or _positions(result) < _USES[1]:
         return 1
     shifts = [tap * down.dilation + down.shift for tap in range(_TAPS)]

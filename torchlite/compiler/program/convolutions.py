@@ -14,7 +14,7 @@ from torchlite.backends.native import convolution_tiles as in_tiles
 from torchlite.backends.native import convolution_winograd as by_winograd
 from torchlite.backends.native import weight_grad_winograd
 from torchlite.backends.native.bfloat16 import BFLOAT16
-from torchlite.backends.native.convolution_nhwc import Axis, Kernel, Sizes, backward_axes, forward_axes
+from torchlite.backends.native.convolution_nhwc import Kernel, Sizes, Sum
 from torchlite.compiler.graph import Node, Value
 from torchlite.compiler.program.channels import Continued, distances, sizes
 from torchlite.compiler.program.lowering import Lowering, Plain
@@ -43,16 +43,16 @@ def lowered(node: Node) -> Lowering | None:
         return _WEIGHT_GRAD_TRANSFORMED if splits else of_weight
     if not splits:
         return of_positions
-    how = sizes(node.inputs[0]), sizes(node.outputs[0]), _axes(node)
-    tiles, winograd = in_tiles.pays(*how), by_winograd.pays(*how)
+    tiles, winograd = (kernels.pays(_sum(node)) for kernels in (in_tiles, by_winograd))
     if tiles:
         return _BY_WINOGRAD_OR_IN_TILES if winograd else _IN_TILES
     return _BY_WINOGRAD if winograd else of_positions
 
 
-def _axes(node: Node) -> tuple[Axis, Axis]:
-    """How a convolution or the gradient of its input reads."""
-    return (forward_axes if node.op.name == "convolution" else backward_axes)(node.params["window"])
+def _sum(node: Node) -> Sum:
+    """What a convolution or the gradient of its input computes."""
+    of = of_float32.convolution if node.op.name == "convolution" else of_float32.input_grad
+    return of(sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"])
 
 
 def _fill(v: Value, writer: Writer, struct: str = "OnRows", kind: str = "float") -> str:
@@ -99,7 +99,7 @@ class _Float32(_OfPositions):
     def covers(self, node: Node, number: int) -> bool:
         """Where all rows of a sample are done at once."""
         x, out = node.inputs[0], node.outputs[0]
-        _, last = _axes(node)[0].reads(out.shape[2])
+        _, last = _sum(node).axes[0].reads(out.shape[2])
         return number == 0 and last >= x.shape[2] - 1 and self._kernel(node, _ANYHOW).band == out.shape[2]
 
     def together(self, node: Node) -> int:
@@ -132,8 +132,7 @@ class _Float32(_OfPositions):
         writer.statement(f"{name}({', '.join(given)});")
 
     def _kernel(self, node: Node, steps: Sizes) -> Kernel:
-        make = self.kernels.convolution if node.op.name == "convolution" else self.kernels.input_grad
-        kernel: Kernel = make("NAME", sizes(node.inputs[0]), sizes(node.outputs[0]), node.params["window"], steps)
+        kernel: Kernel = self.kernels.kernel("NAME", _sum(node), steps)
         return kernel
 
 
