@@ -115,11 +115,7 @@ ALWAYS void transform_both(const Convolution g, const Winograd w, const FourRows
             down_at(rows, g.width, column, c, n, v2);
             down_at(rows, g.width, column + 1, c, n, v3);
             UNROLLED for (long i = 0; i < PLANES; i++) {
-                float *at = to + i * PLANES * plane;
-                store_some(at, v1[i] + v2[i], n);
-                store_some(at + plane, v2[i] - v1[i], n);
-                store_some(at + 2 * plane, v0[i] - v2[i], n);
-                store_some(at + 3 * plane, v3[i] - v1[i], n);
+                store_input_sums(v0[i], v1[i], v2[i], v3[i], n, to + i * PLANES * plane, plane);
                 v0[i] = v2[i], v1[i] = v3[i];
             }
         }

@@ -41,12 +41,8 @@ ALWAYS void transform_down_squares(const Convolution g, const Strips s, const fl
         float *to = planes + across * plane;
         for (long i = 0; i < source_row(g); i += LANES) {
             const long n = source_row(g) % LANES ? source_row(g) - i : LANES;
-            const Vector d0 = load_some(row[0] + i, n), d1 = load_some(row[1] + i, n);
-            const Vector d2 = load_some(row[2] + i, n), d3 = load_some(row[3] + i, n);
-            store_some(to + i, d1 + d2, n);
-            store_some(to + down + i, d2 - d1, n);
-            store_some(to + 2 * down + i, d0 - d2, n);
-            store_some(to + 3 * down + i, d3 - d1, n);
+            store_input_sums(load_some(row[0] + i, n), load_some(row[1] + i, n), load_some(row[2] + i, n),
+                             load_some(row[3] + i, n), n, to + i, down);
         }
     }
 }

@@ -16,24 +16,29 @@ ALWAYS long pairs_across(const Convolution g) { return parts(g.columns, 2); }
 ALWAYS int must_copy(const Convolution g, const ConvolutionArrays *arrays) { return arrays->fill.each || g.channel_step != 1; }
 ALWAYS long copied_row(const Convolution g) { return g.width * g.channels; }
 
-static inline __attribute__((always_inline)) Vector source_at(const float *from, long step, long width, long column, long n) {
+ALWAYS Vector source_at(const float *from, long step, long width, long column, long n) {
     return (unsigned long)column < (unsigned long)width ? load_some(from + column * step, n) : (Vector){0};
+}
+
+// V0 ... V3 of four sources, `plane` numbers apart.
+ALWAYS void store_input_sums(Vector d0, Vector d1, Vector d2, Vector d3, long n, float *to, long plane) {
+    store_some(to, d1 + d2, n);
+    store_some(to + plane, d2 - d1, n);
+    store_some(to + 2 * plane, d0 - d2, n);
+    store_some(to + 3 * plane, d3 - d1, n);
 }
 
 // Makes the planes, which are `plane` numbers apart, of a row of `width` sources, which are `step` numbers apart, with zeros beside
 // it; the first pair begins at source number `first`, there or not.
-static inline __attribute__((always_inline)) void transform_row(const float *from, long step, long width, long first, long pairs,
-                                                                long channels, float *planes, long plane) {
+ALWAYS void transform_row(const float *from, long step, long width, long first, long pairs, long channels, float *planes,
+                          long plane) {
     for (long c = 0; c < channels; c += LANES) {
         const long n = channels % LANES ? channels - c : LANES;
         Vector d0 = source_at(from + c, step, width, first, n), d1 = source_at(from + c, step, width, first + 1, n);
         float *to = planes + c;
         for (long p = 0, column = first + 2; p < pairs; p++, column += 2, to += channels) {
             const Vector d2 = source_at(from + c, step, width, column, n), d3 = source_at(from + c, step, width, column + 1, n);
-            store_some(to, d1 + d2, n);
-            store_some(to + plane, d2 - d1, n);
-            store_some(to + 2 * plane, d0 - d2, n);
-            store_some(to + 3 * plane, d3 - d1, n);
+            store_input_sums(d0, d1, d2, d3, n, to, plane);
             d0 = d2, d1 = d3;
         }
     }
