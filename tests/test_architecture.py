@@ -21,6 +21,7 @@ FLOORS = {
     "torchlite.batching.rules": 4,
     "torchlite.batching.vmap": 4,
     "torchlite.size": 0,
+    "torchlite.integers": 0,
     "torchlite.layouts": 0,
     "torchlite.return_types": 0,
     "torchlite.backends": 1,

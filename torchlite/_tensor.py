@@ -18,6 +18,7 @@ from torchlite.autograd.graph import Leaf, Selected, Storage
 from torchlite.backends.memory import address, dense_strides
 from torchlite.batching.level import Batched, Level, levels
 from torchlite.devices import Device
+from torchlite.integers import integer
 from torchlite.ir import Aval
 from torchlite.layouts import contiguous_format, memory_format
 from torchlite.size import Size, size_of
@@ -111,7 +112,7 @@ class Tensor:
                 f"Dimension out of range (expected to be in range of [{-ndim}, {ndim - 1}], but got {dim}) "
                 f"for a tensor of shape {list(self.shape)}"
             )
-        return dim % ndim
+        return integer(dim) % ndim
 
     def numel(self) -> int:
         """Number of elements."""

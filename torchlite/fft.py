@@ -16,6 +16,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.integers import integer
 from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.creation import arange
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
@@ -251,7 +252,7 @@ def _transformed(name: str, x: Tensor, lengths: Lengths, inverse: bool) -> tuple
 
 def _resized(name: str, x: Tensor, n: int | None, dim: int) -> Tensor:
     """``x`` cut or padded with zeros to length ``n`` along ``dim``."""
-    length = x.shape[dim] if n is None else n
+    length = x.shape[dim] if n is None else integer(n)
     if length < 1:
         raise RuntimeError(f"{name}: Invalid number of data points ({length}) specified")
     if length < x.shape[dim]:
@@ -272,7 +273,7 @@ def _scaled(name: str, x: Tensor, points: int, norm: str | None, inverse: bool) 
 def _at_least_one(name: str, lengths: Lengths) -> Lengths:
     if not lengths:
         raise RuntimeError(f"{name} must transform at least one axis")
-    return lengths
+    return [(n if n is None else integer(n), d) for n, d in lengths]
 
 
 def _lengths(name: str, input: Tensor, s: Sequence[int] | None, dim: Any) -> Lengths:

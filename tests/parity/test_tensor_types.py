@@ -260,3 +260,16 @@ def test_resize_that_is_not_in_place():
             assert lib.ones(2, 3).resize(3, 2).shape == (3, 2)
         with pytest.warns(UserWarning, match="deprecated"), pytest.raises(RuntimeError):
             lib.ones(2, 3).resize(7)
+
+
+@pytest.mark.parametrize(
+    "first", ["int8", "uint8", "int32", "int64", "float16", "float32", "float64", "complex64", "complex128"]
+)
+def test_numbers_of_numpy_in_lists(first: str) -> None:
+    one = getattr(np, first)(1)
+    others = [getattr(np, d)(2) for d in ("uint8", "int8", "int32", "float16", "float32", "float64", "complex128")]
+    for other in (*others, 2, 2.5, True, 2j):
+        for data in ([one], [one, other], [[other], [one]]):
+            assert str(torchlite.tensor(data).dtype) == str(torch.tensor(data).dtype)
+    for T in (torchlite, torch):
+        assert str(T.tensor([T.tensor(1, dtype=T.float16), one]).dtype) == str(torch.tensor([np.float16(1), one]).dtype)

@@ -10,6 +10,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import Autocast
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import arange, tensor
@@ -19,6 +20,7 @@ from torchlite.ops.views import diagonal, diagonal_op
 
 
 @method()
+@takes_integers
 def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
     """Matrices in ``dim1`` and ``dim2`` of the result with the last dimension of ``input`` on a diagonal."""
     first, second = (dims_of("diag_embed", d, input.ndim + 1)[0] for d in (dim1, dim2))
@@ -87,6 +89,7 @@ def _indices(rows: Any, columns: Any, dtype: dtypes.dtype, device: Any) -> Tenso
     return tensor(np.stack([rows, columns]), dtype=dtype, device=device)
 
 
+@takes_integers
 def tril_indices(
     row: int,
     col: int,
@@ -100,6 +103,7 @@ def tril_indices(
     return _indices(*np.tril_indices(row, offset, col), dtype, device)
 
 
+@takes_integers
 def triu_indices(
     row: int,
     col: int,

@@ -8,6 +8,7 @@ from typing import Any
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.integers import takes_integers
 from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
@@ -55,6 +56,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 
 @takes_out
 @method()
+@takes_integers
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the gamma function of dimension ``p``: p (p - 1) / 4 ln π + Σ ln Γ(x - j / 2) over j < p.
 

@@ -8,6 +8,7 @@ from typing import Any
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.integers import takes_integers
 from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import converted, dims_of
@@ -61,6 +62,7 @@ method("lerp_")(inplace(lerp))
 @method()
 @autocasts(Autocast(cuda="as given"))
 @rounded_once
+@takes_integers
 def var(
     input: Tensor,
     dim: Any = None,
@@ -177,6 +179,7 @@ def nonzero(input: Tensor, as_tuple: bool = False) -> Any:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@takes_integers
 def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
     """The first ``size`` positions of `nonzero`, and ``fill_value`` where there are fewer."""
     found: Tensor = nonzero(input)[:size]

@@ -11,6 +11,7 @@ import numpy as np
 from torchlite import backends, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.searching import bucketize
+from torchlite.integers import takes_integers
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import linspace
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -19,6 +20,7 @@ from torchlite.ops.joining import stack
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@takes_integers
 def histogram(
     input: Tensor,
     bins: Any,
@@ -48,6 +50,7 @@ def histogram(
     return return_types.histogram((hist, edges))
 
 
+@takes_integers
 def histogramdd(
     input: Tensor,
     bins: Any,
@@ -142,6 +145,7 @@ def _edges(name: str, x: Tensor, bins: Any, range: Sequence[float] | None) -> Te
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@takes_integers
 def histc(input: Tensor, bins: int = 100, min: Any = 0, max: Any = 0) -> Tensor:
     """How many elements fall into each of ``bins`` equal parts of [min, max]; of the data's range where both are equal.
 

@@ -11,6 +11,7 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.integers import takes_integers
 from torchlite.ir import LOWER, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import common_dtype, converted, dims_of
@@ -177,6 +178,7 @@ def _size(shape: Sequence[int]) -> int:
 
 @takes_out_as(OutDtype.SAME)
 @autocasts(Autocast(cuda="widest"))
+@takes_integers
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Σ of products over ``dims``: the last and first so many, or the positions listed for ``a`` and for ``b``.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from torchlite import backends
 from torchlite._tensor import Tensor, method, wrap
+from torchlite.integers import takes_integers
 from torchlite.ops.construct import dims_of
 from torchlite.ops.creation import arange
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -41,6 +42,7 @@ def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 
 @method()
+@takes_integers
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """The elements moved by ``shifts`` along ``dims``, what leaves at one end coming in at the other.
 
@@ -87,6 +89,7 @@ def flipud(input: Tensor) -> Tensor:
 
 
 @method()
+@takes_integers
 def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
     """The plane of ``dims`` turned by ``k`` times 90 degrees, from the first towards the second."""
     if len(dims) != 2:
@@ -103,6 +106,7 @@ def rot90(input: Tensor, k: int = 1, dims: Sequence[int] = (0, 1)) -> Tensor:
 
 
 @method()
+@takes_integers
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """The tensor repeated ``dims[i]`` times along dimension i; missing leading counts are 1."""
     counts = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], (int, np.integer)) else dims
@@ -144,6 +148,7 @@ def repeat_interleave(
 
 
 @method()
+@takes_integers
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """So many parts along ``dim``, as equal as can be, or the parts between the positions listed."""
     axis = input._checked_dim(dim)
@@ -160,6 +165,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
     return tuple(input[(*index, slice(a, b))] for a, b in pairwise(bounds))
 
 
+@takes_integers
 def _split_evenly(name: str, input: Tensor, indices_or_sections: Any, axis: int) -> tuple[Tensor, ...]:
     if isinstance(indices_or_sections, str):
         raise TypeError(f"{name}(): indices_or_sections must be an int or a list of ints, not {indices_or_sections!r}")

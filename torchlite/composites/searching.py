@@ -10,6 +10,7 @@ import numpy as np
 from torchlite import backends, dtypes, return_types
 from torchlite._tensor import Tensor, method, wrap
 from torchlite.composites.general import nonzero
+from torchlite.integers import takes_integers
 from torchlite.ops.creation import as_tensor
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.scan import sort
@@ -30,6 +31,7 @@ def msort(input: Tensor) -> Tensor:
 
 @takes_out_as(OutDtype.SAME)
 @method()
+@takes_integers
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> return_types.Results:
     """The ``k``-th smallest element along ``dim``, counted from 1, and where it was."""
     n = 1 if input.ndim == 0 else input.shape[input._checked_dim(dim)]

@@ -6,6 +6,7 @@ from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.composites.padding import pad
 from torchlite.fft import fft, ifft, irfft, rfft
+from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CPU
 from torchlite.ops.complex import view_as_real
 from torchlite.ops.creation import arange
@@ -17,6 +18,7 @@ _SMALLEST = 1e-11  # a sum of squared windows below it counts as 0
 
 @method()
 @autocasts(FLOAT32_ON_CPU)
+@takes_integers
 def stft(
     input: Tensor,
     n_fft: int,
@@ -84,6 +86,7 @@ def stft(
 
 
 @method()
+@takes_integers
 def istft(
     input: Tensor,
     n_fft: int,

@@ -10,6 +10,7 @@ from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.composites.general import correction_of, std, var
+from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CPU, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.complex import complex
@@ -313,6 +314,7 @@ trapz = trapezoid
 
 
 @method()
+@takes_integers
 def cov(
     input: Tensor, *, correction: int = 1, fweights: Tensor | None = None, aweights: Tensor | None = None
 ) -> Tensor:

@@ -6,6 +6,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import LOWER, Autocast
 from torchlite.linalg.checks import same_dtype, square_matrices
 from torchlite.linalg.solutions import inv
@@ -19,6 +20,7 @@ from torchlite.ops.matrix_exponential import matrix_exp_op
 
 @takes_out
 @method()
+@takes_integers
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied with itself n times, by repeated squaring; of the inverse for negative n.
 
@@ -80,6 +82,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     return product.sum(dim)
 
 
+@takes_integers
 def vander(x: Tensor, *, N: int | None = None) -> Tensor:
     """Vandermonde's matrix: the powers 0 to N - 1 of each element along a new last dimension.
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.integers import takes_integers
 from torchlite.nn import functional as F
 from torchlite.nn import init
 from torchlite.nn.attention_backends import SDPBackend as SDPBackend
@@ -41,6 +42,7 @@ class MultiheadAttention(Module):
 
     inferred: ClassVar[Mapping[str, int | tuple[int, int]]] = {"embed_dim": -1, "kdim": (1, -1), "vdim": (2, -1)}
 
+    @takes_integers
     def __init__(
         self,
         embed_dim: int,

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.integers import takes_integers
 from torchlite.nn import init
 from torchlite.nn.functional.recurrent import gru_cell, lstm_cell, rnn_relu_cell, rnn_tanh_cell
 from torchlite.nn.module import Module
@@ -27,6 +28,7 @@ class RNNCellBase(Module):
 
     inferred: ClassVar[Mapping[str, int]] = {"input_size": -1}
 
+    @takes_integers
     def __init__(
         self,
         input_size: int,

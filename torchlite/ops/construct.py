@@ -17,6 +17,7 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.backends.native import accelerated
 from torchlite.devices import Device
 from torchlite.dispatch import apply
+from torchlite.integers import integer
 from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.destination import OutDtype, stored
 from torchlite.ops.half_precision import BFLOAT16, FEWEST, HALVES, widened
@@ -401,7 +402,7 @@ def dims_of(name: str, dim: Any, ndim: int) -> tuple[int, ...]:
             raise IndexError(
                 f"{name}: Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {d})"
             )
-    positive = tuple(d % limit for d in dims) if ndim else ()
+    positive = tuple(integer(d) % limit for d in dims) if ndim else ()
     if len(set(positive)) < len(positive):
         raise RuntimeError(f"{name}: dim {dim} names a dimension twice")
     return positive

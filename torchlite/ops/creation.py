@@ -16,13 +16,14 @@ from torchlite._tensor import Tensor, method, wrap
 from torchlite.backends.memory import dense_strides, memory, rooted, span, strided
 from torchlite.backends.native.lines import at_lines
 from torchlite.devices import Device, get_default_device
+from torchlite.integers import takes_integers
 from torchlite.ir import Aval
 from torchlite.layouts import preserve_format
 from torchlite.layouts import strided as strided_layout
 from torchlite.ops.construct import constant
 from torchlite.ops.destination import OutDtype, takes_out_as
-from torchlite.ops.exchange import with_tensor_strides
-from torchlite.tracing import active, refuse
+from torchlite.ops.python_data import array_of
+from torchlite.tracing import active
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 _OF_PYTHON = int, float, complex, np.generic
@@ -69,7 +70,7 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, 
     """
     if active.tracer is not None and isinstance(data, Number) and not isinstance(data, _OF_PYTHON):
         return _number_as_tensor(data, dtype, device, requires_grad)
-    array = _array(data, dtype)
+    array = array_of(data, dtype)
     if array is data or isinstance(data, (np.ndarray, Tensor)):
         array = array.copy()
     return _placed(array, device if device is not None else _device_of(data), requires_grad)
@@ -86,58 +87,8 @@ def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) 
     """``data`` as a tensor, sharing memory with an array and returning a tensor as it is where nothing changes."""
     if isinstance(data, Tensor):
         return data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
-    array = _array(data, dtype)
+    array = array_of(data, dtype)
     return _placed(rooted(array) if array is data else array, device, False)
-
-
-def _array(data: Any, dtype: dtypes.dtype | None) -> Any:
-    wanted = None if dtype is None else dtype.numpy
-    if isinstance(data, Tensor):
-        return data._data if wanted is None else data._data.astype(wanted)
-    if type(data).__module__.partition(".")[0] == "cupy":
-        return data if wanted is None else data.astype(wanted, copy=False)
-    if isinstance(data, (list, tuple)) and _holds_tensors(data):
-        data = _numbers(data)
-    if isinstance(data, np.ndarray):
-        refuse("an array of NumPy becomes a tensor")
-        with_tensor_strides(data)
-    else:
-        try:
-            data, from_python = np.asarray(data), not isinstance(data, np.generic)
-        except ValueError as error:
-            raise ValueError(f"expected sequences of equal length at every level: {error}") from None
-        if data.dtype.kind == "O":
-            raise RuntimeError(f"Could not infer dtype of {type(data.reshape(-1)[0]).__name__}")
-        if from_python and wanted is None:
-            wanted = _dtype_of_python(data)
-    if wanted is not None:
-        with np.errstate(all="ignore"):
-            data = data.astype(wanted, copy=False)
-    dtypes.of(data.dtype)
-    return data
-
-
-def _dtype_of_python(array: np.ndarray[Any, Any]) -> Any:
-    if array.size == 0 or array.dtype.kind == "f":
-        return dtypes.get_default_dtype().numpy
-    if array.dtype.kind == "c":
-        return dtypes.of_scalar(1j).numpy
-    if array.dtype.kind in "iu":
-        return dtypes.int64.numpy
-    return None
-
-
-def _holds_tensors(data: Any) -> bool:
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return isinstance(data, Tensor)
-
-
-def _numbers(data: Any) -> Any:
-    if isinstance(data, (list, tuple)):
-        parts = [_numbers(x) for x in data]
-        return np.stack([np.asarray(p) for p in parts]) if parts else parts
-    return backends.to_numpy(data.detach()._data) if isinstance(data, Tensor) else data
 
 
 def _device_of(data: Any) -> Device | None:
@@ -250,6 +201,7 @@ def empty_strided(
 
 
 @takes_memory
+@takes_integers
 def empty_permuted(
     size: Sequence[int],
     physical_layout: Sequence[int],
@@ -440,6 +392,7 @@ def _spacing_dtype(ends: tuple[Any, Any], dtype: dtypes.dtype | None) -> np.dtyp
     return dtypes.of_scalar(1j if whole else 1.0).numpy
 
 
+@takes_integers
 def _evenly_spaced(name: str, start: Any, end: Any, steps: int, kind: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """The numbers in float64 (or complex128), counted from both ends, so that they are symmetric as PyTorch's are."""
     if not isinstance(steps, (int, np.integer)):

@@ -8,6 +8,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.backends.special import evaluate
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.construct import binary, not_differentiable, unary
 from torchlite.ops.destination import takes_out
@@ -92,6 +93,7 @@ _standard_gamma_slope = register(
 
 
 @takes_out
+@takes_integers
 def polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of `digamma`: (-1)ⁿ⁺¹ n! Σ (x + k)⁻ⁿ⁻¹ over k ≥ 0, for n > 0.
 

@@ -10,6 +10,7 @@ import numpy as np
 from torchlite._tensor import Tensor, method
 from torchlite.backends import concatenated, signed
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.construct import common_dtype, dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -100,6 +101,7 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 @method()
+@takes_integers
 def repeat(self: Tensor, *sizes: Any) -> Tensor:
     """The tensor repeated ``sizes[i]`` times along dimension i; leading dimensions may be added."""
     counts = tuple(sizes[0]) if len(sizes) == 1 and not isinstance(sizes[0], (int, np.integer)) else sizes

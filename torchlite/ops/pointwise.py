@@ -13,6 +13,7 @@ from torchlite import backends
 from torchlite._tensor import Tensor, method
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
+from torchlite.integers import integer
 from torchlite.ir import FLOAT32_ON_CUDA, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.construct import no_slope, unary
 from torchlite.ops.destination import OutDtype, takes_out_as
@@ -258,7 +259,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return _round(input)
     if input._data.dtype.kind in "biu":
         raise RuntimeError(f"round: decimals are not implemented for {input.dtype}")
-    return _round_decimals(input, decimals)
+    return _round_decimals(input, integer(decimals))
 
 
 @rounded_once

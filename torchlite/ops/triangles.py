@@ -6,6 +6,7 @@ from typing import Any
 
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import Op, Sample, register
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.mutation import inplace
@@ -34,6 +35,7 @@ _triangle: Op = register(
 )
 
 
+@takes_integers
 def _triangle_of(name: str, x: Tensor, upper: bool, diagonal: int) -> Tensor:
     if x.ndim < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, got shape {list(x.shape)}")

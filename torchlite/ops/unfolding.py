@@ -7,6 +7,7 @@ from typing import Any
 from torchlite._tensor import Tensor, method
 from torchlite.backends.memory import layout, memory, strided
 from torchlite.dispatch import apply
+from torchlite.integers import takes_integers
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.creation import arange
 from torchlite.ops.indexing import sum_at
@@ -52,6 +53,7 @@ unfold_op: Op = register(
 
 
 @method()
+@takes_integers
 def unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """A view of all windows of ``size`` elements, ``step`` apart, along ``dimension``; they are the last dimension.
 

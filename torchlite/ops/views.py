@@ -10,6 +10,7 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.dispatch import apply, apply_view
+from torchlite.integers import integer, takes_integers
 from torchlite.ir import Aval, Op, Sample, Shape, register
 from torchlite.ops.construct import dims_of, is_empty
 from torchlite.ops.mutation import Recipe, embed_view
@@ -272,6 +273,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
     return apply(diagonal_op, (input,), params)
 
 
+@takes_integers
 def diagonal_recipe(x: Tensor, offset: int, dim1: int, dim2: int) -> Recipe:
     """`diagonal` as a recipe for views."""
     first, second = x._checked_dim(dim1), x._checked_dim(dim2)
@@ -350,6 +352,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 
 @method()
+@takes_integers
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Dimension ``dim`` as several of lengths ``sizes`` (one may be -1)."""
     position = input._checked_dim(dim)
@@ -387,7 +390,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError(f"start must be an 0-dim integral Tensor, got {start.dtype} of shape {list(start.shape)}")
     position = input._checked_dim(dim)
     n = input._data.shape[position]
-    start = int(start)
+    start, length = int(start), integer(length)
     if not -n <= start <= n:
         raise IndexError(f"start out of range (expected to be in range of [-{n}, {n}], but got {start})")
     start = start + n if start < 0 else start
@@ -400,6 +403,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
 
 
 @method()
+@takes_integers
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of one length (the last may be shorter), or of the lengths listed, along ``dim``."""
     n = tensor.shape[tensor._checked_dim(dim)]
@@ -412,6 +416,7 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
 
 
 @method()
+@takes_integers
 def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Parts of the lengths ``split_sizes`` along ``dim``.
 
@@ -429,6 +434,7 @@ def split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) ->
 
 
 @method()
+@takes_integers
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` parts of equal length along ``dim`` (the last may be shorter)."""
     if chunks <= 0:

@@ -12,6 +12,7 @@ from typing import Any
 
 from torchlite import dtypes, layouts
 from torchlite._tensor import Tensor
+from torchlite.integers import takes_integers
 from torchlite.ops.bessel import i0
 from torchlite.ops.creation import arange
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 
+@takes_integers
 def sampled(
     name: str,
     values: Callable[[Tensor, int], Tensor],

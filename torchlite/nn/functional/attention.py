@@ -10,6 +10,7 @@ from torchlite import dtypes
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
 from torchlite.composites.rearrangement import repeat_interleave
+from torchlite.integers import takes_integers
 from torchlite.ir import LOWER
 from torchlite.nn.functional.dropout import dropout
 from torchlite.nn.functional.linear import linear
@@ -116,6 +117,7 @@ def _shared_heads(x: Tensor, heads: int) -> Tensor:
     return repeat_interleave(x, heads // x.shape[-3], -3)
 
 
+@takes_integers
 def multi_head_attention_forward(
     query: Tensor,
     key: Tensor,

@@ -8,6 +8,7 @@ from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
 from torchlite.composites.padding import pad
 from torchlite.dispatch import apply
+from torchlite.integers import integer
 from torchlite.ir import LOWER
 from torchlite.nn.functional.lengths import batched, lengths
 from torchlite.ops import convolution as primitives
@@ -177,7 +178,7 @@ def _convolved(
     dilation: Any,
     groups: int,
 ) -> Tensor:
-    name = f"conv{n}d"
+    name, groups = f"conv{n}d", integer(groups)
     x, had_batch = batched(name, input, n)
     kernel, step, spread = _geometry(name, n, x, weight, bias, stride, dilation, groups)
     if padding == "same":
@@ -211,7 +212,7 @@ def _transposed(
     groups: int,
     dilation: Any,
 ) -> Tensor:
-    name = f"conv_transpose{n}d"
+    name, groups = f"conv_transpose{n}d", integer(groups)
     x, had_batch = batched(name, input, n)
     kernel, step, spread = _geometry(name, n, x, weight, bias, stride, dilation, groups)
     border = _positive(name, "padding", lengths(name, "padding", padding, n), 0)

@@ -10,6 +10,7 @@ from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.composites.norms import norm
 from torchlite.composites.searching import bincount, unique
+from torchlite.integers import integer
 from torchlite.ir import Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange
@@ -73,7 +74,7 @@ def _row_number(padding_idx: int, weight: Tensor) -> int:
     rows = weight.shape[0]
     if not -rows <= padding_idx < rows:
         raise AssertionError(f"Padding_idx must be within num_embeddings, got {padding_idx} for {rows} rows")
-    return padding_idx % rows
+    return integer(padding_idx) % rows
 
 
 def _rows(weight: Tensor, index: Tensor, scale_grad_by_freq: bool) -> Tensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocasts
+from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.nn.functional.adaptive_pooling import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
 from torchlite.ops.resampling import Array, Taps, resample
@@ -122,6 +123,7 @@ def _resized(
     return out if out is not input else input.clone()
 
 
+@takes_integers
 def _size_and_factors(
     input: Tensor, n: int, size: Any, scale_factor: Any, mode: str, recompute: bool | None
 ) -> tuple[tuple[int, ...], Sequence[float | None]]:

@@ -13,6 +13,7 @@ from torchlite.autocasting import autocasts
 from torchlite.autograd.grad_mode import no_grad
 from torchlite.batching.level import levels
 from torchlite.compiler.rows import each
+from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CUDA
 from torchlite.ops.arithmetic import div, rsqrt, square
 from torchlite.ops.batch_norm import batch_norm as normalize_channels
@@ -270,6 +271,7 @@ def _last_dims(
 
 
 @autocasts(FLOAT32_ON_CUDA)
+@takes_integers
 def group_norm(
     input: Tensor, num_groups: int, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
 ) -> Tensor:
@@ -297,6 +299,7 @@ def group_norm(
     return out
 
 
+@takes_integers
 def native_group_norm(
     input: Tensor, weight: Tensor | None, bias: Tensor | None, N: int, C: int, HxW: int, group: int, eps: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -317,6 +320,7 @@ def _scaled(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     return x if bias is None else x + bias
 
 
+@takes_integers
 def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Tensor:
     """X / (k + α · mean(x²))^β, the mean over ``size`` neighbouring channels (Krizhevsky et al., 2012).
 

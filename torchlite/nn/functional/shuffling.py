@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from torchlite._tensor import Tensor
+from torchlite.integers import takes_integers
 
 
+@takes_integers
 def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     """(*, C·r², H, W) → (*, C, H·r, W·r) for r = ``upscale_factor`` (Shi et al., 2016).
 
@@ -24,6 +26,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     return split.permute((*range(n), n, n + 3, n + 1, n + 4, n + 2)).reshape((*lead, c // (r * r), h * r, w * r))
 
 
+@takes_integers
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     """(*, C, H·r, W·r) → (*, C·r², H, W) for r = ``downscale_factor``: the inverse of `pixel_shuffle`.
 
@@ -43,6 +46,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     return split.permute((*range(n), n, n + 2, n + 4, n + 1, n + 3)).reshape((*lead, c * r * r, h // r, w // r))
 
 
+@takes_integers
 def channel_shuffle(input: Tensor, groups: int) -> Tensor:
     """(N, groups · c, *): the channels of all groups in turn (Zhang et al., 2018).
 
