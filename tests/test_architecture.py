@@ -177,3 +177,9 @@ def test_importing_the_package_does_not_import_numpy() -> None:
 def test_the_repository_s_folders_do_not_install_under_their_own_names() -> None:
     for name in ("cli", "datasets"):
         assert f"torchlite.{name}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_operator_on_the_page_is_the_one_in_the_code() -> None:
+    shown = (ROOT / "docs/architecture.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert shown
+    assert shown in (ROOT / "torchlite/ops/pointwise.py").read_text()

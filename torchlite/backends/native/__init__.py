@@ -1,6 +1,6 @@
 """Kernels in C for operators on NumPy arrays, where a C compiler is found and an operator is large enough to gain.
 
-An operator takes one by decorating how it runs: ``run=accelerated("rows.softmax")(_run_softmax)``. The name is that of a
+An operator takes one by decorating how it runs: ``@accelerated("rows.softmax")``. The name is that of a
 module here and of a function in it, which returns None for whatever it does not handle (a dtype, a layout); then, and
 where there is no compiler, the operator runs as it is written. Nothing is compiled or even imported before that.
 """
