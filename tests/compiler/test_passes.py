@@ -11,6 +11,7 @@ from torchlite.compiler.passes import (
     fold_constants,
     join_parts,
     keep_slopes,
+    leave_out_zero_states,
     mask_before_spreading,
     multiply_tables,
     scale_weights,
@@ -393,3 +394,34 @@ def test_gradients_of_weights_are_products_where_their_sums_do_not_pay():
     b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (6, 4))
     graph = b.graph(b.add("matmul", b.add("permute", lstm_gradient(b, *b.inputs[:5]), dims=(1, 0)), b.inputs[5]))
     assert sum_gates(graph) is graph
+
+
+def states_before(b, hs, first, *, reverse):
+    """A matrix of the states before each step."""
+    parts = [first, b.add("select", hs, index=(slice(1, None) if reverse else slice(None, -1),))]
+    joined = b.add("cat", *(parts[::-1] if reverse else parts), dim=0, lengths=(2, 1) if reverse else (1, 2))
+    return b.add("view", joined, shape=(6, 3))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_states_that_are_zeros_are_not_multiplied(reverse):
+    b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (3, 2, 3))
+    turned = b.add("permute", lstm_gradient(b, *b.inputs[:5]), dims=(1, 0))
+    before = states_before(b, b.inputs[5], constant(np.zeros((1, 2, 3))), reverse=reverse)
+    graph = b.graph(b.add("matmul", turned, before))
+    without = without_dead_code(leave_out_zero_states(graph))
+    assert "cat" not in operators(without)
+    assert without.nodes[-1].inputs[0].shape == (12, 4)
+    agrees(graph, without, *(np.random.default_rng(0).uniform(0.1, 0.9, v.shape).astype(F32) for v in graph.inputs))
+
+
+def test_states_that_are_not_zeros_or_meet_no_cotangents_are_multiplied():
+    b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (3, 2, 3), (12, 6))
+    turned = b.add("permute", lstm_gradient(b, *b.inputs[:5]), dims=(1, 0))
+    zero, one = (constant(np.full((1, 2, 3), x)) for x in (0, 1))
+    products = [
+        b.add("matmul", turned, states_before(b, b.inputs[5], one, reverse=False)),
+        b.add("matmul", b.inputs[6], states_before(b, b.inputs[5], zero, reverse=False)),
+    ]
+    graph = b.graph(*products)
+    assert operators(leave_out_zero_states(graph)) == operators(graph)

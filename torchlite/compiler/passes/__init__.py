@@ -14,6 +14,7 @@ from torchlite.compiler.passes.slopes import keep_slopes
 from torchlite.compiler.passes.tables import multiply_tables, sum_tables
 from torchlite.compiler.passes.views import cancel_copies, cancel_views
 from torchlite.compiler.passes.widening import widen
+from torchlite.compiler.passes.zero_states import leave_out_zero_states
 
 PASSES = (
     without_dead_code,
@@ -30,6 +31,7 @@ PASSES = (
     sum_before_spreading,
     keep_slopes,
     sum_gates,
+    leave_out_zero_states,
     take_gate_rows,
     without_dead_code,
 )
@@ -49,6 +51,7 @@ __all__ = [
     "fold_constants",
     "join_parts",
     "keep_slopes",
+    "leave_out_zero_states",
     "mask_before_spreading",
     "multiply_tables",
     "optimized",

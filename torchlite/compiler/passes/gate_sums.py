@@ -59,7 +59,7 @@ def _factors(graph: Graph) -> dict[Value, list[Node]]:
     for node in graph.nodes:
         if node.op.name != "matmul":
             continue
-        gates = _gates(node.inputs[0])
+        gates = cotangents_of_gates(node.inputs[0])
         if gates is None or there.get(_source(node.inputs[1], gates.shape[:2]), -1) > there[gates]:
             continue
         products = [*found.get(gates, []), node]
@@ -79,7 +79,7 @@ def _source(matrix: Value, lead: tuple[int, ...]) -> Value:
     return matrix
 
 
-def _gates(v: Value) -> Value | None:
+def cotangents_of_gates(v: Value) -> Value | None:
     """The cotangents of the gates (T, N, 4H) that a matrix (4H, T N) consists of, if it does."""
     for name in ("permute", "view", "clone"):
         node = v.node
