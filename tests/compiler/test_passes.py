@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import torchlite as torch
+from torchlite.backends.native import recurrent
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes import (
     cancel_copies,
@@ -13,6 +14,7 @@ from torchlite.compiler.passes import (
     keep_slopes,
     leave_out_zero_states,
     mask_before_spreading,
+    multiply_inputs,
     multiply_tables,
     scale_weights,
     share_sums,
@@ -370,6 +372,15 @@ def test_gradients_of_weights_are_summed_where_the_cotangents_of_gates_are(monke
         np.testing.assert_allclose(got, expected, rtol=1e-6)
 
 
+def lstm(b, gates, *states):
+    """The results of an LSTM."""
+    op, params = REGISTRY["lstm"], {"batch_sizes": (2, 2, 1), "reverse": False}
+    node = Node(op, (gates, *states), params, several=True)
+    node.outputs = tuple(Value(aval, node) for aval in op.infer(*(v.aval for v in node.inputs), **params))
+    b.nodes.append(node)
+    return node.outputs
+
+
 @pytest.mark.parametrize("others", [False, True])
 def test_gates_that_an_lstm_alone_takes_from_a_table_stay_there(monkeypatch, others):
     monkeypatch.setattr("torchlite.compiler.passes.gate_rows.rows_pay", lambda _shape, _rows: True)
@@ -378,16 +389,45 @@ def test_gates_that_an_lstm_alone_takes_from_a_table_stay_there(monkeypatch, oth
     numbers = Value(Aval((6,), np.dtype(np.int64)))
     b.inputs = (*b.inputs, numbers)
     rows = b.add("index", table, numbers, spec=("tensor",))
-    op, params = REGISTRY["lstm"], {"batch_sizes": (2, 2, 1), "reverse": False}
-    node = Node(op, (b.add("view", rows, shape=(3, 2, 12)), *states), params, several=True)
-    node.outputs = tuple(Value(aval, node) for aval in op.infer(*(v.aval for v in node.inputs), **params))
-    b.nodes.append(node)
-    graph = b.graph(*node.outputs, *([rows] if others else []))
+    graph = b.graph(*lstm(b, b.add("view", rows, shape=(3, 2, 12)), *states), *([rows] if others else []))
     taken = without_dead_code(take_gate_rows(graph))
     assert operators(taken) == (operators(graph) if others else ["view", "lstm_of_rows"])
     rng = np.random.default_rng(0)
     arrays = [rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs[:4]]
     agrees(graph, taken, *arrays, np.array([3, 0, -1, 1, 1, 2]))
+
+
+@pytest.mark.parametrize("why_not", ["", "others", "no bias", "does not pay"])
+def test_an_lstm_multiplies_inputs_of_which_all_its_gates_come(monkeypatch, why_not):
+    monkeypatch.setattr(
+        "torchlite.compiler.passes.gate_products.inputs_pay",
+        lambda shape, columns: (shape, columns) == ((3, 2, 3), 5) and why_not != "does not pay",
+    )
+    b = Building((6, 5), (12, 5), (12,), (2, 3), (2, 3), (12, 3))
+    linear = b.add("linear", *b.inputs[: 2 if why_not == "no bias" else 3])
+    results = lstm(b, b.add("view", linear, shape=(3, 2, 12)), *b.inputs[3:])
+    graph = b.graph(*results, *([linear] if why_not == "others" else []))
+    after = without_dead_code(multiply_inputs(graph))
+    assert operators(after) == (operators(graph) if why_not else ["view", "lstm_of_inputs"])
+    rng = np.random.default_rng(0)
+    agrees(graph, after, *(rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs))
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns", "pays"),
+    [
+        ((5, 64, 32), 7, True),
+        ((5, 80, 32), 7, False),  # a processor would have less to do
+        ((5, 64, 24), 7, False),
+        ((5, 64, 512), 7, False),  # too much for the second-level cache
+    ],
+)
+def test_where_an_lstm_multiplies_its_inputs_itself(monkeypatch, shape, columns, pays):
+    monkeypatch.setattr(recurrent, "processors", lambda: 4)
+    monkeypatch.setattr(recurrent, "has_tiles", lambda: False)
+    assert recurrent.inputs_pay(shape, columns) == pays
+    monkeypatch.setattr(recurrent, "has_tiles", lambda: True)
+    assert not recurrent.inputs_pay(shape, columns)
 
 
 def test_gradients_of_weights_are_products_where_their_sums_do_not_pay():

@@ -222,6 +222,42 @@ def test_an_lstm_whose_gates_are_rows_of_a_table():
         compiled(given[0], torch.full((4, 18), 5), *given[1:])
 
 
+def test_an_lstm_that_multiplies_its_inputs_itself():
+    ways = [{"batch_sizes": sizes, "reverse": sizes is None} for sizes in (None, (41, 38, 17, 1))]
+
+    def function(x, w_ih, bias, h, w):
+        return [apply(REGISTRY["lstm_of_inputs"], (x, w_ih, bias, h, h, w), way) for way in ways]
+
+    def expected(x, w_ih, bias, h, w):
+        return [apply(REGISTRY["lstm"], (F.linear(x, w_ih, bias), h, h, w), way) for way in ways]
+
+    def given(columns, width):
+        shapes = (4, 41, columns), (4 * width, columns), (4 * width,), (41, width), (4 * width, width)
+        return [drawn(*shape, seed=seed) * 0.3 for seed, shape in enumerate(shapes)]
+
+    cases = [given(*sizes) for sizes in ((20, 32), (3, 23), (32, 16))]
+    results, source = compiled_together.run([(function, case) for case in cases])
+    for got, case in zip(results, cases, strict=True):
+        for one, other in zip(got, expected(*case), strict=True):
+            for result, wanted in zip(one, other, strict=True):
+                np.testing.assert_allclose(result.numpy(), wanted.numpy(), rtol=1e-5, atol=1e-6)
+    if COMPILED:
+        assert source.count("parallel(lstm_of_inputs_task") == 6
+
+
+def test_the_second_layer_of_an_lstm_multiplies_what_comes_from_the_first(monkeypatch):
+    monkeypatch.setattr("torchlite.compiler.passes.gate_products.inputs_pay", lambda _shape, _columns: True)
+    layers = torch.nn.LSTM(16, 16, num_layers=2, batch_first=True)
+
+    def function(x):
+        return layers(x)[0]
+
+    compiled, x = torch.compile(function, fullgraph=True), drawn(32, 5, 16)
+    for _ in range(3):
+        np.testing.assert_allclose(compiled(x).detach().numpy(), function(x).detach().numpy(), rtol=1e-5, atol=1e-6)
+    assert str(compiled.graph).count("ops.lstm_of_inputs(") == 2
+
+
 def test_a_small_embedding_in_front_of_an_lstm_is_a_table_of_gates():
     layer = torch.nn.LSTM(6, 16)
 

@@ -577,3 +577,29 @@ register(
         doc="`lstm` whose gates are rows of a table (R, 4H), by their numbers (T, N).",
     )
 )
+
+
+def _run_lstm_of_inputs(xp: Any, x: Any, w_ih: Any, bias: Any, *arrays: Any, **params: Any) -> tuple[Any, ...]:
+    return tuple(_lstm.run(xp, product(xp, x, w_ih.T) + bias, *arrays, **params))
+
+
+def _infer_lstm_of_inputs(x: Aval, w_ih: Aval, _bias: Aval, *states: Aval, **params: Any) -> tuple[Aval, ...]:
+    gates = Aval((*x.shape[:2], w_ih.shape[0]), x.dtype, x.device)
+    return tuple(_lstm.infer(gates, *states, **params))
+
+
+register(
+    Op(
+        "lstm_of_inputs",
+        "contract",
+        run=_run_lstm_of_inputs,
+        infer=_infer_lstm_of_inputs,
+        samples=lambda rng: [
+            sample._replace(
+                arrays=(*(rng.normal(size=shape) for shape in ((3, 2, 5), (12, 5), (12,))), *sample.arrays[1:])
+            )
+            for sample in _batch_samples(rng, 12, (2, 3), (2, 3), (12, 3))
+        ],
+        doc="`lstm` whose gates are x Wᵀ + b, of inputs x (T, N, K), a weight W (4H, K) and b (4H,).",
+    )
+)

@@ -23,6 +23,8 @@ typedef struct {
     const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
     const Embedding *taken;  // NULL, or whose numbers say which row of the gates of an LSTM each sample has at each step
     Sequences of;
+    const float *inputs;  // of an LSTM that multiplies them by a weight in the panels, (steps, samples, columns); `gates` are biases
+    long columns;
 } Recurrent;
 
 // Where the gates of units of an LSTM that lie at `place` begin, `r` samples on.
@@ -83,21 +85,32 @@ static inline Needed need_backward(const Samples *own, long s, long gates, const
 // How many gates of a panel lie side by side.
 static inline __attribute__((always_inline)) long gates_beside(long gates) { return gates == 4 ? 2 : gates; }
 
-// w_hh (gates * width, width) as [LANES units][gates, or pairs][width][gate][unit], filled up with zeros.
-typedef struct { const float *w_hh; long gates, width; float *panels; } GatePanels;
+// w_ih (gates * width, columns), if there is one, and w_hh (gates * width, width) as
+// [LANES units][gates, or pairs][columns + width][gate][unit], filled up with zeros.
+typedef struct { const float *w_hh; long gates, width; float *panels; const float *w_ih; long columns; } GatePanels;
 
 static void pack_gates_task(void *argument, long index) {
     const GatePanels *p = argument;
     long width = p->width, unit = index * LANES, beside = gates_beside(p->gates), own = at_most(LANES, width - unit);
-    float *panel = p->panels + unit * p->gates * width;
-    if (own < LANES) memset(panel, 0, (size_t)(width * p->gates * LANES) * sizeof *panel);
-    for (long gate = 0; gate < p->gates; gate++)
-        transpose_rows(p->w_hh + (gate * width + unit) * width, width, own, width, 1.0f,
-                       panel + (gate / beside * width * beside + gate % beside) * LANES, beside * LANES);
+    long deep = p->columns + width;
+    float *panel = p->panels + unit * p->gates * deep;
+    if (own < LANES) memset(panel, 0, (size_t)(deep * p->gates * LANES) * sizeof *panel);
+    for (long gate = 0; gate < p->gates; gate++) {
+        float *to = panel + (gate / beside * deep * beside + gate % beside) * LANES;
+        long row = gate * width + unit;
+        if (p->columns) transpose_rows(p->w_ih + row * p->columns, p->columns, own, p->columns, 1.0f, to, beside * LANES);
+        transpose_rows(p->w_hh + row * width, width, own, width, 1.0f, to + p->columns * beside * LANES, beside * LANES);
+    }
 }
 
 static void pack_gates(const float *w_hh, long gates, long width, float *panels) {
-    GatePanels p = {w_hh, gates, width, panels};
+    GatePanels p = {w_hh, gates, width, panels, NULL, 0};
+    parallel(pack_gates_task, &p, parts(width, LANES));
+}
+
+// The same with the weight of an LSTM's inputs.
+static inline void pack_both(const float *w_hh, const float *w_ih, long columns, long width, float *panels) {
+    GatePanels p = {w_hh, 4, width, panels, w_ih, columns};
     parallel(pack_gates_task, &p, parts(width, LANES));
 }
 
@@ -121,13 +134,13 @@ static inline __attribute__((always_inline)) void add_product(const int rows, co
         UNROLLED for (int v = 0; v < vectors; v++) store(sums + r * sums_row + v * LANES, sum[r][v]);
 }
 
-// tile (rows, gates, LANES) += states (rows, width) times a panel. Functions of their own: what else a task computes must not take
+// tile (rows, gates, LANES) += states (rows, width) times a panel, whose pairs are so many numbers deep. Functions of their own: what else a task computes must not take
 // their registers. More rows than gates at once: a vector of the panel then serves more products, and gcc does not read it again
 // for each.
 #define GATE_TILE(name, gates, some)                                                                                   \
     static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
-                                               float *tile, Needed *needed) {                                            \
-        const long row = gates * LANES, beside = some * LANES, pair = some < gates ? width * beside : 2 * LANES;        \
+                                               long deep, float *tile, Needed *needed) {                                 \
+        const long row = gates * LANES, beside = some * LANES, pair = some < gates ? deep * beside : 2 * LANES;         \
         for (; rows >= SUM_ROWS; rows -= SUM_ROWS, states += SUM_ROWS * width, tile += SUM_ROWS * row)                 \
             for (int v = 0; v < gates; v += some)                                                                      \
                 add_product(SUM_ROWS, some, states, width, panel + v / some * pair, beside, pair, width, tile + v * LANES, row, \
@@ -224,47 +237,69 @@ static inline __attribute__((always_inline)) void cell_step(const Recurrent *l, 
         store(l->out_h + place + r * width, x[r] * load(kept + (4 * r + 3) * width));
 }
 
-// tile = the gates from `place` on + states times a panel, two gates after the other two, of SUM_ROWS samples; between stretches of
-// either product come the steps of half of the cells that wait. A processor does not look ahead from one to the other where they
-// follow as wholes: cells are chains of some 100 operations, which leave most of its units idle, and products leave none.
-static __attribute__((noinline)) void lstm_tile_beside_cells(const Recurrent *l, const WaitingCells *w, const float *states,
-                                                             const float *panel, long place, float *tile, Needed *needed) {
-    long width = l->of.width, each = parts(width, CELL_STEPS);
+// Where the gates of units of an LSTM begin, of so many products: the inputs' is added to biases, which all samples have.
+static inline __attribute__((always_inline)) const float *gates_at(const Recurrent *l, const int products, long place, int r) {
+    long width = l->of.width;
+    return l->gates + (products > 1 ? place % width : gates_of(l->taken, width, place, r));
+}
+
+// tile = the gates from `place` on + inputs, if there are two products, and states times a panel, two gates after the other two, of
+// SUM_ROWS samples; between stretches of either product come the steps of half of the cells that wait, or of a quarter. A processor
+// does not look ahead from one to the other where they follow as wholes: cells are chains of some 100 operations, which leave most of
+// its units idle, and products leave none.
+static inline __attribute__((always_inline)) void tile_beside_cells(const Recurrent *l, const int products, const WaitingCells *w,
+                                                                    const float *states, const float *panel, long place, float *tile,
+                                                                    Needed *needed) {
+    long width = l->of.width;
     const float *from[SUM_ROWS];
-    for (int r = 0; r < SUM_ROWS; r++) from[r] = l->gates + gates_of(l->taken, width, place, r);
-    for (int gate = 0; gate < 4; gate += 2, panel += width * 2 * LANES) {
+    for (int r = 0; r < SUM_ROWS; r++) from[r] = gates_at(l, products, place, r);
+    for (int gate = 0; gate < 4; gate += 2) {
         Vector sum[SUM_ROWS][2];
-        Lines lines = needed_lines(needed, width, states);
         UNROLLED for (int r = 0; r < SUM_ROWS; r++)
             UNROLLED for (int v = 0; v < 2; v++) sum[r][v] = load(from[r] + (gate + v) * width);
-        long i = 0;
-        UNROLLED for (int step = 0; step < CELL_STEPS; step++) {
-            for (long end = at_most(i + each, width); i < end; i++) {
-                Vector row[2];
-                fetch_line(&lines);
-                UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 2 + v) * LANES);
-                UNROLLED for (int r = 0; r < SUM_ROWS; r++)
-                    UNROLLED for (int v = 0; v < 2; v++) sum[r][v] += states[r * width + i] * row[v];
+        for (int product = 0; product < products; product++) {
+            int last = product == products - 1;
+            const float *left = last ? states : l->inputs + place / width * l->columns;
+            long k = last ? width : l->columns, each = parts(k, CELL_STEPS), i = 0;
+            Lines lines = needed_lines(needed, k, left);
+            UNROLLED for (int step = 0; step < CELL_STEPS; step++) {
+                for (long end = at_most(i + each, k); i < end; i++) {
+                    Vector row[2];
+                    fetch_line(&lines);
+                    UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 2 + v) * LANES);
+                    UNROLLED for (int r = 0; r < SUM_ROWS; r++)
+                        UNROLLED for (int v = 0; v < 2; v++) sum[r][v] += left[r * k + i] * row[v];
+                }
+                UNROLLED for (int r = 0; r < GATE_ROWS; r += BESIDE_ROWS)
+                    if (r * products / GATE_ROWS == product) cell_step(l, w, step, gate / 2 * GATE_ROWS + r);
             }
-            UNROLLED for (int r = 0; r < GATE_ROWS; r += BESIDE_ROWS) cell_step(l, w, step, gate / 2 * GATE_ROWS + r);
+            panel += k * 2 * LANES;
         }
         UNROLLED for (int r = 0; r < SUM_ROWS; r++)
             UNROLLED for (int v = 0; v < 2; v++) store(tile + (4 * r + gate + v) * LANES, sum[r][v]);
     }
 }
 
-// tile = the gates from `place` on + states times a panel.
-static inline void lstm_sums(const Recurrent *l, const float *states, const float *panel, long place, long rows, long units,
-                             float *tile, Needed *needed) {
-    for (int i = 0; i < rows * 4; i++) {
-        const float *from = l->gates + gates_of(l->taken, l->of.width, place, i / 4) + i % 4 * l->of.width;
-        copy_units(from, units, tile + i * LANES);
+#define BESIDE_CELLS(name, products)                                                                                   \
+    static __attribute__((noinline)) void name(const Recurrent *l, const WaitingCells *w, const float *states, const float *panel, \
+                                               long place, float *tile, Needed *needed) {                               \
+        tile_beside_cells(l, products, w, states, panel, place, tile, needed);                                          \
     }
-    lstm_tile(rows, states, panel, l->of.width, tile, needed);
+
+BESIDE_CELLS(lstm_tile_beside_cells, 1)
+BESIDE_CELLS(lstm_tiles_beside_cells, 2)
+#undef BESIDE_CELLS
+
+// tile = the gates from `place` on + inputs, if there are two products, and states times a panel.
+static inline void lstm_sums(const Recurrent *l, const int products, const float *states, const float *panel, long place, long rows,
+                             long units, float *tile, Needed *needed) {
+    long width = l->of.width, columns = products > 1 ? l->columns : 0, deep = columns + width;
+    for (int i = 0; i < rows * 4; i++) copy_units(gates_at(l, products, place, i / 4) + i % 4 * width, units, tile + i * LANES);
+    if (products > 1) lstm_tile(rows, l->inputs + place / width * columns, panel, columns, deep, tile, needed);
+    lstm_tile(rows, states, panel + columns * 2 * LANES, width, deep, tile, needed);
 }
 
-static void lstm_task(void *argument, long index) {
-    const Recurrent *l = argument;
+static inline __attribute__((always_inline)) void lstm_samples(const Recurrent *l, long index, const int products) {
     const Sequences *of = &l->of;
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
     const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
@@ -272,19 +307,20 @@ static void lstm_task(void *argument, long index) {
     const Samples samples = {of, first, rows, sizeof(float)};
     WaitingCells waiting = {0};
     for (long s = 0; s < of->steps; s++) {
-        Needed needed = need_forward(&samples, s + 1, 4, l->taken ? NULL : l->gates, l->out_kept, l->out_h, l->out_c);
+        Needed needed = need_forward(&samples, s + 1, 4, l->taken || products > 1 ? NULL : l->gates, l->out_kept, l->out_h, l->out_c);
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         if (active < rows) finish_cells(l, &waiting);
         for (long unit = 0; unit < width; unit += LANES) {
-            const float *panel = l->panels + unit * width * 4;
+            const float *panel = l->panels + unit * (width + (products > 1 ? l->columns : 0)) * 4;
             long units = at_most(LANES, width - unit);
             for (long r = 0; r < active; r += SUM_ROWS) {
                 long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
                 const float *states = h_before + r * width, *cells = c_before + r * width + unit;
                 int whole = own == SUM_ROWS && units == LANES;
                 if (!whole || (!unit && waiting.first == r)) finish_cells(l, &waiting);  // the product needs their states
-                if (waiting.tile) lstm_tile_beside_cells(l, &waiting, states, panel, place, tile, &needed);
-                else lstm_sums(l, states, panel, place, own, units, tile, &needed);
+                if (!waiting.tile) lstm_sums(l, products, states, panel, place, own, units, tile, &needed);
+                else if (products > 1) lstm_tiles_beside_cells(l, &waiting, states, panel, place, tile, &needed);
+                else lstm_tile_beside_cells(l, &waiting, states, panel, place, tile, &needed);
                 if (!whole) {
                     lstm_cells(l, tile, place, cells, own, units);
                     continue;
@@ -301,6 +337,9 @@ static void lstm_task(void *argument, long index) {
     }
     finish_cells(l, &waiting);
 }
+
+static void lstm_task(void *l, long index) { lstm_samples(l, index, 1); }
+static inline void lstm_of_inputs_task(void *l, long index) { lstm_samples(l, index, 2); }
 
 // The same of a GRU, where the sums are those of what the states add to the gates.
 static inline __attribute__((always_inline)) void gru_block(const Recurrent *g, const float *tile, long place, const float *h_before,
@@ -343,7 +382,7 @@ static void gru_task(void *argument, long index) {
                 if (!g->bias) memset(tile, 0, sizeof tile);
                 for (long i = 0; g->bias && i < own * 3; i++)
                     copy_units(g->bias + i % 3 * width + unit, units, tile + i * LANES);
-                gru_tile(own, before + r * width, panel, width, tile, &needed);
+                gru_tile(own, before + r * width, panel, width, width, tile, &needed);
                 const float *h = before + r * width + unit;
                 long i = 0, place = at + r * width + unit;
                 for (; i + GATE_ROWS <= own && units == LANES; i += GATE_ROWS)

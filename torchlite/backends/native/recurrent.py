@@ -12,6 +12,7 @@ import numpy as np
 
 from torchlite.backends.native.bfloat16 import BFLOAT16, has_tiles
 from torchlite.backends.native.library import Family
+from torchlite.backends.native.toolchain import processors
 
 Array = np.ndarray[Any, Any]
 BatchSizes = tuple[int, ...] | None
@@ -59,6 +60,20 @@ def rows_pay(shape: tuple[int, int, int], rows: int) -> bool:
     """
     steps, samples, width = shape
     return width % _UNITS == 0 and rows * width <= 1 << 15 and steps * samples >= 4 * rows
+
+
+def inputs_pay(shape: tuple[int, int, int], columns: int) -> bool:
+    """Whether an LSTM of float32 should multiply by its input's weight itself, which has to stay in the second-level cache.
+
+    That is where there are no tile registers, and where its tasks, of 16 samples each, keep all processors equally busy.
+
+    Args:
+        shape: steps, samples and units.
+        columns: of the inputs.
+    """
+    _, samples, width = shape
+    fits = width % _UNITS == 0 and 16 * width * (width + columns) <= 1 << 20
+    return fits and samples % (16 * processors()) == 0 and not has_tiles()
 
 
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:

@@ -4,6 +4,7 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.gate_products import multiply_inputs
 from torchlite.compiler.passes.gate_rows import take_gate_rows
 from torchlite.compiler.passes.gate_sums import sum_gates
 from torchlite.compiler.passes.parts import join_parts
@@ -33,6 +34,7 @@ PASSES = (
     sum_gates,
     leave_out_zero_states,
     take_gate_rows,
+    multiply_inputs,
     without_dead_code,
 )
 
@@ -53,6 +55,7 @@ __all__ = [
     "keep_slopes",
     "leave_out_zero_states",
     "mask_before_spreading",
+    "multiply_inputs",
     "multiply_tables",
     "optimized",
     "scale_weights",

@@ -25,6 +25,8 @@ def lowered(node: Node) -> Lowering | None:
         if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh):
             return None
         return _LSTM_OF_ROWS if of_float32(node) else _BFLOAT16_LSTM_OF_ROWS if _of_bfloat16(node) else None
+    if name == "lstm_of_inputs":
+        return _LSTM_OF_INPUTS if of_float32(node) and node.inputs[5].shape[0] == 4 * node.inputs[5].shape[1] else None
     lstm = _LSTM.get(name)
     if lstm is None:
         return _GRU[name] if of_float32(node) else None
@@ -114,20 +116,27 @@ class _Recurrent(Kernel):
         sizes = ", ".join(map(str, (*self.sizes(node), int(node.params["reverse"]))))
         return {**self.named(node), "of": f"{{{table}, {sizes}}}"}
 
+    def _weight(self, node: Node, writer: Writer) -> str:
+        """Where the weight lies, its sizes, and where it goes."""
+        weight, width = writer.pointer(self.named(node)["w_hh"]), self.sizes(node)[2]
+        return f"(const float *)({weight}), {self.gates}, {width}, (float *)({writer.scratch()})"
+
+    def packing(self, node: Node, writer: Writer) -> str:
+        """The statement that packs the weight for forward."""
+        return f"pack_gates({self._weight(node, writer)});"
+
     def statement(self, node: Node, writer: Writer) -> str:
         """Pack the weight and run the tasks."""
-        fields, (_, samples, width) = self.fields(node), self.sizes(node)
-        weight = writer.pointer(self.named(node)["w_hh"])
+        fields, samples = self.fields(node), self.sizes(node)[1]
         del fields["w_hh"]
-        at = f"(const float *)({weight}), {self.gates}, {width}, (float *)({writer.scratch()})"
         if self.gradient:
             for name in ("d_h0", "d_c0"):  # the first step's product is for d_h0 alone
                 if name in fields and fields[name] not in writer.layout.stored:
                     del fields[name]
-            before, fields["panels"] = "", f"rows_of_weight({at})"
+            before, fields["panels"] = "", f"rows_of_weight({self._weight(node, writer)})"
             fields["scratch"] = f"(float *)({writer.scratch(self._weight_bytes(node))})"
         else:
-            before, fields["panels"] = f"pack_gates({at}); ", f"(const float *)({writer.scratch()})"
+            before, fields["panels"] = f"{self.packing(node, writer)} ", f"(const float *)({writer.scratch()})"
         described = struct(writer, "(Recurrent)", fields)
         return f"{before}parallel({self.task(node)}, &{described}, recurrent_tasks({samples}));"
 
@@ -206,6 +215,28 @@ class _LstmOfRows(_Lstm):
         return f"{{ Embedding taken = {taken}; {check} {super().statement(node, writer)} }}"
 
 
+class _LstmOfInputs(_Recurrent):
+    """Multiplies its inputs by their weight, beside the recurrent product; not in tiles."""
+
+    def __init__(self) -> None:
+        super().__init__(4, ("inputs", "w_ih", "gates", *_FORWARD[0][1:]), _FORWARD[1], gradient=False)
+
+    def _weight_bytes(self, node: Node) -> int:
+        return super()._weight_bytes(node) // self.sizes(node)[2] * (self.sizes(node)[2] + node.inputs[0].shape[2])
+
+    def fields(self, node: Node) -> dict[str, Value | str | float | None]:
+        """Also how many numbers an input has."""
+        fields = super().fields(node)
+        del fields["w_ih"]
+        return {**fields, "columns": str(node.inputs[0].shape[2])}
+
+    def packing(self, node: Node, writer: Writer) -> str:
+        """That of both weights."""
+        w_hh, w_ih = (f"(const float *)({writer.pointer(self.named(node)[name])})" for name in ("w_hh", "w_ih"))
+        columns, width = node.inputs[0].shape[2], self.sizes(node)[2]
+        return f"pack_both({w_hh}, {w_ih}, {columns}, {width}, (float *)({writer.scratch()}));"
+
+
 class _LstmGradSums(_Lstm):
     """The gradient with the sums of ``recurrent_sums.h``, only where there are tile registers.
 
@@ -273,6 +304,7 @@ _SUMS = _LstmGradSums(
 )  # fmt: skip
 _SUMS_OF_BFLOAT16 = _LstmGradSums(dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=("recurrent_sums.h",))
 _LSTM_OF_ROWS, _BFLOAT16_LSTM_OF_ROWS = _LstmOfRows("float32", 3), _LstmOfRows("bfloat16", 1)
+_LSTM_OF_INPUTS = _LstmOfInputs()
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),
