@@ -9,7 +9,7 @@ import numpy as np
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import rows_pay
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, made, rewritten
 from torchlite.devices import CPU
 
 
@@ -26,7 +26,7 @@ def take_gate_rows(graph: Graph) -> Graph:
         if index is None:
             return None
         table, numbers = index.inputs
-        numbers = made(inserted, "view", numbers, shape=node.inputs[0].shape[:2]).outputs[0]
+        numbers = computed(inserted, "view", numbers, shape=node.inputs[0].shape[:2])
         return made(inserted, "lstm_of_rows", table, numbers, *node.inputs[1:], **node.params).outputs
 
     return rewritten(graph, rule, inserted)

@@ -8,7 +8,7 @@ from torchlite.backends.matmul_precision import splits_float32
 from torchlite.backends.native.bfloat16 import BFLOAT16
 from torchlite.backends.native.recurrent import sums_pay
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, made, rewritten
 from torchlite.devices import CPU
 
 _MOST = 2  # the input's weight and the recurrent one
@@ -38,7 +38,7 @@ def sum_gates(graph: Graph) -> Graph:
         factors = [became.get(x, x) for x in factors]
         for i, x in enumerate(factors):
             if len(x.shape) == 2:
-                factors[i] = made(inserted, "view", x, shape=(*lead, x.shape[1])).outputs[0]
+                factors[i] = computed(inserted, "view", x, shape=(*lead, x.shape[1]))
         results = made(inserted, "lstm_grad_sums", *node.inputs, *factors, **node.params).outputs
         sums.update((product.outputs[0], v) for product, v in zip(products, results[3:], strict=True))
         return results[:3]

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY
+from torchlite.compiler.graph import Graph, Node
+from torchlite.compiler.passes.rewriting import Replacement, computed, made, rewritten
 
 CHANNELS = (0, 2, 3)
 """The dimensions of an array (N, C, H, W) over which channels are summed up."""
@@ -16,21 +15,14 @@ def take_moments(graph: Graph) -> Graph:
     """Means and scales of channels, and (x - mean) · scale, in place of ``standardize``."""
     inserted: list[Node] = []
 
-    def made(name: str, *inputs: Value) -> Value:
-        node = Node(REGISTRY[name], inputs, {})
-        node.outputs = (Value(inputs[0].aval, node),)
-        inserted.append(node)
-        return node.outputs[0]
-
     def rule(node: Node) -> Replacement:
         if node.op.name != "standardize" or node.params["dims"] != CHANNELS:
             return None
         (x,) = node.inputs
         if x.aval is None or x.aval.ndim != 4 or x.aval.dtype != np.float32:
             return None
-        moments = Node(REGISTRY["moments"], node.inputs, node.params, several=True, line=node.line)
-        mean, scale = moments.outputs = tuple(Value(v.aval, moments) for v in node.outputs[1:])
-        inserted.append(moments)
-        return made("mul", made("sub", x, mean), scale), mean, scale
+        mean, scale = made(inserted, "moments", x, **node.params).outputs
+        centered = computed(inserted, "sub", x, mean)
+        return computed(inserted, "mul", centered, scale), mean, scale
 
     return rewritten(graph, rule, inserted)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
 
 Part = tuple[int, int, int, Value]
 """A dimension, where a part begins and ends along it, and the part."""
@@ -30,7 +29,7 @@ def join_parts(graph: Graph) -> Graph:
             together = sorted([*given[0], *given[1]], key=lambda part: part[:3])
             parts[node.outputs[0]] = together
             if _is_whole(together, node.outputs[0]):
-                return [_joined(together, node.outputs[0], inserted)]
+                return [_joined(together, inserted)]
         return None
 
     return rewritten(graph, rule, inserted)
@@ -61,9 +60,6 @@ def _is_whole(parts: list[Part], whole: Value) -> bool:
     return whole.aval is not None and end == whole.aval.shape[dim]
 
 
-def _joined(parts: list[Part], whole: Value, inserted: list[Node]) -> Value:
+def _joined(parts: list[Part], inserted: list[Node]) -> Value:
     lengths = tuple(stop - start for _, start, stop, _ in parts)
-    node = Node(REGISTRY["cat"], tuple(v for *_, v in parts), {"dim": parts[0][0], "lengths": lengths})
-    node.outputs = (Value(whole.aval, node),)
-    inserted.append(node)
-    return node.outputs[0]
+    return computed(inserted, "cat", *(v for *_, v in parts), dim=parts[0][0], lengths=lengths)

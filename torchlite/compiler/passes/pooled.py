@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
 
 
 def mask_before_spreading(graph: Graph) -> Graph:
@@ -14,15 +13,8 @@ def mask_before_spreading(graph: Graph) -> Graph:
     """
     inserted: list[Node] = []
 
-    def made(node: Node, *inputs: Value) -> Value:
-        aval = inputs[0].aval if node.op.name == "relu_grad" else node.outputs[0].aval
-        new = Node(node.op, inputs, node.params)
-        new.outputs = (Value(aval, new),)
-        inserted.append(new)
-        return new.outputs[0]
-
     def rule(node: Node) -> Replacement:
-        if node.op is not REGISTRY["relu_grad"]:
+        if node.op.name != "relu_grad":
             return None
         g, y = node.inputs
         pool = _pool_of(g)
@@ -30,7 +22,8 @@ def mask_before_spreading(graph: Graph) -> Graph:
             return None
         assert g.node is not None
         values, places = g.node.inputs
-        return [made(g.node, made(node, values, pool.outputs[0]), places)]
+        masked = computed(inserted, "relu_grad", values, pool.outputs[0])
+        return [computed(inserted, "spread_to_windows", masked, places, **g.node.params)]
 
     return rewritten(graph, rule, inserted)
 
@@ -43,17 +36,14 @@ def sum_before_spreading(graph: Graph) -> Graph:
     inserted: list[Node] = []
 
     def rule(node: Node) -> Replacement:
-        if node.op is not REGISTRY["sum"] or _pool_of(node.inputs[0]) is None:
+        if node.op.name != "sum" or _pool_of(node.inputs[0]) is None:
             return None
         spread = node.inputs[0].node
         assert spread is not None
         values, count = spread.inputs[0], len(node.inputs[0].shape)
         if not {*range(count - spread.params["window"].ndim, count)} <= {*node.params["dims"]}:
             return None
-        new = Node(node.op, (values,), node.params)
-        new.outputs = (Value(node.outputs[0].aval, new),)
-        inserted.append(new)
-        return new.outputs
+        return [computed(inserted, "sum", values, **node.params)]
 
     return rewritten(graph, rule, inserted)
 

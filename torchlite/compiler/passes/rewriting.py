@@ -44,6 +44,11 @@ def made(inserted: list[Node], name: str, *inputs: Value, **params: object) -> N
     return node
 
 
+def computed(inserted: list[Node], name: str, *inputs: Value, **params: object) -> Value:
+    """The first result of a new operation, as `made` makes it."""
+    return made(inserted, name, *inputs, **params).outputs[0]
+
+
 def _reading(node: Node, became: dict[Value, Value]) -> Node:
     """The operation on what its inputs have become."""
     lifted = {name: became.get(v, v) for name, v in node.lifted.items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY, Aval
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
+from torchlite.ir import Aval
 
 
 def share_sums(graph: Graph) -> Graph:
@@ -23,12 +25,7 @@ def share_sums(graph: Graph) -> Graph:
     products: dict[tuple[Value, Value], Value] = {}
     inserted: list[Node] = []
 
-    def made(name: str, *inputs: Value) -> Value:
-        node = Node(REGISTRY[name], inputs, {})
-        aval = max((v.aval for v in inputs if v.aval is not None), key=lambda aval: aval.size)
-        node.outputs = (Value(aval, node),)
-        inserted.append(node)
-        return node.outputs[0]
+    make = partial(computed, inserted)
 
     def rule(node: Node) -> Replacement:
         name = node.op.name
@@ -52,8 +49,8 @@ def share_sums(graph: Graph) -> Graph:
             share = np.array(scale.aval.size / g.aval.size, g.aval.dtype)
             part = Value(Aval((), share.dtype, g.aval.device), constant=share)
             # One chain, which is one pass over memory.
-            means = made("add", made("mul", x, made("mul", along, part)), made("mul", total, part))
-            return [made("mul", made("sub", a, means), made("mul", weight, scale))]
+            means = make("add", make("mul", x, make("mul", along, part)), make("mul", total, part))
+            return [make("mul", make("sub", a, means), make("mul", weight, scale))]
         return None
 
     return rewritten(graph, rule, inserted)

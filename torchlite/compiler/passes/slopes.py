@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
 from torchlite.devices import CPU
-from torchlite.ir import REGISTRY, Aval
+from torchlite.ir import Aval
 
 _GRADIENTS = {"gelu": "gelu_grad", "silu": "silu_grad"}
 _FLOAT32 = np.dtype(np.float32)
@@ -23,22 +23,16 @@ def keep_slopes(graph: Graph) -> Graph:
     slopes: dict[tuple[str, Value], Value] = {}
     inserted: list[Node] = []
 
-    def made(name: str, params: dict[str, object], aval: Aval | None, *inputs: Value) -> Value:
-        node = Node(REGISTRY[name], inputs, params)
-        node.outputs = (Value(aval, node),)
-        inserted.append(node)
-        return node.outputs[0]
-
     def rule(node: Node) -> Replacement:
         name = node.op.name
         if name in _GRADIENTS:
             key = _GRADIENTS[name], node.inputs[0]
             if key in wanted and key not in slopes and wanted[key].params == node.params:
                 one = Value(Aval((), _FLOAT32), constant=np.ones((), _FLOAT32))
-                slopes[key] = made(key[0], node.params, node.outputs[0].aval, one, node.inputs[0])
+                slopes[key] = computed(inserted, key[0], one, node.inputs[0], **node.params)
         elif _is_gradient(node) and (name, node.inputs[1]) in slopes:
             g, x = node.inputs
-            return [made("mul", {}, node.outputs[0].aval, g, slopes[name, x])]
+            return [computed(inserted, "mul", g, slopes[name, x])]
         return None
 
     return rewritten(graph, rule, inserted)

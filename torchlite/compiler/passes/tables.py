@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, made, rewritten
 
 _FEWER = 4  # times fewer rows than the table must have than are taken from it
 
@@ -33,8 +34,7 @@ def multiply_tables(graph: Graph) -> Graph:
     """
     inserted: list[Node] = []
 
-    def make(name: str, *inputs: Value, **params: object) -> Value:
-        return made(inserted, name, *inputs, **params).outputs[0]
+    make = partial(computed, inserted)
 
     def rule(node: Node) -> Replacement:
         found = replaced(node)
@@ -75,10 +75,7 @@ def sum_tables(graph: Graph) -> Graph:
             if _many(node.inputs[1], node.params["shape"][0]):
                 tables[rows] = node.outputs[0]
         elif node.op.name == "sum" and node.params["dims"] == (0,) and rows in tables:
-            total = replace(node, inputs=(tables[rows],), outputs=())
-            total.outputs = (Value(node.outputs[0].aval, total),)
-            inserted.append(total)
-            return total.outputs
+            return made(inserted, "sum", tables[rows], **node.params).outputs
         return None
 
     return rewritten(graph, rule, inserted)

@@ -9,8 +9,7 @@ import numpy as np
 from torchlite import dtypes
 from torchlite.backends.native.recurrent import in_tiles
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, rewritten
-from torchlite.ir import REGISTRY
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
 
 _BFLOAT16, _FLOAT32 = dtypes.bfloat16.numpy, np.dtype(np.float32)
 # Operators that have kernels for float32 alone, or for bfloat16 of some sizes, and that are `widened`.
@@ -39,12 +38,7 @@ def widen(graph: Graph) -> Graph:
         return [cast(new, _BFLOAT16) if _is_half(old) else new for old, new in pairs]
 
     def cast(v: Value, dtype: np.dtype[np.generic]) -> Value:
-        assert v.aval is not None
-        node = Node(REGISTRY["cast"], (v,), {"dtype": dtype})
-        out = Value(v.aval._replace(dtype=dtype), node)
-        node.outputs = (out,)
-        inserted.append(node)
-        return out
+        return computed(inserted, "cast", v, dtype=dtype)
 
     return rewritten(graph, rule, inserted)
 

@@ -6,7 +6,7 @@ import math
 
 from torchlite.compiler.graph import Graph, Node, Value
 from torchlite.compiler.passes.gate_sums import cotangents_of_gates
-from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, rewritten
 
 
 def leave_out_zero_states(graph: Graph) -> Graph:
@@ -24,9 +24,9 @@ def leave_out_zero_states(graph: Graph) -> Graph:
         if found is None:
             return None
         states, rows = found
-        turned = made(inserted, "select", node.inputs[0], index=(slice(None), rows)).outputs[0]
-        matrix = made(inserted, "view", states, shape=(turned.shape[1], states.shape[-1])).outputs[0]
-        return made(inserted, "matmul", turned, matrix).outputs
+        turned = computed(inserted, "select", node.inputs[0], index=(slice(None), rows))
+        matrix = computed(inserted, "view", states, shape=(turned.shape[1], states.shape[-1]))
+        return [computed(inserted, "matmul", turned, matrix)]
 
     return rewritten(graph, rule, inserted)
 
