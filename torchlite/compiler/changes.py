@@ -7,14 +7,16 @@ lists (`growing`). All else is left to the function itself.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.compiler.again import Again
 from torchlite.compiler.growing import STAND_INS, Growing, Grown, can_be_made_again
 from torchlite.compiler.holders import MISSING, Cell, Holder, key_of
-from torchlite.compiler.noted import NUMBERS, PLAIN, Place, same, short
+from torchlite.compiler.noted import NUMBERS, PLAIN, Place, Reading, same, short
 from torchlite.compiler.numbers import HostNumber
 from torchlite.compiler.reads import Reads, without_notes
 from torchlite.compiler.rebinding import Rebinding, Rebound, tensors
@@ -31,24 +33,30 @@ class Written(Again):
         self.numbers = numbers
 
 
-def repeat_changes(
-    surroundings: Surroundings,
-    reads: Reads,
-    tracer: Tracer,
-    growing: Growing,
-    rebinding: Rebinding,
-    result: Any,
-    *,
-    once: bool,
-) -> str | None:
-    """Let every replay do what the function has done to the Python values around it.
+@dataclass(frozen=True)
+class Traced:
+    """What has taken part in the trace of a call.
 
-    Args:
+    Attributes:
         surroundings: as they were before.
         reads: of attributes.
         tracer: of the function.
         growing: lists of which it is known that they become longer.
         rebinding: tensors of which it is known that they are replaced.
+    """
+
+    surroundings: Surroundings
+    reads: Reads
+    tracer: Tracer
+    growing: Growing
+    rebinding: Rebinding
+
+
+def repeat_changes(traced: Traced, result: Any, *, once: bool) -> str | None:
+    """Let every replay do what the function has done to the Python values around it.
+
+    Args:
+        traced: the call.
         result: of the function.
         once: whether constants that it sets may be what it makes for later calls.
 
@@ -59,53 +67,23 @@ def repeat_changes(
         Written, Grown, Rebound: for numbers, lists and tensors, with which the function has to be traced again.
         Looked: for lists that the function looks at.
     """
-    covered = tracer.state.covers()
-    places = {key_of(container, key) for container, key in covered}
-    changed = _Changed(rebinding)
-    growing.check()
-    for place in surroundings.places:
-        container = place.changeable()
-        if container is None:
-            if not place.holds():
-                holder = _holder(surroundings, place)
-                if holder is None or not growing.is_new(holder):
-                    return place.difference()
-                changed.grown.append(holder)
-            continue
-        told = place.of is not place.container and type(place.of) in surroundings.telling
-        for key, before, now in _differences(place):
-            if key_of(container, key) in places or growing.stands_in(now):
-                continue
-            places.add(key_of(container, key))  # another function may name it, too
-            free = told and reads.only_set(place.of, key)
-            if changed.takes(container, key, before, now, free=free):
-                continue
-            if isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
-                changed.assigned.append(Assigned(container, key, before, now, free=free))
-            else:
-                return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
-    for reading in surroundings.readings:
-        before, now = reading.value, reading.now()
-        if not same(now, before) and not growing.stands_in(now):
-            if not reading.is_of_cell():
-                return reading.difference()
-            cell = Cell(reading.of)
-            if key_of(cell, reading.name) in places:
-                continue
-            places.add(key_of(cell, reading.name))
-            if not changed.takes(cell, reading.name, before, now):
-                return reading.difference()
+    traced.growing.check()
+    changed = _Changed(traced)
+    unrepeated = changed.compare()
+    if unrepeated is not None:
+        return unrepeated
     changed.check()
     assigned = changed.assigned
     if once and not all(one.free for one in assigned):
         return f"{assigned[0].key} becomes {short(assigned[0].value)}"
-    effects = list(growing.effects())
-    elsewhere = {id(x) for x in _containers((result, [one.value for one in assigned]))} | surroundings.ids()
+    effects = list(traced.growing.effects())
+    elsewhere = {id(x) for x in _containers((result, [one.value for one in assigned]))} | traced.surroundings.ids()
     if not all(can_be_made_again(e.args, elsewhere) for e in effects):
         return "what is appended to a list is also elsewhere"
+    state = traced.tracer.state
     for one in assigned:
-        tracer.state.assign(one)
-    tracer.state.effects += effects
+        state.assign(one)
+    state.effects += effects
     return None
 
 
@@ -117,14 +95,66 @@ class _Changed:
         assigned: what a replay assigns.
     """
 
-    def __init__(self, rebinding: Rebinding) -> None:
-        self._rebinding = rebinding
+    def __init__(self, traced: Traced) -> None:
+        self._traced = traced
+        self._covered = {key_of(container, key) for container, key in traced.tracer.state.covers()}
         self.numbers: list[tuple[Any, Any]] = []
         self.assigned: list[Assigned] = []
         self.grown: list[Holder] = []
         self.rebound: list[Holder] = []
 
-    def takes(self, container: Any, key: Any, before: Any, now: Any, *, free: bool = False) -> bool:
+    def compare(self) -> str | None:
+        """Take note of all that a replay can do, and say what it can't."""
+        surroundings = self._traced.surroundings
+        found = itertools.chain(map(self._place, surroundings.places), map(self._reading, surroundings.readings))
+        return next((difference for difference in found if difference is not None), None)
+
+    def _place(self, place: Place) -> str | None:
+        """What has changed in a container that no replay can change."""
+        surroundings, reads, growing = self._traced.surroundings, self._traced.reads, self._traced.growing
+        container = place.changeable()
+        if container is None:
+            if place.holds():
+                return None
+            holder = _holder(surroundings, place)
+            if holder is None or not growing.is_new(holder):
+                return place.difference()
+            self.grown.append(holder)
+            return None
+        told = place.of is not place.container and type(place.of) in surroundings.telling
+        for key, before, now in _differences(place):
+            if growing.stands_in(now) or self._is_covered(container, key):
+                continue
+            free = told and reads.only_set(place.of, key)
+            if self._takes(container, key, before, now, free=free):
+                continue
+            if isinstance(key, str) and (_is_result(now) if free else _is_constant(before) and _is_new(now)):
+                self.assigned.append(Assigned(container, key, before, now, free=free))
+            else:
+                return f"{place.name}[{short(key)}] was {short(before)} and is {short(now)}"
+        return None
+
+    def _reading(self, reading: Reading) -> str | None:
+        """The same of what a function gives of an object."""
+        before, now = reading.value, reading.now()
+        if same(now, before) or self._traced.growing.stands_in(now):
+            return None
+        if not reading.is_of_cell():
+            return reading.difference()
+        cell = Cell(reading.of)
+        if self._is_covered(cell, reading.name) or self._takes(cell, reading.name, before, now):
+            return None
+        return reading.difference()
+
+    def _is_covered(self, container: Any, key: Any) -> bool:
+        """Whether a place is dealt with; it is, from now on, as another function may name it, too."""
+        known = key_of(container, key)
+        if known in self._covered:
+            return True
+        self._covered.add(known)
+        return False
+
+    def _takes(self, container: Any, key: Any, before: Any, now: Any, *, free: bool = False) -> bool:
         """Whether it is a number or a tensor that may change there, which is noted.
 
         Args:
@@ -132,11 +162,12 @@ class _Changed:
             before, now: what was and is there.
             free: whether nobody reads it there, so that a number needs no place in the graph.
         """
+        rebinding = self._traced.rebinding
         if _is_number(before) and _is_number(now) and not free:
             self.numbers.append((container, key))
-        elif _are_results(now) and self._rebinding.takes(container, key, before):
+        elif _are_results(now) and rebinding.takes(container, key, before):
             self.assigned.append(Assigned(container, key, before, now, free=True))
-        elif _are_results(now) and self._rebinding.is_new(container, key, before):
+        elif _are_results(now) and rebinding.is_new(container, key, before):
             self.rebound.append((container, key))
         else:
             return False

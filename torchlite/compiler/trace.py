@@ -14,7 +14,7 @@ from torchlite.compiler.again import Again
 from torchlite.compiler.arguments import names_of_arguments, names_of_numbers, with_numbers
 from torchlite.compiler.capture import captured
 from torchlite.compiler.captured import Captured
-from torchlite.compiler.changes import repeat_changes
+from torchlite.compiler.changes import Traced, repeat_changes
 from torchlite.compiler.changing import Decide
 from torchlite.compiler.code_names import is_library
 from torchlite.compiler.executed import executed, names_of
@@ -179,9 +179,8 @@ class Trace:
         deciding = tracer.state.deciding()
         if deciding:
             raise Decide(deciding, len(call.leaves))
-        unrepeated = repeat_changes(
-            self._surroundings, self._reads, tracer, self._growing, self._rebinding, result, once=of.once
-        )
+        traced = Traced(self._surroundings, self._reads, tracer, self._growing, self._rebinding)
+        unrepeated = repeat_changes(traced, result, once=of.once)
         if unrepeated is not None:
             raise Changes(unrepeated)
         names = self._surroundings.names | names_of_arguments(of.function, call.args, call.kwargs)
