@@ -1,5 +1,7 @@
 """Products in compiled functions: operands as they lie, and what follows them done where they are stored."""
 
+import re
+
 import compiled_together
 import numpy as np
 import pytest
@@ -76,6 +78,15 @@ def test_gelu_and_its_slope_alone_are_stored_as_they_are_computed():
 
     source = check(gradient, draw(70, 14), draw(65, 14), draw(65), draw(3, 65), passes=(4, 0))
     assert source.count("gelu_with_slopes(tile, s0 + column, s2 + column, s1 + column, columns);") == 1
+
+
+def test_a_product_is_stored_after_what_is_computed_of_it():
+    def both(x, w, y):
+        z = x @ w
+        return z, y - z * 0.5
+
+    source = check(both, draw(12, 5), draw(5, 9), draw(12, 9), passes=(1, 0))
+    assert re.search(r"= v1;\n +s\d\[column \+ i\] = acc;\n +}", source)
 
 
 def test_gelu_of_what_is_no_number_or_too_large_for_one():

@@ -275,11 +275,14 @@ class _Tile(Nest):
                 (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
         stored, narrowed, first = [], [], len(self.body.reads)
         stores = [
-            (s.kind, self._element(k), f"s{k} + column", name) for k, (s, name) in enumerate(self.body.stores, first)
+            (k, s.kind, self._element(k), f"s{k} + column", name)
+            for k, (s, name) in enumerate(self.body.stores, first)
         ]
         if self.made:
-            stores.append((self.made.kind, f"{self.made.tile}[i]", self.made.tile, self.made.name))
-        for k, (kind, element, start, name) in enumerate(stores, first):
+            kind, tile = self.made.kind, self.made.tile
+            stores.append((first + len(stores), kind, f"{tile}[i]", tile, self.made.name))
+        stores.sort(key=lambda store: store[-1] == "acc")  # last, or gcc reads the tile again for what else is stored
+        for k, kind, element, start, name in stores:
             if self._is_short(kind, element, width):
                 fixed.append(f"float row{k}[{_SHORT}];")
                 stored.append(f"row{k}[i] = {name};")
