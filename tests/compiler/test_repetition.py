@@ -310,3 +310,19 @@ def test_an_object_that_takes_the_place_of_one_that_is_gone_is_another():
         holder["x"] = None
         holder["x"] = [object()]
         assert not all_.hold()
+
+
+def test_writes_into_many_tensors_are_counted():
+    tensors = [torch.zeros(3) for _ in range(20)]
+
+    def step():
+        for i, x in enumerate(tensors):
+            x.add_(1)
+            if i % 2:
+                x.mul_(2)
+
+    compiled = torch.compile(step, fullgraph=True)
+    for _ in range(5):
+        compiled()
+    assert repeats(compiled)
+    assert [x._version for x in tensors] == [5, 10] * 10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain, starmap
 from operator import attrgetter
 from typing import Any
@@ -51,7 +52,7 @@ class Identities:
     ) -> None:
         containers, keyed, chosen = list(containers), list(keyed), list(chosen)
         found = list(found)
-        self._noted = None
+        self._noted, hold = None, None
         noted = kernel("contents.Noted") if CPYTHON else None
         if noted is not None:
             from torchlite.backends.native.contents import can_hold
@@ -62,6 +63,7 @@ class Identities:
             given, found = _divided(found, lambda one: _attribute_of(one[0]) is not None)
             names = [(_attribute_of(function), givers) for function, givers in given]
             self._noted = noted(plain, plain_keyed, plain_chosen, list(attributes), objects, functions, names)
+            hold = self._noted.hold
             attributes, objects, functions = [], [], []
         containers += [view for x in keyed for view in (x.keys(), x.values())]
         gets: list[Found] = [(x.get, keys, (_MISSING,) * len(keys)) for x, keys in chosen]
@@ -69,17 +71,19 @@ class Identities:
         gets += [(type, [x for x, *_ in objects])] if objects else []
         gets += [(vars, with_dict)] if (with_dict := [x for x, _, held in objects if held is not None]) else []
         gets += [(part, functions) for part in _OF_FUNCTIONS] if functions else []
-        self._empty = [x for x in containers if not x]
-        self._filled = [x for x in containers if x]
-        self._sizes = list(map(len, self._filled))
-        contents = [x.values() if isinstance(x, Mapping) else x for x in self._filled]
+        empty, filled = [x for x in containers if not x], [x for x in containers if x]
+        sizes = list(map(len, filled))
+        contents = [x.values() if isinstance(x, Mapping) else x for x in filled]
         self._parts: list[_Part] = []
-        for source, size in zip(contents, self._sizes, strict=True):
+        for source, size in zip(contents, sizes, strict=True):
             self._part_for(size).contents.append(source)
         for function, *given in (*found, *gets):
             self._part_for(len(given[0])).found.append((function, *given))
         self._objects = [part.objects() for part in self._parts]  # kept, so that no other one comes to their addresses
-        self._addresses = [objects.tobytes() for objects in self._objects]
+        addresses = [objects.tobytes() for objects in self._objects]
+        others = partial(_hold, hold, empty, filled, sizes, self._parts, addresses)
+        self.hold: Callable[[], bool] = hold if hold is not None and not self._parts and not empty else others
+        """Whether they are the same; False also where that can't be told, because a container grows meanwhile."""
 
     def _part_for(self, size: int) -> _Part:
         if not self._parts or self._parts[-1].count + size > _AT_ONCE:
@@ -87,22 +91,6 @@ class Identities:
         part = self._parts[-1]
         part.count += size
         return part
-
-    def hold(self) -> bool:
-        """Whether they are the same; False also where that can't be told, because a container grows meanwhile."""
-        if self._noted is not None and not self._noted.holds():
-            return False
-        if not self._parts and not self._empty:
-            return True
-        try:
-            if any(self._empty) or list(map(len, self._filled)) != self._sizes:
-                return False
-            for part, addresses in zip(self._parts, self._addresses, strict=True):
-                if part.objects().tobytes() != addresses:
-                    return False
-        except (RuntimeError, ValueError, AttributeError):  # a cell or a slot is empty
-            return False
-        return True
 
 
 @dataclass(eq=False)
@@ -116,6 +104,27 @@ class _Part:
     def objects(self) -> Any:
         """All objects, as an array."""
         return np.fromiter(_chained(chain(self.contents, starmap(map, self.found))), object, self.count)
+
+
+def _hold(
+    noted: Callable[[], bool] | None,
+    empty: Sequence[Any],
+    filled: Sequence[Any],
+    sizes: list[int],
+    parts: Sequence[_Part],
+    addresses: Sequence[bytes],
+) -> bool:
+    if noted is not None and not noted():
+        return False
+    try:
+        if any(empty) or list(map(len, filled)) != sizes:
+            return False
+        for part, known in zip(parts, addresses, strict=True):
+            if part.objects().tobytes() != known:
+                return False
+    except (RuntimeError, ValueError, AttributeError):  # a cell or a slot is empty
+        return False
+    return True
 
 
 def _attribute_of(function: Any) -> str | None:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 from weakref import getweakrefcount
 
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.graph import Storage
-from torchlite.backends.memory import address
+from torchlite.backends.memory import CPYTHON, address
+from torchlite.backends.native import kernel
 from torchlite.compiler.captured import Captured, Computed
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.program import Execution
 from torchlite.compiler.program.execution import Frame, viewed
 
+_MANY = 8  # storages, from which on fetching them at once takes less than waiting for each
 _data, _storage = map(attrgetter, ("_data", "_storage"))
 
 
@@ -85,6 +88,9 @@ class Repetition:
         for i, times in captured.writes:
             if i not in moving:
                 self._written.setdefault(times, []).append(tensors[i]._storage)
+        storages = [*chain.from_iterable(self._written.values())]
+        fetching = kernel("contents.fetching") if CPYTHON and len(storages) >= _MANY else None
+        self._fetch_storages = fetching and fetching(storages)
         self._written_moving = [(i, times) for i, times in captured.writes if i in moving]
 
     def gradients_are_of(self, frame: Frame) -> bool:
@@ -121,6 +127,8 @@ class Repetition:
             arrays[number] = given.array
         for segment in self._run.segments:
             segment(frame)
+        if self._fetch_storages is not None:
+            self._fetch_storages()
         for times, storages in self._written.items():
             Storage.all_written(storages, times)
         for i, times in self._written_moving:

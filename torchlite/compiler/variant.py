@@ -107,6 +107,7 @@ class Variant:
         self._of_arguments = [(place, empty) for _, place, empty in self.entry if place is not None]
         self._free = sorted([i for i, _ in self._given] + [i for i, _ in self._rebound])
         self._moving = sorted([*self._free, *(i for i, _, _ in self._gradients)])
+        self._stay = not self._moving and not self.rebinding
         self._fixed = sorted(set(range(len(externals))).difference(self._moving))
         self._repetitions: list[tuple[Identities | None, Repetition]] = []
         self._misses = 0
@@ -176,6 +177,8 @@ class Variant:
         reason = reason or self._numbers() or self._missing(leaves)
         if reason is not None:
             return reason, []
+        if same_around and self._stay:
+            return None, self._tensors
         tensors = self._tensors.copy() if self._moving else self._tensors
         for i, place in self._given:
             tensors[i] = leaves[place]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import chain
 from types import MappingProxyType
 from typing import Any
@@ -13,10 +14,11 @@ from typing import Any
 import numpy as np
 
 from torchlite.backends.native.library import Family
+from torchlite.backends.native.object_lines import lines_of
 
 Array = np.ndarray[Any, Any]
 
-C = Family("contents.c", same_contents="an->o")
+C = Family("contents.c", same_contents="anan->o", fetch_lines="an->o")
 
 _LIST, _DICT, _KEYS, _KEYED_DICT, _SOME_OF_DICT, _ATTRIBUTES, _GIVEN, _EMPTY_SET, _OBJECTS, _FUNCTIONS = range(10)
 _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _DICT, MappingProxyType: _DICT}  # what counts in the dict
@@ -74,6 +76,7 @@ class Noted:
     ) -> None:
         self._table = [ctypes.cast(getattr(ctypes.pythonapi, name), ctypes.c_void_p).value for name in _INTERFACE]
         self._kept: list[Any] = []
+        self._looked_at: list[Any] = []
         for x in containers:
             kind, seen = _VIEWS.get(type(x), _DICT), _seen(x)
             if type(x) is list:
@@ -86,22 +89,31 @@ class Noted:
             self._note(_KEYED_DICT, x, len(x), chain.from_iterable(x.items()))
         some = [(_SOME_OF_DICT, _seen(x), _seen(x), keys) for x, keys in chosen]
         for kind, x, held, keys in (*some, *((_ATTRIBUTES, x, vars(x), names) for x, names in attributes)):
+            self._looked_at.append(held)
             self._note(kind, x, len(keys), chain.from_iterable((key, held.get(key, _NOTHING)) for key in keys))
         for name, givers in given:
+            self._looked_at += givers
             pairs = ((x, getattr(x, name)) for x in givers)
             self._note(_GIVEN, name, len(givers), chain.from_iterable(pairs))
+        self._looked_at += [x for x, *_ in objects]
         parts = ((x, of, _NOTHING if held is None else held) for x, of, held in objects)
         self._note(_OBJECTS, None, len(objects), chain.from_iterable(parts))
+        self._looked_at += functions
         for f in functions:
             defaults = (_NOTHING if x is None else x for x in (f.__defaults__, f.__kwdefaults__))
             self._note(_FUNCTIONS, None, 1, (f, f.__code__, *defaults))
-        self._addresses = np.array(self._table, np.uintp)
+        table, lines = np.array(self._table, np.uintp), lines_of(self._looked_at)
+        self.hold: Callable[[], bool] = partial(C.same_contents, table, table.size, lines, lines.size)
+        """Whether they do."""
 
     def _note(self, kind: int, of: Any, count: int, held: Iterable[Any]) -> None:
         held = list(held)
         self._kept += [of, held]
+        self._looked_at.append(of)
         self._table += [kind, id(of), count, *(0 if x is _NOTHING else id(x) for x in held)]
 
-    def holds(self) -> bool:
-        """Whether they do."""
-        return bool(C.same_contents(self._addresses, self._addresses.size))
+
+def fetching(objects: Iterable[Any]) -> Callable[[], None]:
+    """A function that asks for all of these objects at once, before they are looked at one after the other."""
+    lines = lines_of(objects)
+    return partial(C.fetch_lines, lines, lines.size)

@@ -275,8 +275,7 @@ class _Tile(Nest):
                 (fixed if element == f"*s{k}" else inside).append(f"const {read(stream.kind, name, element)}")
         stored, narrowed, first = [], [], len(self.body.reads)
         stores = [
-            (k, s.kind, self._element(k), f"s{k} + column", name)
-            for k, (s, name) in enumerate(self.body.stores, first)
+            (k, s.kind, self._element(k), f"s{k} + column", name) for k, (s, name) in enumerate(self.body.stores, first)
         ]
         if self.made:
             kind, tile = self.made.kind, self.made.tile
