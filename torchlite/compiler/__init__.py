@@ -1,8 +1,8 @@
 """`torchlite.compile`: capture what a function does to tensors, and replay that.
 
-In the order in which they are at work: `surroundings` notes what is around the function, `tracer` runs it with
-`symbols` in the place of arrays, `capture` makes a program of what was recorded, through `passes`; `function` decides
-at every call whether a program fits.
+In the order in which they are at work: `function` decides at every call whether a capture (`variant`) fits; where none does,
+`trace` makes one: `surroundings` are what is around the function, `tracer` records what it does with `symbols` in the place
+of arrays, and `capture` makes a program of that, through `passes`.
 """
 
 from __future__ import annotations

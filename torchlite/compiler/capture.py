@@ -25,9 +25,9 @@ from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
 from torchlite.compiler.replay import replay
 from torchlite.compiler.state import Derived, Slot
-from torchlite.compiler.surroundings import own_attributes
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
+from torchlite.compiler.visited import own_attributes
 from torchlite.ir import Aval
 from torchlite.tracing import Uncapturable
 

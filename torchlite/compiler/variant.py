@@ -28,7 +28,8 @@ from torchlite.compiler.repetition import Repetition
 from torchlite.compiler.repetition import repetition as repeated
 from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import Given, Slot
-from torchlite.compiler.surroundings import Surroundings, Taken, own_attributes
+from torchlite.compiler.surroundings import Surroundings, Taken
+from torchlite.compiler.visited import own_attributes
 
 TENSOR = object()
 """What stands for a tensor among the arguments."""
