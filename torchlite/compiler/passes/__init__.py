@@ -9,6 +9,7 @@ from torchlite.compiler.passes.gate_rows import take_gate_rows
 from torchlite.compiler.passes.gate_sums import sum_gates
 from torchlite.compiler.passes.parts import join_parts
 from torchlite.compiler.passes.pooled import mask_before_spreading, sum_before_spreading
+from torchlite.compiler.passes.row_order import leave_rows
 from torchlite.compiler.passes.scaled_weights import scale_weights
 from torchlite.compiler.passes.shared_sums import share_sums
 from torchlite.compiler.passes.slopes import keep_slopes
@@ -27,6 +28,7 @@ PASSES = (
     multiply_tables,
     without_duplicates,
     sum_tables,
+    leave_rows,
     share_sums,
     mask_before_spreading,
     sum_before_spreading,
@@ -54,6 +56,7 @@ __all__ = [
     "join_parts",
     "keep_slopes",
     "leave_out_zero_states",
+    "leave_rows",
     "mask_before_spreading",
     "multiply_inputs",
     "multiply_tables",
