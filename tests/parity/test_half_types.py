@@ -15,6 +15,12 @@ rng = np.random.default_rng(3)
 POSITIVE = [rng.uniform(0.1, 3, LENGTH).astype(np.float32) for _ in range(3)]
 ANY = [x * rng.choice(np.float32([-1, 1]), LENGTH) for x in POSITIVE]
 
+
+def cosine_embedding(T: Any, x: Any, y: Any) -> Any:
+    target = T.tensor([1.0, -1.0] * 8)
+    return T.nn.functional.cosine_embedding_loss(x.view(16, 32), y.view(16, 32), target, reduction="none")
+
+
 # Functions of a library and up to three tensors, of which gradients are compared as well.
 DIFFERENTIABLE = {
     "times": lambda T, x: x * 0.1,
@@ -39,6 +45,12 @@ DIFFERENTIABLE = {
     "threshold": lambda T, x: T.nn.functional.threshold(T.where(x > 1, 1.7, x), 1.7, 20.0),
     "softshrink": lambda T, x: T.nn.functional.softshrink(x, 0.3),
     "hardsigmoid": lambda T, x: T.nn.functional.hardsigmoid(x),
+    "hardtanh": lambda T, x: T.nn.functional.hardtanh(T.where(x > 1, 0.3, x), -0.3, 0.3),
+    "clamp, tensors": lambda T, x, y: T.where(x > 1, y, x).clamp(y - 0.5, y.abs() + 1),
+    "huber": lambda T, x, y: T.nn.functional.huber_loss(x, y, delta=0.3, reduction="none"),
+    "divergence": lambda T, x, y: T.nn.functional.kl_div(x, y.abs(), reduction="none"),
+    "angles": lambda T, x, y: cosine_embedding(T, x, y).view(16, 1).expand(16, 32).reshape(512),
+    "power of 2.5": lambda T, x: 2.5**x,
 }
 OTHERS = {
     "floor": lambda T, x: x // 0.1,
@@ -78,6 +90,16 @@ DIFFERENTIABLE_NEARLY = {
     "lerp, from its end": lambda T, x, y: T.lerp(x, y, 0.7),
     "power": lambda T, x: x.abs() ** 1.5,
     "power of two": lambda T, x: T.exp2(x),
+    "glu": lambda T, x, y: T.nn.functional.glu(T.cat([x, y])),
+    "matrix": lambda T, x, y, z: T.addmm(x.view(16, 32), y.view(16, 32), z[:32].view(32, 1).expand(32, 32)).view(512),
+    "matrix, scaled": lambda T, x, y, z: T.addmm(
+        x.view(16, 32), y[:256].view(16, 16), z.view(16, 32), beta=0.7, alpha=0.3
+    ).view(512),
+    "batches": lambda T, x, y, z: T.baddbmm(
+        x.view(2, 16, 16), y.view(2, 16, 16), z.view(2, 16, 16), beta=0.7, alpha=0.3
+    ).view(512),
+    "outer product": lambda T, x, y, z: T.addr(x.view(16, 32), y[:16], z[:32]).view(512),
+    "vector": lambda T, x, y, z: T.addmv(x[:16], y.view(16, 32), z[:32]).repeat(32),
 }
 OTHERS_NEARLY = {
     "lerp, weights": lambda T, x, y, z: T.lerp(x, y, z.abs() / 3),

@@ -91,8 +91,8 @@ class Node(Hooked):
     def name(self) -> str:
         """PyTorch's name of the node, such as ``MulBackward0``, where its operator is one of PyTorch's."""
         name = _NAMES.get(self.op.name, self.op.name)
-        if name == "matmul":
-            name = "mm" if len(self.shape) == 2 else "bmm"
+        if name in _PRODUCTS:
+            name = _PRODUCTS[name][len(self.shape) != 2]
         return re.sub(r"(^|_|(?<=\d))([a-z])", lambda found: found[2].upper(), name) + "Backward0"
 
     @property
@@ -101,6 +101,8 @@ class Node(Hooked):
         return tuple((e.parent, e.index) if type(e) is Selected else (e, 0) for e in self.edges)
 
 
+# PyTorch's names of products of two matrices, and of batches.
+_PRODUCTS = {"matmul": ("mm", "bmm"), "matmul_added": ("addmm", "baddbmm")}
 # PyTorch's names of operators that have another one here.
 _NAMES = {
     "cast": "to_copy",
@@ -110,6 +112,7 @@ _NAMES = {
     "determinant": "linalg_det",
     "eig": "linalg_eig",
     "eigh": "linalg_eigh",
+    "gated": "glu",
     "inverse": "linalg_inv_ex",
     "linear": "addmm",
     "log_determinant": "linalg_slogdet",

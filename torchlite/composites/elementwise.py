@@ -14,7 +14,7 @@ from torchlite.ops.arithmetic import abs, clamp, neg, pow
 from torchlite.ops.comparison import ge, gt, le, lt, ne
 from torchlite.ops.construct import common_dtype, refuse_numbers
 from torchlite.ops.destination import takes_out
-from torchlite.ops.floating import log_odds
+from torchlite.ops.floating import exp2, log_odds
 from torchlite.ops.gamma import lgamma
 from torchlite.ops.mutation import inplace
 from torchlite.ops.pointwise import trunc
@@ -79,8 +79,8 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 def ldexp(input: Tensor, other: Tensor) -> Tensor:
     """Input · 2^other."""
     refuse_numbers("ldexp", input, other)
-    base: Tensor = pow(2.0, other)
-    return input * base
+    power: Tensor = exp2(other)
+    return input * power
 
 
 @takes_out

@@ -11,11 +11,12 @@ import numpy as np
 from torchlite import dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.dispatch import apply
 from torchlite.integers import takes_integers
 from torchlite.ir import LOWER, Autocast
 from torchlite.ops.arithmetic import where
-from torchlite.ops.construct import common_dtype, converted, dims_of
-from torchlite.ops.contraction import bmm, dot, matmul, mm, mv, outer
+from torchlite.ops.construct import common_dtype, converted, dims_of, plain
+from torchlite.ops.contraction import batches, dot, matmul, matmul_added, matrices, matrix_and_vector, outer
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.half_precision import HALVES, rounded_once
 from torchlite.ops.joining import cat
@@ -231,6 +232,14 @@ def _scaled_sum(name: str, input: Tensor, product: Tensor, beta: float, alpha: f
     return _sum_of_scaled(input, product, beta, alpha)
 
 
+def _plus_product(name: str, input: Tensor, x: Tensor, y: Tensor, beta: float, alpha: float) -> Tensor:
+    """`_scaled_sum` of the product of matrices, which half types on a CPU do not round before."""
+    if x._data.dtype in HALVES and x.dtype is y.dtype is input.dtype and not x.is_cuda:
+        result: Tensor = apply(matmul_added, (x, y, input), {"beta": plain(beta), "alpha": plain(alpha)})
+        return result
+    return _scaled_sum(name, input, matmul(x, y), beta, alpha)
+
+
 @rounded_once
 def _sum_of_scaled(input: Tensor, product: Tensor, beta: float, alpha: float) -> Tensor:
     scaled: Tensor = product if alpha == 1 else product * alpha
@@ -246,7 +255,7 @@ def _sum_of_scaled(input: Tensor, product: Tensor, beta: float, alpha: float) ->
 @autocasts(LOWER)
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat1 @ mat2)."""
-    return _scaled_sum("addmm", input, mm(mat1, mat2), beta, alpha)
+    return _plus_product("addmm", input, *matrices("addmm", mat1, mat2), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
@@ -254,7 +263,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: float = 1, alpha: 
 @autocasts(LOWER)
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (batch1 @ batch2) of batches of matrices."""
-    return _scaled_sum("baddbmm", input, bmm(batch1, batch2), beta, alpha)
+    return _plus_product("baddbmm", input, *batches("baddbmm", batch1, batch2), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
@@ -262,7 +271,10 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, a
 @autocasts(LOWER)
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · Σ of the products of a batch."""
-    return _scaled_sum("addbmm", input, bmm(batch1, batch2).sum(0), beta, alpha)
+    x, y = batches("addbmm", batch1, batch2)
+    if x._data.dtype in HALVES:  # all products at once, of which none is rounded
+        return _plus_product("addbmm", input, x.movedim(0, 1).flatten(1), y.flatten(0, 1), beta, alpha)
+    return _scaled_sum("addbmm", input, matmul(x, y).sum(0), beta, alpha)
 
 
 @takes_out_as(OutDtype.SAME)
@@ -270,7 +282,11 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: float = 1, al
 @autocasts(Autocast("as given", "lower"))
 def addmv(input: Tensor, mat: Tensor, vec: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     """β · input + α · (mat @ vec)."""
-    return _scaled_sum("addmv", input, mv(mat, vec), beta, alpha)
+    x, y = matrix_and_vector("addmv", mat, vec)
+    if x._data.dtype in HALVES:
+        column = input.expand(x.shape[:1]).unsqueeze(1)
+        return _plus_product("addmv", column, x, y.unsqueeze(1), beta, alpha).squeeze(1)
+    return _scaled_sum("addmv", input, matmul(x, y), beta, alpha)
 
 
 @takes_out
@@ -285,6 +301,9 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: float = 1, alpha: f
         vec1 = vec1 if alpha == 1 else vec1 * converted(alpha, dtype, vec1.device)
         input = input if beta in (0, 1) else input * converted(beta, dtype, input.device)
         beta, alpha = 0 if beta == 0 else 1, 1
+        # A matrix product of one column and one row, whose gradients are sums in float32.
+        column, row = vec1.to(dtype).unsqueeze(1), vec2.to(dtype).unsqueeze(0)
+        return _scaled_sum("addr", input.to(dtype), matmul(column, row), beta, alpha)
     return _scaled_sum("addr", input.to(dtype), outer(vec1, vec2).to(dtype), beta, alpha)
 
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from torchlite import backends
+from torchlite import backends, dtypes
 from torchlite._tensor import Tensor
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply
-from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Op, Sample, register
+from torchlite.ir import FLOAT32_ON_CUDA, Autocast, Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import plain
 from torchlite.ops.half_precision import BFLOAT16, FEWEST, HALVES, rounded_once, widened
-from torchlite.ops.pointwise import exp, sigmoid, tanh
+from torchlite.ops.pointwise import exp, run_sigmoid, sigmoid, tanh
 
 
 def _activation(
@@ -132,10 +132,17 @@ leaky_relu_op = _activation(
     onnx="LeakyRelu",
     half=accelerated("bfloat16.leaky_relu", least=FEWEST, of=BFLOAT16),
 )
+
+
+def _between(x: Tensor, least: float, largest: float) -> Tensor:
+    compared = x.to(dtypes.float32) if x._data.dtype in HALVES else x  # limits are not rounded
+    return (compared > least) & (compared < largest)
+
+
 hardtanh_op = _activation(
     "hardtanh",
     widened(lambda xp, x, *, min_val, max_val: xp.clip(x, x.dtype.type(min_val), x.dtype.type(max_val))),
-    lambda g, _out, x, min_val, max_val: where((x > min_val) & (x < max_val), g, 0.0),
+    lambda g, _out, x, min_val, max_val: where(_between(x, min_val, max_val), g, 0.0),
     "x limited to [min_val, max_val]; no gradient at the limits and outside.",
     {"min_val": -1.0, "max_val": 1.0},
     onnx="Clip",
@@ -210,6 +217,59 @@ silu_op = _activation(
     lambda g, _out, x: g * _silu_slope(sigmoid(x), x).conj() if x.is_complex() else apply(_silu_grad_op, (g, x)),
     "x · σ(x).",
     {},
+)
+
+
+def _run_gated(xp: Any, x: Any, gate: Any) -> Any:
+    out = run_sigmoid(xp, gate)
+    if out.shape != x.shape:
+        return x * out
+    out *= x
+    return out
+
+
+def _run_gate_grad(_xp: Any, g: Any, s: Any, x: Any) -> Any:
+    out = 1 - s
+    for factor in (s, x, g):
+        if out.shape == factor.shape:
+            out *= factor
+        else:
+            out = out * factor
+    return out
+
+
+_gate_grad_op: Op = register(
+    Op(
+        "gate_grad",
+        "elementwise",
+        run=np.errstate(all="ignore")(widened(_run_gate_grad)),
+        infer=lambda g, s, x: Aval(broadcast_shapes("gate_grad", g.shape, s.shape, x.shape), g.dtype, g.device),
+        vjp=(
+            lambda h, _out, _g, s, x: apply(_gate_grad_op, (h, s, x)),
+            lambda h, _out, g, s, x: h * g * x * (1 - s * 2),
+            lambda h, _out, g, s, _x: apply(_gate_grad_op, (h, s, g)),
+        ),
+        samples=lambda rng: [Sample(tuple(rng.normal(size=shape) for _ in range(3)), {}) for shape in _SHAPES],
+        doc="σ(1 - σ) x g: the cotangent of what is gated with, from σ = σ(gate).",
+    )
+)
+gated_op = register(
+    Op(
+        "gated",
+        "elementwise",
+        run=np.errstate(all="ignore")(widened(_run_gated)),
+        infer=lambda x, gate: Aval(broadcast_shapes("gated", x.shape, gate.shape), x.dtype, x.device),
+        vjp=(
+            lambda g, _out, _x, gate: g * sigmoid(gate),
+            lambda g, _out, x, gate: apply(_gate_grad_op, (g, sigmoid(gate), x)),
+        ),
+        scalar="x / (1 + exp(-y))",
+        samples=lambda rng: [
+            Sample((rng.normal(size=left), rng.normal(size=right)), {})
+            for left, right in (((3, 4), (3, 4)), ((), (5,)))
+        ],
+        doc="x · σ(gate), of half types rounded once.",
+    )
 )
 
 _ROOT_HALF, _ROOT_TWO_OVER_PI, _CUBIC = math.sqrt(0.5), math.sqrt(2 / math.pi), 0.044715

@@ -87,7 +87,7 @@ _power = binary(
     "pow",
     (
         lambda g, _out, x, y: where(y == 0, 0.0, g * (y * x ** where(y == 0, 1.0, y - 1))),
-        lambda g, out, x, y: g * (out * where((x == 0) & (y >= 0), 1.0, x).log()),
+        lambda g, out, x, y: _power_by_exponent(g, out, x, y),
     ),
     run=lambda xp, x, y: _run_power(xp, x, y),
     scalar="pow(x, y)",
@@ -239,6 +239,12 @@ def _run_power(xp: Any, x: Any, y: Any) -> Any:
     return xp.power(x, y).astype(x.dtype, copy=False)  # NumPy makes int8 of bools
 
 
+def _power_by_exponent(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    if x.ndim == 0 and x._data.dtype in HALVES:  # as of any number, the logarithm is not rounded
+        return g * where((x == 0) & (y >= 0), 0.0, out * x.to(dtypes.float32).log())
+    return g * (out * where((x == 0) & (y >= 0), 1.0, x).log())
+
+
 def divisor(xp: Any, y: Any) -> Any:
     """``y``, unless it is an integer 0: those have no infinity to give."""
     if xp is np and y.dtype.kind in "iu" and not y.all():
@@ -291,12 +297,21 @@ def clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         if not all(v is None or isinstance(v, Tensor) for v in (min, max)):
             raise TypeError("clamp(): min and max must both be tensors or both be numbers")
-        raised = input if min is None else maximum(input, min)
-        return raised if max is None else minimum(raised, max)
+        raised = input if min is None else _limited(maximum, input, min)
+        return raised if max is None else _limited(minimum, raised, max)
     min, max = (b if b is None else plain(b) for b in (min, max))
     bounds = [b for b in (min, max) if b is not None]
     dtype = common_dtype((input, *bounds))
     return apply(_clamp, (input.to(dtype),), {"min": min, "max": max})
+
+
+def _limited(extreme: Any, input: Tensor, limit: Tensor) -> Tensor:
+    """The larger or smaller of two; unlike there, the whole gradient is the input's where they are equal."""
+    if not (input.requires_grad or limit.requires_grad):
+        result: Tensor = extreme(input, limit)
+        return result
+    beyond = input < limit if extreme is maximum else input > limit
+    return where(beyond | limit.isnan(), limit, input)
 
 
 method("clamp_", "clip_")(inplace(clamp))

@@ -16,7 +16,7 @@ from torchlite.ir import LOWER, Autocast, Aval, Op, Sample, broadcast_shapes, re
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, stored, takes_out, takes_out_as
 from torchlite.ops.exchange import from_numpy
-from torchlite.ops.half_precision import BFLOAT16, HALVES, widened
+from torchlite.ops.half_precision import BFLOAT16, HALVES, cast, widened
 
 _FEWEST = 1 << 9  # numbers of the left operand for which a compiled product of half types is wanted
 
@@ -140,7 +140,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
     if out is not None:  # not by `takes_out`, which would cost a call
         return stored("matmul", matmul, (input, other), {}, out, OutDtype.SAME)
     try:
-        matrices = len(input._data.shape) == 2 == len(other._data.shape)
+        plain = len(input._data.shape) == 2 == len(other._data.shape)
     except AttributeError:
         if isinstance(other, np.ndarray):
             return matmul(input, from_numpy(other))
@@ -149,7 +149,7 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
         raise TypeError(
             f"matmul: expected two tensors, got {type(input).__name__} and {type(other).__name__}"
         ) from None
-    if matrices:
+    if plain:
         return apply(_matmul, (input, other))
     if input.ndim == 0 or other.ndim == 0:
         raise RuntimeError(
@@ -177,6 +177,59 @@ def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor
 method("__rmatmul__")(lambda self, other: matmul(other, self))
 
 
+def _run_added(xp: Any, x: Any, y: Any, added: Any, *, beta: float, alpha: float) -> Any:
+    wide = np.dtype(np.float32) if x.dtype in HALVES else x.dtype
+    total = _wide_product(xp, x, y, dtype=wide)
+    if alpha != 1:
+        total *= wide.type(alpha)
+    if beta != 0:
+        total += cast(xp, added, dtype=wide) * wide.type(beta)
+    return cast(xp, total, dtype=x.dtype)
+
+
+@native.accelerated("bfloat16.matmul", least=_FEWEST, of=BFLOAT16)
+def _wide_product(xp: Any, x: Any, y: Any, *, dtype: Any) -> Any:
+    return xp.matmul(x.astype(dtype, copy=False), y.astype(dtype, copy=False))
+
+
+def _infer_added(x: Aval, y: Aval, added: Aval, *, beta: float, alpha: float) -> Aval:  # noqa: ARG001
+    out = _infer_matmul(x, y)
+    if broadcast_shapes("matmul_added", out.shape, added.shape) != out.shape:
+        raise RuntimeError(f"a product of shape {list(out.shape)} can't be added to shape {list(added.shape)}")
+    return out
+
+
+matmul_added: Op = register(
+    Op(
+        "matmul_added",
+        "contract",
+        run=_run_added,
+        infer=_infer_added,
+        vjp=(
+            lambda g, _out, _x, y, _added, beta, alpha: _scaled(g @ y.mH, alpha),  # noqa: ARG005
+            lambda g, _out, x, _y, _added, beta, alpha: _scaled(x.mH @ g, alpha),  # noqa: ARG005
+            lambda g, _out, _x, _y, _added, beta, alpha: _scaled(g, beta),  # noqa: ARG005
+        ),
+        samples=lambda rng: [
+            Sample(
+                (rng.normal(size=(3, 4)), rng.normal(size=(4, 2)), rng.normal(size=(3, 2))), {"beta": 1, "alpha": 0.7}
+            ),
+            Sample(
+                (rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 4, 5)), rng.normal(size=5)), {"beta": 0.3, "alpha": 1}
+            ),
+            Sample(
+                (rng.normal(size=(2, 0)), rng.normal(size=(0, 3)), rng.normal(size=(2, 1))), {"beta": 2, "alpha": 1}
+            ),
+        ],
+        doc="β · added + α · (x @ y); of half types the product is not rounded before it is added.",
+    )
+)
+
+
+def _scaled(x: Tensor, factor: float) -> Tensor:
+    return x if factor == 1 else x * factor
+
+
 def _expect_dims(name: str, x: Tensor, ndim: int) -> Tensor:
     if x.ndim != ndim:
         raise RuntimeError(f"{name}: expected a {ndim}-D tensor, got shape {list(x.shape)}")
@@ -187,19 +240,29 @@ def _expect_dims(name: str, x: Tensor, ndim: int) -> Tensor:
 @method()
 def mm(input: Tensor, mat2: Tensor) -> Tensor:
     """Product of two matrices."""
-    return matmul(_expect_dims("mm", input, 2), _expect_dims("mm", mat2, 2))
+    return matmul(*matrices("mm", input, mat2))
+
+
+def matrices(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two matrices, once it is known that they are."""
+    return _expect_dims(name, x, 2), _expect_dims(name, y, 2)
 
 
 @takes_out_as(OutDtype.SAME)
 @method()
 def bmm(input: Tensor, mat2: Tensor) -> Tensor:
     """Products of two batches of matrices."""
-    left, right = input._data.shape, mat2._data.shape
+    return matmul(*batches("bmm", input, mat2))
+
+
+def batches(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Two batches of matrices, once it is known that they can be multiplied."""
+    left, right = x._data.shape, y._data.shape
     if len(left) == len(right) == 3 and (left[0] != right[0] or left[2] != right[1]):
         raise RuntimeError(
-            f"bmm: batches of shape {list(left)} and {list(right)} cannot be multiplied: expected [b, n, m] and [b, m, p]"
+            f"{name}: batches of shape {list(left)} and {list(right)} cannot be multiplied: expected [b, n, m] and [b, m, p]"
         )
-    return matmul(_expect_dims("bmm", input, 3), _expect_dims("bmm", mat2, 3))
+    return _expect_dims(name, x, 3), _expect_dims(name, y, 3)
 
 
 @takes_out_as(OutDtype.SAME)
@@ -218,13 +281,18 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
 @autocasts(Autocast("as given", "lower"))
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Product of a matrix and a vector."""
-    x, y = _expect_dims("mv", input, 2), _expect_dims("mv", vec, 1)
+    return matmul(*matrix_and_vector("mv", input, vec))
+
+
+def matrix_and_vector(name: str, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """A matrix and a vector, once it is known that they can be multiplied."""
+    _expect_dims(name, x, 2), _expect_dims(name, y, 1)
     if x._data.shape[1] != y._data.shape[0]:
         raise RuntimeError(
-            f"mv: a matrix {list(x.shape)} and a vector {list(y.shape)} cannot be multiplied: {x._data.shape[1]} columns "
+            f"{name}: a matrix {list(x.shape)} and a vector {list(y.shape)} cannot be multiplied: {x._data.shape[1]} columns "
             f"against {y._data.shape[0]} elements"
         )
-    return matmul(x, y)
+    return x, y
 
 
 def _run_linear(xp: Any, x: Any, weight: Any, *bias: Any) -> Any:

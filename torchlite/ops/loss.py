@@ -10,6 +10,8 @@ from torchlite._tensor import Tensor
 from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, broadcast_shapes, register
 from torchlite.ops.arithmetic import clamp
+from torchlite.ops.construct import operands
+from torchlite.ops.half_precision import BFLOAT16, widened
 from torchlite.ops.pointwise import log, log1p, sigmoid
 
 _LEAST_LOG, _LEAST_VARIANCE = -100.0, 1e-12
@@ -72,22 +74,35 @@ _huber = register(
     Op(
         "huber",
         "elementwise",
-        run=lambda xp, x, *, delta: _run_huber(xp, x, delta),
-        infer=lambda x, *, delta: x,  # noqa: ARG005
-        vjp=(lambda g, _out, x, delta: g * clamp(x, -delta, delta),),
+        run=lambda xp, x, y, *, delta: _run_huber(xp, x, y, delta),
+        infer=lambda x, y, *, delta: Aval(broadcast_shapes("huber", x.shape, y.shape), x.dtype, x.device),  # noqa: ARG005
+        vjp=(
+            lambda g, _out, x, y, delta: g * clamp(x - y, -delta, delta),
+            lambda g, _out, x, y, delta: -g * clamp(x - y, -delta, delta),
+        ),
         samples=lambda rng: [
-            Sample((rng.uniform(-0.6, 0.6, (3, 4)),), {"delta": 0.7}),
-            Sample((rng.uniform(0.8, 2.0, 5),), {"delta": 0.7}),
+            Sample((rng.uniform(-0.6, 0.6, (3, 4)), np.zeros(4)), {"delta": 0.7}),
+            Sample((rng.uniform(0.8, 2.0, 5), np.zeros(5)), {"delta": 0.7}),
         ],
-        doc="x² / 2 where |x| is below δ, δ(|x| - δ / 2) elsewhere.",
+        doc="d² / 2 where the distance d of x and y is below δ, δ(d - δ / 2) elsewhere.",
     )
 )
 
 
-def _run_huber(xp: Any, x: Any, delta: float) -> Any:
-    far = xp.abs(x)
-    near = xp.minimum(far, x.dtype.type(delta))
-    return (far - near * x.dtype.type(0.5)) * near
+def _run_huber(xp: Any, x: Any, y: Any, delta: float) -> Any:
+    if x.dtype == BFLOAT16:  # PyTorch rounds the difference, which it does not of float16
+        return _of_distance(xp, xp.abs(x - y), delta=delta)
+    return _of_two(xp, x, y, delta=delta)
+
+
+def _of_distance(xp: Any, far: Any, *, delta: float) -> Any:
+    near = xp.minimum(far, far.dtype.type(delta))
+    return (far - near * far.dtype.type(0.5)) * near
+
+
+@widened
+def _of_two(xp: Any, x: Any, y: Any, *, delta: float) -> Any:
+    return _of_distance(xp, xp.abs(x - y), delta=delta)
 
 
 def cross_entropy_of_logits(x: Tensor, y: Tensor) -> Tensor:
@@ -95,6 +110,7 @@ def cross_entropy_of_logits(x: Tensor, y: Tensor) -> Tensor:
     return apply(_from_logits, (x, y))
 
 
-def huber(x: Tensor, delta: float) -> Tensor:
-    """x² / 2 where |x| is below ``delta``, delta · (|x| - delta / 2) elsewhere."""
-    return apply(_huber, (x,), {"delta": delta})
+def huber(x: Tensor, y: Tensor, delta: float) -> Tensor:
+    """d² / 2 where the distance d of two tensors is below ``delta``, delta · (d - delta / 2) elsewhere."""
+    x, y = operands("huber", x, y)
+    return apply(_huber, (x, y), {"delta": delta})

@@ -13,6 +13,7 @@ from torchlite.dispatch import apply
 from torchlite.ir import Aval, Op, Sample, register
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
+from torchlite.ops.half_precision import rounded_once
 from torchlite.ops.inversion import real_dtype
 from torchlite.ops.reduction import reduced, restored
 
@@ -47,13 +48,17 @@ def _slope(g: Tensor, out: Tensor, x: Tensor, p: float, dims: tuple[int, ...], k
     if math.isinf(p):
         chosen = x.abs() == out
         return x.sgn() * (g * chosen / chosen.sum(dims, True))
-    zero = out == 0
-    scaled = x / where(zero, 1.0, out)
     if p != 2:
-        nothing = x == 0
-        sizes = where(nothing, 1.0, scaled.abs())
-        scaled = x.sgn() * where(nothing, 0.0, sizes ** (p - 1))
-    return scaled * where(zero, 0.0, g)
+        return _slope_of_power(g, out, x, p)
+    zero = out == 0
+    return x / where(zero, 1.0, out) * where(zero, 0.0, g)
+
+
+@rounded_once
+def _slope_of_power(g: Tensor, out: Tensor, x: Tensor, p: float) -> Tensor:
+    zero, nothing = out == 0, x == 0
+    sizes = where(nothing, 1.0, (x / where(zero, 1.0, out)).abs())
+    return x.sgn() * where(nothing, 0.0, sizes ** (p - 1)) * where(zero, 0.0, g)
 
 
 def _samples(rng: np.random.Generator) -> list[Sample]:

@@ -31,6 +31,14 @@ def _relu(xp: Any, x: Any) -> Any:
     return np.maximum(x, zero) if xp is np else xp.maximum(x, x.dtype.type(0))
 
 
+@accelerated("elementwise.sigmoid")
+def run_sigmoid(xp: Any, x: Any) -> Any:
+    """1 / (1 + e⁻ˣ) of an array."""
+    # e⁻ˣ overflows to infinity for very negative x, and 1/(1 + inf) = 0 is right.
+    one = x.dtype.type(1)
+    return one / (one + xp.exp(-x))
+
+
 exp = unary(
     "exp",
     lambda g, out, _x: g * out.conj(),
@@ -136,7 +144,7 @@ tanh = unary(
 sigmoid = unary(
     "sigmoid",
     lambda g, out, _x: g * (out * (1 - out)).conj() if out.is_complex() else apply(_sigmoid_grad, (g, out)),
-    run=widened(accelerated("elementwise.sigmoid")(lambda xp, x: _sigmoid(xp, x))),
+    run=widened(run_sigmoid),
     to_float=True,
     scalar="1 / (1 + exp(-x))",
     onnx="Sigmoid",
@@ -269,9 +277,3 @@ def _round_decimals(input: Tensor, decimals: int) -> Tensor:
 
 
 method("round_")(inplace(round))
-
-
-def _sigmoid(xp: Any, x: Any) -> Any:
-    # e⁻ˣ overflows to infinity for very negative x, and 1/(1 + inf) = 0 is right.
-    one = x.dtype.type(1)
-    return one / (one + xp.exp(-x))

@@ -54,12 +54,14 @@ _BY_NAME = {
     "relu_grad": "y <= 0 ? 0 : x",
     "sigmoid_grad": "x * (y * (1 - y))",
     "tanh_grad": "x * (1 - y * y)",
+    "gate_grad": "(1 - y) * y * z * x",
 }
 _FLOAT32_BY_NAME = {
     ("gelu", "none"): "x * normal_cdf_(x)",
     ("gelu", "tanh"): "0.5f * x * (1 + gelu_tanh_(x))",
     ("gelu_grad", "none"): "x * gelu_slope_(y)",
     ("gelu_grad", "tanh"): "x * gelu_tanh_slope_(y)",
+    ("gated", None): "x * sigmoid_(y)",
     ("silu", None): "x * sigmoid_(x)",
     ("silu_grad", None): "x * silu_slope_(y)",
 }

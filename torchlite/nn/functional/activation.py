@@ -14,7 +14,16 @@ from torchlite.dispatch import apply
 from torchlite.ir import Autocast
 from torchlite.ops import pointwise
 from torchlite.ops import softmax as softmax_ops
-from torchlite.ops.activation import activated, elu_op, gelu_op, hardtanh_op, leaky_relu_op, silu_op, softplus_op
+from torchlite.ops.activation import (
+    activated,
+    elu_op,
+    gated_op,
+    gelu_op,
+    hardtanh_op,
+    leaky_relu_op,
+    silu_op,
+    softplus_op,
+)
 from torchlite.ops.arithmetic import clamp, where
 from torchlite.ops.construct import plain
 from torchlite.ops.destination import takes_out
@@ -149,7 +158,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if length % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {dim} is size {length}")
     half = length // 2
-    return floating("glu", input).narrow(dim, 0, half) * sigmoid(input.narrow(dim, half, half))
+    x, gate = floating("glu", input).narrow(dim, 0, half), input.narrow(dim, half, half)
+    return apply(gated_op, (x, gate)) if x._data.dtype in HALVES else x * sigmoid(gate)
 
 
 @takes_out

@@ -80,8 +80,9 @@ def cosine_embedding_loss(
             f"{target.ndim}D target tensor expects {target.ndim + 1}D input tensors, but found inputs with sizes "
             f"{list(input1.shape)} and {list(input2.shape)}."
         )
+    product = (input1 * input2).sum(-1)  # first, as in PyTorch, so that its gradient is added last
     lengths = [(x * x).sum(-1) + _LEAST_SQUARE for x in (input1, input2)]
-    cosine = (input1 * input2).sum(-1) / (lengths[0] * lengths[1]).sqrt()
+    cosine = product / (lengths[0] * lengths[1]).sqrt()
     together = where(target == 1, 1 - cosine, 0.0)
     apart = where(target == -1, clamp(cosine - margin, min=0), 0.0)
     return reduced(together + apart, reduction)

@@ -76,8 +76,7 @@ def smooth_l1_loss(
 
 @rounded_once
 def _smooth_l1(input: Tensor, target: Tensor, beta: float) -> Tensor:
-    difference = input - target
-    return difference.abs() if beta == 0 else huber(difference, beta) / beta
+    return (input - target).abs() if beta == 0 else huber(input, target, beta) / beta
 
 
 @autocasts(FLOAT32)
@@ -94,7 +93,7 @@ def huber_loss(
     check_reduction(reduction)
     if delta <= 0:
         raise RuntimeError("huber_loss does not support non-positive values for delta.")
-    loss = huber(input - target, delta)
+    loss = huber(input, target, delta)
     if weight is not None:
         _check_weight(weight, input)
         loss = loss * weight
@@ -229,5 +228,7 @@ def kl_div(
 
 def divergence(input: Tensor, target: Tensor, reduction: str, log_target: bool) -> Tensor:
     """`kl_div` with one of the three usual reductions."""
-    loss = exp(target) * (target - input) if log_target else xlogy(target, target) - target * input
-    return reduced(loss, reduction)
+    if log_target:
+        return reduced(exp(target) * (target - input), reduction)
+    product = target * input  # first, as in PyTorch, so that its gradient is added last
+    return reduced(xlogy(target, target) - product, reduction)

@@ -200,6 +200,11 @@ def _silu(writer: Writer, node: Node) -> str:
     return writer.add("Mul", x, writer.add("Sigmoid", x))
 
 
+def _gated(writer: Writer, node: Node) -> str:
+    x, gate = _as_result(writer, node)
+    return writer.add("Mul", x, writer.add("Sigmoid", gate))
+
+
 def _gelu(writer: Writer, node: Node) -> str:
     (x,), out = _as_result(writer, node), node.outputs[0]
     if writer.opset >= 20:
@@ -257,6 +262,7 @@ RULES: dict[str, Rule] = {
     "ne": _ne,
     "remainder": _remainder,
     "rsqrt": _rsqrt,
+    "gated": _gated,
     "silu": _silu,
     "softplus": _softplus,
     "square": _square,

@@ -22,6 +22,16 @@ def _matmul(writer: Writer, node: Node) -> str:
     return writer.add("MatMul", *writer.given(node))
 
 
+def _matmul_added(writer: Writer, node: Node) -> str:
+    x, y, added = writer.given(node)
+    out, beta, alpha = node.outputs[0], node.params["beta"], node.params["alpha"]
+    made = writer.add("MatMul", x, y)
+    made = made if alpha == 1 else writer.add("Mul", made, writer.number(alpha, out))
+    if beta == 0:
+        return made
+    return writer.add("Add", made, added if beta == 1 else writer.add("Mul", added, writer.number(beta, out)))
+
+
 def _attention(writer: Writer, node: Node) -> str:
     q, k, v, *mask = writer.given(node)
     out = node.outputs[0]
@@ -42,4 +52,4 @@ def _attention(writer: Writer, node: Node) -> str:
     return writer.add("MatMul", weights, v)
 
 
-RULES: dict[str, Rule] = {"attention": _attention, "linear": _linear, "matmul": _matmul}
+RULES: dict[str, Rule] = {"attention": _attention, "linear": _linear, "matmul": _matmul, "matmul_added": _matmul_added}
