@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import keyword
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,13 +17,13 @@ from torchlite.autograd.grad_mode import enable_grad
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import is_array
 from torchlite.backends.memory import share_memory
-from torchlite.compiler.captured import PLAIN, Captured, Known, NumberOut, Out, mapped
+from torchlite.compiler.captured import PLAIN_RESULTS, Captured, Known, NumberOut, Out, mapped
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, LaterNumber
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
-from torchlite.compiler.replay import replay
+from torchlite.compiler.replay import Replay, replay
 from torchlite.compiler.state import Derived, Slot
 from torchlite.compiler.symbols import Memory, Symbol
 from torchlite.compiler.tracer import External, Tracer, hooks_of
@@ -96,9 +96,7 @@ class _Builder:
         run_backward = None
         if backward is not None:
             backward = optimized(backward)
-            saved_as = run.lying(range(leaving + len(written), len(outputs)))
-            given = dict(zip(backward.inputs, [*saved_as, *(None for _ in differentiable)], strict=True))
-            run_backward = replay(backward, Interface(given, leaving=len(backward.outputs)))
+            run_backward = _run_of_backward(backward, run.lying(range(leaving + len(written), len(outputs))))
         return Captured(
             graph=graph,
             backward=backward,
@@ -142,7 +140,7 @@ class _Builder:
             if id(result) not in self.outs:
                 self.outs[id(result)] = self._out(result)
             return self.outs[id(result)]
-        if isinstance(result, PLAIN):
+        if isinstance(result, PLAIN_RESULTS):
             return result
         return mapped(result, self._template)
 
@@ -297,6 +295,13 @@ class _Builder:
             f"{self.name}_backward", (*saved, *given), tuple(nodes), tuple(v for v in outputs if v is not None)
         )
         return graph, saved, targets, [i for i, _ in self.differentiable]
+
+
+def _run_of_backward(backward: Graph, saved: Sequence[Any]) -> Replay:
+    """How the backward pass is replayed, whose first inputs lie as the arrays in ``saved``; of the gradients nothing is known."""
+    unknown = [None] * (len(backward.inputs) - len(saved))
+    given = dict(zip(backward.inputs, [*saved, *unknown], strict=True))
+    return replay(backward, Interface(given, leaving=len(backward.outputs)))
 
 
 def _unused(label: str, otherwise: str, taken: set[str]) -> str:

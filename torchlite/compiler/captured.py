@@ -18,6 +18,7 @@ from torchlite.autograd.graph import Node
 from torchlite.backends import array_module, is_array
 from torchlite.compiler.arguments import content
 from torchlite.compiler.graph import Graph, Value
+from torchlite.compiler.noted import PLAIN
 from torchlite.compiler.ownership import owner
 from torchlite.compiler.program import Execution
 from torchlite.compiler.replay import Replay
@@ -28,22 +29,8 @@ from torchlite.dtypes import dtype
 from torchlite.ops.mutation import replay as view_again
 from torchlite.tracing import Uncapturable
 
-PLAIN = (
-    str,
-    bytes,
-    int,
-    float,
-    complex,
-    bool,
-    type(None),
-    type(Ellipsis),
-    np.dtype,
-    np.generic,
-    dtype,
-    Device,
-    range,
-    slice,
-)
+PLAIN_RESULTS = (*PLAIN, dtype, Device)
+"""Types of what a result may consist of, beside tensors, and that has nothing inside."""
 _Bound = Sequence[Tensor]
 Computed = tuple[list[Any], list[Any]]
 """The fresh results of a call, and what backward needs."""
@@ -368,7 +355,7 @@ def mapped(x: Any, function: Callable[[Any], Any]) -> Any:
     Raises:
         Uncapturable: for a type that may hold tensors where nobody sees them.
     """
-    if isinstance(x, PLAIN):
+    if isinstance(x, PLAIN_RESULTS):
         return x
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return type(x)(*map(function, x))
@@ -378,7 +365,7 @@ def mapped(x: Any, function: Callable[[Any], Any]) -> Any:
         return defaultdict(x.default_factory, ((key, function(value)) for key, value in x.items()))
     if isinstance(x, dict):
         return type(x)((key, function(value)) for key, value in x.items())
-    if isinstance(x, set | frozenset) and all(isinstance(part, PLAIN) for part in x):
+    if isinstance(x, set | frozenset) and all(isinstance(part, PLAIN_RESULTS) for part in x):
         return x.copy()
     if is_dataclass(x) and not isinstance(x, type) and content(x) is not None:
         made = object.__new__(type(x))

@@ -98,16 +98,9 @@ def _refuse(name: str) -> Any:
 
 
 _OF_OBJECTS = {
-    "__class__",
-    "__class_getitem__",
-    "__dir__",
-    "__doc__",
-    "__getattribute__",
-    "__getstate__",
-    "__hash__",
-    "__init__",
-}
-_OF_OBJECTS |= {"__init_subclass__", "__new__", "__setattr__", "__delattr__", "__subclasshook__", "maxlen"}
+    "__class__", "__class_getitem__", "__delattr__", "__dir__", "__doc__", "__getattribute__", "__getstate__", "__hash__",
+    "__init__", "__init_subclass__", "__new__", "__setattr__", "__subclasshook__", "maxlen",
+}  # fmt: skip
 for _kind, _base in ((GrowingList, list), (GrowingDeque, deque)):
     for _name in {*dir(_base), "__bool__", "__radd__"} - _OF_OBJECTS - {*vars(_kind)}:
         setattr(_kind, _name, _refuse(_name))

@@ -25,7 +25,7 @@ def without_checks(graph: Graph) -> Graph:
     return graph.with_nodes(node for node in graph.nodes if node.op.name != "check")
 
 
-PLAIN: tuple[Pass, ...] = (
+ONE_EACH: tuple[Pass, ...] = (
     without_checks,
     without_dead_code,
     partial(fold_constants, largest=_ANY_SIZE),
@@ -51,7 +51,7 @@ class Inference:
     single: bool
 
 
-def captured_inference(model: Any, args: Sequence[Any], passes: Sequence[Pass] = PLAIN) -> Inference:
+def captured_inference(model: Any, args: Sequence[Any], passes: Sequence[Pass] = ONE_EACH) -> Inference:
     """The graph of ``model(*args)``.
 
     Args:

@@ -16,7 +16,7 @@ from torchlite._tensor import Tensor
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import device_of, is_array
 from torchlite.compiler.arguments import containers
-from torchlite.compiler.captured import PLAIN, Captured
+from torchlite.compiler.captured import PLAIN_RESULTS, Captured
 from torchlite.compiler.holders import Holder
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
@@ -311,7 +311,7 @@ def signature(tensor: Tensor) -> tuple[Any, ...]:
     hooks = (*(node.hooks or {}).values(), *((node.after or {}).values() if kind == 1 else ())) if kind else ()
     attributes = vars(tensor)
     own = [
-        (key, attributes[key] if isinstance(attributes[key], PLAIN) else id(attributes[key]))
+        (key, attributes[key] if isinstance(attributes[key], PLAIN_RESULTS) else id(attributes[key]))
         for key in own_attributes(tensor)
     ]
     return (data.shape, data.dtype, data.strides, kind, type(tensor), device_of(data), *hooks, *own)

@@ -29,19 +29,8 @@ from torchlite.tracing import refuse
 _CLOCKS = ("time", "perf_counter", "monotonic", "process_time", "thread_time")
 _TOLD = ("localtime", "gmtime", "ctime", "asctime", "strftime")
 _FILES = (
-    "stat",
-    "lstat",
-    "listdir",
-    "scandir",
-    "remove",
-    "unlink",
-    "mkdir",
-    "rmdir",
-    "rename",
-    "replace",
-    "read",
-    "write",
-)
+    "stat", "lstat", "listdir", "scandir", "remove", "unlink", "mkdir", "rmdir", "rename", "replace", "read", "write",
+)  # fmt: skip
 _DOING = [
     *((time, name + suffix, "reads the clock") for name in _CLOCKS for suffix in ("", "_ns")),
     *((time, name, "reads the clock") for name in _TOLD),

@@ -13,7 +13,7 @@ import numpy as np
 
 from torchlite.backends.native.library import text
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.inference import PLAIN, captured_inference
+from torchlite.compiler.inference import ONE_EACH, captured_inference
 from torchlite.compiler.passes import optimized, scale_weights
 from torchlite.compiler.program.interface import Interface
 from torchlite.compiler.program.layout import Layout, lay_out
@@ -78,7 +78,7 @@ def standalone(model: Any, args: Sequence[Any], name: str = "model", *, embedded
     if not re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII):
         raise ValueError(f"{name!r} is no name in C: letters, digits and underscores are")
     captured = captured_inference(
-        model, args, (*PLAIN[1:], scale_weights, optimized, with_kernels, *PLAIN[1:], _dense_results)
+        model, args, (*ONE_EACH[1:], scale_weights, optimized, with_kernels, *ONE_EACH[1:], _dense_results)
     )
     graph = captured.graph
     known = set(graph.values())
