@@ -258,6 +258,25 @@ def test_the_second_layer_of_an_lstm_multiplies_what_comes_from_the_first(monkey
     assert str(compiled.graph).count("ops.lstm_of_inputs(") == 2
 
 
+def test_an_lstm_that_starts_from_zeros_multiplies_none_of_them():
+    def function(sizes, reverse, gates, w):
+        zeros = torch.zeros(*gates.shape[1:2], w.shape[1])
+        return torch.cat(recurrent.lstm(gates, zeros, zeros, w, None, sizes, reverse))
+
+    ways = ((3, 19, 16, None, False), (3, 8, 5, None, True), (1, 4, 3, None, False), (3, 4, 3, (4, 2, 1), True))
+    cases = [
+        (partial(function, sizes, reverse), (drawn(steps, samples, 4 * width), drawn(4 * width, width)))
+        for steps, samples, width, sizes, reverse in ways
+    ]
+    results, source = compiled_together.run(cases)
+    for got, (f, given) in zip(results, cases, strict=True):
+        np.testing.assert_allclose(got.numpy(), f(*given).numpy(), rtol=1e-5, atol=1e-6)
+    if COMPILED:
+        without_tiles = [step.partition("&(Recurrent)")[2] for step in compiled_together.steps(source)]
+        starts = [".h0 = " in layer for layer in without_tiles if layer]
+        assert starts == [False, False, True, True]  # one step must see a weight that is not finite; or samples end
+
+
 def test_a_small_embedding_in_front_of_an_lstm_is_a_table_of_gates():
     layer = torch.nn.LSTM(6, 16)
 

@@ -18,7 +18,7 @@ typedef struct {
 } Sequences;
 
 typedef struct {
-    const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none
+    const float *gates, *h0, *c0, *bias, *hs, *cs, *kept, *g_h, *g_c;  // g_h, g_c, bias: NULL where there is none; h0: or zeros
     float *out_h, *out_c, *out_kept, *d_gates, *d_own, *d_h0, *d_c0, *scratch;  // d_h0, d_c0: NULL where nobody wants them
     const float *panels;  // of the weight, packed in forward, its rows filled up to whole vectors in the gradient
     const Embedding *taken;  // NULL, or whose numbers say which row of the gates of an LSTM each sample has at each step
@@ -243,7 +243,7 @@ static inline __attribute__((always_inline)) const float *gates_at(const Recurre
     return l->gates + (products > 1 ? place % width : gates_of(l->taken, width, place, r));
 }
 
-// tile = the gates from `place` on + inputs, if there are two products, and states times a panel, two gates after the other two, of
+// tile = the gates from `place` on + inputs, if there are two products, and states (NULL: zeros) times a panel, two gates after the other two, of
 // SUM_ROWS samples; between stretches of either product come the steps of half of the cells that wait, or of a quarter. A processor
 // does not look ahead from one to the other where they follow as wholes: cells are chains of some 100 operations, which leave most of
 // its units idle, and products leave none.
@@ -260,10 +260,10 @@ static inline __attribute__((always_inline)) void tile_beside_cells(const Recurr
         for (int product = 0; product < products; product++) {
             int last = product == products - 1;
             const float *left = last ? states : l->inputs + place / width * l->columns;
-            long k = last ? width : l->columns, each = parts(k, CELL_STEPS), i = 0;
-            Lines lines = needed_lines(needed, k, left);
+            long k = last ? width : l->columns, each = parts(k, CELL_STEPS), some = left ? k : 0, i = 0;
+            Lines lines = needed_lines(needed, some, left);
             UNROLLED for (int step = 0; step < CELL_STEPS; step++) {
-                for (long end = at_most(i + each, k); i < end; i++) {
+                for (long end = at_most(i + each, some); i < end; i++) {
                     Vector row[2];
                     fetch_line(&lines);
                     UNROLLED for (int v = 0; v < 2; v++) row[v] = load(panel + (i * 2 + v) * LANES);
@@ -296,13 +296,13 @@ static inline void lstm_sums(const Recurrent *l, const int products, const float
     long width = l->of.width, columns = products > 1 ? l->columns : 0, deep = columns + width;
     for (int i = 0; i < rows * 4; i++) copy_units(gates_at(l, products, place, i / 4) + i % 4 * width, units, tile + i * LANES);
     if (products > 1) lstm_tile(rows, l->inputs + place / width * columns, panel, columns, deep, tile, needed);
-    lstm_tile(rows, states, panel + columns * 2 * LANES, width, deep, tile, needed);
+    if (states) lstm_tile(rows, states, panel + columns * 2 * LANES, width, deep, tile, needed);
 }
 
 static inline __attribute__((always_inline)) void lstm_samples(const Recurrent *l, long index, const int products) {
     const Sequences *of = &l->of;
     long width = of->width, each = samples_a_task(of->samples), first = index * each, rows = at_most(each, of->samples - first);
-    const float *h_before = l->h0 + first * width, *c_before = l->c0 + first * width;
+    const float *h_before = l->h0 ? l->h0 + first * width : NULL, *c_before = l->c0 + first * width;
     float tiles[2][SUM_ROWS * 4 * LANES] __attribute__((aligned(64))) = {0}, *tile = tiles[0];
     const Samples samples = {of, first, rows, sizeof(float)};
     WaitingCells waiting = {0};
@@ -315,7 +315,7 @@ static inline __attribute__((always_inline)) void lstm_samples(const Recurrent *
             long units = at_most(LANES, width - unit);
             for (long r = 0; r < active; r += SUM_ROWS) {
                 long own = at_most(SUM_ROWS, active - r), place = at + r * width + unit;
-                const float *states = h_before + r * width, *cells = c_before + r * width + unit;
+                const float *states = h_before ? h_before + r * width : NULL, *cells = c_before + r * width + unit;
                 int whole = own == SUM_ROWS && units == LANES;
                 if (!whole || (!unit && waiting.first == r)) finish_cells(l, &waiting);  // the product needs their states
                 if (!waiting.tile) lstm_sums(l, products, states, panel, place, own, units, tile, &needed);
@@ -329,7 +329,7 @@ static inline __attribute__((always_inline)) void lstm_samples(const Recurrent *
                 tile = tile == tiles[0] ? tiles[1] : tiles[0];
             }
         }
-        keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
+        if (h_before) keep_states(h_before + active * width, l->out_h + at + active * width, rows - active, width);
         keep_states(c_before + active * width, l->out_c + at + active * width, rows - active, width);
         memset(l->out_kept + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         h_before = l->out_h + at;

@@ -55,6 +55,15 @@ def _of_bfloat16(node: Node) -> bool:
 _MOST_FACTORS = 2  # as ``recurrent_sums.h`` has it
 
 
+def _starts_from_zeros(lstm: Node, h0: object) -> bool:
+    """Whether the first of several steps, which all samples have, finds nothing to multiply.
+
+    A weight that is not finite is then not seen there, but at the next step.
+    """
+    zeros = isinstance(h0, Value) and h0.constant is not None and not h0.constant.any()
+    return zeros and lstm.params["batch_sizes"] is None and lstm.outputs[0].shape[0] > 1
+
+
 def _tasks(samples: int) -> int:
     return -(-samples // (16 if samples >= 32 else 8 if samples >= 16 else 4))
 
@@ -136,6 +145,8 @@ class _Recurrent(Kernel):
             before, fields["panels"] = "", f"rows_of_weight({self._weight(node, writer)})"
             fields["scratch"] = f"(float *)({writer.scratch(self._weight_bytes(node))})"
         else:
+            if "c0" in fields and _starts_from_zeros(node, fields["h0"]):
+                del fields["h0"]
             before, fields["panels"] = f"{self.packing(node, writer)} ", f"(const float *)({writer.scratch()})"
         described = struct(writer, "(Recurrent)", fields)
         return f"{before}parallel({self.task(node)}, &{described}, recurrent_tasks({samples}));"
