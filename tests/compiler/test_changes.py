@@ -391,3 +391,29 @@ def test_an_argument_that_is_not_what_it_seems():
         return [f(torch.ones(2), Telling(a=i)) for i in range(5)]
 
     falls_back(program, "tell what it holds")
+
+
+def test_code_that_asks_for_types():
+    """`type` is told what something stands for; that the function names it costs no capture."""
+
+    def program(compile_):
+        class Kept:
+            steps = 0
+
+        kept, losses, kinds = Kept(), [], []
+
+        def f(x, rate):
+            xs = x if type(x) in (tuple, list) else (x,)
+            kept.steps += 1
+            losses.append(xs[0].sum().item())
+            kinds.append(type(losses) is list and type(kept.steps) is int and type(rate) in (float,))
+            of_types = isinstance(type(kept), type), type(type(kept)) is type, issubclass(type, object)
+            named = type("Named", (), {"factor": 2})
+            return xs[0] * rate * named.factor, type(kept).__name__, type(kept.steps)(3), of_types
+
+        f = compile_(f)
+        results = [f(torch.full((2,), float(i)), i / 4) for i in range(6)]
+        return results, kept.steps, losses, kinds
+
+    (f,) = both(program)
+    assert len(f.variants) == 2 and f.refused is None

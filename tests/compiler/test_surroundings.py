@@ -527,3 +527,21 @@ def test_the_id_of_an_argument():
 
     _, g = falls_back(program, "the id of an argument.*test_surroundings")
     assert captured(g)
+
+
+Hook = collections.abc.Callable[[int], str]
+
+
+def test_a_type_of_a_callable():
+    def program(compile_):
+        def f(x):
+            def doubled(x, hook: Hook | None = None):
+                return x * 2
+
+            return doubled(x)
+
+        f = compile_(f)
+        return [f(torch.full((2,), float(i))) for i in range(3)]
+
+    (f,) = both(program)
+    assert captured(f)

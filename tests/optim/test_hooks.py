@@ -95,3 +95,18 @@ def test_a_swapped_in_state_is_taken_out_again() -> None:
             optim.swap_in_optimizer_params_and_state(optimizer, {"y": y}, wrong),
         ):
             pass
+
+
+def test_a_wrapper_that_begins_without_the_base() -> None:
+    """As widespread forms of Lookahead do."""
+
+    class Wrapper(optim.Optimizer):
+        def __init__(self, inner: optim.Optimizer) -> None:
+            self.inner, self.param_groups, self.state = inner, inner.param_groups, inner.state
+
+        def step(self, closure: Any = None) -> Any:
+            return self.inner.step(closure)
+
+    inner = made()
+    Wrapper(inner).step()
+    assert inner.param_groups[0]["params"][0].tolist() == [0.5]

@@ -232,6 +232,15 @@ def test_gradients_of_embeddings(options):
     same(run, RNG.normal(size=(5, 3)))
 
 
+def test_the_embedding_of_a_single_number_is_no_view():
+    def run(torch, w):
+        rows = torch.nn.functional.embedding(torch.tensor(1), w.detach())
+        rows.mul_(2)
+        return rows, w.detach(), torch.nn.functional.embedding(torch.tensor(2), w)
+
+    same(run, RNG.normal(size=(5, 3)))
+
+
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 @pytest.mark.parametrize("padding_idx", [None, 2])
 def test_gradients_of_bags_with_an_empty_one(mode, padding_idx):

@@ -26,6 +26,7 @@ from torchlite.compiler.program import Interface
 from torchlite.compiler.replay import Replay, replay
 from torchlite.compiler.state import Derived, Slot
 from torchlite.compiler.symbols import Memory, Symbol
+from torchlite.compiler.texts import GivenText
 from torchlite.compiler.tracer import External, Tracer, hooks_of
 from torchlite.compiler.visited import own_attributes
 from torchlite.ir import Aval
@@ -131,7 +132,7 @@ class _Builder:
             slot.value.label = _unused(slot.name.strip("_"), f"number{i}", taken)
 
     def _template(self, result: Any) -> Any:
-        if isinstance(result, LaterNumber):
+        if isinstance(result, (LaterNumber, GivenText)):
             return result.slot
         if isinstance(result, HostNumber):
             self.fresh.append(result.value)

@@ -186,7 +186,7 @@ class _Changed:
 def _holder(surroundings: Surroundings, place: Place) -> Holder | None:
     """What holds a list that has become longer, where it is held once."""
     x = place.container
-    if type(x) not in STAND_INS or surroundings.met[id(x)] != 1 or surroundings.asks_for_types:
+    if type(x) not in STAND_INS or surroundings.met[id(x)] != 1:
         return None
     for other in surroundings.places:
         container = other.changeable()

@@ -2,7 +2,7 @@
 
 A number is part of a capture until it is seen to change. From then on it is an input of the programs (a `HostNumber`
 while the function is traced), unless the function asks what it is: to index, for a length, in a text. Then each number
-has a capture of its own.
+has a capture of its own. A text among the arguments (`texts`) is no input, and else the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Decide(Again):
-    """Numbers that change and of which the function asks what they are.
+    """Numbers and texts that change and of which the function asks what they are.
 
     Args:
         slots: of them.
@@ -53,7 +53,7 @@ class Changing:
                 self._around[key_of(container, key)] = (container, key)
             if variant.structure == structure:
                 pairs = enumerate(zip(variant.leaves, leaves, strict=True))
-                self._arguments |= {(len(leaves), i) for i, (a, b) in pairs if are_other_numbers(a, b)}
+                self._arguments |= {(len(leaves), i) for i, (a, b) in pairs if _are_others(a, b)}
 
     def around(self, surroundings: Surroundings) -> list[tuple[Any, str]]:
         """Those that a program may read around the function."""
@@ -61,7 +61,7 @@ class Changing:
         return [one for one in found if surroundings.holds_place(*one)]
 
     def among(self, names: dict[int, str], count: int) -> Given:
-        """Those that a program may read among so many arguments, of which these are numbers."""
+        """Those that a program may read among so many arguments, of which these are numbers and texts."""
         chosen = {i for of, i in self._arguments - self._deciding if of == count}
         return Given({name: i for i, name in names.items() if i in chosen})
 
@@ -70,3 +70,7 @@ class Changing:
         for slot in slots:
             given = slot.holder if isinstance(slot.holder, Given) else None
             self._deciding.add(key_of(slot.holder, slot.name) if given is None else (count, given.places[slot.name]))
+
+
+def _are_others(before: Any, now: Any) -> bool:
+    return are_other_numbers(before, now) or (type(before) is type(now) is str and before != now)

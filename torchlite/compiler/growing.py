@@ -39,6 +39,10 @@ class Grown(Again):
 class GrowingList(list[Any]):
     """Stands in the place of a list."""
 
+    def stands_for(self) -> type[Any]:
+        """The type of the list."""
+        return list
+
     def append(self, x: Any) -> None:
         """Take note of it."""
         _note(self, list.append, x)
@@ -55,6 +59,10 @@ class GrowingList(list[Any]):
 
 class GrowingDeque(deque[Any]):
     """Stands in the place of a deque."""
+
+    def stands_for(self) -> type[Any]:
+        """The type of the deque."""
+        return deque
 
     def append(self, x: Any) -> None:
         """Take note of it."""

@@ -78,6 +78,10 @@ class HostNumber(Number):
         asks = sys._getframe(1).f_globals.get("__name__", "")
         return HostNumber if asks.startswith("torchlite.") else self.kind
 
+    def stands_for(self) -> type[Any]:
+        """The type of the number."""
+        return self.kind
+
     def _known(self) -> Any:
         """What the number is; a replay is right only where it is the same again."""
         return self.ask("is", _itself)
@@ -239,6 +243,11 @@ class LaterNumber(HostNumber):
     def __init__(self, tracer: Any, slot: Any) -> None:
         self.tracer = tracer
         self.slot = slot
+
+    def stands_for(self) -> type[Any]:
+        """The type of the number."""
+        kind: type[Any] = self.slot.kind
+        return kind
 
     def __getattr__(self, name: str) -> Any:
         raise Uncapturable(f"{self.slot.name} is read after a scheduler has changed it in the same call")

@@ -11,7 +11,7 @@ from typing import Any
 from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
 from torchlite.compiler.again import Again
-from torchlite.compiler.arguments import names_of_arguments, names_of_numbers, with_numbers
+from torchlite.compiler.arguments import exchanged, names_of_arguments, names_of_values
 from torchlite.compiler.capture import captured
 from torchlite.compiler.captured import Captured
 from torchlite.compiler.changes import Traced, repeat_changes
@@ -23,8 +23,9 @@ from torchlite.compiler.learned import Learned
 from torchlite.compiler.reads import Reads, noted
 from torchlite.compiler.rebinding import Rebinding
 from torchlite.compiler.settings import modes_now
-from torchlite.compiler.state import State
+from torchlite.compiler.state import Slot, State
 from torchlite.compiler.surroundings import Surroundings
+from torchlite.compiler.texts import GivenText
 from torchlite.compiler.tracer import Tracer, tracing
 from torchlite.compiler.variant import TENSOR, Number, Variant, firsts, signature
 from torchlite.compiler.world import watched
@@ -87,7 +88,7 @@ class Trace:
         self._reads = Reads(self._surroundings.refused)
         self._modes = modes_now()
         self._tracer = Tracer(learned.doubted, learned.branches)
-        self._put_numbers(fixed=fixed or self._surroundings.asks_for_types)
+        self._put_numbers(fixed=fixed)
         given = {id(x) for x in call.leaves if isinstance(x, Tensor)}
         self._rebinding = Rebinding(learned.rebound, self._surroundings, given, fixed=fixed)
         self._unidentified = given | self._rebinding.spots.keys()
@@ -114,15 +115,23 @@ class Trace:
         return Surroundings(of.function, (call.args, call.kwargs), call.leaves, reads, self._growing.ids)
 
     def _put_numbers(self, *, fixed: bool) -> None:
-        """Let numbers of the graph be there for those that change, unless they are ``fixed``."""
+        """Let something stand for the numbers and texts that change, unless they are ``fixed``."""
         call, learned = self._call, self._learned
         counted = [place for place in learned.counted if self._surroundings.holds_place(*place)]
-        names = {} if fixed else names_of_numbers(self._of.function, call.args, call.kwargs)
+        names = {} if fixed else names_of_values(self._of.function, call.args, call.kwargs, self._surroundings.hold)
         changing = () if fixed else learned.changing.around(self._surroundings)
         self._numbers = learned.changing.among(names, len(call.leaves))
         self._numbers.take(call.leaves)
         self._tracer.state = state = State(self._tracer, self._surroundings.numbers, learned.varying, counted, changing)
-        self._stand_ins = {i: state.argument(self._numbers, name) for name, i in self._numbers.places.items()}
+        self._texts = {
+            i: GivenText(Slot(self._numbers, name, None, call.leaves[i]), len(call.leaves))
+            for name, i in self._numbers.places.items()
+            if type(call.leaves[i]) is str
+        }
+        self._stand_ins: dict[int, Any] = {
+            i: self._texts[i] if i in self._texts else state.argument(self._numbers, name)
+            for name, i in self._numbers.places.items()
+        }
         self._fixed = fixed
 
     @contextmanager
@@ -160,23 +169,25 @@ class Trace:
 
     def _captured(self) -> Captured:
         """Run the function and make a program of what it has done."""
+        with exchanged(self._call.args, self._call.kwargs, self._stand_ins) as (args, kwargs):
+            return self._captured_of(args, kwargs)
+
+    def _captured_of(self, args: Any, kwargs: Any) -> Captured:
         of, call, tracer = self._of, self._call, self._tracer
-        args, kwargs = call.args, call.kwargs
-        if self._stand_ins:
-            args, kwargs = with_numbers(args, kwargs, self._stand_ins)
+        texts = self._texts.values()
         with (
             watched(self._surroundings.imported, self._unidentified),
             executed(wanted=self._learned.looks_at_code) as codes,
         ):
             if not self._fixed:
-                self._learned.changing.used = tracer.state.changing()
+                self._learned.changing.used = [*tracer.state.changing(), *(text.slot for text in texts)]
             result = of.function(*args, **kwargs)
         self._reads.named = names_of(codes)
         if tracer.refusal is not None:  # an "except:" in the function has swallowed it
             raise tracer.refusal
         if not self._rebinding.spots.keys().isdisjoint(tracer.gradients):
             raise Uncapturable("a tensor around the function is replaced that has a gradient")
-        deciding = tracer.state.deciding()
+        deciding = [*tracer.state.deciding(), *(text.slot for text in texts if text.looked_at)]
         if deciding:
             raise Decide(deciding, len(call.leaves))
         traced = Traced(self._surroundings, self._reads, tracer, self._growing, self._rebinding)

@@ -37,7 +37,7 @@ TENSOR = object()
 
 @dataclass(frozen=True)
 class Number:
-    """What stands for a number among the arguments that may differ."""
+    """What stands for a number or a text among the arguments that may differ."""
 
     kind: type[Any]
 

@@ -29,7 +29,7 @@ from torchlite.compiler.holders import MISSING, Attributes, Slots, slots_of
 from torchlite.compiler.noted import OF_FUNCTIONS, PLAIN, Hidden, Make, Place, Reading, shows_what_it_holds
 from torchlite.compiler.reads import PAST_THEM, Reads, is_made_by_class_statement, tells, without_notes
 from torchlite.compiler.settings import settings
-from torchlite.compiler.world import Named, has_stand_in
+from torchlite.compiler.world import OF_PYTHON, Named, has_stand_in
 from torchlite.ops.generator import Generator, default_generator
 from torchlite.tracing import Uncapturable
 
@@ -58,7 +58,6 @@ class Visited:
         kept: all objects in the order in which they were found.
         telling: classes whose objects tell which of their attributes are read.
         refused: why some of these attributes can't be read: they lead to what can't be noted.
-        asks_for_types: whether code around it names `type`, so that nothing else may stand in the place of a number.
 
     Raises:
         Uncapturable: for an iterator among them, whose place can't be noted.
@@ -72,7 +71,6 @@ class Visited:
         self._growing = growing
         self.telling: set[type] = set()
         self.refused: dict[tuple[int, str], str] = {}
-        self.asks_for_types = False
         self._untold = False
         self._attributes: deque[tuple[int, str, Any, str]] = deque()
         self.places: list[Place] = []
@@ -294,7 +292,6 @@ class Visited:
             elif value is not MISSING and self._is_first(cell, ""):
                 yield value, variable
         self._untold |= not (attributes | names).isdisjoint(PAST_THEM)
-        self.asks_for_types |= "type" in names
         yield from self._named(x, x.__globals__, x.__module__, names, attributes)
         for module in modules:
             yield from self._module(x, imported_module(module, x.__globals__), attributes)
@@ -330,7 +327,7 @@ class Visited:
             self.places.append(Place(f"globals of {module}", x, scope, found, values, whole=False))
         for n, value in zip(found, values, strict=True):
             if value is MISSING:
-                if n == "id":
+                if n in OF_PYTHON:
                     self.imported.append((scope, n, value))
                 continue
             if has_stand_in(value):
@@ -366,7 +363,7 @@ def _behind(x: Any, name: str) -> list[tuple[Any, str]] | None:
         return [] if own else [(x.__self__, name)]
     if _is_ours(type(x).__module__) and "__wrapped__" in getattr(x, "__dict__", ()):  # a compiled function
         return [(x.__wrapped__, name)]
-    return [] if isinstance(x, np.ufunc) else None
+    return [] if isinstance(x, (np.ufunc, types.GenericAlias)) else None
 
 
 def _stream(x: Any) -> Hidden:

@@ -125,6 +125,35 @@ def _identifying(arguments: Collection[int]) -> Callable[[Any], int]:
     return stand_in
 
 
+class _Types(type):
+    """The class of what stands for `type` where the program names it."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        if len(args) != 1 or kwargs:
+            return type(*args, **kwargs)
+        found = type(args[0])
+        if found.__module__.startswith("torchlite.compiler.") and hasattr(found, "stands_for"):
+            return args[0].stands_for()
+        return cls if found is type else found
+
+    def __instancecheck__(cls, x: Any) -> bool:
+        return isinstance(x, type)
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return issubclass(other, type)
+
+    def __eq__(cls, other: object) -> bool:
+        return other is cls or other is type
+
+    def __hash__(cls) -> int:
+        return hash(type)
+
+
+_type: Any = _Types("type", (type,), {})
+OF_PYTHON: dict[str, Callable[[Collection[int]], Any]] = {"id": _identifying, "type": lambda _: _type}
+"""Functions of Python in the place of which something else stands where the program names them, given the ids of the arguments."""
+
+
 def _stand_in_of(x: Any) -> Any:
     if x is datetime.datetime:
         return _without_clock()
@@ -149,7 +178,7 @@ def watched(imported: Sequence[Named], arguments: Collection[int] = ()) -> Itera
     """Let what the thread that traces asks of the world be refused inside the block.
 
     Args:
-        imported: what `has_stand_in` names, in namespaces of the program; `MISSING` where `id` is looked for and is that of Python.
+        imported: what `has_stand_in` names, in namespaces of the program; `MISSING` where one of `OF_PYTHON` is looked for and is Python's.
         arguments: ids of tensors that each call has others of, so that none may be asked for.
     """
     _watch(+1)
@@ -157,7 +186,7 @@ def watched(imported: Sequence[Named], arguments: Collection[int] = ()) -> Itera
     streams = _Refusing(sys.stdout), _Refusing(sys.stderr)
     sys.stdout, sys.stderr = streams
     for scope, name, function in imported:
-        scope[name] = _identifying(arguments) if function is MISSING else _stand_in_of(function)
+        scope[name] = OF_PYTHON[name](arguments) if function is MISSING else _stand_in_of(function)
     try:
         yield
     finally:

@@ -34,7 +34,8 @@ def with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(self).step is not hooked:
+        begun = "_optimizer_step_pre_hooks" in vars(self)  # not where a wrapper of an optimizer leaves out __init__
+        if type(self).step is not hooked or not begun:
             return step(self, *args, **kwargs)
         for hook in list(chain(_pre_hooks_of_all.values(), self._optimizer_step_pre_hooks.values())):
             changed = hook(self, args, kwargs)

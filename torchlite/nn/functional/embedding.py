@@ -78,7 +78,7 @@ def _row_number(padding_idx: int, weight: Tensor) -> int:
 
 
 def _rows(weight: Tensor, index: Tensor, scale_grad_by_freq: bool) -> Tensor:
-    rows = weight[index]
+    rows = weight[index.reshape(-1)].squeeze(0) if index.ndim == 0 else weight[index]  # no view of the table
     if scale_grad_by_freq and rows.requires_grad:
         counts = bincount(index.reshape(-1))[index].unsqueeze(-1)
         rows.register_hook(lambda g: g / counts)
