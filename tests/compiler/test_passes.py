@@ -14,6 +14,7 @@ from torchlite.compiler.passes import (
     keep_slopes,
     leave_out_zero_states,
     mask_before_spreading,
+    multiply_cotangents,
     multiply_inputs,
     multiply_tables,
     scale_weights,
@@ -413,6 +414,29 @@ def test_an_lstm_multiplies_inputs_of_which_all_its_gates_come(monkeypatch, why_
     agrees(graph, after, *(rng.normal(size=v.aval.shape).astype(np.float32) for v in graph.inputs))
 
 
+def test_the_gradient_of_an_lstm_multiplies_the_cotangents_of_its_gates(monkeypatch):
+    monkeypatch.setattr(
+        "torchlite.compiler.passes.gate_cotangents.inputs_gradient_pays",
+        lambda shape, columns: shape == (3, 2, 3) and columns < 9,
+    )
+    b = Building((3, 2, 12), (2, 3), (12, 3), (3, 2, 3), (3, 2, 3), (12, 5), (12, 7), (12, 9))
+    d = lstm_gradient(b, *b.inputs[:5])
+    b.add("matmul", d, b.inputs[6])  # which nobody reads
+    wide = b.add("matmul", d, b.inputs[7])
+    late = b.add("matmul", d, b.add("exp", b.inputs[5]))
+    graph = b.graph(d, wide, late, b.add("exp", b.add("matmul", d, b.inputs[5])))
+    after = multiply_cotangents(graph)
+    assert operators(after) == [
+        *("lstm_grad_inputs", "view", "clone", "view"), "matmul", "exp", "matmul", "exp",
+    ]  # fmt: skip
+    rng = np.random.default_rng(0)
+    agrees(graph, after, *(rng.uniform(0.1, 0.9, v.aval.shape).astype(np.float32) for v in graph.inputs))
+    monkeypatch.setattr(
+        "torchlite.compiler.passes.gate_cotangents.inputs_gradient_pays", lambda _shape, _columns: False
+    )
+    assert operators(multiply_cotangents(graph)) == operators(without_dead_code(graph))
+
+
 @pytest.mark.parametrize(
     ("shape", "columns", "pays"),
     [
@@ -426,6 +450,8 @@ def test_where_an_lstm_multiplies_its_inputs_itself(monkeypatch, shape, columns,
     monkeypatch.setattr(recurrent, "processors", lambda: 4)
     monkeypatch.setattr(recurrent, "has_tiles", lambda: False)
     assert recurrent.inputs_pay(shape, columns) == pays
+    assert not recurrent.inputs_gradient_pays(shape, columns)  # which are no whole vectors
+    assert recurrent.inputs_gradient_pays(shape, 16) == pays
     monkeypatch.setattr(recurrent, "has_tiles", lambda: True)
     assert not recurrent.inputs_pay(shape, columns)
 

@@ -245,17 +245,53 @@ def test_an_lstm_that_multiplies_its_inputs_itself():
         assert source.count("parallel(lstm_of_inputs_task") == 6
 
 
-def test_the_second_layer_of_an_lstm_multiplies_what_comes_from_the_first(monkeypatch):
+def test_the_gradient_of_an_lstm_that_multiplies_by_the_weight_of_inputs_itself():
+    ways = [
+        {"given": given, "batch_sizes": sizes, "reverse": sizes is None}
+        for given, sizes in (((True, False), None), ((True, True), (41, 38, 17, 1)))
+    ]
+
+    def function(kept, c, w, cs, g, w_ih):
+        return [
+            apply(REGISTRY["lstm_grad_inputs"], (kept, c, w, cs, *[g] * sum(way["given"]), w_ih), way) for way in ways
+        ]
+
+    def expected(kept, c, w, cs, g, w_ih):
+        for way in ways:
+            gradients = apply(REGISTRY["lstm_grad"], (kept, c, w, cs, *[g] * sum(way["given"])), way)
+            yield *gradients, gradients[0] @ w_ih
+
+    def given(columns, width):
+        shapes = (41, width), (4 * width, width), (4, 41, width), (4, 41, width), (4 * width, columns)
+        return [
+            drawn(4, 41, 4 * width).sigmoid(),
+            *(drawn(*shape, seed=seed) * 0.3 for seed, shape in enumerate(shapes)),
+        ]
+
+    cases = [given(*sizes) for sizes in ((48, 32), (16, 23))]
+    results, source = compiled_together.run([(function, case) for case in cases])
+    for got, case in zip(results, cases, strict=True):
+        for one, other in zip(got, expected(*case), strict=True):
+            for result, wanted in zip(one, other, strict=True):
+                np.testing.assert_allclose(result.numpy(), wanted.numpy(), rtol=1e-5, atol=2e-6)
+    if COMPILED:
+        assert source.count(".d_inputs = ") == 4
+
+
+def test_layers_of_an_lstm_multiply_their_inputs_and_the_cotangents_of_their_gates(monkeypatch):
     monkeypatch.setattr("torchlite.compiler.passes.gate_products.inputs_pay", lambda _shape, _columns: True)
-    layers = torch.nn.LSTM(16, 16, num_layers=2, batch_first=True)
+    monkeypatch.setattr("torchlite.compiler.passes.gate_cotangents.inputs_gradient_pays", lambda _shape, _columns: True)
+    layers = torch.nn.LSTM(16, 16, num_layers=2, batch_first=True).requires_grad_(False)
 
     def function(x):
         return layers(x)[0]
 
-    compiled, x = torch.compile(function, fullgraph=True), drawn(32, 5, 16)
+    both, x = compiled_together.with_gradients(function), drawn(32, 5, 16)
+    compiled = torch.compile(both, fullgraph=True)
     for _ in range(3):
-        np.testing.assert_allclose(compiled(x).detach().numpy(), function(x).detach().numpy(), rtol=1e-5, atol=1e-6)
-    assert str(compiled.graph).count("ops.lstm_of_inputs(") == 2
+        for got, expected in zip(compiled(x), both(x), strict=True):
+            np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=2e-5)
+    assert [str(compiled.graph).count(f"ops.{name}(") for name in ("lstm_of_inputs", "lstm_grad_inputs")] == [2, 2]
 
 
 def test_an_lstm_that_starts_from_zeros_multiplies_none_of_them():

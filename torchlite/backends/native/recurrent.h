@@ -24,6 +24,8 @@ typedef struct {
     const Embedding *taken;  // NULL, or whose numbers say which row of the gates of an LSTM each sample has at each step
     Sequences of;
     const float *inputs;  // of an LSTM that multiplies them by a weight in the panels, (steps, samples, columns); `gates` are biases
+    const float *w_ih;    // this weight, (4 width, columns), where the gradient multiplies by it; columns are whole vectors
+    float *d_inputs;      // what comes of it, or NULL
     long columns;
 } Recurrent;
 
@@ -413,13 +415,13 @@ static inline __attribute__((always_inline)) void add_columns(const int vectors,
     for (; rows > 0; rows--, d += k, dh += whole) add_product(1, vectors, d, k, weight, whole, 2 * LANES, k, dh, whole, needed);
 }
 
-// dh of the running samples += d (rows, gates * width) times the weight, whose rows are filled up to whole vectors.
-static __attribute__((noinline)) void through_weight(const Recurrent *r, const float *d, long gates, float *dh, long rows,
+// Sums of running samples += d (rows, k) times a weight, whose rows are whole vectors.
+static __attribute__((noinline)) void through_weight(const float *d, long k, const float *weight, long whole, float *sums, long rows,
                                                      Needed *needed) {
-    long whole = whole_lanes(r->of.width), k = gates * r->of.width, column = 0;
+    long column = 0;
     for (; column + 2 * LANES <= whole; column += 2 * LANES)
-        add_columns(2, d, r->panels + column, k, dh + column, whole, rows, needed);
-    if (column < whole) add_columns(1, d, r->panels + column, k, dh + column, whole, rows, needed);
+        add_columns(2, d, weight + column, k, sums + column, whole, rows, needed);
+    if (column < whole) add_columns(1, d, weight + column, k, sums + column, whole, rows, needed);
 }
 
 // Rows from the first one on, if they are wanted.
@@ -498,9 +500,15 @@ static void lstm_grad_task(void *argument, long index) {
         }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         memset(dh, 0, (size_t)(active * whole) * sizeof *dh);
+        const float *d = l->d_gates + 4 * at;
+        if (l->d_inputs) {
+            float *to = l->d_inputs + (t * of->samples + first) * l->columns;
+            memset(to, 0, (size_t)(rows * l->columns) * sizeof *to);
+            through_weight(d, 4 * width, l->w_ih, l->columns, to, active, &(Needed){0});
+        }
         if (!s && !l->d_h0) break;
         Needed needed = need_backward(&samples, s - 1, 4, l->kept, l->cs, l->g_h, l->d_gates, NULL);
-        through_weight(l, l->d_gates + 4 * at, 4, dh, active, &needed);
+        through_weight(d, 4 * width, l->panels, whole, dh, active, &needed);
     }
     store_states(dh, whole, l->d_h0, first, rows, width);
     store_states(dc, whole, l->d_c0, first, rows, width);
@@ -540,7 +548,7 @@ static void gru_grad_task(void *argument, long index) {
         memset(g->d_own + 3 * (at + active * width), 0, ended);
         if (!s && !g->d_h0) break;
         Needed needed = need_backward(&samples, s - 1, 3, g->kept, g->hs, g->g_h, g->d_gates, g->d_own);
-        through_weight(g, g->d_own + 3 * at, 3, dh, active, &needed);
+        through_weight(g->d_own + 3 * at, 3 * width, g->panels, whole, dh, active, &needed);
     }
     store_states(dh, whole, g->d_h0, first, rows, width);
 }

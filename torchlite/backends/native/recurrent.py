@@ -76,6 +76,11 @@ def inputs_pay(shape: tuple[int, int, int], columns: int) -> bool:
     return fits and samples % (16 * processors()) == 0 and not has_tiles()
 
 
+def inputs_gradient_pays(shape: tuple[int, int, int], columns: int) -> bool:
+    """The same of its gradient, which multiplies by whole vectors."""
+    return columns % _UNITS == 0 and inputs_pay(shape, columns)
+
+
 def _takes(dtype: np.dtype[Any], w_hh: Array) -> bool:
     return dtype == _FLOAT32 or (dtype == BFLOAT16 and in_tiles(w_hh.shape))
 

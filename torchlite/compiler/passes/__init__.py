@@ -4,6 +4,7 @@ from torchlite.compiler.graph import Graph
 from torchlite.compiler.passes.constants import fold_constants
 from torchlite.compiler.passes.dead_code import without_dead_code
 from torchlite.compiler.passes.duplicates import without_duplicates
+from torchlite.compiler.passes.gate_cotangents import multiply_cotangents
 from torchlite.compiler.passes.gate_products import multiply_inputs
 from torchlite.compiler.passes.gate_rows import take_gate_rows
 from torchlite.compiler.passes.gate_sums import sum_gates
@@ -37,6 +38,7 @@ PASSES = (
     leave_out_zero_states,
     take_gate_rows,
     multiply_inputs,
+    multiply_cotangents,
     without_dead_code,
 )
 
@@ -58,6 +60,7 @@ __all__ = [
     "leave_out_zero_states",
     "leave_rows",
     "mask_before_spreading",
+    "multiply_cotangents",
     "multiply_inputs",
     "multiply_tables",
     "optimized",

@@ -81,9 +81,16 @@ def _source(matrix: Value, lead: tuple[int, ...]) -> Value:
 
 def cotangents_of_gates(v: Value) -> Value | None:
     """The cotangents of the gates (T, N, 4H) that a matrix (4H, T N) consists of, if it does."""
-    for name in ("permute", "view", "clone"):
+    node = v.node
+    turned = node is not None and node.op.name == "permute" and node.params["dims"] == (1, 0)
+    return rows_of_cotangents(node.inputs[0]) if node is not None and turned else None
+
+
+def rows_of_cotangents(v: Value) -> Value | None:
+    """The same of a matrix (T N, 4H)."""
+    for name in ("view", "clone"):
         node = v.node
-        if node is not None and node.op.name == name and (name != "permute" or node.params["dims"] == (1, 0)):
+        if node is not None and node.op.name == name:
             v = node.inputs[0]
         elif name != "clone":
             return None

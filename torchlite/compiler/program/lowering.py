@@ -106,7 +106,7 @@ _OPERATORS = {
     "normalization": "moments standardize_grad",
     "pooling": "max_pool spread_to_windows",
     "products": "linear matmul",
-    "recurrent": "lstm lstm_of_inputs lstm_of_rows lstm_grad lstm_grad_sums gru gru_grad",
+    "recurrent": "lstm lstm_of_inputs lstm_of_rows lstm_grad lstm_grad_inputs lstm_grad_sums gru gru_grad",
     "rows": "cross_entropy cross_entropy_grad layer_norm layer_norm_grad log_softmax log_softmax_grad softmax softmax_grad",
 }
 _MODULES = {operator: module for module, operators in _OPERATORS.items() for operator in operators.split()}

@@ -20,7 +20,7 @@ from torchlite.backends.native.products import (
 from torchlite.compiler.graph import Node
 from torchlite.compiler.program.lowering import Lowering, Plain
 from torchlite.compiler.program.places import Array, Order, Place, fresh
-from torchlite.compiler.program.stores import store_of_dense_rows, store_of_rows
+from torchlite.compiler.program.stores import store_of_rows
 from torchlite.compiler.program.tile_sums import rows_of_a_sum
 from torchlite.compiler.program.writer import Writer
 
@@ -60,7 +60,6 @@ class _Float32(_Product):
     function = "multiply_matrices"
     fetching = "fetching_tiles"
     most: int | None = _COLUMNS
-    leaves_rows = True  # which nothing else is done to, without a function
     summed = -1
 
     def together(self, node: Node) -> int:
@@ -87,8 +86,7 @@ class _Float32(_Product):
     def write(self, node: Node, writer: Writer) -> None:
         """Describe the product and compute it."""
         x, y, *bias = node.inputs
-        left_there = None if bias or not self.leaves_rows else store_of_dense_rows(node, writer)
-        finish, context, streams = left_there or store_of_rows(
+        finish, context, streams = store_of_rows(
             node, writer, _COLUMNS, bias[0] if bias else None, fetches="0", most=self.most
         )
         left, right = (writer.step.places[v].ghost for v in (x, y))
@@ -110,7 +108,6 @@ class _InTiles(_Float32):
     function = "multiply_split"
     fetching = "FETCHING_WITHOUT_SPLIT"
     most = None
-    leaves_rows = False
 
     def together(self, node: Node) -> int:
         """The same, where it is not the transpose that is computed, and tasks have all of k."""

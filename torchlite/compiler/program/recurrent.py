@@ -25,6 +25,10 @@ def lowered(node: Node) -> Lowering | None:
         if w_hh[0] != 4 * w_hh[1] or not in_tiles(w_hh):
             return None
         return _LSTM_OF_ROWS if of_float32(node) else _BFLOAT16_LSTM_OF_ROWS if _of_bfloat16(node) else None
+    if name == "lstm_grad_inputs":
+        w_hh, w_ih = node.inputs[2].shape, node.inputs[-1].shape
+        whole = w_hh[0] == 4 * w_hh[1] and w_ih[1] == _whole(w_ih[1])
+        return _LSTM_GRAD_INPUTS if of_float32(node) and whole else None
     if name == "lstm_of_inputs":
         return _LSTM_OF_INPUTS if of_float32(node) and node.inputs[5].shape[0] == 4 * node.inputs[5].shape[1] else None
     lstm = _LSTM.get(name)
@@ -248,6 +252,25 @@ class _LstmOfInputs(_Recurrent):
         return f"pack_both({w_hh}, {w_ih}, {columns}, {width}, (float *)({writer.scratch()}));"
 
 
+class _LstmGradInputs(_Recurrent):
+    """The gradient that also multiplies by the weight of the inputs; not in tiles."""
+
+    def __init__(self) -> None:
+        super().__init__(4, _GRADIENT[0], (*_GRADIENT[1], "d_inputs"), gradient=True)
+
+    def named(self, node: Node) -> dict[str, Value]:
+        """Also this weight, which is the last operand."""
+        return {**super().named(node), "w_ih": node.inputs[-1]}
+
+    def task(self, node: Node) -> str:  # noqa: ARG002
+        """The gradient's."""
+        return "lstm_grad_task"
+
+    def fields(self, node: Node) -> dict[str, Value | str | float | None]:
+        """Also how many numbers an input has."""
+        return {**super().fields(node), "columns": str(node.inputs[-1].shape[1])}
+
+
 class _LstmGradSums(_Lstm):
     """The gradient with the sums of ``recurrent_sums.h``, only where there are tile registers.
 
@@ -315,7 +338,7 @@ _SUMS = _LstmGradSums(
 )  # fmt: skip
 _SUMS_OF_BFLOAT16 = _LstmGradSums(dtype="bfloat16", terms=1, kept_steps=2, words=4096, headers=("recurrent_sums.h",))
 _LSTM_OF_ROWS, _BFLOAT16_LSTM_OF_ROWS = _LstmOfRows("float32", 3), _LstmOfRows("bfloat16", 1)
-_LSTM_OF_INPUTS = _LstmOfInputs()
+_LSTM_OF_INPUTS, _LSTM_GRAD_INPUTS = _LstmOfInputs(), _LstmGradInputs()
 _LSTM, _LSTM_OF_BFLOAT16 = _lstm("float32", 3), _lstm("bfloat16", 1)
 _GRU: dict[str, Lowering] = {
     "gru": _Recurrent(3, ("gates", "h0", "w_hh"), ("out_h", "out_kept"), gradient=False),

@@ -87,17 +87,6 @@ def store_of_rows(
     return StoreOfTiles(*called, tile.streams(writer))
 
 
-def store_of_dense_rows(node: Node, writer: Writer) -> StoreOfTiles | None:
-    """The store of a product whose tiles leave their sums where they belong; None where anything is done to these, or lies between."""
-    out = node.outputs[0]
-    (loop,) = writer.step.unit.loops
-    place = writer.step.places.get(out)
-    if loop.nodes or loop.reductions or place is None or c_type(out) != "float" or not place.ghost.flags.c_contiguous:
-        return None
-    address = writer.address(place)
-    return StoreOfTiles("NULL", f"(float *)({address})", f"{{{{(const float *)({address}), {out.shape[-1]}}}}}")
-
-
 def store_of_channels(node: Node, writer: Writer) -> Store:
     """The store of an array (N, C, H, W), which of float32 the kernel leaves in memory itself, where it is needed.
 
