@@ -34,7 +34,8 @@ template <class F> __device__ inline void each_inside(Element p, Lengths n, F f)
         for (int j = 0; j < KERNEL1; j++)
             for (int k = 0; k < KERNEL2; k++) {
                 const int a = a0 + i * DILATION0, b = b0 + j * DILATION1, c = c0 + k * DILATION2;
-                if (a >= 0 && a < n.of[0] && b >= 0 && b < n.of[1] && c >= 0 && c < n.of[2]) f((i * KERNEL1 + j) * KERNEL2 + k, a, b, c);
+                if (a >= 0 && a < n.of[0] && b >= 0 && b < n.of[1] && c >= 0 && c < n.of[2])
+                    f((i * KERNEL1 + j) * KERNEL2 + k, a, b, c);
             }
 }
 
@@ -53,7 +54,8 @@ template <class F> __device__ inline void each_around(Element p, Lengths windows
             for (int j = 0; j < KERNEL1; j++)
                 if (window_of(p.at[1], j, STRIDE1, PADDING1, DILATION1, windows.of[1], b))
                     for (int k = 0; k < KERNEL2; k++)
-                        if (window_of(p.at[2], k, STRIDE2, PADDING2, DILATION2, windows.of[2], c)) f((i * KERNEL1 + j) * KERNEL2 + k, a, b, c);
+                        if (window_of(p.at[2], k, STRIDE2, PADDING2, DILATION2, windows.of[2], c))
+                            f((i * KERNEL1 + j) * KERNEL2 + k, a, b, c);
 }
 
 extern "C" __global__ void max_pool(

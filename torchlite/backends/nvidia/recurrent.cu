@@ -45,7 +45,8 @@ __device__ inline void multiply(const real (&held)[HELD], const T *rows, Column 
         add(r, w[0], w[1], w[2], w[3]);
     }
 #pragma unroll 4
-    for (int r = HELD + ROWS; r < PITCH; r += 4) add(r, number(column, r), number(column, r + 1), number(column, r + 2), number(column, r + 3));
+    for (int r = HELD + ROWS; r < PITCH; r += 4)
+        add(r, number(column, r), number(column, r + 1), number(column, r + 2), number(column, r + 3));
 #pragma unroll
     for (int s = 0; s < S; s++) sums[s] = (by[s][0] + by[s][1]) + (by[s][2] + by[s][3]);
 }
