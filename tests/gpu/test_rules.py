@@ -9,7 +9,7 @@ import pytest
 import torchlite as torch
 from torchlite import nn, optim
 from torchlite.compiler.cuda import rules, texts
-from torchlite.compiler.cuda.rules import Recording
+from torchlite.compiler.cuda.rules import RowRecording
 from torchlite.compiler.cuda.tables import Chunks
 
 pytestmark = pytest.mark.gpu
@@ -29,7 +29,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def one_by_one(recording: Recording, *_: Any) -> list[Any]:
+def one_by_one(recording: RowRecording, *_: Any) -> list[Any]:
     return recording._decline()
 
 
@@ -70,7 +70,7 @@ def trained(name: str, dtype: Any, shapes: Any = SHAPES, steps: int = 4) -> list
 def test_all_parameters_are_updated_in_one_launch(name: str, launches: list[int], monkeypatch: Any) -> None:
     found = trained(name, torch.float32)
     assert launches == [4] * 4  # one is empty
-    monkeypatch.setattr(Recording, "launch", one_by_one)
+    monkeypatch.setattr(RowRecording, "launch", one_by_one)
     for one, other in zip(found, trained(name, torch.float32), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -79,7 +79,7 @@ def test_all_parameters_are_updated_in_one_launch(name: str, launches: list[int]
 def test_other_dtypes(dtype: str, launches: list[int], monkeypatch: Any) -> None:
     found = trained("SGD with momentum", getattr(torch, dtype))
     assert launches == [4] * 4
-    monkeypatch.setattr(Recording, "launch", one_by_one)
+    monkeypatch.setattr(RowRecording, "launch", one_by_one)
     for one, other in zip(found, trained("SGD with momentum", getattr(torch, dtype)), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -95,7 +95,7 @@ def test_what_no_kernel_can_do_is_done_one_by_one(launches: list[int], monkeypat
     monkeypatch.setitem(OPTIMIZERS, "Rprop", ("Rprop", {}))  # there is no expression of a sign
     found = trained("Rprop", torch.float32)
     assert not launches
-    monkeypatch.setattr(Recording, "launch", one_by_one)
+    monkeypatch.setattr(RowRecording, "launch", one_by_one)
     for one, other in zip(found, trained("Rprop", torch.float32), strict=True):
         np.testing.assert_array_equal(one, other)
 
@@ -183,7 +183,7 @@ def test_without_a_compiler(monkeypatch: Any) -> None:
     monkeypatch.setattr(texts.Texts, "module", refuse)
     with pytest.warns(RuntimeWarning, match="more launches: no NVRTC"):
         found = trained("AdamW", torch.float32)
-    monkeypatch.setattr(Recording, "launch", one_by_one)
+    monkeypatch.setattr(RowRecording, "launch", one_by_one)
     for one, other in zip(found, trained("AdamW", torch.float32), strict=True):
         np.testing.assert_array_equal(one, other)
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from torchlite.backends import is_array
 from torchlite.backends.memory import overlaps_itself
+from torchlite.compiler.graph import Graph
 
 
 def owner(array: Any) -> Any:
@@ -16,6 +17,12 @@ def owner(array: Any) -> Any:
     while base is not None and is_array(base):
         array, base = base, base.base
     return array
+
+
+def owners_of_constants(graph: Graph) -> set[int]:
+    """Ids of the arrays in whose memory the constants of a graph lie."""
+    values = (*(v for node in graph.nodes for v in node.reads()), *graph.outputs)
+    return {id(owner(v.constant)) for v in values if is_array(v.constant)}
 
 
 def taken(array: Any, owners: set[int]) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 from torchlite.backends import is_array
 from torchlite.compiler import cuda
 from torchlite.compiler.graph import Graph
-from torchlite.compiler.ownership import owner, taken
+from torchlite.compiler.ownership import owner, owners_of_constants, taken
 from torchlite.compiler.program import Interface, program
 from torchlite.devices import CPU
 
@@ -58,9 +58,7 @@ class Interpreted:
         self.source = source
         self._function = graph.function()
         self._leaving = leaving
-        constants = [v.constant for node in graph.nodes for v in node.reads() if is_array(v.constant)]
-        constants += [v.constant for v in graph.outputs if is_array(v.constant)]
-        self._constants = {id(owner(a)) for a in constants}
+        self._constants = owners_of_constants(graph)
 
     def __call__(self, given: Sequence[Any], idle: Container[int] = ()) -> Sequence[Any]:  # noqa: ARG002
         """The outputs."""

@@ -35,9 +35,9 @@ def together(rows: Sequence[Row]) -> Generator[Row, None, Sequence[Row]]:
     Args:
         rows: of which the first `stands_for_all`.
     """
-    from torchlite.compiler.cuda.rules import Recording  # only where there is a GPU
+    from torchlite.compiler.cuda.rules import RowRecording  # only where there is a GPU
 
-    recording = Recording(rows)
+    recording = RowRecording(rows)
     with recording as row:
         yield row
     recording.launch()
@@ -48,9 +48,9 @@ def of_each(rule: Callable[[Tensor], Tensor], tensors: Sequence[Tensor]) -> Tens
     """The one number that ``rule`` gives for each tensor, as a tensor; None where there is no kernel that does it to all."""
     if not stands_for_all(tensors[:1]):
         return None
-    from torchlite.compiler.cuda.rules import Recording
+    from torchlite.compiler.cuda.rules import RowRecording
 
-    recording = Recording([[x] for x in tensors])
+    recording = RowRecording([[x] for x in tensors])
     with recording as (x,):
         number = rule(x)
     found = recording.launch(number)

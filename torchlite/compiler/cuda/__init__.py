@@ -5,9 +5,9 @@ finds what becomes one kernel, `arguments` names what it is called with (`layout
 `scalars` types and expressions), `pointwise` and `reductions` write its text, `launch` runs it,
 `copies` leaves out copies of what a kernel has just written, `biases` gives products back what no kernel adds to them, and
 `together` runs many kernels at once, over `tables`.
-`texts` is a module of them, and `rules` makes one kernel of what an uncompiled rule does to all parameters.
-`parts` separates what the host computes, whose numbers are put into `slots`; `execution` runs the parts one after the other,
-and `recording` has each be a single launch.
+`texts` is a module of them. `parts` separates what the host computes, whose numbers are put into `slots`; `execution` runs the
+parts one after the other, and `recording` has each be a single launch, for which copies are `deferred`.
+In uncompiled code `rules` makes one kernel of what a rule does to all parameters, and `whole` some of an operator.
 """
 
 from __future__ import annotations

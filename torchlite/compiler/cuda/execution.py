@@ -14,7 +14,7 @@ from torchlite.compiler.cuda.parts import Part
 from torchlite.compiler.cuda.slots import Slots, fits
 from torchlite.compiler.cuda.tables import TableKernel
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.ownership import owner, taken
+from torchlite.compiler.ownership import owner, owners_of_constants, taken
 from torchlite.compiler.program.interface import Interface
 from torchlite.ir import Aval
 
@@ -53,9 +53,7 @@ class Execution:
         self.graph, self.interface, self.source = graph, interface, source
         self.stages = [Stage(f"{graph.name}_{i}", part) for i, part in enumerate(parts)]
         self.device = next(part.device for part in parts if part.device is not None)
-        constants = [v.constant for node in graph.nodes for v in node.reads() if is_array(v.constant)]
-        constants += [v.constant for v in graph.outputs if is_array(v.constant)]
-        self.constants = {id(owner(a)) for a in constants}
+        self.constants = owners_of_constants(graph)
         self._doubtful = _doubtful(graph, interface.leaving)
         self._lock = threading.Lock()
         self._slots: dict[Stage, Slots] = {}

@@ -36,6 +36,7 @@ class Region:
         views: views of what is computed, which stay operations of their own where something outside needs them.
         reads: values from outside.
         tainted: values that are computed outside from results of the region, so that it can't read them.
+        late: whole values that depend on a reduction, for which all that is reduced is gone through once more.
     """
 
     shape: Shape

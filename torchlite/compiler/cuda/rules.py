@@ -36,7 +36,7 @@ _MOST = 1 << 10  # rules that are kept
 _MOST_LENGTHS = 64  # for which one rule keeps how its rows are divided
 
 
-class Recording:
+class RowRecording:
     """A rule on rows of tensors of a GPU, which may write into them.
 
     Within it as a context ``row`` stands for each of the ``rows``; `launch` then does to all of them what has been done to it.

@@ -41,8 +41,9 @@ _INTEGERS = {
     "bitwise_xor",
     "bitwise_not",
 }
-_ANSWERS = {"eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite"}
-_ANSWERS |= {"logical_and", "logical_or", "logical_xor", "logical_not"}
+_ANSWERS = {
+    "eq", "ne", "lt", "le", "gt", "ge", "isnan", "isinf", "isfinite", "logical_and", "logical_or", "logical_xor", "logical_not",
+}  # fmt: skip
 _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
 # What gives numbers of the type that it was given; other results of bfloat16 are rounded.
 _EXACT = {"view", "clone", "expand", "where", "neg", "abs", "maximum", "minimum", "relu", "relu_grad"}
