@@ -138,7 +138,7 @@ class CompiledFunction:
         Raises:
             OtherBranch: where the numbers of tensors ask for another capture.
         """
-        dicts = variant.given((args, kwargs))
+        dicts = variant.given((args, kwargs)) if variant.taken else []
         if dicts is None:
             return self.function(*args, **kwargs)
         try:
@@ -155,7 +155,8 @@ class CompiledFunction:
         except Exception as error:
             _log(f"{self.name} runs uncompiled once, because a replay raised {error!r}")
         else:
-            variant.take(dicts)
+            if dicts:
+                variant.take(dicts)
             if variant.captured.branches:
                 self.learned.branches.hits += 1
             return variant.captured.finished(tensors, outs)

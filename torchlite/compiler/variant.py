@@ -109,6 +109,7 @@ class Variant:
         self._free = sorted([i for i, _ in self._given] + [i for i, _ in self._rebound])
         self._moving = sorted([*self._free, *(i for i, _, _ in self._gradients)])
         self._stay = not self._moving and not self.rebinding
+        self._takes_numbers = bool(self.given_numbers.places)
         self._fixed = sorted(set(range(len(externals))).difference(self._moving))
         self._repetitions: list[tuple[Identities | None, Repetition]] = []
         self._misses = 0
@@ -171,7 +172,7 @@ class Variant:
                 return f"argument {i} was {known!r:.60} and is {given!r:.60}", []
         if self._varying and firsts(leaves, self._varying) != self.firsts:
             return "other arguments are the same tensor", []
-        if self.given_numbers.places:
+        if self._takes_numbers:
             self.given_numbers.take(leaves)
         same_around = self._around is not None and self._around.hold()
         reason = self.surroundings.change_of_arrays() if same_around else self.surroundings.change()
@@ -201,8 +202,6 @@ class Variant:
 
     def given(self, arguments: Any) -> list[dict[Any, Any]] | None:
         """The dicts out of which something is taken; None where one is also elsewhere, so that it would be missed there."""
-        if not self.taken:
-            return []
         found = [x for x, _ in containers(arguments)]
         ids = list(map(id, found))
         dicts = [found[i] for i, _ in self.taken]
