@@ -128,3 +128,44 @@ def test_fused_is_for_real_numbers_and_counts_in_float32() -> None:
     z.grad = torch.ones_like(z)
     with pytest.raises(RuntimeError, match="floating point"):
         optim.Adam([z], fused=True).step()
+
+
+@pytest.mark.parametrize("length", [40, 40_000])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "Rprop"])
+def test_parameters_that_share_memory_are_updated_one_after_the_other(name: str, length: int) -> None:
+    together, apart = (_of_one_memory(length) for _ in range(2))
+    of_all = getattr(optim, name)(together, lr=0.01)
+    of_one = [getattr(optim, name)([param], lr=0.01) for param in apart]
+    for i in range(3):
+        for params in (together, apart):
+            for j, param in enumerate(params):
+                param.grad = drawn(tuple(param.shape), 10 * i + j)
+        for optimizer in (of_all, *of_one):
+            optimizer.step()
+    for one, other in zip(together, apart, strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-9)
+
+
+def _of_one_memory(length: int) -> list[Any]:
+    x = drawn((length,), 0)
+    parts = (x[: 3 * length // 4], x[length // 4 :], x[::2], x[:1], torch.ones(3, dtype=x.dtype))
+    return [part.detach().requires_grad_() for part in parts]
+
+
+@pytest.mark.filterwarnings("ignore:torchlite.compile")  # such a step runs as it is
+def test_a_compiled_step_of_parameters_that_share_memory() -> None:
+    results = []
+    for compile_ in (torch.compile, lambda function: function):
+        params = _of_one_memory(40)
+        optimizer = optim.SGD(params, lr=0.01)
+
+        @compile_
+        def step(params: Any = params, optimizer: Any = optimizer) -> None:
+            optimizer.zero_grad()
+            sum((param * param).sum() for param in params).backward()
+            optimizer.step()
+
+        for _ in range(4):
+            step()
+        results.append(params[1].detach().numpy())
+    np.testing.assert_allclose(*results, rtol=1e-9)

@@ -62,6 +62,14 @@ def address(array: Any) -> int:
     return int(array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr)
 
 
+def extent(array: Any) -> tuple[int, int]:
+    """The addresses of an array's first byte and of the one behind its last."""
+    start = address(array)
+    if array.flags.c_contiguous:
+        return start, start + array.nbytes
+    return start, start + span(array.shape, array.strides) - 1 + array.itemsize
+
+
 def overlaps_itself(array: Any) -> bool:
     """Whether several elements of ``array`` may be one number in memory, as in what is expanded."""
     if isinstance(array, np.ndarray):

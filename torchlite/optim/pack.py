@@ -14,7 +14,10 @@ import numpy as np
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, wrap
 from torchlite.autograd.grad_mode import grad_mode
+from torchlite.backends import is_array
+from torchlite.backends.memory import extent, share_memory
 from torchlite.backends.native import LARGE, kernel
+from torchlite.compiler.ownership import owner
 from torchlite.compiler.rows import Row, stands_for_all, together
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
@@ -131,25 +134,45 @@ def packs(params: Sequence[Tensor], states: Sequence[State], counters: Sequence[
     symbolic = bool(options.get("capturable"))
     apart = symbolic or grad_mode.enabled or active.tracer is not None
     together: dict[Any, tuple[list[Tensor], list[State]]] = {}
-    turns: dict[int, int] = {}
-    for param, state in zip(params, states, strict=True):
-        turn = turns[id(param)] = turns.get(id(param), 0) + 1  # one that is there twice is updated twice, in turn
+    turns = range(len(params)) if apart else _turns([p._data for p in params])
+    for param, state, turn in zip(params, states, turns, strict=True):
         if options.get("fused") and not param.is_floating_point():
             raise RuntimeError(
                 "`fused=True` requires all the params to be floating point Tensors of supported devices: "
                 f"['cpu', 'cuda'] but {param.dtype} and {param.device.type}"
             )
         if apart:
-            key: Any = (id(param), turn)
+            key: Any = (turn,)
         else:
             data = param._data
             present = [name for name, value in state.items() if value is not None]
             standing = [float(state[name]._data) for name in counters if name in state]
-            key = (data.dtype, type(data) is np.ndarray or param.device, turn, *present, *standing)
+            key = (turn, data.dtype, type(data) is np.ndarray or param.device, *present, *standing)
         of_params, of_states = together.setdefault(key, ([], []))
         of_params.append(param)
         of_states.append(state)
-    return [Pack(*group, symbolic=symbolic) for group in together.values()]
+    in_turn = sorted(together.items(), key=lambda item: item[0][0])
+    return [Pack(*group, symbolic=symbolic) for _, group in in_turn]
+
+
+def _turns(arrays: Sequence[Any]) -> Sequence[int]:
+    """The turn of each parameter: after all before it that have numbers in common with it, itself among them."""
+    if all(getattr(x, "base", None) is None for x in arrays) and len({*map(id, arrays)}) == len(arrays):
+        return [1] * len(arrays)  # nearly always: each owns its memory
+    turns: list[int] = []
+    earlier: dict[int, list[tuple[Any, int]]] = {}  # by the array that owns the memory
+    ends: dict[int, int] = {}
+    for x in arrays:
+        mine = id(owner(x) if is_array(x) else x)
+        beside = earlier.setdefault(mine, [])
+        start, end = extent(x) if is_array(x) else (0, 1)
+        turn = 1
+        if start < ends.get(mine, 0):  # those of one buffer mostly follow each other
+            turn += max((t for other, t in beside if other is x or share_memory(other, x)), default=0)
+        ends[mine] = max(end, ends.get(mine, 0))
+        beside.append((x, turn))
+        turns.append(turn)
+    return turns
 
 
 def deciding(value: Any) -> Any:
