@@ -9,7 +9,7 @@ import numpy as np
 
 from torchlite.backends.native.recurrent import inputs_pay
 from torchlite.compiler.graph import Graph, Node, Value
-from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
+from torchlite.compiler.passes.rewriting import Replacement, computed, made, rewritten
 from torchlite.devices import CPU
 
 
@@ -32,7 +32,7 @@ def multiply_inputs(graph: Graph) -> Graph:
         x, w_ih, bias = linear.inputs
         shape = (*node.inputs[0].shape[:2], x.shape[-1])
         if x.shape != shape:
-            x = made(inserted, "view", x, shape=shape).outputs[0]
+            x = computed(inserted, "view", x, shape=shape)
         return made(inserted, "lstm_of_inputs", x, w_ih, bias, *node.inputs[1:], **node.params).outputs
 
     return rewritten(graph, rule, inserted) if any(multiplies) else graph
