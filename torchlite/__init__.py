@@ -45,5 +45,10 @@ def __dir__() -> list[str]:
 
 def _load_names() -> None:
     module = importlib.import_module(_waiting[0])
-    globals().update({name: getattr(module, name) for name in module.__all__})
+    taking: Any = importlib.import_module("torchlite.names_of_numpy").taking_names_of_numpy
+    for name in module.__all__:
+        defined = getattr(module, name)
+        public = globals()[name] = taking(defined)
+        if public is not defined:
+            public.__module__, public.__qualname__ = __name__, name  # where pickle finds it
     del _waiting[:1]

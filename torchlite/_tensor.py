@@ -21,6 +21,7 @@ from torchlite.devices import Device
 from torchlite.integers import integer
 from torchlite.ir import Aval
 from torchlite.layouts import contiguous_format, memory_format
+from torchlite.names_of_numpy import taking_names_of_numpy
 from torchlite.size import Size, size_of
 from torchlite.tracing import active
 
@@ -408,7 +409,7 @@ def method(*names: str) -> Callable[[F], F]:
 
     def attach(function: F) -> F:
         for name in names or (function.__name__,):
-            setattr(Tensor, name, function)
+            setattr(Tensor, name, taking_names_of_numpy(function))
         return function
 
     return attach

@@ -1,5 +1,6 @@
 """The public functions and methods against PyTorch's: promotion, broadcasting, reductions, shapes, errors."""
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -257,6 +258,35 @@ def test_reduction_dtypes_and_methods() -> None:
     same(lambda T, x: (T.softmax(x, 0), T.log_softmax(x, 0)), ZERO_D)
     same(lambda T, x: T.softmax(x, 1), INTS)
     same(lambda T, x: T.softmax(x, 1, T.float32), INTS)
+
+
+WITH_NAMES_OF_NUMPY = {
+    "sum": lambda T, x: (x.sum(axis=1, keepdims=True), T.sum(x, axis=(0, 1)), x.sum(axis=0, dtype=T.float32)),
+    "mean": lambda T, x: (T.mean(x, axis=-1, keepdims=True), x.std(axis=0), T.var(x, axis=1, keepdims=True)),
+    "extremes": lambda T, x: (x.max(axis=1, keepdims=True).values, T.min(x, axis=0).indices, x.amax(axis=0)),
+    "positions": lambda T, x: (
+        x.argmax(axis=1),
+        T.argsort(x, axis=0),
+        x.topk(2, axis=1).values,
+        x.median(axis=0).values,
+    ),
+    "joined": lambda T, x: (T.cat([x, x], axis=1), T.stack([x, x], axis=-1), T.concatenate((x, x), axis=0)),
+    "parts": lambda T, x: (x.chunk(2, axis=1)[1], x.unbind(axis=0)[0], x.index_select(axis=1, index=T.tensor([2]))),
+    "shapes": lambda T, x: (x.unsqueeze(axis=0), T.squeeze(x[:1], axis=0), x.cumsum(axis=1), x.any(axis=0)),
+    "exponentials": lambda T, x: (x.softmax(axis=1), T.log_softmax(x, axis=0), x.logsumexp(axis=1)),
+    "norms": lambda T, x: (T.linalg.norm(x, axis=1, keepdims=True), T.linalg.vector_norm(x, axis=0)),
+    "refused": lambda T, x: x.sum(dim=0, axis=0),
+    "refused, too": lambda T, x: x.exp(axis=0),
+}
+
+
+@pytest.mark.parametrize("name", WITH_NAMES_OF_NUMPY)
+def test_names_of_numpy_for_arguments(name: str) -> None:
+    same(WITH_NAMES_OF_NUMPY[name], X)
+
+
+def test_functions_that_take_names_of_numpy_are_pickled_by_name() -> None:
+    assert pickle.loads(pickle.dumps(torchlite.sum)) is torchlite.sum
 
 
 def test_arg_reductions_sorting_and_extremes_with_indices() -> None:

@@ -14,12 +14,14 @@ from torchlite.ir import FLOAT32_ON_CPU, FLOAT32_ON_CUDA
 from torchlite.linalg.checks import matrices, square_matrices
 from torchlite.linalg.solutions import inv_ex
 from torchlite.linalg.spectral import svdvals
+from torchlite.names_of_numpy import taking_names_of_numpy
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import takes_out
 from torchlite.ops.norms import vector_norm_of
 
 
+@taking_names_of_numpy
 @takes_out
 @autocasts(FLOAT32_ON_CUDA)
 def vector_norm(
@@ -47,6 +49,7 @@ def _converted(name: str, x: Tensor, dtype: dtypes.dtype | None) -> Tensor:
     return x.to(dtype)
 
 
+@taking_names_of_numpy
 @takes_out
 @autocasts(FLOAT32_ON_CUDA)
 def matrix_norm(
@@ -86,6 +89,7 @@ def _restored(value: Tensor, rows: int, columns: int) -> Tensor:
     return value
 
 
+@taking_names_of_numpy
 @takes_out
 @autocasts(FLOAT32_ON_CUDA)
 def norm(
