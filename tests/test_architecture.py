@@ -23,6 +23,7 @@ FLOORS = {
     "torchlite.size": 0,
     "torchlite.integers": 0,
     "torchlite.layouts": 0,
+    "torchlite.names_of_numpy": 0,
     "torchlite.return_types": 0,
     "torchlite.backends": 1,
     "torchlite.autograd": 2,

@@ -136,3 +136,45 @@ def test_a_check_that_fails_is_the_same_error(function, error):
         f(wrong)
     assert str(got.value) == str(expected.value)
     f(right)
+
+
+JOINED = {
+    "tensors": lambda x: torch.tensor([x.sum(), x[0] * 2, x[:1]]),
+    "tensors and numbers": lambda x: torch.tensor([x.sum(), 1.0, 2, True]),
+    "numbers": lambda x: torch.tensor([x.sum().item(), x[1].item(), 3.0]),
+    "integers": lambda x: torch.tensor([(x > 1).sum(), (x > 2).sum().item(), 4]),
+    "integers and floats": lambda x: torch.tensor([(x > 1).sum().item(), x.sum().item()]),
+    "nested": lambda x: torch.tensor([[x.sum(), 1.0], (x[0], x[1].item())]),
+    "rows": lambda x: torch.as_tensor([[*x], [*(x * 2)]]),
+    "of another dtype": lambda x: torch.tensor([x.sum(), 2], dtype=torch.float64),
+    "of wider numbers": lambda x: torch.tensor([x.double().sum(), x.sum()]),
+    "a leaf": lambda x: torch.tensor([x.sum(), x.sum().item()], requires_grad=True),
+    "without its history": lambda x: torch.tensor([(x * torch.ones(2, requires_grad=True)).sum()]),
+}
+
+
+@pytest.mark.parametrize("how", JOINED)
+def test_numbers_of_tensors_become_a_tensor(how):
+    def program(compile_):
+        f = compile_(JOINED[how])
+        return [f(torch.tensor([1.0 * i, 3.0 - i])) for i in range(4)]
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+@pytest.mark.filterwarnings("ignore:torchlite.compile")
+def test_numbers_of_tensors_that_become_integers():
+    """What does not fit is an error."""
+
+    def program(compile_):
+        f = compile_(lambda x: torch.tensor([x.sum(), 3.5], dtype=torch.uint8))
+        results = []
+        for i in range(4):
+            try:
+                results.append(f(torch.tensor([1.0 * i, 100.0 * i])))
+            except RuntimeError as error:
+                results.append(str(error))
+        return results
+
+    both(program)

@@ -6,7 +6,6 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Sequence
-from numbers import Number
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,8 +21,8 @@ from torchlite.layouts import preserve_format
 from torchlite.layouts import strided as strided_layout
 from torchlite.ops.construct import constant
 from torchlite.ops.destination import OutDtype, takes_out_as
+from torchlite.ops.later_numbers import dtype_of_later, is_later, stacked_later
 from torchlite.ops.python_data import array_of
-from torchlite.tracing import active
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 _OF_PYTHON = int, float, complex, np.generic
@@ -68,25 +67,25 @@ def tensor(data: Any, *, dtype: dtypes.dtype | None = None, device: Any = None, 
         ValueError: for sequences of unequal length.
         TypeError: for data that is not numeric.
     """
-    if active.tracer is not None and isinstance(data, Number) and not isinstance(data, _OF_PYTHON):
-        return _number_as_tensor(data, dtype, device, requires_grad)
+    if is_later(data):
+        later: Tensor | None = constant(data, (dtype or dtype_of_later(data)).numpy).to(_target(device))
+    else:
+        later = stacked_later(data, dtype, _target(device))
+    if later is not None:
+        return later.requires_grad_() if requires_grad else later
     array = array_of(data, dtype)
     if array is data or isinstance(data, (np.ndarray, Tensor)):
         array = array.copy()
     return _placed(array, device if device is not None else _device_of(data), requires_grad)
 
 
-def _number_as_tensor(number: Any, dtype: dtypes.dtype | None, device: Any, requires_grad: bool) -> Tensor:
-    """A number that only a replay of captured code knows."""
-    wanted = dtype or (dtypes.float64 if number.kind is np.float64 else dtypes.of_scalar(number))
-    result = constant(number, wanted.numpy).to(_target(device))
-    return result.requires_grad_() if requires_grad else result
-
-
 def as_tensor(data: Any, dtype: dtypes.dtype | None = None, device: Any = None) -> Tensor:
     """``data`` as a tensor, sharing memory with an array and returning a tensor as it is where nothing changes."""
     if isinstance(data, Tensor):
         return data.to(**{k: v for k, v in (("dtype", dtype), ("device", device)) if v is not None})
+    later = stacked_later(data, dtype, _target(device))
+    if later is not None:
+        return later
     array = array_of(data, dtype)
     return _placed(rooted(array) if array is data else array, device, False)
 
