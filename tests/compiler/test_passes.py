@@ -424,11 +424,13 @@ def test_the_gradient_of_an_lstm_multiplies_the_cotangents_of_its_gates(monkeypa
     b.add("matmul", d, b.inputs[6])  # which nobody reads
     wide = b.add("matmul", d, b.inputs[7])
     late = b.add("matmul", d, b.add("exp", b.inputs[5]))
-    graph = b.graph(d, wide, late, b.add("exp", b.add("matmul", d, b.inputs[5])))
+    sums = [b.add("sum", d, dims=dims, keepdim=False) for dims in ((0,), (1,))]
+    graph = b.graph(d, wide, late, *sums, b.add("exp", b.add("matmul", d, b.inputs[5])))
     after = multiply_cotangents(graph)
     assert operators(after) == [
-        *("lstm_grad_inputs", "view", "clone", "view"), "matmul", "exp", "matmul", "exp",
+        *("lstm_grad_inputs", "view", "clone", "view"), "matmul", "exp", "matmul", "sum", "exp",
     ]  # fmt: skip
+    assert after.outputs[3] is after.nodes[0].outputs[4]
     rng = np.random.default_rng(0)
     agrees(graph, after, *(rng.uniform(0.1, 0.9, v.aval.shape).astype(np.float32) for v in graph.inputs))
     monkeypatch.setattr(

@@ -333,13 +333,13 @@ register(
 
 def _run_lstm_grad_inputs(xp: Any, *arrays: Any, **params: Any) -> tuple[Any, ...]:
     gradients = _lstm_grad.run(xp, *arrays[:-1], **params)
-    return (*gradients, product(xp, gradients[0], arrays[-1]))
+    return (*gradients, product(xp, gradients[0], arrays[-1]), gradients[0].sum((0, 1)))
 
 
 def _infer_lstm_grad_inputs(*avals: Aval, **params: Any) -> tuple[Aval, ...]:
     kept, w_ih = avals[0], avals[-1]
     d_inputs = Aval((*kept.shape[:2], w_ih.shape[1]), kept.dtype, kept.device)
-    return (*_lstm_grad.infer(*avals[:-1], **params), d_inputs)
+    return (*_lstm_grad.infer(*avals[:-1], **params), d_inputs, Aval(kept.shape[2:], kept.dtype, kept.device))
 
 
 register(
@@ -352,7 +352,7 @@ register(
             sample._replace(arrays=(*sample.arrays, rng.normal(size=(12, 5)))) for sample in _lstm_grad_samples(rng)
         ],
         doc="`lstm_grad`, and the cotangents of gates times a weight W (4H, K): those of the inputs (T, N, K) that it has "
-        "multiplied.",
+        "multiplied; and their sums over time and samples (4H,), which are those of biases.",
     )
 )
 

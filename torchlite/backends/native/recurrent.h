@@ -26,6 +26,7 @@ typedef struct {
     const float *inputs;  // of an LSTM that multiplies them by a weight in the panels, (steps, samples, columns); `gates` are biases
     const float *w_ih;    // this weight, (4 width, columns), where the gradient multiplies by it; columns are whole vectors
     float *d_inputs;      // what comes of it, or NULL
+    float *d_bias;        // the sums of all cotangents of gates, or NULL; tasks leave theirs in `scratch`
     long columns;
 } Recurrent;
 
@@ -434,6 +435,24 @@ enum { TASK_SAMPLES = 16 };
 // Floats that a task of the gradient needs: cotangents of both states.
 static inline long recurrent_scratch(long width) { return 2 * TASK_SAMPLES * whole_lanes(width); }
 
+static inline long recurrent_tasks(long samples) { return parts(samples, samples_a_task(samples)); }
+
+// Where a task leaves the sums (4, whole vectors) of its samples' cotangents of gates: behind those of states of all tasks.
+static inline float *task_sums(float *scratch, long samples, long width, long index) {
+    return scratch + recurrent_tasks(samples) * recurrent_scratch(width) + index * 4 * whole_lanes(width);
+}
+
+// The sums (4, width) of those of all tasks.
+static inline void add_task_sums(float *scratch, long samples, long width, float *out) {
+    for (long gate = 0; gate < 4; gate++, out += width) {
+        memset(out, 0, (size_t)width * sizeof *out);
+        for (long task = 0; task < recurrent_tasks(samples); task++) {
+            const float *sums = task_sums(scratch, samples, width, task) + gate * whole_lanes(width);
+            for (long j = 0; j < width; j++) out[j] += sums[j];
+        }
+    }
+}
+
 // The cotangents of the cells += what reaches them through the states; c is their tanh.
 static inline __attribute__((always_inline)) void through_states(Vector gates[4][GATE_ROWS], const Vector *c, const Vector *by_h,
                                                                  Vector *by_c, const int rows) {
@@ -453,9 +472,9 @@ static inline __attribute__((always_inline)) void through_gate(const int gate, V
     }
 }
 
-// Some samples' units from `place` on, where their states lie.
+// Some samples' units from `place` on, where their states lie; their cotangents are also added to `sums`, if there are any.
 static inline __attribute__((always_inline)) void lstm_grad_block(const Recurrent *l, long place, const float *c_before,
-                                                                  const float *dh, float *dc, const int rows,
+                                                                  const float *dh, float *dc, float *sums, const int rows,
                                                                   const long units) {
     long width = l->of.width, whole = whole_lanes(width), gates_at = place + place / width * 3 * width;
     Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS], d[GATE_ROWS];
@@ -473,6 +492,9 @@ static inline __attribute__((always_inline)) void lstm_grad_block(const Recurren
     UNROLLED for (int gate = 0; gate < 4; gate++) {
         through_gate(gate, gates, before, c, by_h, by_c, d, rows);
         UNROLLED for (int r = 0; r < rows; r++) store_some(l->d_gates + gates_at + (4 * r + gate) * width, d[r], units);
+        if (!sums) continue;
+        UNROLLED for (int r = 1; r < rows; r++) d[0] += d[r];
+        store(sums + gate * whole, load(sums + gate * whole) + d[0]);
     }
 }
 
@@ -483,6 +505,8 @@ static void lstm_grad_task(void *argument, long index) {
     long rows = at_most(each, of->samples - first);
     float *dh = l->scratch + index * recurrent_scratch(width), *dc = dh + TASK_SAMPLES * whole;
     memset(dh, 0, (size_t)recurrent_scratch(width) * sizeof *dh);
+    float *sums = l->d_bias ? task_sums(l->scratch, of->samples, width, index) : NULL;
+    if (sums) memset(sums, 0, (size_t)(4 * whole) * sizeof *sums);
     const Samples samples = {of, first, rows, sizeof(float)};
     for (long s = of->steps - 1; s >= 0; s--) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
@@ -493,9 +517,9 @@ static void lstm_grad_task(void *argument, long index) {
             own = width % LANES || active - r < GATE_ROWS ? 1 : GATE_ROWS;
             for (long unit = 0; unit < width; unit += LANES) {
                 const float *c = c_before + r * width + unit, *by_h = dh + r * whole + unit;
-                float *by_c = dc + r * whole + unit;
-                if (own > 1) lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, GATE_ROWS, LANES);
-                else lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, 1, at_most(LANES, width - unit));
+                float *by_c = dc + r * whole + unit, *own_sums = sums ? sums + unit : NULL;
+                if (own > 1) lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, own_sums, GATE_ROWS, LANES);
+                else lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, own_sums, 1, at_most(LANES, width - unit));
             }
         }
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
@@ -552,8 +576,6 @@ static void gru_grad_task(void *argument, long index) {
     }
     store_states(dh, whole, g->d_h0, first, rows, width);
 }
-
-static inline long recurrent_tasks(long samples) { return parts(samples, samples_a_task(samples)); }
 
 // The weight, rows filled up to whole vectors: where it lies, or a copy in `room`.
 static const float *rows_of_weight(const float *w_hh, long gates, long width, float *room) {

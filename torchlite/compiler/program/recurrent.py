@@ -143,7 +143,7 @@ class _Recurrent(Kernel):
         fields, samples = self.fields(node), self.sizes(node)[1]
         del fields["w_hh"]
         if self.gradient:
-            for name in ("d_h0", "d_c0"):  # the first step's product is for d_h0 alone
+            for name in ("d_h0", "d_c0", "d_bias"):  # the first step's product is for d_h0 alone
                 if name in fields and fields[name] not in writer.layout.stored:
                     del fields[name]
             before, fields["panels"] = "", f"rows_of_weight({self._weight(node, writer)})"
@@ -253,10 +253,10 @@ class _LstmOfInputs(_Recurrent):
 
 
 class _LstmGradInputs(_Recurrent):
-    """The gradient that also multiplies by the weight of the inputs; not in tiles."""
+    """The gradient that also multiplies by the weight of the inputs, and sums up what it has multiplied; not in tiles."""
 
     def __init__(self) -> None:
-        super().__init__(4, _GRADIENT[0], (*_GRADIENT[1], "d_inputs"), gradient=True)
+        super().__init__(4, _GRADIENT[0], (*_GRADIENT[1], "d_inputs", "d_bias"), gradient=True)
 
     def named(self, node: Node) -> dict[str, Value]:
         """Also this weight, which is the last operand."""
@@ -266,9 +266,23 @@ class _LstmGradInputs(_Recurrent):
         """The gradient's."""
         return "lstm_grad_task"
 
+    def scratch(self, node: Node) -> int:
+        """Also the sums of each task."""
+        _, samples, width = self.sizes(node)
+        return super().scratch(node) + 4 * _tasks(samples) * 4 * _whole(width)
+
     def fields(self, node: Node) -> dict[str, Value | str | float | None]:
         """Also how many numbers an input has."""
         return {**super().fields(node), "columns": str(node.inputs[-1].shape[1])}
+
+    def statement(self, node: Node, writer: Writer) -> str:
+        """The sums of all tasks are added up in the end, where somebody wants them."""
+        described, d_bias = super().statement(node, writer), self.named(node)["d_bias"]
+        if d_bias not in writer.layout.stored:
+            return described
+        _, samples, width = self.sizes(node)
+        sums = f"(float *)({writer.scratch(self._weight_bytes(node))})"
+        return f"{described} add_task_sums({sums}, {samples}, {width}, (float *)({writer.pointer(d_bias)}));"
 
 
 class _LstmGradSums(_Lstm):
