@@ -10,10 +10,11 @@ from typing import Any
 
 from torchlite._tensor import Tensor
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.compiler.attributes import tracing
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.passes import cancel_copies, cancel_views, fold_constants, without_dead_code, without_duplicates
 from torchlite.compiler.symbols import Symbol
-from torchlite.compiler.tracer import Tracer, tracing
+from torchlite.compiler.tracer import Tracer
 from torchlite.tracing import Uncapturable
 
 Pass = Callable[[Graph], Graph]

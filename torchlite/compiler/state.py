@@ -21,18 +21,10 @@ from torchlite.ir import Op
 from torchlite.tracing import Uncapturable
 
 _OF_FEW_VALUES = (
-    "number_mod",
-    "number_floordiv",
-    "round",
-    "trunc",
-    "floor",
-    "ceil",
-    "math_trunc",
-    "math_floor",
-    "math_ceil",
-)
+    "number_mod", "number_floordiv", "round", "trunc", "floor", "ceil", "math_trunc", "math_floor", "math_ceil",
+)  # fmt: skip
 Container = dict[str, Any]
-Holding = tuple[Container, Sequence[str] | None]
+ChangingNumbers = tuple[Container, Sequence[str] | None]
 """A container, and which of its keys hold numbers that change; None for all that hold numbers."""
 
 
@@ -171,7 +163,7 @@ class State:
     def __init__(
         self,
         tracer: Any,
-        holdings: Sequence[Holding],
+        holdings: Sequence[ChangingNumbers],
         varying: set[str],
         counted: Sequence[tuple[Any, str]] = (),
         changing: Sequence[tuple[Any, str]] = (),

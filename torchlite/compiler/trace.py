@@ -12,6 +12,7 @@ from torchlite._tensor import Tensor
 from torchlite.autocasting import autocast_mode
 from torchlite.compiler.again import Again
 from torchlite.compiler.arguments import exchanged, names_of_arguments, names_of_values
+from torchlite.compiler.attributes import tracing
 from torchlite.compiler.capture import captured
 from torchlite.compiler.captured import Captured
 from torchlite.compiler.changes import Traced, repeat_changes
@@ -26,7 +27,7 @@ from torchlite.compiler.settings import modes_now
 from torchlite.compiler.state import Slot, State
 from torchlite.compiler.surroundings import Surroundings
 from torchlite.compiler.texts import GivenText
-from torchlite.compiler.tracer import Tracer, tracing
+from torchlite.compiler.tracer import Tracer
 from torchlite.compiler.variant import TENSOR, Number, Variant, firsts, signature
 from torchlite.compiler.world import watched
 from torchlite.tracing import Uncapturable

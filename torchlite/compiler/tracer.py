@@ -1,16 +1,13 @@
 """Tracing: a function runs with tensors that have no numbers, and what it does to them becomes a graph.
 
-While a thread traces, the attributes `_data` and `_grad` of its tensors are properties. A tensor from outside is given
-a symbol in the place of its array when it is touched first, so nothing can read numbers past the tracer; what it was is
-put back in the end. Writes into memory become values of the graph.
+A tensor from outside is given a symbol in the place of its array when it is touched first (`attributes`), so nothing can
+read numbers past the tracer; what it was is put back in the end. Writes into memory become values of the graph.
 """
 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from copy import copy
 from dataclasses import dataclass, field
 from operator import is_
@@ -32,7 +29,7 @@ from torchlite.devices import CPU, META
 from torchlite.dispatch import common_device, on_device
 from torchlite.ir import REGISTRY, Aval, Op
 from torchlite.ops.mutation import view_scatter
-from torchlite.tracing import Uncapturable, active
+from torchlite.tracing import Uncapturable
 
 Site = tuple[str, int]
 _PACKAGE = str(Path(__file__).parent.parent)
@@ -434,83 +431,3 @@ def user_line() -> str:
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
-
-
-_lock = threading.Lock()
-_tracing = 0
-
-
-@contextmanager
-def tracing(tracer: Tracer) -> Any:
-    """Trace in this thread."""
-    _watch(+1)
-    active.tracer = tracer
-    try:
-        yield
-    finally:
-        tracer.restore()
-        active.tracer = None
-        _watch(-1)
-
-
-def _watch(change: int) -> None:
-    """Let attributes be properties while any thread traces."""
-    global _tracing
-    with _lock:
-        _tracing += change
-        if _tracing == 1 and change == 1:
-            Tensor._data = property(_get_data, _set_data)
-            Tensor._grad = property(_get_grad, _set_grad)  # type: ignore[assignment]
-            Tensor.requires_grad = _noting_requires_grad()  # type: ignore[method-assign, assignment]
-        elif _tracing == 0:
-            del Tensor._data
-            Tensor._grad = None
-            Tensor.requires_grad = _requires_grad  # type: ignore[method-assign]
-
-
-def _get_data(tensor: Tensor) -> Any:
-    tracer = active.tracer
-    data = tensor.__dict__["_data"]
-    if tracer is None or isinstance(data, Aval):
-        return data
-    return tracer.symbol(tensor)
-
-
-def _set_data(tensor: Tensor, data: Any) -> None:
-    tracer = active.tracer
-    if tracer is not None:
-        if is_array(data):
-            data = tracer.constant(data)
-        if is_array(tensor.__dict__.get("_data")):
-            tracer.external(tensor)
-        if id(tensor) in tracer.externals:
-            raise Uncapturable("the memory of a tensor from outside is exchanged (.data =, set_, resize_)")
-    tensor.__dict__["_data"] = data
-
-
-_requires_grad: Any = Tensor.requires_grad
-
-
-def _noting_requires_grad() -> property:
-    """`Tensor.requires_grad`, where a replay is right only as long as the answer is the same."""
-
-    def get(tensor: Tensor) -> bool:
-        tracer = active.tracer
-        if tracer is not None and is_array(tensor.__dict__["_data"]):
-            tracer.external(tensor)
-        return tensor._node is not None
-
-    return property(get, _requires_grad.fset)
-
-
-def _get_grad(tensor: Tensor) -> Any:
-    tracer = active.tracer
-    return tensor.__dict__.get("_grad") if tracer is None else tracer.gradient(tensor)
-
-
-def _set_grad(tensor: Tensor, value: Any) -> None:
-    tracer = active.tracer
-    if tracer is None:
-        tensor.__dict__["_grad"] = value
-    else:
-        tracer.set_gradient(tensor, value)
