@@ -10,6 +10,7 @@ from places import PLACES
 
 import torchlite as torch
 from torchlite import nn
+from torchlite.compiler.arguments import flatten
 
 
 def as_an_argument(f):
@@ -231,3 +232,27 @@ def test_bounds_that_are_scalars_of_numpy():
 
     both(program)
     assert torch.arange(3.0).clamp(max=np.float64(1.5)).dtype is torch.float32
+
+
+@pytest.mark.parametrize("steps", [3, 20])
+@pytest.mark.filterwarnings("ignore:torchlite.compile")
+def test_a_number_that_is_asked_for_in_the_first_steps_only(steps):
+    """A warm-up that looks its rate up: what comes behind it is captured once, whether or not it is longer than captures are made."""
+
+    def program(compile_):
+        rates = [0.1 * i for i in range(steps + 1)]
+
+        def f(x, i):
+            return x * rates[i] if i <= steps else x * i
+
+        f = compile_(f)
+        return [f(torch.ones(2), i) for i in range(steps + 30)]
+
+    (f,) = both(program)
+    replayed = f.variants[0]
+    assert replayed.fits(*call_of(torch.ones(2), 1000))[0] is None
+
+
+def call_of(*args):
+    leaves = []
+    return ([flatten(x, leaves) for x in args], {}), leaves

@@ -178,3 +178,39 @@ def test_numbers_of_tensors_that_become_integers():
         return results
 
     both(program)
+
+
+def test_elements_that_a_mask_chooses_are_replaced():
+    """As many as there are true elements, which a replay looks at; where they do not fit, it is the error of uncompiled code."""
+
+    def program(compile_):
+        def f(mask, values):
+            out = torch.zeros(4)
+            out[mask] = values.amax(1)
+            return out * 2
+
+        f = compile_(f)
+        results = []
+        for i in range(8):
+            mask = torch.tensor([True, i % 2 == 0, False, i % 2 == 1])
+            try:
+                results.append(f(mask, torch.arange(4.0 if i != 5 else 6.0).reshape(-1, 2) + i))
+            except RuntimeError as error:
+                results.append(str(error))
+        mask[:3] = True
+        try:
+            f(mask, torch.zeros(2, 2))
+        except RuntimeError as error:
+            results.append(str(error))
+        return results
+
+    (f,) = both(program)
+    assert captured(f)
+
+
+def test_the_line_of_an_error_while_tracing_is_named():
+    def program(compile_):
+        f = compile_(lambda x: x[x > 0] * 2)
+        return [f(torch.tensor([1.0, -1.0, float(i) - 1])) for i in range(4)]
+
+    falls_back(program, r"depends on the numbers in the mask.*test_numbers_of_tensors\.py:\d+")

@@ -65,6 +65,10 @@ class Changing:
         chosen = {i for of, i in self._arguments - self._deciding if of == count}
         return Given({name: i for i, name in names.items() if i in chosen})
 
+    def reconsider(self) -> None:
+        """Ask again of each number whether the function asks what it is: it may have done so in its first steps only."""
+        self._deciding.clear()
+
     def decide(self, slots: Iterable[Slot], count: int) -> None:
         """Let each of these numbers have captures of its own; there are so many leaves of the arguments."""
         for slot in slots:

@@ -27,12 +27,16 @@ from torchlite.compiler.branches import OtherBranch
 from torchlite.compiler.graph import Graph
 from torchlite.compiler.learned import Learned
 from torchlite.compiler.surroundings import Surroundings
-from torchlite.compiler.trace import Call, Changes, Trace, Traceable
+from torchlite.compiler.trace import Call, Changes, Trace, Traceable, where
 from torchlite.compiler.tracer import Doubted
 from torchlite.compiler.variant import Variant
 from torchlite.tracing import Uncapturable, active
 
 LIMIT = 8
+_SOME = 4
+_LATER = 16
+"""At the 16th call, the 32nd, the 64th, … that is not captured because there are captures enough, a new one takes the place of that
+which has not been right for the longest time: what a function does in its first steps may not be what it does from then on."""
 _OFF = os.environ.get("TORCHLITE_COMPILE") == "0"
 _ATTEMPTS = 3
 
@@ -46,7 +50,7 @@ class CompiledFunction:
 
     The first call runs the function itself, so that what it makes lazily (the state of an optimizer) is there; the
     second is traced. Calls that differ in shapes, dtypes, modes or in the Python values around the function are traced
-    again, up to `LIMIT` times. What can't be captured runs as it is, after one warning.
+    again, up to `LIMIT` times, and seldom after that. What can't be captured runs as it is, after one warning.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class CompiledFunction:
         self.complete = False
         """Whether what can be captured has been: other calls run uncompiled."""
         self.failures = 0
+        self.beyond = 0
+        """Calls that were not captured any more, for there were captures enough."""
         self.learned = Learned(branches=self.branches)
         self._lock = threading.RLock()
 
@@ -92,7 +98,7 @@ class CompiledFunction:
                 except OtherBranch as other:
                     reason, others = str(other), others + 1
                 else:
-                    if others:
+                    if others or (reasons and len(self.variants) >= LIMIT):
                         self._prefer(variant)
                     return result
             reasons.append(reason)
@@ -194,7 +200,9 @@ class CompiledFunction:
         if variant is None:
             result = self.function(*args, **kwargs)  # where it has raised something, it does so again
             if failure is not None and not branch:
-                self._give_up(f"while tracing, it raised {type(failure).__name__}: {failure}", keep=False)
+                self._give_up(
+                    f"while tracing, it raised {type(failure).__name__}: {failure}{where(failure)}", keep=False
+                )
             return result
         reason, tensors = variant.fits(call.structure, call.leaves)
         if reason is not None:
@@ -208,7 +216,13 @@ class CompiledFunction:
             return None
         if len(self.variants) >= LIMIT:
             self._give_up(f"it was compiled {LIMIT} times, and now {reasons[-1]}", keep=True)
-            return None
+            self.beyond += 1
+            if self.beyond < _LATER or self.beyond.bit_count() > 1:
+                return None
+            self.variants = self.variants[:-1]
+            self.learned.changing.reconsider()
+        if len(self.variants) == _SOME:
+            self.learned.changing.reconsider()
         if reasons:
             _log(f"{self.name} is compiled again: {'; '.join(reasons)}")
         self.learned.compare(self.variants, call.structure, call.leaves)

@@ -16,7 +16,7 @@ from torchlite.devices import CPU, Device
 from torchlite.ir import Aval
 from torchlite.tracing import Uncapturable
 
-_READ = "the numbers of a tensor are read outside of an operator"
+_READ = "the numbers of a tensor are read outside of an operator, or a shape depends on them (nonzero, unique, x[mask])"
 
 
 class Memory:

@@ -145,12 +145,12 @@ class Trace:
             raise
         except Uncapturable as refusal:
             self._surroundings.restore()
-            raise Uncapturable(f"{refusal}{_where(refusal)}") from None
+            raise Uncapturable(f"{refusal}{where(refusal)}") from None
         except (Exception, Again):
             self._surroundings.restore()
             first = self._tracer.refusal
             if first is not None:
-                raise Uncapturable(f"{first}{_where(first)}") from None
+                raise Uncapturable(f"{first}{where(first)}") from None
             raise
 
     @contextmanager
@@ -249,7 +249,7 @@ def _own_conversions() -> Iterator[None]:
         autocast_mode.cache = outside
 
 
-def _where(error: BaseException) -> str:
+def where(error: BaseException) -> str:
     """The innermost line of the program's own code through which an error came."""
     found = ""
     trace = error.__traceback__

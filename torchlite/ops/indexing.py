@@ -228,7 +228,8 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         copy_(region, value)
         return
     value = _indexed_value(self, value, indices)
-    if value.ndim and not self.is_meta:
+    counted = active.tracer is None or all(i._data.dtype.kind != "b" for i in indices)  # else a replay finds an error
+    if value.ndim and not self.is_meta and counted:
         value = _fitting(value, _indexed_shape(region._data.shape, spec, _chosen(indices)))
     if active.tracer is not None or (grad_mode.enabled and (region._node is not None or value._node is not None)):
         assign(region, apply(_index_put, (region.clone(), value, *indices), {"spec": spec}), computed=False)
