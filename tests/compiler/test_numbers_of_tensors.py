@@ -214,3 +214,43 @@ def test_the_line_of_an_error_while_tracing_is_named():
         return [f(torch.tensor([1.0, -1.0, float(i) - 1])) for i in range(4)]
 
     falls_back(program, r"depends on the numbers in the mask.*test_numbers_of_tensors\.py:\d+")
+
+
+MASKED = {
+    "a mask": lambda x, mask: x[mask] * 2,
+    "of a gradient": lambda x, mask: (x[mask].square().sum().backward(), x.grad)[1],
+    "behind another dimension": lambda x, mask: x.T[:, mask] * 2,
+    "and an integer": lambda x, mask: x[mask, 1] * 2,
+    "its opposite": lambda x, mask: x[~mask].sum(0),
+    "of two dimensions": lambda x, mask: x[mask[:, None] & torch.tensor([True, False, True])] * 2,
+    "twice": lambda x, mask: nn.functional.mse_loss(x[mask], (x * 2)[mask]),
+}
+
+
+@pytest.mark.parametrize("how", MASKED)
+def test_a_mask_around_the_function(how):
+    """As the nodes of a graph that are trained on: how many it chooses is a condition."""
+
+    def program(compile_):
+        data = {"mask": torch.tensor([True, False, True, True])}
+        f = compile_(lambda x: MASKED[how](x, data["mask"]))
+        results = []
+        for i in range(12):
+            if i in (5, 9):
+                data["mask"][i % 4] ^= True
+            x = (torch.arange(12.0).reshape(4, 3) + i).requires_grad_(how == "of a gradient")
+            results.append(f(x))
+            results.append(x.grad)
+        return results
+
+    (f,) = both(program)
+    assert captured(f) and f.refused is None
+
+
+@pytest.mark.parametrize("which", [lambda x: x > 0, lambda x: torch.rand(3) > 0.5], ids=["of an argument", "random"])
+def test_a_mask_that_is_another_at_every_call(which):
+    def program(compile_):
+        f = compile_(lambda x: x[which(x)] * 2)
+        return [f(torch.tensor([1.0, -1.0, float(i) - 1])) for i in range(4)]
+
+    falls_back(program, "depends on the numbers in the mask")

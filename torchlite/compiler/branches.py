@@ -89,7 +89,7 @@ class Answers:
         self._tracer, self._branches = tracer, branches
         self._known: dict[Value, Any] = {}
         self._states: list[Any] = []
-        self.count = 0
+        self.asked = 0
 
     def ask(self, question: str, *numbers: Any) -> bool:
         """The answer, which each replay has to give, too.
@@ -98,14 +98,49 @@ class Answers:
             Uncapturable: for another question, and where branches are not captured.
         """
         answer = _ANSWERS.get(question)
-        self.count += 1
-        if not self._branches.wanted or answer is None or self.count > MOST_QUESTIONS or self._tracer.in_backward:
+        self.asked += 1
+        if not self._branches.wanted or answer is None or self.asked > MOST_QUESTIONS or self._tracer.in_backward:
             raise Uncapturable("the value of a tensor decides what happens next (.item(), if tensor, int(tensor))")
         with no_grad():
             condition = answer(*map(self._exact, numbers))
             holds = bool(self._now(condition._data))
             self._tracer.check(condition if holds else ~condition, BRANCH)
         return holds
+
+    def count(self, mask: Tensor) -> int | None:
+        """How many elements of a mask are true, which has to be so in each replay.
+
+        None where branches are not captured, and for a mask that may be another at every call: one that depends on
+        arguments, on random numbers, or on what the function or a gradient changes.
+        """
+        if not self._branches.wanted or self.asked >= MOST_QUESTIONS or self._tracer.in_backward:
+            return None
+        with no_grad():
+            total = mask.sum()
+            if not self._stays(total._data):
+                return None
+            self.asked += 1
+            found = int(self._now(total._data))
+            self._tracer.check(total == found, BRANCH)
+        return found
+
+    def _stays(self, x: Symbol) -> bool:
+        """Whether a value is computed of nothing but tensors around the function that nobody trains and it has not changed."""
+        tracer = self._tracer
+        needed = {tracer.read(x)}
+        for node in reversed(tracer.nodes):
+            if not needed.isdisjoint(node.outputs):
+                if node.op.kind in ("random", "host"):
+                    return False
+                needed.update(node.reads())
+        computed = {v for node in tracer.nodes for v in node.outputs}
+        given = {v for v in needed - computed if v.constant is None}
+        around = {
+            e.input
+            for e in tracer.externals.values()
+            if id(e.tensor) not in tracer.given and e.before.get("_node") is None and not e.written
+        }
+        return given <= around
 
     def _exact(self, x: Any) -> Any:
         """A number in float64, without rounding."""

@@ -116,7 +116,7 @@ class _Builder:
             saved=saved,
             run=run,
             run_backward=run_backward,
-            branches=tracer.answers.count > 0,
+            branches=tracer.answers.asked > 0,
         )
 
     def _label(self, externals: list[External], numbers: list[Slot | Derived]) -> None:

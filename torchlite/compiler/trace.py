@@ -92,7 +92,7 @@ class Trace:
         self._put_numbers(fixed=fixed)
         given = {id(x) for x in call.leaves if isinstance(x, Tensor)}
         self._rebinding = Rebinding(learned.rebound, self._surroundings, given, fixed=fixed)
-        self._unidentified = given | self._rebinding.spots.keys()
+        self._unidentified = self._tracer.given = given | self._rebinding.spots.keys()
 
     def variant(self) -> Variant:
         """The capture."""

@@ -7,7 +7,7 @@ read numbers past the tracer; what it was is put back in the end. Writes into me
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from operator import is_
@@ -80,6 +80,7 @@ class Tracer:
         generators: the random streams from which numbers are taken.
         doubted: places that have relied on a condition in vain.
         answers: to questions about numbers of tensors.
+        given: ids of the tensors that each call has others of.
         in_backward: whether what is traced runs in a backward pass of its own, where there is no way back to the function.
         refusal: the first reason why the function can't be captured.
     """
@@ -94,6 +95,7 @@ class Tracer:
         self.generators: list[Any] = []
         self.doubted = doubted
         self.answers = Answers(self, branches or Branches(wanted=False))
+        self.given: Collection[int] = ()
         self.in_backward = False
         self.refusal: Uncapturable | None = None
 
@@ -325,6 +327,10 @@ class Tracer:
         if key not in self.conditions:
             self.conditions[key] = (answer, answer())
         return self.conditions[key][1]
+
+    def count_of(self, mask: Tensor) -> int | None:
+        """How many elements of a mask are true, where each replay can rely on that."""
+        return self.answers.count(mask)
 
     def effect(self, owner: Any, method: Any, args: Any, kwargs: Any) -> Any:
         """Let every replay call a method that only changes Python numbers."""

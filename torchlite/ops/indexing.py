@@ -198,7 +198,7 @@ def getitem(self: Tensor, key: Any) -> Tensor:
                 pass
     elif _is_plain(key, shape):
         return apply_view(select_op, self, {"index": key if type(key) is tuple else (key,)})
-    basic, spec, indices = _split(self, _entries(key))
+    basic, spec, indices = _split(self, _entries(key), positions=True)
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:
         return apply(index_op, (out, *indices), {"spec": spec})
@@ -288,8 +288,13 @@ def _entries(key: Any) -> tuple[Any, ...]:
     return (key,)
 
 
-def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...], list[Tensor]]:
-    """A key as a basic index, and the index tensors with their places in what that leaves."""
+def _split(
+    x: Tensor, key: tuple[Any, ...], *, positions: bool = False
+) -> tuple[tuple[Any, ...], tuple[Any, ...], list[Tensor]]:
+    """A key as a basic index, and the index tensors with their places in what that leaves.
+
+    With ``positions`` those of the true elements of a mask stand in its place where only they can be captured.
+    """
     entries = [_entry(e) for e in key]
     used = sum(_dims_used(e) for e in entries)
     if used > x.ndim:
@@ -313,8 +318,9 @@ def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any,
         if isinstance(e, Tensor):
             _check_index_tensor(x, e, axis)
             basic += [_ALL] * n
-            spec.append(_SLOT)
-            indices.append(e.to(x.device))
+            chosen = _true_positions(e) if positions and active.tracer is not None else None
+            spec += [_SLOT] * (1 if chosen is None else n)
+            indices += [i.to(x.device) for i in (chosen or [e])]
         elif e is None:
             basic.append(None)
             spec.append(_ALL_NAME)
@@ -332,6 +338,23 @@ def _split(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any,
     if all(isinstance(e, slice) and e == _ALL for e in basic):
         basic = []
     return tuple(basic), tuple(spec), indices
+
+
+def _true_positions(index: Tensor) -> list[Tensor] | None:
+    """The positions of the true elements of a mask, by dimension, where a function is traced that can rely on how many there are."""
+    from torchlite.ops.scan import argsort
+
+    if index._data.dtype.kind != "b" or not index.ndim or index.is_meta:
+        return None
+    count = active.tracer.count_of(index)
+    if count is None:
+        return None
+    flat = argsort(~index.reshape(-1), stable=True)[:count]
+    found: list[Tensor] = []
+    for length in reversed(index.shape[1:]):
+        found.insert(0, flat % length)
+        flat = flat // length
+    return [flat, *found]
 
 
 def _check_together(indices: Sequence[Tensor]) -> None:
