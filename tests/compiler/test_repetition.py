@@ -326,3 +326,22 @@ def test_writes_into_many_tensors_are_counted():
         compiled()
     assert repeats(compiled)
     assert [x._version for x in tensors] == [5, 10] * 10
+
+
+def test_a_key_that_can_not_be_compared_is_another():
+    class Key:
+        raises = False
+
+        def __hash__(self):
+            return hash("a")
+
+        def __eq__(self, other):
+            if self.raises:
+                raise ValueError
+            return False
+
+    held = {"a": 1, Key(): 2}
+    all_ = Identities([], chosen=[(held, ("a",))])
+    del held["a"]
+    Key.raises = True
+    assert not all_.hold()

@@ -39,8 +39,11 @@ static int same_list(const Contents *of, void *list, intptr_t count, void *const
 }
 
 static int same_of_dict(const Contents *of, void *dict, intptr_t count, void *const *at) {
-    for (intptr_t i = 0; i < count; i++, at += 2)
-        if (of->get(dict, at[0]) != at[1]) return 0;
+    for (intptr_t i = 0; i < count; i++, at += 2) {
+        void *found = of->get(dict, at[0]);
+        if (!found) of->forget_failure();  // of another key's comparison
+        if (found != at[1]) return 0;
+    }
     return 1;
 }
 

@@ -24,7 +24,7 @@ _LIST, _DICT, _KEYS, _KEYED_DICT, _SOME_OF_DICT, _ATTRIBUTES, _GIVEN, _EMPTY_SET
 _VIEWS = {type({}.keys()): _KEYS, type({}.values()): _DICT, MappingProxyType: _DICT}  # what counts in the dict
 _INTERFACE = (
     "PyDict_Next",
-    "PyDict_GetItem",
+    "PyDict_GetItemWithError",
     "PyObject_GenericGetDict",
     "PyObject_GetAttr",
     "PyList_Size",
