@@ -71,13 +71,13 @@ static void cross_entropy_task(void *argument, long index) {
     long counted = 0;
     for (long begin = first; begin < last; begin += LANES) {
         const float *at[LANES];
-        float most[LANES], sums[LANES];
+        float most[LANES], logarithms[LANES];
         long rows = at_most(LANES, last - begin);
         for (long j = 0; j < LANES; j++) at[j] = c->x + (begin + at_most(j, rows - 1)) * n;
         store(most, largest_of_rows(at, n));
-        store(sums, sums_of_rows(at, n, most));
+        store(logarithms, logarithm(sums_of_rows(at, n, most)));
         for (long r = begin; r < begin + rows; r++) {
-            float log_sum = logf(sums[r - begin]), m = most[r - begin], loss = 0.0f;
+            float log_sum = logarithms[r - begin], m = most[r - begin], loss = 0.0f;
             c->out_lse[r] = m + log_sum;
             if (c->target[r] != c->ignored) {
                 loss = log_sum - (c->x[r * n + c->target[r]] - m);

@@ -101,4 +101,19 @@ static inline __attribute__((always_inline)) void tanhs(Vector *x, const int cou
     reciprocals(d, count);
     UNROLLED EACH x[v] = x[v] * d[v];
 }
+
+// ln x for x from 1 on, to 1 ulp; NaN stays. x = 2^n (1 + f) with f from -0.3 to 0.42.
+static inline Vector logarithm(Vector x) {
+    const Lanes n = ((Lanes)x - 0x3f3504f3) >> 23;
+    const Vector f = (Vector)((Lanes)x - (n << 23)) - 1.0f, whole = __builtin_convertvector(n, Vector);
+    Vector p = f * -0.0763450265f + 0.127615795f;
+    p = p * f - 0.13160181f;
+    p = p * f + 0.142017573f;
+    p = p * f - 0.166233569f;
+    p = p * f + 0.200012267f;
+    p = p * f - 0.250008196f;
+    p = p * f + 0.333333313f;
+    p = p * (f * f * f) - whole * 2.12194440e-4f;
+    return whole * 0.693359375f + (f + (p - f * f * 0.5f)) + (x - x);
+}
 #undef EACH

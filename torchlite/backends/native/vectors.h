@@ -86,10 +86,18 @@ static inline __attribute__((always_inline)) void copy_row(const float *from, lo
 
 typedef int32_t Lanes __attribute__((vector_size(sizeof(float) * LANES), unused));
 
-// The larger of two numbers in each lane; b where a is NaN, and a where b is.
+// The larger of two numbers in each lane; b where a is NaN, which b must not be.
 static inline Vector larger(Vector a, Vector b) {
-    Lanes first = (Lanes)(a > b) | (Lanes)(b != b);
+#if defined(__AVX512F__) && defined(__clang__)
+    return __builtin_ia32_maxps512(a, b, 4);
+#elif defined(__AVX512F__)
+    return __builtin_ia32_maxps512_mask(a, b, b, -1, 4);
+#elif defined(__AVX__)
+    return __builtin_ia32_maxps256(a, b);
+#else
+    const Lanes first = (Lanes)(a > b);
     return (Vector)((first & (Lanes)a) | (~first & (Lanes)b));
+#endif
 }
 
 #if defined(__clang__)
