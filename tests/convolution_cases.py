@@ -10,7 +10,7 @@ import numpy as np
 
 import torchlite as torch
 from torchlite import ir
-from torchlite.backends.native import convolution_nhwc
+from torchlite.backends.native import convolution_nhwc, library
 
 KINDS = ("convolution", "input_grad")
 EXPORT = """
@@ -30,6 +30,18 @@ def sum_of(kind, case):
     """What a kernel of such a kind computes."""
     x, out = sizes(case)
     return getattr(convolution_nhwc, kind)(*((x, out) if kind == "convolution" else (out, x)), case[-1])
+
+
+def compiled(headers, wanted):
+    """Functions of one text, each with its scratch, for {key: (module, kind, case, steps)}."""
+    text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *headers)], {}
+    for key, (module, kind, case, steps) in wanted.items():
+        name = f"kernel{len(made)}"
+        kernel = module.kernel(name, sum_of(kind, case), steps)
+        made[key] = name, kernel.scratch
+        text += [kernel.text, EXPORT.format(name=name)]
+    functions = library.load("".join(text))
+    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
 
 
 def planes(x):

@@ -5,9 +5,10 @@ Where the processor has no tile registers both are the same.
 
 import numpy as np
 import pytest
-from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes, sum_of
+from convolution_cases import DATA, KINDS, call, on_any_threads, planes, reference, shapes, sizes
+from convolution_cases import compiled as kernels
 
-from torchlite.backends.native import convolution_nhwc, convolution_tiles, library
+from torchlite.backends.native import convolution_nhwc, convolution_tiles
 from torchlite.backends.native.bfloat16 import has_tiles
 from torchlite.ops.windows import Window
 
@@ -27,21 +28,10 @@ CASES = [
 @pytest.fixture(scope="module")
 def compiled(needs_compiler):
     """A function and its scratch of each case, in tiles and by multiply-adds."""
-    text, made = [library.text("parallel.h", "mathematics.h", "vectors.h", *convolution_tiles.HEADERS)], {}
-    for index, case in enumerate(CASES):
-        wanted = [(convolution_tiles, kind, None) for kind in KINDS]
-        if not index:
-            wanted += [(convolution_nhwc, kind, None) for kind in KINDS] + [
-                (convolution_tiles, "convolution", planes(sizes(case)[0]))
-            ]
-        for module, kind, steps in wanted:
-            key = (index, kind if steps is None else "planes", module is convolution_tiles)
-            name = f"kernel{len(made)}"
-            kernel = module.kernel(name, sum_of(kind, case), steps)
-            made[key] = name, kernel.scratch
-            text += [kernel.text, EXPORT.format(name=name)]
-    functions = library.load("".join(text))
-    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
+    wanted = {(i, kind, True): (convolution_tiles, kind, case, None) for i, case in enumerate(CASES) for kind in KINDS}
+    wanted |= {(0, kind, False): (convolution_nhwc, kind, CASES[0], None) for kind in KINDS}
+    wanted[0, "planes", True] = convolution_tiles, "convolution", CASES[0], planes(sizes(CASES[0])[0])
+    return kernels(convolution_tiles.HEADERS, wanted)
 
 
 @pytest.mark.parametrize("kind", KINDS)

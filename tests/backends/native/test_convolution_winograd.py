@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from convolution_cases import DATA, EXPORT, KINDS, call, on_any_threads, planes, reference, shapes, sizes, sum_of
+from convolution_cases import DATA, KINDS, call, on_any_threads, planes, reference, shapes, sizes
+from convolution_cases import compiled as kernels
 
-from torchlite.backends.native import convolution_nhwc, convolution_winograd, library
+from torchlite.backends.native import convolution_nhwc, convolution_winograd
 from torchlite.ops.windows import Window
 
 # Samples, channels, size, results, window: even and odd rows, of one tile and of several; rows of several samples in a tile, of
@@ -28,17 +29,12 @@ COMPARED = 0, 1  # two rows at once, and one
 @pytest.fixture(scope="module")
 def compiled(needs_compiler):
     """A function and its scratch of each case, of some also by direct sums, and of the first from channels far apart."""
-    text, made = [library.text("parallel.h", "vectors.h", *convolution_winograd.HEADERS)], {}
-    wanted = [(index, kind, convolution_winograd, None) for index in range(len(CASES)) for kind in KINDS]
-    wanted += [(index, kind, convolution_nhwc, None) for index in COMPARED for kind in KINDS]
-    wanted.append((0, "convolution", convolution_winograd, planes(sizes(CASES[0])[0])))
-    for index, kind, module, steps in wanted:
-        name = f"kernel{len(made)}"
-        kernel = module.kernel(name, sum_of(kind, CASES[index]), steps)
-        made[index, kind if steps is None else "planes", module is convolution_winograd] = name, kernel.scratch
-        text += [kernel.text, EXPORT.format(name=name)]
-    functions = library.load("".join(text))
-    return {key: (getattr(functions, f"call_{name}"), scratch) for key, (name, scratch) in made.items()}
+    wanted = {
+        (i, kind, True): (convolution_winograd, kind, case, None) for i, case in enumerate(CASES) for kind in KINDS
+    }
+    wanted |= {(i, kind, False): (convolution_nhwc, kind, CASES[i], None) for i in COMPARED for kind in KINDS}
+    wanted[0, "planes", True] = convolution_winograd, "convolution", CASES[0], planes(sizes(CASES[0])[0])
+    return kernels(convolution_winograd.HEADERS, wanted)
 
 
 def drawn(rng, kind, index):
