@@ -187,3 +187,23 @@ def test_attributes_of_a_compiled_module_are_those_of_the_module():
     assert "scale" in dir(compiled)
     del compiled.scale
     assert not hasattr(model, "scale")
+
+
+@pytest.mark.parametrize("tail", [nn.Flatten, nn.Identity])
+def test_a_module_that_ends_in_pooling(tail):
+    """Its backward knows where the largest elements are, and not which."""
+
+    def program(compile_):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.MaxPool2d((2, 1)), tail())
+        f = compile_(model)
+        results = []
+        for i in range(4):
+            x = torch.linspace(-1.0, 1.0 + i, 60).sin().reshape(1, 1, 6, 10).requires_grad_()
+            y = f(x)
+            y.square().sum().backward()
+            results += [y, x.grad, *(p.grad.clone() for p in model.parameters())]
+        return results
+
+    (f,) = both(program)
+    assert captured(f)

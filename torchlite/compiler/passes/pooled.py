@@ -12,13 +12,14 @@ def mask_before_spreading(graph: Graph) -> Graph:
     With ``pooled, places = max_pool(y)``, a pooled number is the one at its place, so both ask the same; but there are fewer of them.
     """
     inserted: list[Node] = []
+    pooled = {node.outputs[0] for node in graph.nodes if node.op.name == "max_pool"} | {*graph.inputs}
 
     def rule(node: Node) -> Replacement:
         if node.op.name != "relu_grad":
             return None
         g, y = node.inputs
         pool = _pool_of(g)
-        if pool is None or pool.inputs[0] is not y:
+        if pool is None or pool.inputs[0] is not y or pool.outputs[0] not in pooled:  # a gradient alone may be without
             return None
         assert g.node is not None
         values, places = g.node.inputs
