@@ -8,12 +8,13 @@ from typing import Any
 from torchlite import backends, dtypes
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
+from torchlite.dispatch import apply
 from torchlite.integers import takes_integers
-from torchlite.ir import Autocast
-from torchlite.ops.arithmetic import where
+from torchlite.ir import Autocast, Aval, Op, Sample, broadcast_shapes, register
+from torchlite.ops.arithmetic import choose, where
 from torchlite.ops.construct import converted, dims_of
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
-from torchlite.ops.half_precision import HALVES, rounded_once
+from torchlite.ops.half_precision import HALVES, rounded_once, widened
 from torchlite.ops.mutation import inplace
 from torchlite.ops.reduction import mean
 
@@ -36,21 +37,53 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: float = 1
     return input + tensor1 * value / tensor2
 
 
+def _run_between(xp: Any, x: Any, y: Any, weight: Any) -> Any:
+    far = abs(weight) >= 0.5  # from y, by the rest of the way
+    out = (y - x) * choose(xp, far, weight - 1, weight)
+    out += choose(xp, far, y, x)
+    return out
+
+
+_between = register(
+    Op(
+        "lerp",
+        "elementwise",
+        run=widened(_run_between),
+        infer=lambda x, y, w: Aval(broadcast_shapes("lerp", x.shape, y.shape, w.shape), x.dtype, x.device),
+        vjp=(
+            lambda g, _out, _x, _y, w: g * (1 - w),
+            lambda g, _out, _x, _y, w: g * w,
+            lambda g, _out, x, y, _w: g * (y - x),
+        ),
+        samples=lambda rng: [
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(3, 4)), rng.uniform(size=(3, 4))), {}),
+            Sample((rng.normal(size=(2, 1)), rng.normal(size=3), rng.uniform(-1, 2, ())), {}),
+        ],
+        doc="x + weight (y - x), from the nearer of the two.",
+    )
+)
+
+
 @takes_out
 @method()
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Input + weight · (end - input)."""
-    return _lerp_of_halves(input, end, weight) if input._data.dtype in HALVES else input + (end - input) * weight
+    return (_rounded_lerp if input._data.dtype in HALVES else _lerp)(input, end, weight)
 
 
-@rounded_once
-def _lerp_of_halves(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """From the nearer of the two, as PyTorch does."""
-    way = end - input
+def _lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """From the nearer of the two, as PyTorch does: with weight 1 nothing is left of the other."""
     if type(weight) in (int, float):
-        return input + way * weight if -0.5 < weight < 0.5 else end - way * (1 - weight)
-    weight = converted(weight, dtypes.float32, input.device)
-    return where(weight.abs() < 0.5, input + way * weight, end - way * (1 - weight))
+        return input + (end - input) * weight if -0.5 < weight < 0.5 else end - (end - input) * (1 - weight)
+    weight = converted(weight, input.dtype, input.device)
+    if input.is_complex():
+        way = end - input
+        return where(weight.abs() < 0.5, input + way * weight, end - way * (1 - weight))
+    result: Tensor = apply(_between, (input, end, weight))
+    return result
+
+
+_rounded_lerp = rounded_once(_lerp)
 
 
 method("addcmul_")(inplace(addcmul))

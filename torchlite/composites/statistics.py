@@ -9,7 +9,7 @@ from typing import Any
 from torchlite import dtypes, return_types
 from torchlite._tensor import Tensor, method
 from torchlite.autocasting import autocasts
-from torchlite.composites.general import correction_of, std, var
+from torchlite.composites.general import correction_of, lerp, std, var
 from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CPU, Autocast
 from torchlite.ops.arithmetic import where
@@ -148,7 +148,7 @@ def _quantile(
     low = ordered.gather(-1, below.to(dtypes.int64))
     high = ordered.gather(-1, ranks.ceil().to(dtypes.int64))
     weight = (ranks > below).to(input.dtype) * 0.5 if interpolation == "midpoint" else ranks - below
-    result: Tensor = (low + (high - low) * weight).movedim(-1, 0)  # (levels, ...)
+    result: Tensor = lerp(low, high, weight).movedim(-1, 0)  # (levels, ...)
     if keepdim and dim is None:
         result = result.reshape(-1, *(1,) * input.ndim)
     elif keepdim and input.ndim:

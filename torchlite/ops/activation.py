@@ -86,11 +86,10 @@ def _run_elu(xp: Any, x: Any, *, alpha: float, scale: float, slope: float) -> An
     return backends.where(xp, x > 0, x * scale, below * (alpha * scale))
 
 
-def _elu_vjp(g: Tensor, out: Tensor, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
-    if x._data.dtype in HALVES:  # a rounded result says less about the slope
-        slope_of_input: Tensor = apply(_elu_grad_op, (g, x), {"alpha": alpha, "scale": scale, "slope": slope})
-        return slope_of_input
-    return where(x > 0, g * scale, g * ((out + alpha * scale) * slope))
+def _elu_vjp(g: Tensor, _out: Any, x: Tensor, alpha: float, scale: float, slope: float) -> Tensor:
+    # Of the input: the result has lost the small slopes of very negative numbers.
+    slope_of_input: Tensor = apply(_elu_grad_op, (g, x), {"alpha": alpha, "scale": scale, "slope": slope})
+    return slope_of_input
 
 
 elu_op = _activation(

@@ -76,6 +76,28 @@ floor_divide = binary(
     domain=(0.6, 0.9),
     doc="⌊x / y⌋, elementwise with broadcasting.",
 )
+_truncated_quotient = binary(
+    "trunc_divide",
+    (no_slope, no_slope),
+    run=lambda xp, x, y: _truncated(xp, _quotient(xp, x, y)),
+    to_float=True,
+    methods=False,
+    domain=(0.6, 0.9),
+    doc="x / y without its fraction, elementwise with broadcasting.",
+)
+
+
+@widened
+def _quotient(xp: Any, x: Any, y: Any) -> Any:
+    return xp.true_divide(x, y)
+
+
+@widened
+def _truncated(xp: Any, x: Any) -> Any:
+    return xp.trunc(x)
+
+
+_truncated_by_number = rounded_once(_truncated_quotient)
 remainder = binary(
     "remainder",
     (lambda g, _out, _x, _y: g, lambda g, _out, x, y: -g * floor_divide(x, y)),
@@ -181,11 +203,14 @@ abs = unary(
     doc="|x|; the gradient at 0 is 0.",
 )
 
+choose = accelerated("elementwise.where", least=1 << 13)(backends.where)
+"""How `where` runs on arrays."""
+
 _where = register(
     Op(
         "where",
         "elementwise",
-        run=accelerated("elementwise.where", least=1 << 13)(backends.where),
+        run=choose,
         infer=lambda c, x, y: Aval(broadcast_shapes("where", c.shape, x.shape, y.shape), x.dtype, x.device),
         vjp=(
             None,
@@ -387,12 +412,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Tensor
         floored = floor_divide(input, other)
         return floored + ((floored < 0) & (floored * other != input)).to(dtype)
     number = isinstance(other, Number) or (isinstance(other, Tensor) and not other.ndim)
-    return _truncated_quotient(input, other) if number else _true_div(input, other).trunc()
-
-
-@rounded_once
-def _truncated_quotient(input: Tensor, number: Any) -> Tensor:
-    return _true_div(input, number).trunc()
+    return _truncated_by_number(input, other) if number else _truncated_quotient(input, other)
 
 
 def pow(input: Any, exponent: Any, *, out: Tensor | None = None) -> Tensor:

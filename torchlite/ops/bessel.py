@@ -25,9 +25,12 @@ def _bessel(
     )
 
 
+_LEAST = 1e-30
+
+
 def _over(y: Tensor, x: Tensor, at_zero: float) -> Tensor:
-    """Y / x, with its limit at x = 0."""
-    is_zero = x == 0
+    """Y / x, with its limit at x = 0, near which y has lost its digits."""
+    is_zero = x.abs() <= _LEAST
     return where(is_zero, at_zero, y / where(is_zero, 1.0, x))
 
 

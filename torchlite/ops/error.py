@@ -44,7 +44,7 @@ ndtri = unary(
 )
 log_ndtr = unary(
     "log_ndtr",
-    lambda g, out, x: g * (out + x * x * 0.5).neg().exp() / math.sqrt(2 * math.pi),
+    lambda g, _out, x: g * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))),
     run=lambda xp, x: evaluate(xp, "log_ndtr", x),
     to_float=True,
     methods=False,

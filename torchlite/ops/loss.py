@@ -50,8 +50,8 @@ def binary_cross_entropy(p: Tensor, y: Tensor) -> Tensor:
 @np.errstate(all="ignore")
 def _run_logits(xp: Any, x: Any, y: Any) -> Any:
     out = xp.asarray(xp.log1p(xp.exp(-xp.abs(x))))
-    out = out + xp.maximum(x, x.dtype.type(0))
-    return out - x * y
+    # What is added is exactly 0 where y is 0 or 1 and the sign of x is right: a small loss keeps its digits.
+    return (1 - y) * x - xp.minimum(x, x.dtype.type(0)) + out
 
 
 _from_logits = register(

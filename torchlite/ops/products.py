@@ -15,9 +15,9 @@ from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import dims_of
 from torchlite.ops.destination import OutDtype, takes_out_as
 from torchlite.ops.half_precision import widened
-from torchlite.ops.joining import cat
+from torchlite.ops.joining import cat, stack
 from torchlite.ops.mutation import inplace
-from torchlite.ops.scan import accumulated
+from torchlite.ops.scan import accumulated, running
 from torchlite.tracing import expect
 
 
@@ -47,7 +47,7 @@ _cumprod: Op = register(
     Op(
         "cumprod",
         "reduce",
-        run=widened(lambda xp, x, *, dim: xp.cumprod(x, axis=dim, dtype=_sum_dtype(x.dtype))),
+        run=widened(lambda xp, x, *, dim: running(xp, "cumprod", x, dim)),
         infer=lambda x, *, dim: Aval(x.shape, _sum_dtype(x.dtype), x.device),  # noqa: ARG005
         vjp=(lambda g, out, x, dim: _cumprod_slope(g, out, x, dim),),
         samples=_samples,
@@ -65,6 +65,9 @@ _logcumsumexp: Op = register(
         doc="ln of the running sums of eˣ along a dimension.",
     )
 )
+
+
+_LARGEST_EXPONENT = 700.0  # of float64, about
 
 
 def _has_zeros(x: Tensor) -> bool:
@@ -103,9 +106,28 @@ def _run_logcumsumexp(xp: Any, x: Any, dim: int) -> Any:
 
 
 def _logcumsumexp_slope(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Any:
-    peak = x.detach().amax(dim, True)
-    peak = where(peak.isfinite(), peak, 0.0)
-    return (x - peak).exp() * (g * (peak - out).exp()).flip(dim).cumsum(dim).flip(dim)
+    """Σ over j ≥ i of gⱼ exp(xᵢ - outⱼ)."""
+    if x.shape[dim] == 0:
+        return g
+    first, last = out.detach().narrow(dim, 0, 1), out.detach().narrow(dim, x.shape[dim] - 1, 1)
+    if not x.is_meta and not expect(~(last - first > _LARGEST_EXPONENT).any()):
+        return _slope_by_steps(g, out, x, dim)
+    wide = (v.to(dtypes.float64) for v in (g, out, x))  # so that exponential functions can't overflow
+    g, out, x_wide = wide
+    return ((x_wide - last).exp() * (g * (last - out).exp()).flip(dim).cumsum(dim).flip(dim)).to(x.dtype)
+
+
+def _slope_by_steps(g: Tensor, out: Tensor, x: Tensor, dim: int) -> Tensor:
+    """The same from the last one back, whatever lies between the first and the last number."""
+    total, later, slopes = None, None, []
+    for g_i, out_i, x_i in reversed(list(zip(g.unbind(dim), out.unbind(dim), x.unbind(dim), strict=True))):
+        if later is None:
+            total = g_i
+        else:
+            total = g_i + where(out_i == later, 1.0, (out_i - later).exp()) * total
+        slopes.append(where(x_i == out_i, 1.0, (x_i - out_i).exp()) * total)
+        later = out_i
+    return stack(slopes[::-1], dim)
 
 
 @takes_out_as(OutDtype.COMPUTE)

@@ -44,6 +44,21 @@ _argsort = register(
 )
 
 
+# What rounding at every step would leave of a long sum or product; on a GPU, as PyTorch's there, it is their own dtype.
+_STEPS_IN: dict[Any, Any] = {
+    np.dtype(np.float32): np.dtype(np.float64),
+    np.dtype(np.complex64): np.dtype(np.complex128),
+}
+
+
+def running(xp: Any, name: str, x: Any, dim: int) -> Any:
+    """Running sums ("cumsum") or products ("cumprod") of an array."""
+    dtype: Any = np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype
+    steps_in = _STEPS_IN.get(dtype, dtype) if xp is np else dtype
+    with np.errstate(all="ignore"):
+        return getattr(xp, name)(x, axis=dim, dtype=steps_in).astype(dtype, copy=False)
+
+
 def _infer_cumsum(x: Aval, *, dim: int) -> Aval:  # noqa: ARG001
     return Aval(x.shape, np.dtype(np.int64) if x.dtype.kind in "biu" else x.dtype, x.device)
 
@@ -52,7 +67,7 @@ _cumsum: Op = register(
     Op(
         "cumsum",
         "reduce",
-        run=widened(lambda xp, x, *, dim: xp.cumsum(x, axis=dim, dtype=np.int64 if x.dtype.kind in "biu" else x.dtype)),
+        run=widened(lambda xp, x, *, dim: running(xp, "cumsum", x, dim)),
         infer=_infer_cumsum,
         vjp=(lambda g, _out, _x, dim: g.flip(dim).cumsum(dim).flip(dim),),
         onnx="CumSum",

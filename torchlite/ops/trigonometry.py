@@ -9,7 +9,7 @@ from torchlite._tensor import Tensor
 from torchlite.ir import FLOAT32_ON_CUDA, Autocast
 from torchlite.ops.arithmetic import where
 from torchlite.ops.construct import binary, unary
-from torchlite.ops.half_precision import widened
+from torchlite.ops.half_precision import rounded_once, widened
 
 asin = unary(
     "asin",
@@ -94,8 +94,8 @@ atanh = unary(
 atan2 = binary(
     "atan2",
     (
-        lambda g, _out, x, y: g * y / (x * x + y * y),
-        lambda g, _out, x, y: g * -x / (x * x + y * y),
+        lambda g, _out, x, y: _across(g, y, x),
+        lambda g, _out, x, y: _across(-g, x, y),
     ),
     ufunc="arctan2",
     to_float=True,
@@ -105,6 +105,15 @@ atan2 = binary(
     autocast=Autocast(cuda="widest"),
     doc="The angle in (-π, π] of the point (y, x): atan(x / y) in the right quadrant.",
 )
+
+
+@rounded_once
+def _across(g: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """g x / (x² + y²) without squares, which overflow or vanish; 0 at the origin, as in PyTorch."""
+    radius = hypot(x, y)
+    return where(radius == 0, 0.0, g * (x / radius) / radius)
+
+
 hypot = binary(
     "hypot",
     (

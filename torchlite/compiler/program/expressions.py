@@ -56,6 +56,7 @@ _BY_NAME = {
     "sigmoid_grad": "x * (y * (1 - y))",
     "tanh_grad": "x * (1 - y * y)",
     "gate_grad": "(1 - y) * y * z * x",
+    "lerp": "z > -0.5f && z < 0.5f ? x + (y - x) * z : y - (y - x) * (1 - z)",
 }
 _FLOAT32_BY_NAME = {
     ("gelu", "none"): "x * normal_cdf_(x)",
