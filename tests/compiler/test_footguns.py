@@ -428,3 +428,14 @@ def test_threads_whose_first_call_is_the_first():
     for result in results:
         same(result, (x * 2).exp())
     assert len(f.variants) == 1
+
+
+def test_arrays_of_numpy_that_are_others_at_every_call():
+    """They are not captured one by one until there are captures enough."""
+
+    def program(compile_):
+        f = compile_(lambda x, chosen: x[chosen] * 2)
+        return [f(torch.arange(4.0), np.array([i % 4, 1])) for i in range(12)]
+
+    (f,) = falls_back(program, "array of NumPy that is another at every call")
+    assert len(f.variants) <= 2

@@ -7,17 +7,25 @@ has a capture of its own. A text among the arguments (`texts`) is no input, and 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from torchlite.compiler.again import Again
 from torchlite.compiler.holders import key_of
 from torchlite.compiler.noted import are_other_numbers
 from torchlite.compiler.state import Given, Slot
 from torchlite.compiler.surroundings import Surroundings
+from torchlite.tracing import Uncapturable
 
 if TYPE_CHECKING:
     from torchlite.compiler.variant import Variant
+
+
+_ARRAYS = 2
+"""So many captures for arrays of NumPy that are an argument may be more than a few that take turns."""
 
 
 class Decide(Again):
@@ -45,6 +53,7 @@ class Changing:
         self._arguments: set[tuple[int, int]] = set()
         self.used: list[Slot] = []
         self._deciding: set[tuple[int, Any]] = set()
+        self._arrays: Counter[tuple[int, int]] = Counter()
 
     def note(self, variants: Iterable[Variant], structure: Any, leaves: Sequence[Any]) -> None:
         """Take note of those that are others than they were for some capture."""
@@ -54,6 +63,24 @@ class Changing:
             if variant.structure == structure:
                 pairs = enumerate(zip(variant.leaves, leaves, strict=True))
                 self._arguments |= {(len(leaves), i) for i, (a, b) in pairs if _are_others(a, b)}
+        self._arrays = Counter(
+            (len(leaves), i)
+            for variant in variants
+            if variant.structure == structure
+            for i, (a, b) in enumerate(zip(variant.leaves, leaves, strict=True))
+            if isinstance(a, np.ndarray) and isinstance(b, np.ndarray) and a is not b
+        )
+
+    def refuse_arrays(self) -> None:
+        """That no argument is an array of NumPy which is another at every call.
+
+        Raises:
+            Uncapturable: otherwise; each would have a capture of its own, that is never used again.
+        """
+        if max(self._arrays.values(), default=0) >= _ARRAYS:
+            raise Uncapturable(
+                "an argument is an array of NumPy that is another at every call; make it a tensor (torchlite.from_numpy)"
+            )
 
     def around(self, surroundings: Surroundings) -> list[tuple[Any, str]]:
         """Those that a program may read around the function."""

@@ -256,6 +256,7 @@ class CompiledFunction:
     def _traced(self, call: Call) -> Variant:
         """A capture of a call, traced until a trace finds out nothing more that it should have begun with."""
         fixed = False
+        self.learned.changing.refuse_arrays()
         of = Traceable(self.function, self.name, not (self.failures or self.full), self.cuda_graphs)
         while True:
             try:
