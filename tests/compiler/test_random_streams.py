@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 from eager_and_compiled import both, captured, falls_back, same
 
 import torchlite as torch
@@ -96,3 +97,28 @@ def test_random_indices():
 
     (step,) = both(program)
     assert len(step.variants) == 1
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: torch.multinomial(x, 5, replacement=True),
+        lambda x: torch.multinomial(x[0], 2),
+        lambda x: torch.distributions.Categorical(logits=x).sample((2,)),
+        lambda x: torch.distributions.Multinomial(3, x).sample(),
+    ],
+)
+def test_categories(draw):
+    """As an agent chooses its actions; weights that are none are the error of uncompiled code."""
+
+    def program(compile_):
+        f = compile_(draw)
+        results = [f(torch.tensor([[1.0, 2.0, 3.0 + i], [4.0, 0.0, 1.0]])) for i in range(6)]
+        try:
+            f(torch.tensor([[1.0, float("nan"), 3.0], [4.0, 0.0, 1.0]]))
+        except (RuntimeError, ValueError) as error:
+            results.append(type(error).__name__)
+        return results, torch.rand(2)
+
+    (f,) = both(program)
+    assert captured(f)

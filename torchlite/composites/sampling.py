@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from torchlite import backends, dtypes
-from torchlite._tensor import Tensor, method, wrap
+from torchlite import dtypes
+from torchlite._tensor import Tensor, method
 from torchlite.autograd.grad_mode import no_grad
+from torchlite.ops.categories import categories, categories_once
 from torchlite.ops.construct import common_dtype
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.generator import Generator
@@ -92,42 +93,22 @@ def multinomial(
         )
     if input.is_meta:
         return input.new_empty((*input.shape[:-1], num_samples), dtype=dtypes.int64)
-    xp = backends.array_module(input._data)
-    weights = input.detach().to(dtypes.float64)._data
-    if not bool(xp.isfinite(weights).all()) or bool((weights < 0).any()):
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    if bool((weights.sum(-1) <= 0).any()):
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
-    rows = weights.reshape(-1, weights.shape[-1])
-    if replacement:
-        u = rand(len(rows), num_samples, generator=generator, dtype=dtypes.float64, device=input.device)._data
-        drawn = _inverted(xp, rows, u)
-    else:
-        if bool(((rows > 0).sum(-1) < num_samples).any()):
-            raise RuntimeError(
-                f"multinomial: {num_samples} samples without replacement need as many categories with a weight above 0"
-            )
-        e = _open_unit(rows.shape, dtypes.float64, input.device, generator)._data
-        keys = xp.where(rows > 0, -xp.log(e) / xp.where(rows > 0, rows, 1.0), xp.inf)
-        drawn = xp.argsort(keys, -1)[:, :num_samples]
-    result: Tensor = wrap(drawn.astype("int64").reshape(*weights.shape[:-1], num_samples))
-    return result
-
-
-def _inverted(xp: Any, rows: Any, u: Any) -> Any:
-    """For each row of weights the categories in which ``u`` in [0, 1) times their sum falls.
-
-    One search serves all rows: row r is searched for r + u in the cumulative sums, each divided by its last and
-    raised by r.
-    """
-    edges = xp.cumsum(rows, -1)
-    edges = edges / edges[:, -1:]
-    above = xp.arange(len(rows))[:, None]
-    found = xp.searchsorted((edges + above).reshape(-1), (u + above).reshape(-1), side="right").reshape(u.shape)
-    # The last category with a weight catches what rounding leaves above the sum, the first what it leaves below.
-    first = xp.argmax(rows > 0, -1)
-    last = rows.shape[1] - 1 - xp.argmax(rows[:, ::-1] > 0, -1)
-    return xp.clip(found - above * rows.shape[1], first[:, None], last[:, None])
+    with no_grad():
+        rows = input.detach().to(dtypes.float64).reshape(-1, input.shape[-1])
+        if not valid((rows.isfinite() & (rows >= 0)).all()):
+            raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        if not valid((rows.sum(-1) > 0).all()):
+            raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        if replacement:
+            u = rand(len(rows), num_samples, generator=generator, dtype=dtypes.float64, device=input.device)
+            drawn = categories(rows, u)
+        else:
+            if not valid(((rows > 0).sum(-1) >= num_samples).all()):
+                raise RuntimeError(
+                    f"multinomial: {num_samples} samples without replacement need as many categories with a weight above 0"
+                )
+            drawn = categories_once(rows, _open_unit(rows.shape, dtypes.float64, input.device, generator), num_samples)
+    return drawn.reshape(*input.shape[:-1], num_samples)
 
 
 @method()
