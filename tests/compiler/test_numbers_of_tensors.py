@@ -254,3 +254,41 @@ def test_a_mask_that_is_another_at_every_call(which):
         return [f(torch.tensor([1.0, -1.0, float(i) - 1])) for i in range(4)]
 
     falls_back(program, "depends on the numbers in the mask")
+
+
+AT_TENSORS = {
+    "a row": lambda x, i: x[i] * 2,
+    "a column": lambda x, i: x[:, i] + x[i, 1:].sum(),
+    "an element": lambda x, i: x[1, i] * x[i, -1] * x[..., 0].sum(),
+    "behind a new dimension": lambda x, i: x[None, :, i] * 2,
+    "from behind": lambda x, i: x[i - 3] * 2,
+    "the best": lambda x, i: x[x.sum(1).argmax()] * 2,
+    "a gradient": lambda x, i: (x[i].square().sum().backward(), x.grad)[1],
+    "set": lambda x, i: (y := x.detach() * 2, y.__setitem__(i, x.sum(0).detach()), y.sum(1))[2],
+    "set to a number": lambda x, i: (y := x.detach() * 2, y.__setitem__((slice(None), i), 7), y.sum(1))[2],
+    "beside another tensor": lambda x, i: x[i, torch.tensor([0, 2])] * 2,
+    "out of bounds": lambda x, i: x[i + 2] * 2,
+}
+VIEWS = {
+    "written into": lambda x, i: (y := x.detach() * 2, y[i].add_(1), y)[2],
+    "read after a write": lambda x, i: (y := x.detach() * 2, row := y[i], y.add_(1), row * 3)[3],
+    "returned": lambda x, i: (x.detach() * 2)[i],
+}
+
+
+@pytest.mark.parametrize("how", AT_TENSORS | VIEWS)
+@pytest.mark.filterwarnings("ignore:torchlite.compile")
+def test_a_position_that_is_a_tensor(how):
+    def program(compile_):
+        f = compile_((AT_TENSORS | VIEWS)[how])
+        results = []
+        for i in range(8):
+            x = (torch.arange(9.0).reshape(3, 3).cos() + i).requires_grad_(how == "a gradient")
+            try:
+                results.append(f(x, torch.tensor(i % 3)))
+            except IndexError as error:
+                results.append(str(error))
+        return results
+
+    (f,) = both(program)
+    assert bool(f.variants) == (how in AT_TENSORS and how != "beside another tensor")

@@ -163,6 +163,8 @@ class _Builder:
             return Out(tracer.external(x), 0, itself=True)
         if not isinstance(symbol, Symbol):
             raise Uncapturable("a tensor on the device meta is returned")
+        if symbol.memory.part_of is not None:
+            raise Uncapturable("a part at a position that is a tensor is returned or kept, which is a view uncompiled")
         external = symbol.memory.external
         kind = "" if node is None else "leaf" if type(node) is Leaf else "history"
         if external is not None:

@@ -27,15 +27,17 @@ class Memory:
         external: the tensor outside whose memory it is, with what is known about it; None for results.
         known: whether it is known how the elements lie, and not only which they are.
         doubtful: whether eager execution may have made it a view of something else.
+        part_of: what eager execution has made it a view of, and the value of that then; None where it has not.
     """
 
-    __slots__ = ("doubtful", "external", "known", "value")
+    __slots__ = ("doubtful", "external", "known", "part_of", "value")
 
     def __init__(self, value: Value, external: Any = None, *, known: bool = True) -> None:
         self.value = value
         self.external = external
         self.known = known
         self.doubtful = False
+        self.part_of: tuple[Memory, Value] | None = None
 
 
 class _Scattered:

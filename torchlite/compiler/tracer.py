@@ -232,7 +232,9 @@ class Tracer:
 
     def read(self, x: Symbol) -> Value:
         """The value that a symbol has at the moment."""
-        value = x.memory.value
+        value, part_of = x.memory.value, x.memory.part_of
+        if part_of is not None and part_of[0].value is not part_of[1]:
+            raise Uncapturable("a part at a position that is a tensor is read after the whole has changed")
         if not x.recipe:
             return value
         if x.seen is not None and x.seen[0] is value:
@@ -327,6 +329,12 @@ class Tracer:
         if key not in self.conditions:
             self.conditions[key] = (answer, answer())
         return self.conditions[key][1]
+
+    def part(self, tensor: Tensor, whole: Tensor) -> None:
+        """Take note that uncompiled code makes ``tensor`` a view of ``whole``, where a replay makes it a copy."""
+        memory = whole._data.memory
+        tensor._data.memory.doubtful = True
+        tensor._data.memory.part_of = memory, memory.value
 
     def count_of(self, mask: Tensor) -> int | None:
         """How many elements of a mask are true, where each replay can rely on that."""

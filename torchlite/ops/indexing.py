@@ -198,6 +198,12 @@ def getitem(self: Tensor, key: Any) -> Tensor:
                 pass
     elif _is_plain(key, shape):
         return apply_view(select_op, self, {"index": key if type(key) is tuple else (key,)})
+    if active.tracer is not None:
+        at = _at_tensor(self, _entries(key))
+        if at is not None:
+            part: Tensor = apply(index_op, (self[at[0]], at[2]), {"spec": at[1]})
+            active.tracer.part(part, self)
+            return part
     basic, spec, indices = _split(self, _entries(key), positions=True)
     out: Tensor = apply(select_op, (self,), {"index": basic}) if basic else self
     if indices:
@@ -221,6 +227,13 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         value = number_for("__setitem__", self, value)
     if key is False:
         return
+    if active.tracer is not None:
+        at = _at_tensor(self, _entries(key))
+        if at is not None:
+            whole = self[at[0]]
+            value = _fitting(value.to(self.dtype), _indexed_shape(whole._data.shape, at[1], [((), 1)]))
+            assign(whole, apply(_index_put, (whole.clone(), value, at[2]), {"spec": at[1]}), computed=False)
+            return
     basic, spec, indices = _split(self, _entries(None if key is True else key))
     region: Tensor = apply(select_op, (self,), {"index": basic})
     value = _without_leading_ones(value, region.ndim)
@@ -355,6 +368,19 @@ def _true_positions(index: Tensor) -> list[Tensor] | None:
         found.insert(0, flat % length)
         flat = flat // length
     return [flat, *found]
+
+
+def _at_tensor(x: Tensor, key: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[str, ...], Tensor] | None:
+    """A key with one integer that is a tensor, beside integers, slices and None only: the others, and where it is in what they leave."""
+    which = [i for i, e in enumerate(key) if isinstance(e, Tensor)]
+    if len(which) != 1 or not all(type(e) in (int, slice, type(None), Tensor) for e in key):
+        return None
+    (i,) = which
+    position: Tensor = key[i]
+    whole = position.ndim == 0 and position.dtype in (dtypes.int64, dtypes.int32) and not position.is_meta
+    if not whole or x.is_meta or sum(e is not None for e in key) > x.ndim:
+        return None
+    return (*key[:i], _ALL, *key[i + 1 :]), spec_along(sum(type(e) is not int for e in key[:i])), position
 
 
 def _check_together(indices: Sequence[Tensor]) -> None:
