@@ -8,7 +8,7 @@
 
 enum {
     MOST_GATES = 4,
-    GATE_ROWS = REGISTERS >= 32 ? 4 : 2,  // whose cells are computed at once
+    GATE_ROWS = REGISTERS >= 32 ? 4 : 2,  // whose cells are computed at once; in an LSTM's gradient so many vectors of a row
     SUM_ROWS = 2 * GATE_ROWS,             // whose sums of two or three gates are in registers at once
 };
 
@@ -472,30 +472,50 @@ static inline __attribute__((always_inline)) void through_gate(const int gate, V
     }
 }
 
-// Some samples' units from `place` on, where their states lie; their cotangents are also added to `sums`, if there are any.
-static inline __attribute__((always_inline)) void lstm_grad_block(const Recurrent *l, long place, const float *c_before,
-                                                                  const float *dh, float *dc, float *sums, const int rows,
+// The cotangents of so many vectors of gates from a unit on, of the sample whose states lie at `place`.
+static inline __attribute__((always_inline)) void lstm_grad_block(const Recurrent *l, long place, long unit, const float *c_before,
+                                                                  const float *dh, float *dc, const int vectors,
                                                                   const long units) {
-    long width = l->of.width, whole = whole_lanes(width), gates_at = place + place / width * 3 * width;
+    long width = l->of.width, at = place + unit;
+    const float *kept = l->kept + 4 * place + unit;
+    float *d_gates = l->d_gates + 4 * place + unit;
     Vector gates[4][GATE_ROWS], before[GATE_ROWS], c[GATE_ROWS], by_h[GATE_ROWS], by_c[GATE_ROWS], d[GATE_ROWS];
-    UNROLLED for (int r = 0; r < rows; r++) {
-        before[r] = load_some(c_before + r * width, units);
-        c[r] = load_some(l->cs + place + r * width, units);
-        by_h[r] = load(dh + r * whole);
-        by_c[r] = load(dc + r * whole);
+    UNROLLED for (int v = 0; v < vectors; v++) {
+        before[v] = load_some(c_before + unit + v * LANES, units);
+        c[v] = load_some(l->cs + at + v * LANES, units);
+        by_h[v] = load(dh + unit + v * LANES);
+        if (l->g_h) by_h[v] += load_some(l->g_h + at + v * LANES, units);
+        by_c[v] = load(dc + unit + v * LANES);
         UNROLLED for (int gate = 0; gate < 4; gate++)
-            gates[gate][r] = load_some(l->kept + gates_at + (4 * r + gate) * width, units);
+            gates[gate][v] = load_some(kept + gate * width + v * LANES, units);
     }
-    tanhs(c, rows);
-    through_states(gates, c, by_h, by_c, rows);
-    UNROLLED for (int r = 0; r < rows; r++) store(dc + r * whole, by_c[r] * gates[1][r]);
+    tanhs(c, vectors);
+    through_states(gates, c, by_h, by_c, vectors);
+    UNROLLED for (int v = 0; v < vectors; v++) store(dc + unit + v * LANES, by_c[v] * gates[1][v]);
     UNROLLED for (int gate = 0; gate < 4; gate++) {
-        through_gate(gate, gates, before, c, by_h, by_c, d, rows);
-        UNROLLED for (int r = 0; r < rows; r++) store_some(l->d_gates + gates_at + (4 * r + gate) * width, d[r], units);
-        if (!sums) continue;
-        UNROLLED for (int r = 1; r < rows; r++) d[0] += d[r];
-        store(sums + gate * whole, load(sums + gate * whole) + d[0]);
+        through_gate(gate, gates, before, c, by_h, by_c, d, vectors);
+        UNROLLED for (int v = 0; v < vectors; v++) store_some(d_gates + gate * width + v * LANES, d[v], units);
     }
+}
+
+// The same of all units of a sample, GATE_ROWS vectors side by side at once: its numbers are fewer stretches of memory than those of
+// several samples.
+static inline void lstm_grad_cells(const Recurrent *l, long place, const float *c_before, const float *dh, float *dc) {
+    long width = l->of.width, unit = 0;
+    for (; unit + GATE_ROWS * LANES <= width; unit += GATE_ROWS * LANES)
+        lstm_grad_block(l, place, unit, c_before, dh, dc, GATE_ROWS, LANES);
+    for (; unit < width; unit += LANES)
+        lstm_grad_block(l, place, unit, c_before, dh, dc, 1, at_most(LANES, width - unit));
+}
+
+// A task's sums (4, whole vectors) += the cotangents (samples, 4, width) of gates, while they are in the caches.
+static inline void add_to_sums(const float *d, long samples, long width, float *sums) {
+    for (long gate = 0; gate < 4; gate++, d += width, sums += whole_lanes(width))
+        for (long unit = 0; unit < width; unit += LANES) {
+            Vector sum = load(sums + unit);
+            for (long r = 0; r < samples; r++) sum += load_some(d + r * 4 * width + unit, width - unit);
+            store(sums + unit, sum);
+        }
 }
 
 static void lstm_grad_task(void *argument, long index) {
@@ -511,20 +531,14 @@ static void lstm_grad_task(void *argument, long index) {
     for (long s = of->steps - 1; s >= 0; s--) {
         long t = step_at(of, s), at = (t * of->samples + first) * width, active = running(of, t, first, rows);
         const float *c_before = s ? l->cs + (step_at(of, s - 1) * of->samples + first) * width : l->c0 + first * width;
-        add_cotangents(dh, whole, l->g_h ? l->g_h + at : NULL, rows, width);
+        add_cotangents(dh + active * whole, whole, l->g_h ? l->g_h + at + active * width : NULL, rows - active, width);
         add_cotangents(dc, whole, l->g_c ? l->g_c + at : NULL, rows, width);
-        for (long r = 0, own; r < active; r += own) {
-            own = width % LANES || active - r < GATE_ROWS ? 1 : GATE_ROWS;
-            for (long unit = 0; unit < width; unit += LANES) {
-                const float *c = c_before + r * width + unit, *by_h = dh + r * whole + unit;
-                float *by_c = dc + r * whole + unit, *own_sums = sums ? sums + unit : NULL;
-                if (own > 1) lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, own_sums, GATE_ROWS, LANES);
-                else lstm_grad_block(l, at + r * width + unit, c, by_h, by_c, own_sums, 1, at_most(LANES, width - unit));
-            }
-        }
+        for (long r = 0; r < active; r++)
+            lstm_grad_cells(l, at + r * width, c_before + r * width, dh + r * whole, dc + r * whole);
         memset(l->d_gates + 4 * (at + active * width), 0, (size_t)(4 * (rows - active) * width) * sizeof(float));
         memset(dh, 0, (size_t)(active * whole) * sizeof *dh);
         const float *d = l->d_gates + 4 * at;
+        if (sums) add_to_sums(d, active, width, sums);
         if (l->d_inputs) {
             float *to = l->d_inputs + (t * of->samples + first) * l->columns;
             memset(to, 0, (size_t)(rows * l->columns) * sizeof *to);

@@ -14,8 +14,8 @@ from torchlite.compiler.passes.rewriting import Replacement, made, rewritten
 def multiply_cotangents(graph: Graph) -> Graph:
     """``lstm_grad_inputs`` in place of ``lstm_grad``, of the product of all its gates' cotangents with a weight and of their sums.
 
-    Of float32 on a CPU, with a weight that is there from the beginning: they are multiplied while they are in the caches, and
-    summed while they are in registers.
+    Of float32 on a CPU, with a weight that is there from the beginning: they are multiplied and summed
+    while they are in the caches.
     """
     graph = without_dead_code(graph)  # as products are that another pass has made needless
     products = _products(graph)
