@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import torchlite as torch
+import torchlite.nn.functional as F
 from torchlite.backends.native import toolchain
 
 try:
@@ -131,6 +132,27 @@ def test_special_numbers():
         y,
     )
     assert all(u.kind == "loop" for u in units)
+
+
+def test_activations_with_an_exponential_below_zero():
+    def activations(x):
+        x = x.detach().requires_grad_()
+        results = (F.elu(x, 1.3), F.celu(x, 0.7), F.selu(x))
+        (gradient,) = torch.autograd.grad(sum(y.sum() for y in results), x)
+        return (*(y.detach() for y in results), gradient)
+
+    for dtype, tolerance in ((torch.float32, 2e-6), (torch.float64, 1e-14)):
+        compare(activations, torch.linspace(-120, 120, 5001, dtype=dtype), tolerance=tolerance)
+
+
+def test_expm1_keeps_the_digits_of_small_numbers():
+    sizes = torch.logspace(-40, 1.9, 3000)
+    x = torch.cat([sizes, -sizes, torch.tensor([0.0, -0.0, float("inf"), -float("inf"), float("nan")])])
+    expected = np.expm1(x.numpy().astype(np.float64))
+    step = torch.compile(torch.expm1, fullgraph=True)
+    for _ in range(3):
+        result = step(x).numpy()
+    np.testing.assert_allclose(result, expected, rtol=4e-7, atol=2e-45)
 
 
 def test_shapes_that_are_views_of_each_other_are_one_pass():

