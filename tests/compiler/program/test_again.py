@@ -88,3 +88,15 @@ def test_wide_numbers_are_computed_from_narrow_ones_wherever_they_are_read():
     assert {v: names(chain) for v, chain in chains.items()} == {wide: ["cast"]}
     assert list(given(nodes[-1], chains)) == [narrow, total]
     assert not computed_again(Graph("f", (x,), tuple(nodes), (out, wide)))
+
+
+def test_wide_numbers_that_a_reader_spreads_out_lie_in_memory():
+    present = torch.rand(4, 3) > 0.3
+    x = torch.randn(4, 3, 5, requires_grad=True)
+
+    def f():
+        return torch.autograd.grad((x * present.unsqueeze(-1).float()).exp().sum(), [x])[0]
+
+    compiled = torch.compile(f, fullgraph=True)
+    for _ in range(3):
+        np.testing.assert_allclose(compiled().numpy(), f().numpy(), rtol=1e-6)

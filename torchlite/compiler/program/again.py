@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 from torchlite.compiler.graph import Graph, Node, Value
@@ -93,13 +94,15 @@ def _widens(node: Node) -> bool:
 
 
 def _computes(reader: Node, value: Value) -> bool:
-    """Whether an operation can compute a value itself that it reads."""
+    """Whether an operation can compute a value itself that it reads, each number for one of its own: it does not spread the value out."""
     if reader.op.kind == "view":
         return False
     how = lowering(reader)
     if how is not None and kept_dimension(reader) is None:
         return all(how.computes(reader, i) for i, v in enumerate(reader.inputs) if v is value)
-    return expression(reader) is not None or reduction(reader) is not None or kept_dimension(reader) is not None
+    if expression(reader) is not None:
+        return math.prod(reader.outputs[0].shape) == math.prod(value.shape)
+    return reduction(reader) is not None or kept_dimension(reader) is not None
 
 
 def _summed_up(graph: Graph, arrays: Mapping[Value, Value]) -> set[Value]:
