@@ -416,12 +416,14 @@ static inline __attribute__((always_inline)) void add_columns(const int vectors,
     for (; rows > 0; rows--, d += k, dh += whole) add_product(1, vectors, d, k, weight, whole, 2 * LANES, k, dh, whole, needed);
 }
 
-// Sums of running samples += d (rows, k) times a weight, whose rows are whole vectors.
+// Sums of running samples += d (rows, k) times a weight, whose rows are whole vectors. Lines are fetched beside the second half, where
+// that has enough of them: earlier, the weight would push them out again, and the core of another task may write beside them.
 static __attribute__((noinline)) void through_weight(const float *d, long k, const float *weight, long whole, float *sums, long rows,
                                                      Needed *needed) {
-    long column = 0;
+    long column = 0, fetching = whole >= 8 * LANES ? whole / 2 : 0;
+    Needed none = {0};
     for (; column + 2 * LANES <= whole; column += 2 * LANES)
-        add_columns(2, d, weight + column, k, sums + column, whole, rows, needed);
+        add_columns(2, d, weight + column, k, sums + column, whole, rows, column >= fetching ? needed : &none);
     if (column < whole) add_columns(1, d, weight + column, k, sums + column, whole, rows, needed);
 }
 
