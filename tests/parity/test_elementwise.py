@@ -108,6 +108,15 @@ COMPLEX_FUNCTIONS = {
     "reciprocal": lambda T, z, w: z.reciprocal() + z.sqrt(),
     "sin": lambda T, z, w: z.sin() + w.cos() + z.tanh() + z.log(),
     "pairs": lambda T, z, w: T.view_as_real(z) * 2,
+    "powers": lambda T, z, w: (z**w, z**w.real, z.real.abs() ** w, z**3, z**2.5, 2.5**z),
+    "linear": lambda T, z, w: T.nn.functional.linear(z, w, w[:, 0]),
+    **{
+        name: lambda T, z, w, name=name: getattr(T, name)(z / 2)
+        for name in (
+            *("acos", "acosh", "asin", "asinh", "atan", "atanh", "cosh", "sinh", "tan", "sinc"),
+            *("exp2", "expm1", "log1p", "log2", "log10", "rsqrt"),
+        )
+    },
 }
 
 

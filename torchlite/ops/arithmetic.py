@@ -108,7 +108,7 @@ remainder = binary(
 _power = binary(
     "pow",
     (
-        lambda g, _out, x, y: where(y == 0, 0.0, g * (y * x ** where(y == 0, 1.0, y - 1))),
+        lambda g, _out, x, y: where(y == 0, 0.0, g * (y * x ** where(y == 0, 1.0, y - 1)).conj()),
         lambda g, out, x, y: _power_by_exponent(g, out, x, y),
     ),
     run=lambda xp, x, y: _run_power(xp, x, y),
@@ -176,7 +176,7 @@ sqrt = unary(
 )
 rsqrt = unary(
     "rsqrt",
-    lambda g, out, _x: g * (out * out * out) * -0.5,
+    lambda g, out, _x: g * (out * out * out).conj() * -0.5,
     run=widened(lambda xp, x: xp.reciprocal(xp.sqrt(x))),
     to_float=True,
     scalar="1 / sqrt(x)",
@@ -267,7 +267,7 @@ def _run_power(xp: Any, x: Any, y: Any) -> Any:
 def _power_by_exponent(g: Tensor, out: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if x.ndim == 0 and x._data.dtype in HALVES:  # as of any number, the logarithm is not rounded
         return g * where((x == 0) & (y >= 0), 0.0, out * x.to(dtypes.float32).log())
-    return g * (out * where((x == 0) & (y >= 0), 1.0, x).log())
+    return g * (out * where((x == 0) & (y >= 0), 1.0, x).log()).conj()
 
 
 def divisor(xp: Any, y: Any) -> Any:

@@ -346,8 +346,8 @@ _linear = register(
         run=_run_linear,
         infer=_infer_linear,
         vjp=(
-            lambda g, _out, _x, weight, *_bias: matmul(g, weight),
-            lambda g, _out, x, _weight, *_bias: matmul(g.t(), x),
+            lambda g, _out, _x, weight, *_bias: matmul(g, weight.conj()),
+            lambda g, _out, x, _weight, *_bias: matmul(g.t(), x.conj()),
             lambda g, _out, _x, _weight, *_bias: g.sum(0),
         ),
         onnx="Gemm",

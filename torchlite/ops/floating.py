@@ -20,7 +20,7 @@ from torchlite.ops.mutation import inplace
 
 exp2 = unary(
     "exp2",
-    lambda g, out, _x: g * out * math.log(2),
+    lambda g, out, _x: g * out.conj() * math.log(2),
     ufunc="exp2",
     to_float=True,
     scalar="exp2(x)",

@@ -52,7 +52,7 @@ exp = unary(
 )
 expm1 = unary(
     "expm1",
-    lambda g, out, _x: g * (out + 1),
+    lambda g, out, _x: g * (out + 1).conj(),
     ufunc="expm1",
     to_float=True,
     scalar="expm1(x)",
@@ -72,7 +72,7 @@ log = unary(
 )
 log1p = unary(
     "log1p",
-    lambda g, _out, x: g / (x + 1),
+    lambda g, _out, x: g / (x + 1).conj(),
     ufunc="log1p",
     to_float=True,
     scalar="log1p(x)",
@@ -82,7 +82,7 @@ log1p = unary(
 )
 log2 = unary(
     "log2",
-    lambda g, _out, x: g / (x * math.log(2)),
+    lambda g, _out, x: g / (x.conj() * math.log(2)),
     ufunc="log2",
     to_float=True,
     scalar="log2(x)",
@@ -92,7 +92,7 @@ log2 = unary(
 )
 log10 = unary(
     "log10",
-    lambda g, _out, x: g / (x * math.log(10)),
+    lambda g, _out, x: g / (x.conj() * math.log(10)),
     ufunc="log10",
     to_float=True,
     scalar="log10(x)",
@@ -122,7 +122,7 @@ cos = unary(
 )
 tan = unary(
     "tan",
-    lambda g, out, _x: g * (out * out + 1),
+    lambda g, out, _x: g * (out * out + 1).conj(),
     ufunc="tan",
     to_float=True,
     scalar="tan(x)",

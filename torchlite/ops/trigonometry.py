@@ -13,7 +13,7 @@ from torchlite.ops.half_precision import rounded_once, widened
 
 asin = unary(
     "asin",
-    lambda g, _out, x: g * (1 - x * x).rsqrt(),
+    lambda g, _out, x: g * (1 - x * x).rsqrt().conj(),
     ufunc="arcsin",
     to_float=True,
     scalar="asin(x)",
@@ -24,7 +24,7 @@ asin = unary(
 )
 acos = unary(
     "acos",
-    lambda g, _out, x: -g * (1 - x * x).rsqrt(),
+    lambda g, _out, x: -g * (1 - x * x).rsqrt().conj(),
     ufunc="arccos",
     to_float=True,
     scalar="acos(x)",
@@ -35,7 +35,7 @@ acos = unary(
 )
 atan = unary(
     "atan",
-    lambda g, _out, x: g / (x * x + 1),
+    lambda g, _out, x: g / (x * x + 1).conj(),
     ufunc="arctan",
     to_float=True,
     scalar="atan(x)",
@@ -44,7 +44,7 @@ atan = unary(
 )
 sinh = unary(
     "sinh",
-    lambda g, _out, x: g * x.cosh(),
+    lambda g, _out, x: g * x.cosh().conj(),
     ufunc="sinh",
     to_float=True,
     scalar="sinh(x)",
@@ -54,7 +54,7 @@ sinh = unary(
 )
 cosh = unary(
     "cosh",
-    lambda g, _out, x: g * x.sinh(),
+    lambda g, _out, x: g * x.sinh().conj(),
     ufunc="cosh",
     to_float=True,
     scalar="cosh(x)",
@@ -64,7 +64,7 @@ cosh = unary(
 )
 asinh = unary(
     "asinh",
-    lambda g, _out, x: g * (x * x + 1).rsqrt(),
+    lambda g, _out, x: g * (x * x + 1).rsqrt().conj(),
     ufunc="arcsinh",
     to_float=True,
     scalar="asinh(x)",
@@ -73,7 +73,7 @@ asinh = unary(
 )
 acosh = unary(
     "acosh",
-    lambda g, _out, x: g * (x * x - 1).rsqrt(),
+    lambda g, _out, x: g * _slope_of_acosh(x).conj(),
     ufunc="arccosh",
     to_float=True,
     scalar="acosh(x)",
@@ -83,7 +83,7 @@ acosh = unary(
 )
 atanh = unary(
     "atanh",
-    lambda g, _out, x: g / (1 - x * x),
+    lambda g, _out, x: g / (1 - x * x).conj(),
     ufunc="arctanh",
     to_float=True,
     scalar="atanh(x)",
@@ -128,7 +128,7 @@ hypot = binary(
 )
 sinc = unary(
     "sinc",
-    lambda g, _out, x: g * _slope_of_sinc(x),
+    lambda g, _out, x: g * _slope_of_sinc(x).conj(),
     run=widened(lambda xp, x: xp.sinc(x).astype(x.dtype, copy=False)),
     to_float=True,
     domain=(0.2, 2.0),
@@ -148,6 +148,13 @@ rad2deg = unary(
     to_float=True,
     doc="Radians as degrees: x · 180 / π.",
 )
+
+
+def _slope_of_acosh(x: Tensor) -> Tensor:
+    """1 / √(x² - 1), of complex numbers in the half of the plane in which `acosh` has its values."""
+    if x.is_complex():
+        return (x - 1).rsqrt() * (x + 1).rsqrt()
+    return (x * x - 1).rsqrt()
 
 
 def _slope_of_sinc(x: Tensor) -> Any:
