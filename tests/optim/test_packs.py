@@ -146,6 +146,15 @@ def test_parameters_that_share_memory_are_updated_one_after_the_other(name: str,
         np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), rtol=1e-9)
 
 
+def test_parameters_in_the_memory_of_an_array_of_numpy_are_updated_one_after_the_other() -> None:
+    memory = np.ones(6)
+    params = [torch.from_numpy(part).requires_grad_() for part in (memory, memory[2:4], memory[3:])]
+    for param in params:
+        param.grad = torch.ones_like(param)
+    optim.SGD(params, lr=0.25).step()
+    np.testing.assert_array_equal(memory, [0.75, 0.75, 0.5, 0.25, 0.5, 0.5])
+
+
 def _of_one_memory(length: int) -> list[Any]:
     x = drawn((length,), 0)
     parts = (x[: 3 * length // 4], x[length // 4 :], x[::2], x[:1], torch.ones(3, dtype=x.dtype))

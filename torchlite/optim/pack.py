@@ -17,7 +17,6 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends import is_array
 from torchlite.backends.memory import extent, share_memory
 from torchlite.backends.native import LARGE, kernel
-from torchlite.compiler.ownership import owner
 from torchlite.compiler.rows import Row, stands_for_all, together
 from torchlite.devices import CPU
 from torchlite.ops.complex import view_as_real
@@ -159,18 +158,20 @@ def _turns(arrays: Sequence[Any]) -> Sequence[int]:
     """The turn of each parameter: after all before it that have numbers in common with it, itself among them."""
     if all(getattr(x, "base", None) is None for x in arrays) and len({*map(id, arrays)}) == len(arrays):
         return [1] * len(arrays)  # nearly always: each owns its memory
+    extents = [extent(x) if is_array(x) else (id(x), id(x)) for x in arrays]
+    beside: list[list[tuple[Any, int]]] = [[] for _ in arrays]
+    last: list[tuple[Any, int]] = []
+    reached = -1
+    for i in sorted(range(len(arrays)), key=lambda i: extents[i]):
+        start, end = extents[i]
+        if start >= reached:  # only what lies between the same two gaps can have anything in common
+            last = []
+        beside[i] = last
+        reached = max(reached, end, start + 1)
     turns: list[int] = []
-    earlier: dict[int, list[tuple[Any, int]]] = {}  # by the array that owns the memory
-    ends: dict[int, int] = {}
-    for x in arrays:
-        mine = id(owner(x) if is_array(x) else x)
-        beside = earlier.setdefault(mine, [])
-        start, end = extent(x) if is_array(x) else (0, 1)
-        turn = 1
-        if start < ends.get(mine, 0):  # those of one buffer mostly follow each other
-            turn += max((t for other, t in beside if other is x or share_memory(other, x)), default=0)
-        ends[mine] = max(end, ends.get(mine, 0))
-        beside.append((x, turn))
+    for x, earlier in zip(arrays, beside, strict=True):
+        turn = 1 + max((t for other, t in earlier if other is x or share_memory(other, x)), default=0)
+        earlier.append((x, turn))
         turns.append(turn)
     return turns
 
