@@ -137,9 +137,9 @@ static inline __attribute__((always_inline)) void add_product(const int rows, co
         UNROLLED for (int v = 0; v < vectors; v++) store(sums + r * sums_row + v * LANES, sum[r][v]);
 }
 
-// tile (rows, gates, LANES) += states (rows, width) times a panel, whose pairs are so many numbers deep. Functions of their own: what else a task computes must not take
-// their registers. More rows than gates at once: a vector of the panel then serves more products, and gcc does not read it again
-// for each.
+// tile (rows, gates, LANES) += states (rows, width) times a panel, whose pairs are `deep` numbers deep. Functions of their own: what
+// else a task computes must not take their registers. More rows than gates at once: a vector of the panel then serves more products,
+// and gcc does not read it again for each.
 #define GATE_TILE(name, gates, some)                                                                                   \
     static __attribute__((noinline)) void name(long rows, const float *states, const float *panel, long width,         \
                                                long deep, float *tile, Needed *needed) {                                 \
@@ -246,10 +246,10 @@ static inline __attribute__((always_inline)) const float *gates_at(const Recurre
     return l->gates + (products > 1 ? place % width : gates_of(l->taken, width, place, r));
 }
 
-// tile = the gates from `place` on + inputs, if there are two products, and states (NULL: zeros) times a panel, two gates after the other two, of
-// SUM_ROWS samples; between stretches of either product come the steps of half of the cells that wait, or of a quarter. A processor
-// does not look ahead from one to the other where they follow as wholes: cells are chains of some 100 operations, which leave most of
-// its units idle, and products leave none.
+// tile = the gates from `place` on + inputs, if there are two products, and states (NULL: zeros) times a panel, two gates after the
+// other two, of SUM_ROWS samples; between stretches of either product come the steps of half of the cells that wait, or of a quarter.
+// A processor does not look ahead from one to the other where they follow as wholes: cells are chains of some 100 operations, which
+// leave most of its units idle, and products leave none.
 static inline __attribute__((always_inline)) void tile_beside_cells(const Recurrent *l, const int products, const WaitingCells *w,
                                                                     const float *states, const float *panel, long place, float *tile,
                                                                     Needed *needed) {
