@@ -1,6 +1,7 @@
 """Which tensors share memory, and what is written into it."""
 
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -235,3 +236,46 @@ def test_the_graph_is_python_that_runs():
     (got,) = f.graph.function()(x.numpy())
     np.testing.assert_array_equal(got, expected.numpy())
     assert "float32[3]" in str(f.graph)
+
+
+def test_arguments_in_the_memory_of_one_array_of_numpy():
+    def program(compile_):
+        @compile_
+        def step(a, b):
+            a.add_(1)
+            b.mul_(2)
+            return a.sum()
+
+        results = []
+        for shared in (False, False, False, True, True):
+            memory = np.ones(6, np.float32)
+            a, b = torch.from_numpy(memory), torch.from_numpy(memory[2:4] if shared else np.ones(2, np.float32))
+            results += [step(a, b), a, b]
+        return results
+
+    with pytest.warns(UserWarning, match="several tensors from outside share"):
+        both(program)
+
+
+@pytest.mark.parametrize("of_numpy", [False, True])
+def test_tensors_around_that_share_memory_later(of_numpy):
+    def program(compile_):
+        state = SimpleNamespace(a=torch.ones(6), b=torch.ones(2))
+
+        @compile_
+        def step(x):
+            state.a.add_(x)
+            state.b.mul_(2)
+            return state.a.sum()
+
+        results = []
+        for i in range(6):
+            if i == 3:
+                memory = np.ones(6, np.float32)
+                state.a = torch.from_numpy(memory)
+                state.b = torch.from_numpy(memory[2:4]) if of_numpy else state.a[2:4]
+            results += [step(torch.ones(6)), state.a.clone(), state.b.clone()]
+        return results
+
+    with pytest.warns(UserWarning, match="several tensors from outside share"):
+        both(program)

@@ -167,6 +167,12 @@ def test_where_quadratic_meets_linear(name):
     same(lambda torch, x, y: getattr(torch.nn.functional, name)(x, y, reduction="none"), x, np.zeros(6))
 
 
+@pytest.mark.parametrize("name", ["smooth_l1_loss", "huber_loss"])
+def test_distances_of_complex_numbers_are_refused(name):
+    z = np.array([1 + 2j, 3.0])
+    same(lambda torch, z: getattr(torch.nn.functional, name)(z, z * 2), z)
+
+
 def test_binary_cross_entropy_at_certainty():
     p, y = np.array([0.0, 0.0, 1.0, 1.0, 1e-30, 0.5]), np.array([0.0, 1.0, 0.0, 1.0, 0.3, 0.5])
     same(lambda torch, p, y: torch.nn.functional.binary_cross_entropy(p, y, reduction="none"), p, y, tolerance=1e-7)

@@ -16,11 +16,10 @@ from torchlite.autograd.engine import grad
 from torchlite.autograd.grad_mode import enable_grad
 from torchlite.autograd.graph import Leaf
 from torchlite.backends import is_array
-from torchlite.backends.memory import share_memory
 from torchlite.compiler.captured import PLAIN_RESULTS, Captured, Known, NumberOut, Out, mapped
 from torchlite.compiler.graph import Graph, Value
 from torchlite.compiler.numbers import HostNumber, LaterNumber
-from torchlite.compiler.ownership import owner
+from torchlite.compiler.ownership import share_what_is_written
 from torchlite.compiler.passes import optimized
 from torchlite.compiler.program import Interface
 from torchlite.compiler.replay import Replay, replay
@@ -255,16 +254,10 @@ class _Builder:
         return frozen
 
     def _check_overlap(self, externals: list[External], written: list[External]) -> None:
-        by_owner: dict[int, list[External]] = {}
-        anywhere: list[External] = []  # in memory that NumPy has not allocated
-        for e in externals:
-            memory = owner(e.before["_data"])
-            owned = isinstance(memory, np.ndarray) and memory.flags.owndata
-            (by_owner.setdefault(id(memory), []) if owned else anywhere).append(e)
-        for w in written:
-            near = externals if w in anywhere else (*by_owner[id(owner(w.before["_data"]))], *anywhere)
-            if any(e is not w and share_memory(e.before["_data"], w.before["_data"]) for e in near):
-                raise Uncapturable("a write into memory that several tensors from outside share")
+        changed = set(written)
+        places = [i for i, e in enumerate(externals) if e in changed]
+        if share_what_is_written([e.before["_data"] for e in externals], places):
+            raise Uncapturable("a write into memory that several tensors from outside share")
 
     def _backward(self) -> tuple[Graph | None, list[Value], list[External], list[int]]:
         """The graph from the gradients of the results to those of the tensors outside, and what it needs of forward."""

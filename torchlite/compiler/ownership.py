@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 
 from torchlite.backends import is_array
-from torchlite.backends.memory import overlaps_itself
+from torchlite.backends.memory import overlaps_itself, share_memory
 from torchlite.compiler.graph import Graph
 
 
 def owner(array: Any) -> Any:
     """The array whose memory an array is part of."""
     base = array.base
-    while base is not None and is_array(base):
-        array, base = base, base.base
+    while base is not None:
+        if is_array(base):
+            array = base
+        base = getattr(base, "base", None)  # of what `as_strided` puts between two arrays as well
     return array
+
+
+def share_what_is_written(arrays: Sequence[Any], written: Collection[int]) -> bool:
+    """Whether one of the arrays at the indices ``written`` may have an element in common with another array."""
+    by_owner: dict[int, list[int]] = {}
+    anywhere: list[int] = []  # in memory that NumPy has not allocated
+    owners = list(map(owner, arrays))
+    for i, memory in enumerate(owners):
+        owned = isinstance(memory, np.ndarray) and memory.flags.owndata
+        (by_owner.setdefault(id(memory), []) if owned else anywhere).append(i)
+    for w in written:
+        near = (*by_owner[id(owners[w])], *anywhere) if id(owners[w]) in by_owner else range(len(arrays))
+        if any(i != w and share_memory(arrays[i], arrays[w]) for i in near):
+            return True
+    return False
 
 
 def owners_of_constants(graph: Graph) -> set[int]:

@@ -21,7 +21,7 @@ from torchlite.compiler.holders import Holder
 from torchlite.compiler.identities import Identities
 from torchlite.compiler.moves import Moves
 from torchlite.compiler.noted import same
-from torchlite.compiler.ownership import owner
+from torchlite.compiler.ownership import owner, share_what_is_written
 from torchlite.compiler.reads import Reads
 from torchlite.compiler.rebinding import Kind, Spot, found, kind_of
 from torchlite.compiler.repetition import Repetition
@@ -123,6 +123,7 @@ class Variant:
         fixed = [self._tensors[i] for i in self._fixed]
         self._ids = frozenset(map(id, fixed))
         self._written = frozenset(id(owner(externals[i].tensor._data)) for i in self._fixed if externals[i] in written)
+        self._written_fixed = [at for at, i in enumerate(self._fixed) if externals[i] in written]
         self._written_later = [i for i in self._moving if externals[i] in written]
         leaves = [tensor._node for tensor in fixed if tensor._node is not None]
         self._around = None
@@ -267,6 +268,9 @@ class Variant:
                 what = f"tensor argument {place}" if place is not None else "a tensor around the function"
                 return f"{what} was {_told(self.signatures[i])} and is {_told(now)}"
         if not same_around:
+            arrays = [self._tensors[i]._data for i in self._fixed]
+            if share_what_is_written(arrays, self._written_fixed):
+                return "tensors around the function share memory that is written into"
             self._settle()
         return None
 

@@ -111,6 +111,12 @@ def cross_entropy_of_logits(x: Tensor, y: Tensor) -> Tensor:
 
 
 def huber(x: Tensor, y: Tensor, delta: float) -> Tensor:
-    """d² / 2 where the distance d of two tensors is below ``delta``, delta · (d - delta / 2) elsewhere."""
+    """d² / 2 where the distance d of two tensors is below ``delta``, delta · (d - delta / 2) elsewhere.
+
+    Raises:
+        RuntimeError: for complex numbers.
+    """
     x, y = operands("huber", x, y)
+    if x.is_complex():
+        raise RuntimeError(f"a distance that is squared near 0 only is not implemented for {x.dtype}")
     return apply(_huber, (x, y), {"delta": delta})
