@@ -493,3 +493,13 @@ def test_states_that_are_not_zeros_or_meet_no_cotangents_are_multiplied():
     ]
     graph = b.graph(*products)
     assert operators(leave_out_zero_states(graph)) == operators(graph)
+
+
+def test_the_only_step_of_an_lstm_is_multiplied():
+    """Else the gradient of its weight would be 0 where the loss is NaN."""
+    b = Building((1, 2, 12), (2, 3), (12, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3))
+    turned = b.add("permute", lstm_gradient(b, *b.inputs[:5]), dims=(1, 0))
+    nothing = b.add("select", b.inputs[5], index=(slice(None, -1),))
+    joined = b.add("cat", constant(np.zeros((1, 2, 3))), nothing, dim=0, lengths=(1, 0))
+    graph = b.graph(b.add("matmul", turned, b.add("view", joined, shape=(2, 3))))
+    assert operators(leave_out_zero_states(graph)) == operators(graph)

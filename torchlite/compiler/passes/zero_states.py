@@ -42,6 +42,8 @@ def _beside_zeros(matrix: Value) -> tuple[Value, slice] | None:
     if len(node.inputs) != 2 or sum(map(_is_zero, node.inputs)) != 1:
         return None
     above, below = (math.prod(part.shape[:-1]) for part in node.inputs)
+    if not above or not below:  # one step: without it nothing would be left that a NaN could reach
+        return None
     if _is_zero(node.inputs[0]):
         return node.inputs[1], slice(above, above + below)
     return node.inputs[0], slice(0, above)
