@@ -279,6 +279,7 @@ from torchlite.linalg.older import cholesky, cross, inverse, lu, lu_solve, pinve
 from torchlite.linalg.orthogonal import geqrf, ormqr
 from torchlite.linalg.orthogonal import householder_product as orgqr
 from torchlite.linalg.positive_definite import cholesky_inverse, cholesky_solve
+from torchlite.ops.argsort import argsort
 from torchlite.ops.arithmetic import (
     abs,
     add,
@@ -424,7 +425,7 @@ from torchlite.ops.pointwise import (
 from torchlite.ops.products import cumprod, logcumsumexp, prod
 from torchlite.ops.random import rand, rand_like, randint, randint_like, randn, randn_like, randperm
 from torchlite.ops.reduction import all, amax, amin, any, argmax, argmin, hash_tensor, mean, sum
-from torchlite.ops.scan import argsort, cummax, cummin, cumsum, max, min, sort, topk
+from torchlite.ops.scan import cummax, cummin, cumsum, max, min, sort, topk
 from torchlite.ops.softmax import log_softmax, logsumexp, softmax
 from torchlite.ops.storage import TypedStorage, UntypedStorage, resize_as_
 from torchlite.ops.strided import as_strided

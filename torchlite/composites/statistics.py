@@ -12,6 +12,7 @@ from torchlite.autocasting import autocasts
 from torchlite.composites.general import correction_of, lerp, std, var
 from torchlite.integers import takes_integers
 from torchlite.ir import FLOAT32_ON_CPU, Autocast
+from torchlite.ops.argsort import argsort
 from torchlite.ops.arithmetic import where
 from torchlite.ops.complex import complex
 from torchlite.ops.construct import common_dtype, dims_of
@@ -19,7 +20,7 @@ from torchlite.ops.creation import arange, tensor
 from torchlite.ops.destination import OutDtype, takes_out, takes_out_as
 from torchlite.ops.joining import cat
 from torchlite.ops.reduction import mean
-from torchlite.ops.scan import argsort, sort
+from torchlite.ops.scan import sort
 from torchlite.ops.softmax import softmax
 from torchlite.tracing import valid
 

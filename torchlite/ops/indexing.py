@@ -21,6 +21,7 @@ from torchlite.autograd.grad_mode import grad_mode
 from torchlite.backends.native import accelerated
 from torchlite.dispatch import apply, apply_view
 from torchlite.ir import Aval, Op, Sample, Shape, broadcast_shapes, register
+from torchlite.ops.argsort import argsort
 from torchlite.ops.construct import converted
 from torchlite.ops.mutation import assign, copy_
 from torchlite.ops.views import select_op
@@ -355,8 +356,6 @@ def _split(
 
 def _true_positions(index: Tensor) -> list[Tensor] | None:
     """The positions of the true elements of a mask, by dimension, where a function is traced that can rely on how many there are."""
-    from torchlite.ops.scan import argsort
-
     if index._data.dtype.kind != "b" or not index.ndim or index.is_meta:
         return None
     count = active.tracer.count_of(index)

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 
 from torchlite import dtypes
 from torchlite._tensor import Tensor
+from torchlite.ops.argsort import argsort
 from torchlite.ops.arithmetic import where
 from torchlite.ops.creation import arange, as_tensor
 from torchlite.ops.joining import stack
-from torchlite.ops.scan import argsort, cumsum
+from torchlite.ops.scan import cumsum
 
 
 class _Packed(NamedTuple):
